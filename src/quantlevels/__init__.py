@@ -1,0 +1,107 @@
+"""One exact vocabulary for the precision of model weights, and the truth about which of its words a checkpoint uses."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from quantlevels.builtin import BF16 as BF16
+    from quantlevels.builtin import FP16 as FP16
+    from quantlevels.builtin import FP32 as FP32
+    from quantlevels.builtin import INT4 as INT4
+    from quantlevels.builtin import INT8 as INT8
+    from quantlevels.builtin import BuiltinName as BuiltinName
+    from quantlevels.builtin import is_builtin_name as is_builtin_name
+    from quantlevels.errors import AmbiguousLevelError as AmbiguousLevelError
+    from quantlevels.errors import CheckpointError as CheckpointError
+    from quantlevels.errors import ConfigError as ConfigError
+    from quantlevels.errors import DuplicateLevelError as DuplicateLevelError
+    from quantlevels.errors import PluginContractError as PluginContractError
+    from quantlevels.errors import PluginError as PluginError
+    from quantlevels.errors import PluginLoadError as PluginLoadError
+    from quantlevels.errors import PluginWarning as PluginWarning
+    from quantlevels.errors import QuantLevelsError as QuantLevelsError
+    from quantlevels.errors import ReservedLevelError as ReservedLevelError
+    from quantlevels.errors import UnknownLevelError as UnknownLevelError
+    from quantlevels.errors import UntranslatableLevelError as UntranslatableLevelError
+    from quantlevels.errors import VerificationError as VerificationError
+    from quantlevels.finding import Finding as Finding
+    from quantlevels.layout import Layout as Layout
+    from quantlevels.level import Block as Block
+    from quantlevels.level import QuantizationLevel as QuantizationLevel
+    from quantlevels.registry import Registry as Registry
+    from quantlevels.registry import levels as levels
+
+#: public name → the module it is imported from on first use; the type checkers' list above says the same
+_HOMES = {
+    "AmbiguousLevelError": "errors",
+    "BF16": "builtin",
+    "Block": "level",
+    "BuiltinName": "builtin",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "DuplicateLevelError": "errors",
+    "FP16": "builtin",
+    "FP32": "builtin",
+    "Finding": "finding",
+    "INT4": "builtin",
+    "INT8": "builtin",
+    "Layout": "layout",
+    "PluginContractError": "errors",
+    "PluginError": "errors",
+    "PluginLoadError": "errors",
+    "PluginWarning": "errors",
+    "QuantLevelsError": "errors",
+    "QuantizationLevel": "level",
+    "Registry": "registry",
+    "ReservedLevelError": "errors",
+    "UnknownLevelError": "errors",
+    "UntranslatableLevelError": "errors",
+    "VerificationError": "errors",
+    "is_builtin_name": "builtin",
+    "levels": "registry",
+}
+
+__all__ = [
+    "BF16",
+    "FP16",
+    "FP32",
+    "INT4",
+    "INT8",
+    "AmbiguousLevelError",
+    "Block",
+    "BuiltinName",
+    "CheckpointError",
+    "ConfigError",
+    "DuplicateLevelError",
+    "Finding",
+    "Layout",
+    "PluginContractError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginWarning",
+    "QuantLevelsError",
+    "QuantizationLevel",
+    "Registry",
+    "ReservedLevelError",
+    "UnknownLevelError",
+    "UntranslatableLevelError",
+    "VerificationError",
+    "is_builtin_name",
+    "levels",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+if not TYPE_CHECKING:  # else checkers would believe every name of this package exists
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import_module("quantlevels.registry")  # whoever holds a level can pickle it by identity
+        value = globals()[name] = getattr(import_module(f"quantlevels.{_HOMES[name]}"), name)
+        return value

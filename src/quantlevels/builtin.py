@@ -1,0 +1,111 @@
+"""The fixed five. Their names, spellings and semantics never change, and nothing can replace them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+from quantlevels.level import QuantizationLevel
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+BuiltinName: TypeAlias = Literal["None", "Float16", "BFloat16", "Int8", "Int4"]
+
+FP32: Final[QuantizationLevel] = QuantizationLevel(
+    name="None",
+    label="FP32",
+    bits_per_param=32,
+    aliases=("fp32", "f32", "float32", "none"),
+    spellings={
+        "safetensors": ("F32",),
+        "torch": ("float32", "float"),
+        "numpy": ("float32", "single"),
+        "jax": ("float32", "single"),
+        "onnx": ("FLOAT", 1),
+        "ggml": ("F32", 0),
+        "hf": ("float32",),
+    },
+    kind="float",
+    summary="IEEE 754 binary32: not quantized at all",
+    source="IEEE 754-2019",
+)
+FP16: Final[QuantizationLevel] = QuantizationLevel(
+    name="Float16",
+    label="FP16",
+    bits_per_param=16,
+    aliases=("fp16", "f16", "float16", "half"),
+    spellings={
+        "safetensors": ("F16",),
+        "torch": ("float16", "half"),
+        "numpy": ("float16", "half"),
+        "jax": ("float16",),
+        "onnx": ("FLOAT16", 10),
+        "ggml": ("F16", 1),
+        "hf": ("float16",),
+    },
+    kind="float",
+    summary="IEEE 754 binary16: 5 exponent and 10 mantissa bits",
+    source="IEEE 754-2019",
+)
+BF16: Final[QuantizationLevel] = QuantizationLevel(
+    name="BFloat16",
+    label="BF16",
+    bits_per_param=16,
+    aliases=("bf16", "bfloat16"),
+    spellings={
+        "safetensors": ("BF16",),
+        "torch": ("bfloat16",),
+        "numpy": ("bfloat16",),
+        "jax": ("bfloat16",),
+        "onnx": ("BFLOAT16", 16),
+        "ggml": ("BF16", 30),
+        "hf": ("bfloat16",),
+    },
+    kind="float",
+    summary="bfloat16: the 8 exponent bits of FP32 and 7 mantissa bits",
+    source="ml_dtypes 0.6.0 bfloat16",
+)
+INT8: Final[QuantizationLevel] = QuantizationLevel(
+    name="Int8",
+    label="INT8",
+    bits_per_param=8,
+    aliases=("int8", "i8", "q8"),
+    spellings={
+        "safetensors": ("I8",),
+        "torch": ("int8",),
+        "numpy": ("int8",),
+        "jax": ("int8",),
+        "onnx": ("INT8", 3),
+        "ggml": ("I8", 24),
+    },
+    kind="int",
+    summary="8-bit integers; what a code is worth is the scheme's to say",
+    source="safetensors 0.8.0 tensor.rs",
+)
+INT4: Final[QuantizationLevel] = QuantizationLevel(
+    name="Int4",
+    label="INT4",
+    bits_per_param=4,
+    aliases=("int4", "i4", "q4"),
+    spellings={
+        "torch": ("int4",),
+        "numpy": ("int4",),
+        "jax": ("int4",),
+        "onnx": ("INT4", 22),
+    },
+    kind="int",
+    summary="4-bit integers; what a code is worth is the scheme's to say",
+    source="ml_dtypes 0.6.0 int4",
+)
+
+BUILTIN: Final[tuple[QuantizationLevel, ...]] = (FP32, FP16, BF16, INT8, INT4)
+
+#: `from_bits`: 16 is never BFloat16, and no plugin can add to it.
+BY_BITS: Final = {32: FP32, 16: FP16, 8: INT8, 4: INT4}
+
+_NAMES: Final[frozenset[str]] = frozenset(get_args(BuiltinName))
+
+
+def is_builtin_name(name: str) -> TypeIs[BuiltinName]:
+    """Whether ``name`` is the serialised form of one of the five, letter by letter."""
+    return name in _NAMES

@@ -1,0 +1,70 @@
+"""Bytes of a file, never more than it has."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import final
+
+from quantlevels.errors import CheckpointError
+
+
+@final
+class Source:
+    """A regular file open for bounded reads; nothing is read but what is asked for.
+
+    Args:
+        path: the file; devices, pipes and folders are refused.
+
+    Raises:
+        CheckpointError: if it cannot be opened or is no regular file.
+    """
+
+    __slots__ = ("_descriptor", "path", "size")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        except OSError as error:
+            raise CheckpointError(path, f"cannot be opened: {error.strerror}") from error
+        status = os.fstat(self._descriptor)
+        #: bytes in the file
+        self.size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise CheckpointError(path, "is not a regular file")
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Exactly ``count`` bytes from ``offset``.
+
+        Raises:
+            CheckpointError: if the file ends before, with the offset where it was short.
+        """
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise CheckpointError(
+                self.path, f"truncated: {count:,} bytes are needed, {max(self.size - offset, 0):,} remain", offset
+            )
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        chunks = []
+        while count:
+            chunk = os.read(self._descriptor, count)
+            if not chunk:
+                raise CheckpointError(self.path, "shrank while it was read", offset)
+            chunks.append(chunk)
+            count -= len(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

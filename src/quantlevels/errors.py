@@ -1,0 +1,192 @@
+"""Every error and warning of quantlevels.
+
+Errors keep their parts as attributes, word themselves in ``__str__`` and survive pickling. None derives from
+``KeyError``, ``ValueError`` or ``TypeError``: cattrs replaces the text of those by its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from quantlevels.finding import Finding
+
+
+class QuantLevelsError(Exception):
+    """Anything quantlevels refuses."""
+
+
+class UnknownLevelError(QuantLevelsError, LookupError):
+    """No known level answers to a name, a number of bits or a dialect's spelling.
+
+    Attributes:
+        value: what was asked for, unchanged.
+        suggestions: names of the closest known levels, best first.
+        where: what kind of thing was asked for, as in ``unknown level`` or ``unknown ggml type``.
+    """
+
+    def __init__(self, value: object, suggestions: tuple[str, ...] = (), where: str = "level") -> None:
+        super().__init__(value, suggestions, where)
+        self.value = value
+        self.suggestions = suggestions
+        self.where = where
+
+    def __str__(self) -> str:
+        text = f"unknown {self.where} {self.value!r}"
+        if self.suggestions:
+            text += f"; did you mean {' or '.join(map(repr, self.suggestions))}?"
+        return text
+
+
+class AmbiguousLevelError(QuantLevelsError, LookupError):
+    """A spelling that means different levels to different people.
+
+    Attributes:
+        value: the spelling.
+        candidates: what it can mean, each in words that are not ambiguous.
+    """
+
+    def __init__(self, value: str, candidates: tuple[str, ...]) -> None:
+        super().__init__(value, candidates)
+        self.value = value
+        self.candidates = candidates
+
+    def __str__(self) -> str:
+        return f"{self.value!r} can mean {' or '.join(self.candidates)}; say which"
+
+
+class ReservedLevelError(QuantLevelsError):
+    """A new level uses a name, alias or spelling of a level that comes with quantlevels.
+
+    Attributes:
+        value: the spelling in question.
+        owner: the name of the level it belongs to.
+    """
+
+    def __init__(self, value: str, owner: str) -> None:
+        super().__init__(value, owner)
+        self.value = value
+        self.owner = owner
+
+    def __str__(self) -> str:
+        return f"{self.value!r} is a spelling of the protected level {self.owner!r}; choose another"
+
+
+class DuplicateLevelError(QuantLevelsError):
+    """A different level is already registered under a name, alias or spelling.
+
+    Attributes:
+        value: the spelling in question.
+        owner: the name of the level that has it.
+    """
+
+    def __init__(self, value: str, owner: str) -> None:
+        super().__init__(value, owner)
+        self.value = value
+        self.owner = owner
+
+    def __str__(self) -> str:
+        return f"{self.value!r} already names a different registered level, {self.owner!r}"
+
+
+class UntranslatableLevelError(QuantLevelsError):
+    """A dialect has no word for a level.
+
+    Attributes:
+        level: the level's name.
+        dialect: the naming system that lacks it.
+        known: the dialects that do have a word for it.
+    """
+
+    def __init__(self, level: str, dialect: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(level, dialect, known)
+        self.level = level
+        self.dialect = dialect
+        self.known = known
+
+    def __str__(self) -> str:
+        has = f"; it has one in {', '.join(self.known)}" if self.known else ""
+        return f"{self.level!r} has no spelling in {self.dialect!r}{has}"
+
+
+class PluginError(QuantLevelsError):
+    """An installed plugin cannot be used.
+
+    Attributes:
+        plugin: ``distribution[entry]`` of the plugin.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        super().__init__(plugin, reason)
+        self.plugin = plugin
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.plugin}: {self.reason}"
+
+
+class PluginLoadError(PluginError):
+    """A plugin that fails while it is imported."""
+
+
+class PluginContractError(PluginError):
+    """A plugin that imports, but offers something else than it must."""
+
+
+class PluginWarning(UserWarning):
+    """A plugin was left out; ``quantlevels plugins`` says which and why."""
+
+
+class ConfigError(QuantLevelsError):
+    """A config file, or a table in one, that cannot be used as it stands.
+
+    Attributes:
+        messages: one line each: file, place in it, what was expected and found.
+    """
+
+    def __init__(self, messages: tuple[str, ...]) -> None:
+        super().__init__(messages)
+        self.messages = messages
+
+    def __str__(self) -> str:
+        return "\n".join(self.messages)
+
+
+class CheckpointError(QuantLevelsError):
+    """A file that is not the checkpoint it should be: malformed, truncated or unsafe.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong, and where the remedy is not plain, what to do.
+        offset: the byte in the file where reading stopped, or None.
+    """
+
+    def __init__(self, path: Path | str, reason: str, offset: int | None = None) -> None:
+        super().__init__(path, reason, offset)
+        self.path = path
+        self.reason = reason
+        self.offset = offset
+
+    def __str__(self) -> str:
+        place = "" if self.offset is None else f" (at byte {self.offset:,})"
+        return f"{self.path}: {self.reason}{place}"
+
+
+class VerificationError(QuantLevelsError):
+    """A checkpoint that is not what it says, or not what was asked for.
+
+    Attributes:
+        path: the checkpoint.
+        findings: what is wrong, in the order of their codes.
+    """
+
+    def __init__(self, path: Path | str, findings: tuple[Finding, ...]) -> None:
+        super().__init__(path, findings)
+        self.path = path
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.path}: not what it should be", *(f"  {finding}" for finding in self.findings)])

@@ -1,0 +1,67 @@
+"""One disagreement or defect of a checkpoint, with a stable code."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias, final
+
+from attrs import field, frozen
+
+Severity: TypeAlias = Literal["error", "warning", "info"]
+
+#: code → (slug, severity)
+CODES: Final[dict[str, tuple[str, Severity]]] = {
+    "QL101": ("wider-than-declared", "error"),
+    "QL102": ("narrower-than-declared", "error"),
+    "QL103": ("not-quantized", "error"),
+    "QL104": ("undeclared-quantization", "warning"),
+    "QL105": ("dtype-mismatch", "error"),
+    "QL106": ("label-mismatch", "error"),
+    "QL107": ("parameter-claim", "warning"),
+    "QL108": ("skipped-but-quantized", "warning"),
+    "QL109": ("target-not-quantized", "warning"),
+    "QL201": ("missing-shard", "error"),
+    "QL202": ("missing-tensor", "error"),
+    "QL203": ("duplicate-tensor", "error"),
+    "QL204": ("size-claim", "warning"),
+    "QL205": ("unreferenced-file", "warning"),
+    "QL206": ("truncated", "error"),
+    "QL301": ("unknown-type", "error"),
+    "QL302": ("unknown-method", "error"),
+    "QL303": ("ambiguous-layout", "error"),
+    "QL401": ("adapter", "info"),
+}
+
+
+@final
+@frozen
+class Finding:
+    """What is wrong, how badly, and where.
+
+    Args:
+        code: a key of ``CODES``, such as ``QL105``.
+        message: one line with the evidence: declared and stored values, counts, bytes.
+        where: the tensor, module or file it is about; empty for the whole checkpoint.
+    """
+
+    code: str = field()
+    message: str
+    where: str = ""
+
+    @code.validator
+    def _check_code(self, attribute: object, code: str) -> None:
+        if code not in CODES:
+            raise ValueError(f"unknown finding code {code!r}")
+
+    @property
+    def slug(self) -> str:
+        """The code in words, such as ``dtype-mismatch``."""
+        return CODES[self.code][0]
+
+    @property
+    def severity(self) -> Severity:
+        """``error`` fails a verification, ``warning`` only a strict one, ``info`` none."""
+        return CODES[self.code][1]
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{self.code} {self.slug}: {place}{self.message}"

@@ -1,0 +1,248 @@
+"""What a weight is rounded to: the record of a level and its storage block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeAlias, final, get_args
+
+from attrs import field, fields, frozen
+
+from quantlevels.errors import UntranslatableLevelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from fractions import Fraction
+
+    from attrs import Attribute
+
+    from quantlevels.layout import Layout
+
+Spelling: TypeAlias = str | int
+Spellings: TypeAlias = Mapping[str, tuple[Spelling, ...]]
+Kind: TypeAlias = Literal[
+    "float", "int", "uint", "bool", "complex", "ternary", "block", "microscaling", "codebook", "custom"
+]
+
+_KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
+BITS_PER_BYTE: Final = 8
+
+
+def positive(instance: object, attribute: Attribute[int], value: int) -> None:
+    if type(value) is not int:
+        raise TypeError(f"{attribute.name} must be an integer, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{attribute.name} must be at least 1, not {value}")
+
+
+@final
+@frozen
+class Block:
+    """The storage cell of a level: ``weights`` weights in ``bits`` bits, scales and all.
+
+    Args:
+        weights: how many weights one cell holds, at least 1.
+        bits: the size of one cell in bits, at least 1.
+
+    Raises:
+        TypeError, ValueError: for anything but integers of at least 1.
+    """
+
+    weights: int = field(validator=positive)
+    bits: int = field(validator=positive)
+
+    @property
+    def bits_per_weight(self) -> Fraction:
+        """``bits / weights``, exact."""
+        from fractions import Fraction
+
+        return Fraction(self.bits, self.weights)
+
+    def nbytes(self, shape: Sequence[int]) -> int:
+        """Bytes of a tensor of ``shape`` (weights per axis, rows last); rows are padded to whole blocks and bytes."""
+        *outer, row = shape or (1,)
+        return math.prod(outer) * -(-(-(-row // self.weights) * self.bits) // BITS_PER_BYTE)
+
+
+def _read_only(spellings: Spellings) -> Spellings:
+    return MappingProxyType(dict(spellings))
+
+
+def _check_name(level: QuantizationLevel, attribute: Attribute[str], name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {name!r}")
+    if not (name.isascii() and name.isidentifier()):
+        raise ValueError(f"name must be ASCII letters, digits and underscores, no digit first, not {name!r}")
+
+
+def _check_text(level: QuantizationLevel, attribute: Attribute[str], value: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{attribute.name} must be a string, not {value!r}")
+    if not value.isprintable():
+        raise ValueError(f"{attribute.name} must be printable, not {value!r}")
+
+
+def _check_label(level: QuantizationLevel, attribute: Attribute[str], label: str) -> None:
+    _check_text(level, attribute, label)
+    if not label:
+        raise ValueError("label must not be empty")
+
+
+def _check_block(level: QuantizationLevel, attribute: Attribute[Block], block: Block) -> None:
+    if type(block) is not Block:
+        raise TypeError(f"block must be a Block, not {block!r}")
+
+
+def _check_word(word: object, what: str) -> None:
+    if not isinstance(word, str):
+        raise TypeError(f"{what} must be strings, not {word!r}")
+    if not (word and word.isascii() and word.isprintable() and " " not in word):
+        raise ValueError(f"{what} must be printable ASCII words, not {word!r}")
+
+
+def _check_aliases(level: QuantizationLevel, attribute: Attribute[tuple[str, ...]], aliases: tuple[str, ...]) -> None:
+    if not isinstance(aliases, tuple):
+        raise TypeError(f"aliases must be a tuple of strings, not {aliases!r}")
+    for alias in aliases:
+        _check_word(alias, "aliases")
+
+
+def _check_spellings(level: QuantizationLevel, attribute: Attribute[Spellings], spellings: Spellings) -> None:
+    for dialect, words in spellings.items():
+        _check_word(dialect, "dialects")
+        if not isinstance(words, tuple) or not words:
+            raise TypeError(f"spellings in {dialect!r} must be a tuple of at least one string or number, not {words!r}")
+        for word in words:
+            if type(word) is not int:
+                _check_word(word, f"spellings in {dialect!r}")
+
+
+def _check_kind(level: QuantizationLevel, attribute: Attribute[str], kind: str) -> None:
+    if kind not in _KINDS:
+        raise ValueError(f"kind must be one of {', '.join(sorted(_KINDS))}, not {kind!r}")
+
+
+@final
+@frozen(kw_only=True, repr=False, match_args=False)
+class QuantizationLevel:
+    """One level of weight precision: what a weight is rounded to, and what one costs.
+
+    Immutable and sealed. Equal when all fields are equal; pickling, copying and deserialising keep the identity of
+    known levels.
+
+    Args:
+        name: the serialised form, a word: ``Int4``, ``Q4_K``.
+        bits_per_param: the nominal, whole width of one code in bits, at least 1.
+        label: what people read, and ``str()`` gives; the name unless given.
+        block: the storage cell; one weight in ``bits_per_param`` bits unless given.
+        aliases: other spellings accepted by name.
+        spellings: for each dialect (``torch``, ``ggml`` ...) its words for this level, strings or numbers, preferred first.
+        kind: the family of number format.
+        summary: one line on what it is.
+        source: where the facts come from.
+
+    Raises:
+        TypeError, ValueError: for a field that is not as described.
+    """
+
+    __match_args__: ClassVar[tuple[str, str]] = ("name", "bits_per_param")
+
+    name: str = field(validator=_check_name)
+    bits_per_param: int = field(validator=positive)
+    label: str = field(validator=_check_label)
+    block: Block = field(validator=_check_block)
+    aliases: tuple[str, ...] = field(default=(), validator=_check_aliases)
+    spellings: Spellings = field(factory=dict, converter=_read_only, validator=_check_spellings)
+    kind: Kind = field(default="custom", validator=_check_kind)
+    summary: str = field(default="", validator=_check_text)
+    source: str = field(default="", validator=_check_text)
+
+    @label.default
+    def _default_label(self) -> str:
+        return self.name
+
+    @block.default
+    def _default_block(self) -> Block:
+        return Block(1, self.bits_per_param)
+
+    @property
+    def memory_reduction_factor(self) -> float:
+        """How many times smaller than FP32 the codes alone are: ``32 / bits_per_param``."""
+        return 32 / self.bits_per_param
+
+    @property
+    def bits_per_weight(self) -> Fraction:
+        """Bits one weight takes in storage, exact, with what the block holds beside the codes."""
+        return self.block.bits_per_weight
+
+    def nbytes(self, shape: Sequence[int]) -> int:
+        """Bytes of a tensor of ``shape`` (weights per axis, rows last); rows are padded to whole blocks and bytes."""
+        return self.block.nbytes(shape)
+
+    def grouped(
+        self, group_size: int, *, scale: QuantizationLevel | int = 16, zero_point: QuantizationLevel | int = 0
+    ) -> Layout:
+        """This level in groups of ``group_size`` weights along a row, each with a scale and perhaps a zero point.
+
+        Args:
+            group_size: weights that share one scale, at least 1.
+            scale: the level of a scale, or its width in bits.
+            zero_point: the level of a zero point, or its width in bits; 0 where none is stored.
+
+        Raises:
+            TypeError, ValueError: for sizes that are not such integers.
+        """
+        from quantlevels.layout import Layout
+
+        return Layout(self, group_size, _width(scale), _width(zero_point))
+
+    def spelling(self, dialect: str) -> str:
+        """The preferred word for this level in a dialect.
+
+        Raises:
+            UntranslatableLevelError: if the dialect has none.
+        """
+        for word in self.spellings.get(dialect, ()):
+            if isinstance(word, str):
+                return word
+        raise UntranslatableLevelError(self.name, dialect, tuple(self.spellings))
+
+    def __str__(self) -> str:
+        return self.label
+
+    def __format__(self, spec: str) -> str:
+        return format(self.label, spec)
+
+    def __repr__(self) -> str:
+        block = "" if self.block == self._default_block() else f", block={self.block!r}"
+        return f"QuantizationLevel(name={self.name!r}, bits_per_param={self.bits_per_param}{block})"
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __copy__(self) -> QuantizationLevel:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> QuantizationLevel:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., QuantizationLevel], tuple[dict[str, object]]]:
+        values = {attribute.name: getattr(self, attribute.name) for attribute in fields(QuantizationLevel)}
+        return _restore, ({**values, "spellings": dict(self.spellings)},)
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("QuantizationLevel is sealed: make an instance, not a subclass")
+
+
+def _width(value: QuantizationLevel | int) -> int:
+    return value.bits_per_param if isinstance(value, QuantizationLevel) else value
+
+
+def restored(values: Mapping[str, Any]) -> QuantizationLevel:  # Any: what __reduce__ wrote; the class checks it
+    """A level from its pickled fields."""
+    return QuantizationLevel(**values)
+
+
+#: What pickles call to get a level back; the registry puts a function here that gives back known levels themselves.
+_restore: Callable[[Mapping[str, Any]], QuantizationLevel] = restored

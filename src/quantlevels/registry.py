@@ -1,0 +1,282 @@
+"""Names, bits and dialects → level: the registry, and the one everybody shares, `levels`."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from quantlevels import level as _level
+from quantlevels.builtin import BUILTIN, BY_BITS, BuiltinName
+from quantlevels.errors import AmbiguousLevelError, DuplicateLevelError, ReservedLevelError, UnknownLevelError
+from quantlevels.level import QuantizationLevel, Spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+T = TypeVar("T")
+
+_TORCH_PREFIX = "torch."
+_SUGGESTIONS = 3
+
+
+def normalized(spelling: str) -> str:
+    """The form in which names are compared: lower case, ``-`` as ``_``; what is not ASCII stays, and names no level."""
+    return spelling.lower().replace("-", "_") if spelling.isascii() else spelling
+
+
+def _own_words(level: QuantizationLevel) -> tuple[str, ...]:
+    return (level.name, level.label, *level.aliases)
+
+
+def _dialect_words(level: QuantizationLevel) -> Iterator[tuple[str, Spelling]]:
+    return ((dialect, word) for dialect, words in level.spellings.items() for word in words)
+
+
+class Index:
+    """A fixed set of levels, found by name, by any of their words, and by dialect.
+
+    Args:
+        levels: in the order in which they are listed; no two share a name, label or alias.
+        ambiguous: words that mean several levels, beside those that two dialects use differently.
+    """
+
+    __slots__ = ("dialects", "levels", "meanings")
+
+    def __init__(self, levels: Iterable[QuantizationLevel], ambiguous: Mapping[str, tuple[str, ...]] = {}) -> None:
+        self.levels = tuple(levels)
+        #: (dialect, word) → level, letter by letter
+        self.dialects = {key: level for level in self.levels for key in _dialect_words(level)}
+        #: normalised word → names of the levels it can mean
+        self.meanings: dict[str, dict[str, QuantizationLevel]] = {}
+        by_name = {level.name: level for level in self.levels}
+        for (_, word), level in self.dialects.items():
+            if isinstance(word, str):
+                self.meanings.setdefault(normalized(word), {})[level.name] = level
+        for level in self.levels:
+            self.meanings.update({normalized(word): {level.name: level} for word in _own_words(level)})
+        self.meanings.update({word: {name: by_name[name] for name in names} for word, names in ambiguous.items()})
+
+    def find(self, spelling: str) -> QuantizationLevel | None:
+        """The level that a spelling means, or None.
+
+        Raises:
+            AmbiguousLevelError: if it means several.
+        """
+        word = normalized(spelling)
+        if word.startswith(_TORCH_PREFIX):
+            return self.dialects.get(("torch", word.removeprefix(_TORCH_PREFIX)))
+        meanings = self.meanings.get(word)
+        if meanings is None:
+            return None
+        if len(meanings) > 1:
+            raise AmbiguousLevelError(spelling, tuple(meanings))
+        return next(iter(meanings.values()))
+
+    def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
+        """The level of this index that equals another one, or None."""
+        mine = self.meanings.get(normalized(level.name), {}).get(level.name)
+        return mine if mine == level else None
+
+    def clash(self, level: QuantizationLevel) -> tuple[str, str] | None:
+        """The first word of a new level that is taken here, and whose it is: ``("q4_k", "Q4_K")``."""
+        for name in _own_words(level):
+            if meanings := self.meanings.get(normalized(name)):
+                return name, " or ".join(meanings)
+        for dialect, word in _dialect_words(level):
+            if owner := self.dialects.get((dialect, word)):
+                return f"{dialect} {word}", owner.name
+            if isinstance(word, str) and (meanings := self.meanings.get(normalized(word))):
+                return word, " or ".join(meanings)
+        return None
+
+
+@cache
+def shipped() -> Index:
+    """The levels that come with quantlevels, the five first; built on the first name that is not one of the five."""
+    from quantlevels.formats import AMBIGUOUS, SHIPPED
+
+    return Index((*BUILTIN, *SHIPPED), AMBIGUOUS)
+
+
+class _Table(dict[str, QuantizationLevel]):
+    """Exact spelling → level, for look-ups that hit; a miss is the registry's to resolve."""
+
+    __slots__ = ("resolve",)
+
+    def __init__(self, resolve: Callable[[str], QuantizationLevel]) -> None:
+        self.resolve = resolve
+
+    def __missing__(self, spelling: str) -> QuantizationLevel:
+        return self.resolve(spelling)
+
+
+class Registry:
+    """Every level the world uses: the five, those registered in process, those shipped.
+
+    ``registry[spelling]`` takes any accepted spelling in any case: names, labels, aliases, the words of dialects. Not a
+    ``Mapping``: a miss raises ``UnknownLevelError``. Iteration and ``len`` are over the known levels. Safe under threads.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_registered", "_table")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._registered = Index(())  # replaced whole, never changed, so that readers need no lock
+        self._table = _Table(self._resolve)
+        self._table.update({word: level for level in BUILTIN for word in _own_words(level)})
+
+    def __getitem__(self, spelling: str) -> QuantizationLevel:
+        """The level that answers to a spelling.
+
+        Raises:
+            UnknownLevelError: if none does; it names the closest.
+            AmbiguousLevelError: if the spelling means different levels to different people, such as ``fp4``.
+        """
+        return self._table[spelling]
+
+    def _resolve(self, spelling: str) -> QuantizationLevel:
+        if not isinstance(spelling, str):
+            raise UnknownLevelError(spelling)
+        for level in BUILTIN:  # before anything is loaded
+            if normalized(spelling) in map(normalized, _own_words(level)):
+                return level
+        for index in (self._registered, shipped()):
+            if found := index.find(spelling):
+                return found
+        raise UnknownLevelError(spelling, self._closest(spelling))
+
+    def _closest(self, spelling: str) -> tuple[str, ...]:
+        from difflib import get_close_matches
+
+        names = {normalized(word): level.name for level in self for word in _own_words(level)}
+        close = get_close_matches(normalized(spelling), names, n=2 * _SUGGESTIONS)
+        return tuple(dict.fromkeys(names[word] for word in close))[:_SUGGESTIONS]
+
+    @overload
+    def get(self, spelling: BuiltinName) -> QuantizationLevel: ...
+    @overload
+    def get(self, spelling: str) -> QuantizationLevel | None: ...
+    @overload
+    def get(self, spelling: str, default: T) -> QuantizationLevel | T: ...
+    def get(self, spelling: str, default: object = None) -> object:
+        """The level that answers to a spelling, or ``default`` where none does.
+
+        Raises:
+            AmbiguousLevelError: if the spelling means different levels to different people.
+        """
+        try:
+            return self[spelling]
+        except UnknownLevelError:
+            return default
+
+    def __contains__(self, item: object) -> bool:
+        """Whether a spelling finds a level; for a level, whether an equal one is known."""
+        if isinstance(item, QuantizationLevel):
+            return self._equal(item) is not None
+        try:
+            return isinstance(item, str) and bool(self[item])
+        except LookupError:
+            return False
+
+    def __iter__(self) -> Iterator[QuantizationLevel]:
+        return iter((*shipped().levels, *self._registered.levels))
+
+    def __len__(self) -> int:
+        return len(shipped().levels) + len(self._registered.levels)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} levels>"
+
+    def from_bits(self, bits: int) -> QuantizationLevel:
+        """One of the five by its width in bits: 32, 16, 8, 4 give FP32, FP16, INT8, INT4; 16 is never BF16.
+
+        Raises:
+            UnknownLevelError: for anything else, which is its ``value``.
+        """
+        if type(bits) is int and bits in BY_BITS:
+            return BY_BITS[bits]
+        raise UnknownLevelError(bits, where="width in bits")
+
+    def with_bits(self, bits: int) -> tuple[QuantizationLevel, ...]:
+        """All known levels of a nominal width in bits: the five first, then the shipped, then the others."""
+        return tuple(level for level in self if level.bits_per_param == bits)
+
+    def from_dialect(self, dialect: str, spelling: Spelling) -> QuantizationLevel:
+        """The level a dialect means by a word or a number: ``("ggml", 12)``, ``("safetensors", "BF16")``.
+
+        Raises:
+            UnknownLevelError: if the dialect, or the word in it, is not known. Words are compared letter by letter.
+        """
+        if type(spelling) in (str, int):  # True is no 1 here
+            for index in (shipped(), self._registered):
+                if level := index.dialects.get((dialect, spelling)):
+                    return level
+        raise UnknownLevelError(spelling, where=f"{dialect} type")
+
+    def of(self, dtype: object) -> QuantizationLevel:
+        """The level of a dtype of torch, numpy, ml_dtypes or jax, told by its own name; nothing is imported.
+
+        Raises:
+            UnknownLevelError: if it is no such dtype, or one that is no level.
+        """
+        library = (dtype if isinstance(dtype, type) else type(dtype)).__module__.partition(".")[0]
+        if library == "torch":
+            return self.from_dialect("torch", str(dtype).removeprefix(_TORCH_PREFIX))
+        # np.dtype and jax's scalar types have a name of their own or carry a dtype; numpy's scalar types are classes
+        named = getattr(dtype, "dtype", dtype)
+        name = getattr(named, "name", None) or getattr(dtype, "__name__", None)
+        if library in ("numpy", "ml_dtypes", "jax", "jaxlib") and isinstance(name, str):
+            return self.from_dialect("numpy", name)
+        raise UnknownLevelError(dtype, where="dtype object")
+
+    def register(self, level: QuantizationLevel) -> QuantizationLevel:
+        """Make a level known in this process, and give back the known one: it, or an equal one that was there before.
+
+        Raises:
+            ReservedLevelError: if it uses a spelling of one of the five or of a shipped level.
+            DuplicateLevelError: if it uses a spelling of a different registered level.
+        """
+        if not isinstance(level, QuantizationLevel):
+            raise TypeError(f"a QuantizationLevel is needed, not {level!r}")
+        with self._lock:
+            if known := self._equal(level):
+                return known
+            if clash := shipped().clash(level):
+                raise ReservedLevelError(*clash)
+            if clash := self._registered.clash(level):
+                raise DuplicateLevelError(*clash)
+            self._registered = Index((*self._registered.levels, level))
+        return level
+
+    def _equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
+        return self._registered.equal(level) or shipped().equal(level)
+
+    def known(self, level: QuantizationLevel) -> QuantizationLevel:
+        """The known level that equals this one, or this one itself."""
+        return self._equal(level) or level
+
+
+class _SharedRegistry(Registry):
+    """The one everybody imports: a hit is a dict look-up in C, without a frame of Python."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __init_subclass__(cls) -> None:
+            raise TypeError("make a Registry of your own")
+
+
+#: The registry everybody shares.
+levels: Final[Registry] = _SharedRegistry()
+if not TYPE_CHECKING:
+    _SharedRegistry.__getitem__ = levels._table.__getitem__
+
+
+def restore(values: Mapping[str, Any]) -> QuantizationLevel:  # Any: see `quantlevels.level.restored`
+    """Unpickle a level: the known one where an equal one is known, without consulting plugins."""
+    return levels.known(_level.restored(values))
+
+
+_level._restore = restore
