@@ -111,7 +111,7 @@ def _check_aliases(level: QuantizationLevel, attribute: Attribute[tuple[str, ...
 def _check_spellings(level: QuantizationLevel, attribute: Attribute[Spellings], spellings: Spellings) -> None:
     for dialect, words in spellings.items():
         _check_word(dialect, "dialects")
-        if not isinstance(words, tuple) or not words:
+        if not (isinstance(words, tuple) and words):
             raise TypeError(f"spellings in {dialect!r} must be a tuple of at least one string or number, not {words!r}")
         for word in words:
             if type(word) is not int:
@@ -137,7 +137,7 @@ class QuantizationLevel:
         label: what people read, and ``str()`` gives; the name unless given.
         block: the storage cell; one weight in ``bits_per_param`` bits unless given.
         aliases: other spellings accepted by name.
-        spellings: for each dialect (``torch``, ``ggml`` ...) its words for this level, strings or numbers, preferred first.
+        spellings: dialect (``torch``, ``ggml`` ...) → its words for this level, strings or numbers, preferred first.
         kind: the family of number format.
         summary: one line on what it is.
         source: where the facts come from.

@@ -115,7 +115,8 @@ class Registry:
     """Every level the world uses: the five, those registered in process, those shipped.
 
     ``registry[spelling]`` takes any accepted spelling in any case: names, labels, aliases, the words of dialects. Not a
-    ``Mapping``: a miss raises ``UnknownLevelError``. Iteration and ``len`` are over the known levels. Safe under threads.
+    ``Mapping``: a miss raises ``UnknownLevelError``. Iteration and ``len`` are over the known levels. Safe under
+    threads.
     """
 
     __slots__ = ("__weakref__", "_lock", "_registered", "_table")

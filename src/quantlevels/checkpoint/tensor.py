@@ -12,7 +12,7 @@ from quantlevels.finding import Finding
 from quantlevels.level import QuantizationLevel
 
 Format: TypeAlias = Literal["safetensors", "gguf", "onnx", "pytorch", "config"]
-JSON: TypeAlias = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 
 
 @final
