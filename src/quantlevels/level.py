@@ -111,7 +111,7 @@ def _check_aliases(level: QuantizationLevel, attribute: Attribute[tuple[str, ...
 def _check_spellings(level: QuantizationLevel, attribute: Attribute[Spellings], spellings: Spellings) -> None:
     for dialect, words in spellings.items():
         _check_word(dialect, "dialects")
-        if not (isinstance(words, tuple) and words):
+        if type(words) is not tuple or not words:
             raise TypeError(f"spellings in {dialect!r} must be a tuple of at least one string or number, not {words!r}")
         for word in words:
             if type(word) is not int:
