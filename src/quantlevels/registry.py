@@ -3,100 +3,20 @@
 from __future__ import annotations
 
 import threading
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from quantlevels import level as _level
 from quantlevels.builtin import BUILTIN, BY_BITS, BuiltinName
-from quantlevels.errors import AmbiguousLevelError, DuplicateLevelError, ReservedLevelError, UnknownLevelError
+from quantlevels.errors import DuplicateLevelError, ReservedLevelError, UnknownLevelError
+from quantlevels.index import TORCH_PREFIX, Index, normalized, own_words, shipped
 from quantlevels.level import QuantizationLevel, Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 T = TypeVar("T")
 
-_TORCH_PREFIX = "torch."
 _SUGGESTIONS = 3
-
-
-def normalized(spelling: str) -> str:
-    """The form in which names are compared: lower case, ``-`` as ``_``; what is not ASCII stays, and names no level."""
-    return spelling.lower().replace("-", "_") if spelling.isascii() else spelling
-
-
-def _own_words(level: QuantizationLevel) -> tuple[str, ...]:
-    return (level.name, level.label, *level.aliases)
-
-
-def _dialect_words(level: QuantizationLevel) -> Iterator[tuple[str, Spelling]]:
-    return ((dialect, word) for dialect, words in level.spellings.items() for word in words)
-
-
-class Index:
-    """A fixed set of levels, found by name, by any of their words, and by dialect.
-
-    Args:
-        levels: in the order in which they are listed; no two share a name, label or alias.
-        ambiguous: words that mean several levels, beside those that two dialects use differently.
-    """
-
-    __slots__ = ("dialects", "levels", "meanings")
-
-    def __init__(self, levels: Iterable[QuantizationLevel], ambiguous: Mapping[str, tuple[str, ...]] = {}) -> None:
-        self.levels = tuple(levels)
-        #: (dialect, word) → level, letter by letter
-        self.dialects = {key: level for level in self.levels for key in _dialect_words(level)}
-        #: normalised word → names of the levels it can mean
-        self.meanings: dict[str, dict[str, QuantizationLevel]] = {}
-        by_name = {level.name: level for level in self.levels}
-        for (_, word), level in self.dialects.items():
-            if isinstance(word, str):
-                self.meanings.setdefault(normalized(word), {})[level.name] = level
-        for level in self.levels:
-            self.meanings.update({normalized(word): {level.name: level} for word in _own_words(level)})
-        self.meanings.update({word: {name: by_name[name] for name in names} for word, names in ambiguous.items()})
-
-    def find(self, spelling: str) -> QuantizationLevel | None:
-        """The level that a spelling means, or None.
-
-        Raises:
-            AmbiguousLevelError: if it means several.
-        """
-        word = normalized(spelling)
-        if word.startswith(_TORCH_PREFIX):
-            return self.dialects.get(("torch", word.removeprefix(_TORCH_PREFIX)))
-        meanings = self.meanings.get(word)
-        if meanings is None:
-            return None
-        if len(meanings) > 1:
-            raise AmbiguousLevelError(spelling, tuple(meanings))
-        return next(iter(meanings.values()))
-
-    def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
-        """The level of this index that equals another one, or None."""
-        mine = self.meanings.get(normalized(level.name), {}).get(level.name)
-        return mine if mine == level else None
-
-    def clash(self, level: QuantizationLevel) -> tuple[str, str] | None:
-        """The first word of a new level that is taken here, and whose it is: ``("q4_k", "Q4_K")``."""
-        for name in _own_words(level):
-            if meanings := self.meanings.get(normalized(name)):
-                return name, " or ".join(meanings)
-        for dialect, word in _dialect_words(level):
-            if owner := self.dialects.get((dialect, word)):
-                return f"{dialect} {word}", owner.name
-            if isinstance(word, str) and (meanings := self.meanings.get(normalized(word))):
-                return word, " or ".join(meanings)
-        return None
-
-
-@cache
-def shipped() -> Index:
-    """The levels that come with quantlevels, the five first; built on the first name that is not one of the five."""
-    from quantlevels.formats import AMBIGUOUS, SHIPPED
-
-    return Index((*BUILTIN, *SHIPPED), AMBIGUOUS)
 
 
 class _Table(dict[str, QuantizationLevel]):
@@ -125,7 +45,7 @@ class Registry:
         self._lock = threading.Lock()
         self._registered = Index(())  # replaced whole, never changed, so that readers need no lock
         self._table = _Table(self._resolve)
-        self._table.update({word: level for level in BUILTIN for word in _own_words(level)})
+        self._table.update({word: level for level in BUILTIN for word in own_words(level)})
 
     def __getitem__(self, spelling: str) -> QuantizationLevel:
         """The level that answers to a spelling.
@@ -140,7 +60,7 @@ class Registry:
         if not isinstance(spelling, str):
             raise UnknownLevelError(spelling)
         for level in BUILTIN:  # before anything is loaded
-            if normalized(spelling) in map(normalized, _own_words(level)):
+            if normalized(spelling) in map(normalized, own_words(level)):
                 return level
         for index in (self._registered, shipped()):
             if found := index.find(spelling):
@@ -150,7 +70,7 @@ class Registry:
     def _closest(self, spelling: str) -> tuple[str, ...]:
         from difflib import get_close_matches
 
-        names = {normalized(word): level.name for level in self for word in _own_words(level)}
+        names = {normalized(word): level.name for level in self for word in own_words(level)}
         close = get_close_matches(normalized(spelling), names, n=2 * _SUGGESTIONS)
         return tuple(dict.fromkeys(names[word] for word in close))[:_SUGGESTIONS]
 
@@ -223,7 +143,7 @@ class Registry:
         """
         library = (dtype if isinstance(dtype, type) else type(dtype)).__module__.partition(".")[0]
         if library == "torch":
-            return self.from_dialect("torch", str(dtype).removeprefix(_TORCH_PREFIX))
+            return self.from_dialect("torch", str(dtype).removeprefix(TORCH_PREFIX))
         # np.dtype and jax's scalar types have a name of their own or carry a dtype; numpy's scalar types are classes
         named = getattr(dtype, "dtype", dtype)
         name = getattr(named, "name", None) or getattr(dtype, "__name__", None)
