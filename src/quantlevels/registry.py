@@ -158,17 +158,31 @@ class Registry:
             ReservedLevelError: if it uses a spelling of one of the five or of a shipped level.
             DuplicateLevelError: if it uses a spelling of a different registered level.
         """
-        if not isinstance(level, QuantizationLevel):
-            raise TypeError(f"a QuantizationLevel is needed, not {level!r}")
+        return self.register_all([level])[0]
+
+    def register_all(self, new: Iterable[QuantizationLevel]) -> tuple[QuantizationLevel, ...]:
+        """`register` all of several levels, or none.
+
+        Raises:
+            ReservedLevelError, DuplicateLevelError: as `register`, also where two of them share a spelling.
+        """
+        known: list[QuantizationLevel] = []
         with self._lock:
-            if known := self._equal(level):
-                return known
-            if clash := shipped().clash(level):
-                raise ReservedLevelError(*clash)
-            if clash := self._registered.clash(level):
-                raise DuplicateLevelError(*clash)
-            self._registered = Index((*self._registered.levels, level))
-        return level
+            registered = self._registered
+            for level in new:
+                known.append(_vetted(level, registered))
+                if not (registered.equal(level) or shipped().equal(level)):
+                    registered = Index((*registered.levels, level))
+            self._registered = registered
+        return tuple(known)
+
+    def vet(self, level: QuantizationLevel) -> QuantizationLevel:
+        """The known level that equals this one, or this one itself, which `register` would then accept.
+
+        Raises:
+            ReservedLevelError, DuplicateLevelError: as `register`.
+        """
+        return _vetted(level, self._registered)
 
     def _equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
         return self._registered.equal(level) or shipped().equal(level)
@@ -176,6 +190,18 @@ class Registry:
     def known(self, level: QuantizationLevel) -> QuantizationLevel:
         """The known level that equals this one, or this one itself."""
         return self._equal(level) or level
+
+
+def _vetted(level: QuantizationLevel, registered: Index) -> QuantizationLevel:
+    if not isinstance(level, QuantizationLevel):
+        raise TypeError(f"a QuantizationLevel is needed, not {level!r}")
+    if known := registered.equal(level) or shipped().equal(level):
+        return known
+    if clash := shipped().clash(level):
+        raise ReservedLevelError(*clash)
+    if clash := registered.clash(level):
+        raise DuplicateLevelError(*clash)
+    return level
 
 
 class _SharedRegistry(Registry):

@@ -1,0 +1,402 @@
+"""Levels in cattrs: hooks that teach any converter the class, and the texts of its errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from enum import Enum
+from functools import partial
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    ForwardRef,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import attrs
+from cattrs import BaseConverter, Converter, ForbiddenExtraKeysError, StructureHandlerNotFoundError
+from cattrs import transform_error as transform_error
+from cattrs.cols import defaultdict_structure_factory, is_mapping, is_namedtuple, mapping_structure_factory
+from cattrs.gen import make_dict_structure_fn, override
+from cattrs.v import format_exception as _cattrs_text
+
+from quantlevels.builtin import BUILTIN
+from quantlevels.errors import (
+    ConfigError,
+    DuplicateLevelError,
+    QuantLevelsError,
+    UnknownLevelError,
+    UntranslatableLevelError,
+)
+from quantlevels.level import Block, QuantizationLevel
+from quantlevels.registry import Registry, levels
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+Names = Literal["any", "canonical"]
+# Any: cattrs' hooks take what a parser gave, and types as values
+Hook = Callable[[Any, Any], Any]
+
+
+def configure_converter(converter: BaseConverter, *, registry: Registry = levels, names: Names = "any") -> None:
+    """Teach a cattrs converter levels: as fields, in collections, as mapping keys, in unions.
+
+    - A level unstructures to its name. One the registry does not know unstructures to a table of its fields; it cannot
+      be a mapping key, which is refused.
+    - ``names="any"`` structures any spelling the registry accepts, a level itself, and a table that defines a level
+      there: ``{name, bits_per_param, block = {weights, bits}, ...}``, the fields of ``QuantizationLevel``.
+    - ``names="canonical"`` reads and writes what the enum of the original five does: the name, letter by letter, or
+      ``{name: null}``; nothing else. From JSON text, so read by the converter's own ``loads``, a name given twice in
+      that object is refused.
+    - Two spellings of one level as keys of one mapping are refused.
+    - In a union, text is a member's of a ``Literal`` or ``Enum`` where it is one, else a level; a table with
+      ``bits_per_param`` is a level; anything else is the other members'. A union with ``str`` is refused, for nothing
+      in a file could tell the two apart.
+
+    The errors of the hooks derive from ``QuantLevelsError``; ``format_exception`` gives their text to
+    ``cattrs.transform_error``.
+    """
+    structure: Hook
+    unstructure: Callable[[QuantizationLevel], object]
+    if names == "canonical":
+        structure, unstructure = _canonical(), _canonical_name
+        _keep_repeated_names(converter)
+    else:
+        structure, unstructure = _Structure(converter, registry), partial(_name_or_table, registry)
+    converter.register_structure_hook(QuantizationLevel, structure)
+    converter.register_unstructure_hook(QuantizationLevel, unstructure)
+    converter.register_structure_hook_factory(_is_union_with_level, partial(_structure_union, registry))
+    converter.register_structure_hook_factory(_is_keyed_by_level, _structure_keyed)
+    converter.register_unstructure_hook_factory(_is_keyed_by_level, partial(_unstructure_keyed, unstructure))
+    _mend(converter)
+
+
+def format_exception(error: BaseException, type_: type | None) -> str:
+    """The text of one error for ``cattrs.transform_error(..., format_exception=...)``.
+
+    Says what quantlevels' errors say, and the closest names of misspelt keys; leaves the others to cattrs.
+    """
+    if isinstance(error, QuantLevelsError):
+        return str(error)
+    if isinstance(error, ForbiddenExtraKeysError):
+        return "; ".join(_extra(key, keys(error.cl)) for key in sorted(map(str, error.extra_fields)))
+    return _cattrs_text(error, type_)
+
+
+def _extra(key: str, known: tuple[str, ...]) -> str:
+    close = get_close_matches(key, known, n=1)
+    return f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def keys(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
+    """The names of the fields of an attrs class, dataclass, TypedDict or NamedTuple; of another type, none."""
+    cls = get_origin(cls) or cls
+    if attrs.has(cls):
+        return tuple(attribute.name for attribute in attrs.fields(cls))
+    if dataclasses.is_dataclass(cls):
+        return tuple(field.name for field in dataclasses.fields(cls))
+    return tuple(getattr(cls, "__annotations__", ()))
+
+
+# -- one level ---------------------------------------------------------------------------------------------------------
+
+
+def expected(value: object) -> QuantLevelsError:
+    """The error for a value that is neither a spelling nor a table."""
+    if value is None:
+        return ConfigError(("expected a level, got null; FP32 is written 'None'",))
+    if type(value) is int:
+        return UnknownLevelError(value, tuple(level.name for level in BUILTIN if level.bits_per_param == value))
+    return ConfigError((f"expected the name of a level or a table that defines one, got {value!r:.80}",))
+
+
+class _Structure:
+    """Reads a level: a spelling, a level, or a table."""
+
+    def __init__(self, converter: BaseConverter, registry: Registry) -> None:
+        self.registry = registry
+        self.find = registry.__getitem__
+        self.table = _table_hook(converter)
+
+    def __call__(self, value: Any, _: object) -> QuantizationLevel:  # Any: what a parser gave
+        if isinstance(value, str):
+            return self.find(value)
+        if isinstance(value, QuantizationLevel):
+            return value
+        if isinstance(value, Mapping):
+            plain = value.unwrap() if hasattr(value, "unwrap") else value  # tomlkit's, whose integers are no int
+            return settled(self.table(plain, QuantizationLevel), self.registry)
+        raise expected(value)
+
+
+def settled(level: QuantizationLevel, registry: Registry) -> QuantizationLevel:
+    """The known level that equals one from a table, or that one itself, which then takes no word of a known level.
+
+    Raises:
+        ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it does take one.
+    """
+    known = registry.get(level.name)
+    if known == level:
+        return known
+    if known is not None:
+        registry.vet(level)
+        raise DuplicateLevelError(level.name, known.name)
+    return registry.vet(level)
+
+
+def _name_or_table(registry: Registry, level: QuantizationLevel) -> object:
+    if settled(level, registry) in registry:
+        return level.name
+    return _table(level)
+
+
+def _table(level: QuantizationLevel) -> dict[str, object]:
+    table: dict[str, object] = {"name": level.name, "bits_per_param": level.bits_per_param}
+    plain = QuantizationLevel(name=level.name, bits_per_param=level.bits_per_param)
+    for attribute in attrs.fields(QuantizationLevel):
+        value = getattr(level, attribute.name)
+        if value != getattr(plain, attribute.name):
+            table[attribute.name] = _plain(value)
+    return table
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Block):
+        return {"weights": value.weights, "bits": value.bits}
+    if isinstance(value, Mapping):
+        return {key: list(words) for key, words in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _table_hook(converter: BaseConverter) -> Hook:
+    """Reads the fields of a level, each by the rules of the class, so that every error has its own path."""
+
+    def structure_block(value: object, _: object) -> Block:
+        if not isinstance(value, Mapping):
+            raise ConfigError((f"expected a table of weights and bits, got {value!r:.80}",))
+        block: Block = read_block(value, Block)
+        return block
+
+    def fields_of(cls: type, hooks: dict[str, Hook]) -> Hook:
+        # Any: the type of every keyword argument there is
+        overrides: dict[str, Any] = {
+            a.name: override(struct_hook=hooks.get(a.name) or _by_the_rules(a)) for a in attrs.fields(cls)
+        }
+        return make_dict_structure_fn(
+            cls,
+            converter,
+            _cattrs_forbid_extra_keys=True,
+            _cattrs_detailed_validation=converter.detailed_validation,
+            _cattrs_prefer_attrib_converters=False,
+            _cattrs_use_alias=False,
+            **overrides,
+        )
+
+    read_block = fields_of(Block, {})
+    return fields_of(QuantizationLevel, {"block": structure_block})
+
+
+def _by_the_rules(attribute: Attribute[Any]) -> Hook:  # Any: attributes of every type
+    def structure(value: object, _: object) -> object:
+        value = _tuples(value)
+        try:
+            attribute.validator(None, attribute, value)  # type: ignore[misc]  # every attribute has one
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError((str(error),)) from error
+        return value
+
+    return structure
+
+
+def _tuples(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _tuples(words) for key, words in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+# -- as the original does ----------------------------------------------------------------------------------------------
+
+
+def _canonical() -> Hook:
+    five: Final = {level.name: level for level in BUILTIN}
+
+    def structure(value: object, _: object) -> QuantizationLevel:
+        if isinstance(value, Mapping) and len(value) == 1 and not isinstance(value, _Repeated):
+            ((name, content),) = value.items()
+            value = name if content is None else value
+        if isinstance(value, str) and value in five:
+            return five[value]
+        if isinstance(value, str):
+            raise UnknownLevelError(value, tuple(get_close_matches(value, five)), "name of the original five")
+        raise ConfigError((f"expected one of {', '.join(five)}, got {value!r:.80}",))
+
+    return structure
+
+
+def _canonical_name(level: QuantizationLevel) -> str:
+    if level not in BUILTIN:
+        raise UntranslatableLevelError(level.name, "canonical names")
+    return level.name
+
+
+class _Repeated(dict[str, object]):
+    """A JSON object that gave one of its keys twice: fine for a map, not for a level."""
+
+
+def _keep_repeated_names(converter: BaseConverter) -> None:
+    from cattrs.preconf.json import JsonConverter
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        table = dict(items)
+        return table if len(table) == len(items) else _Repeated(items)
+
+    if isinstance(converter, JsonConverter):
+        converter.loads = partial(converter.loads, object_pairs_hook=pairs)  # type: ignore[method-assign]
+
+
+# -- levels in unions and mappings -------------------------------------------------------------------------------------
+
+
+def _is_level(type_: object) -> bool:
+    return type_ is QuantizationLevel or (get_origin(type_) is Annotated and _is_level(get_args(type_)[0]))
+
+
+def _is_union_with_level(type_: object) -> bool:
+    members = get_args(type_) if get_origin(type_) in (Union, UnionType) else ()
+    return any(map(_is_level, members)) and not all(_is_level(t) or t is NoneType for t in members)
+
+
+def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -> Hook:  # Any: a type form
+    members = get_args(union)
+    mine = next(filter(_is_level, members))
+    others = [t for t in members if not _is_level(t)]
+    scalars = tuple({int, float, bool, bytes, NoneType}.intersection(others))
+    objects = tuple(t for t in others if t not in scalars)
+    rest: Any = Union[objects] if objects else None  # noqa: UP007  # the operator cannot join a tuple
+    words = {word: value for t in others for word, value in _words(t)}
+    names = {level.name for level in registry}
+    if str in others or names.intersection(words) or any({"name", "bits_per_param"} <= {*keys(t)} for t in others):
+        message = f"{union} cannot be told apart in a file; use a Literal, or a class of your own"
+        raise StructureHandlerNotFoundError(message, union)
+    structure_level = converter.get_structure_hook(mine)
+
+    def structure(value: Any, _: object) -> object:  # Any: what a parser gave
+        if isinstance(value, str) and value in words:
+            return words[value]
+        if isinstance(value, (str, QuantizationLevel)) or (isinstance(value, Mapping) and "bits_per_param" in value):
+            return structure_level(value, mine)
+        for scalar in scalars:
+            if isinstance(value, scalar) and (scalar is bool) == isinstance(value, bool):
+                return value
+        if float in scalars and type(value) is int:
+            return float(value)
+        if rest is None:
+            raise expected(value)
+        return converter.structure(value, rest)
+
+    return structure
+
+
+def _words(type_: Any) -> list[tuple[str, object]]:  # Any: a type form
+    if get_origin(type_) is Literal:
+        return [(getattr(value, "value", value), value) for value in get_args(type_)]
+    if isinstance(type_, type) and issubclass(type_, Enum):
+        return [(member.value, member) for member in type_]
+    return []
+
+
+def _is_keyed_by_level(type_: Any) -> bool:  # Any: a type form
+    return is_mapping(type_) and any(map(_is_level, get_args(type_)[:1]))
+
+
+def _structure_keyed(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a type form
+    origin = get_origin(mapping)
+    if issubclass(origin, defaultdict):
+        structure = defaultdict_structure_factory(mapping, converter)
+    elif issubclass(origin, Counter):
+        structure = mapping_structure_factory(mapping, converter, structure_to=Counter, val_type=int)
+    else:
+        structure = mapping_structure_factory(mapping, converter)
+
+    def refuse_two_spellings(value: Any, type_: Any) -> object:  # Any: what a parser gave
+        result = structure(value, type_)
+        if len(result) < len(value):
+            raise ConfigError((f"two of the keys {', '.join(map(repr, value))} are the same level",))
+        return result
+
+    return refuse_two_spellings
+
+
+def _unstructure_keyed(unstructure: Callable[[Any], object], mapping: Any, converter: BaseConverter) -> Any:
+    # Any: type forms, and whatever converters make of mappings; several turn keys into text by `str`, here a label
+    as_text = converter.get_unstructure_hook(get_origin(mapping)[(str, *get_args(mapping)[1:])])
+
+    def name(key: QuantizationLevel) -> str:
+        word = unstructure(key)
+        if not isinstance(word, str):
+            raise ConfigError((f"{key.name!r} is not registered, and a mapping key has no room for its definition",))
+        return word
+
+    return lambda value: as_text({name(key): item for key, item in value.items()})
+
+
+# -- where cattrs itself is at fault -----------------------------------------------------------------------------------
+
+
+def _mend(converter: BaseConverter) -> None:
+    """Mend what in cattrs 26 would let a level through unread or unwritten, or fail where nothing is wrong.
+
+    - Named tuples whose annotations are text (``from __future__ import annotations``) are not resolved; nor are
+      dataclasses by the msgspec converter, which then writes the insides of a level.
+    - The bson converter reads a TypedDict as any mapping; the tomlkit converter copies one as its own container.
+    - Both write the keys of mappings without type arguments by ``str``, which for a level is its label.
+    """
+    converter.register_structure_hook_factory(_has_text_annotations, _structure_resolved)
+    converter.register_unstructure_hook_factory(_has_text_annotations, _unstructure_resolved)
+    homes = {cls.__module__ for cls in type(converter).__mro__}
+    if isinstance(converter, Converter) and homes & {"cattrs.preconf.bson", "cattrs.preconf.tomlkit"}:
+        converter.register_structure_hook_factory(is_typeddict, _structure_typeddict)
+
+
+def _has_text_annotations(type_: Any) -> bool:  # Any: a type form
+    cls = get_origin(type_) or type_
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+        return any(isinstance(field.type, str) for field in dataclasses.fields(cls))
+    return is_namedtuple(cls) and any(isinstance(t, (str, ForwardRef)) for t in cls.__annotations__.values())
+
+
+def _resolve(type_: Any) -> None:  # Any: a type form
+    """Put types in the place of their names, as ``attrs.resolve_types`` does."""
+    cls = get_origin(type_) or type_
+    hints = get_type_hints(cls, include_extras=True)
+    if dataclasses.is_dataclass(cls):
+        for field in dataclasses.fields(cls):
+            field.type = hints[field.name]
+    else:
+        cls.__annotations__.update({name: hints[name] for name in cls.__annotations__})
+
+
+def _structure_resolved(type_: Any, converter: BaseConverter) -> Hook:  # Any: a type form
+    _resolve(type_)
+    return converter.get_structure_hook(type_)
+
+
+def _unstructure_resolved(type_: Any, converter: BaseConverter) -> Callable[[Any], Any]:  # Any: a type form
+    _resolve(type_)
+    return converter.get_unstructure_hook(type_)
+
+
+def _structure_typeddict(type_: Any, converter: Converter) -> Hook:  # Any: a type form
+    structure = converter.gen_structure_typeddict(type_)
+    return lambda value, _: structure(dict(value), type_)
