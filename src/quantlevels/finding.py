@@ -32,6 +32,11 @@ CODES: Final[dict[str, tuple[str, Severity]]] = {
 }
 
 
+def _check_code(finding: Finding, attribute: object, code: str) -> None:
+    if code not in CODES:
+        raise ValueError(f"unknown finding code {code!r}")
+
+
 @final
 @frozen
 class Finding:
@@ -43,14 +48,9 @@ class Finding:
         where: the tensor, module or file it is about; empty for the whole checkpoint.
     """
 
-    code: str = field()
+    code: str = field(validator=_check_code)
     message: str
     where: str = ""
-
-    @code.validator
-    def _check_code(self, attribute: object, code: str) -> None:
-        if code not in CODES:
-            raise ValueError(f"unknown finding code {code!r}")
 
     @property
     def slug(self) -> str:

@@ -40,9 +40,11 @@ class Index:
     __slots__ = ("dialects", "levels", "meanings")
 
     def __init__(self, levels: Iterable[QuantizationLevel], ambiguous: Mapping[str, tuple[str, ...]] = {}) -> None:
-        self.levels = tuple(levels)
+        self.levels: tuple[QuantizationLevel, ...] = tuple(levels)
         #: (dialect, word) → level, letter by letter
-        self.dialects = {key: level for level in self.levels for key in dialect_words(level)}
+        self.dialects: dict[tuple[str, Spelling], QuantizationLevel] = {
+            key: level for level in self.levels for key in dialect_words(level)
+        }
         #: normalised word → names of the levels it can mean
         self.meanings: dict[str, dict[str, QuantizationLevel]] = {}
         by_name = {level.name: level for level in self.levels}

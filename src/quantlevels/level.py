@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeAlias, final, get_args
 
-from attrs import field, fields, frozen
+from attrs import Factory, field, fields, frozen
 
 from quantlevels.errors import UntranslatableLevelError
 
@@ -118,9 +118,18 @@ def _check_spellings(level: QuantizationLevel, attribute: Attribute[Spellings], 
                 _check_word(word, f"spellings in {dialect!r}")
 
 
-def _check_kind(level: QuantizationLevel, attribute: Attribute[str], kind: str) -> None:
+def _check_kind(level: QuantizationLevel, attribute: object, kind: object) -> None:
     if kind not in _KINDS:
         raise ValueError(f"kind must be one of {', '.join(sorted(_KINDS))}, not {kind!r}")
+
+
+# not as decorated methods: dataclass_transform knows none, and checkers would call the two fields required
+def _default_label(level: QuantizationLevel) -> str:
+    return level.name
+
+
+def _default_block(level: QuantizationLevel) -> Block:
+    return Block(1, level.bits_per_param)
 
 
 @final
@@ -146,25 +155,17 @@ class QuantizationLevel:
         TypeError, ValueError: for a field that is not as described.
     """
 
-    __match_args__: ClassVar[tuple[str, str]] = ("name", "bits_per_param")
+    __match_args__: ClassVar[tuple[Literal["name"], Literal["bits_per_param"]]] = ("name", "bits_per_param")
 
     name: str = field(validator=_check_name)
     bits_per_param: int = field(validator=positive)
-    label: str = field(validator=_check_label)
-    block: Block = field(validator=_check_block)
+    label: str = field(default=Factory(_default_label, takes_self=True), validator=_check_label)
+    block: Block = field(default=Factory(_default_block, takes_self=True), validator=_check_block)
     aliases: tuple[str, ...] = field(default=(), validator=_check_aliases)
     spellings: Spellings = field(factory=dict, converter=_read_only, validator=_check_spellings)
     kind: Kind = field(default="custom", validator=_check_kind)
     summary: str = field(default="", validator=_check_text)
     source: str = field(default="", validator=_check_text)
-
-    @label.default
-    def _default_label(self) -> str:
-        return self.name
-
-    @block.default
-    def _default_block(self) -> Block:
-        return Block(1, self.bits_per_param)
 
     @property
     def memory_reduction_factor(self) -> float:
@@ -215,7 +216,7 @@ class QuantizationLevel:
         return format(self.label, spec)
 
     def __repr__(self) -> str:
-        block = "" if self.block == self._default_block() else f", block={self.block!r}"
+        block = "" if self.block == _default_block(self) else f", block={self.block!r}"
         return f"QuantizationLevel(name={self.name!r}, bits_per_param={self.bits_per_param}{block})"
 
     def __hash__(self) -> int:

@@ -25,14 +25,14 @@ class Source:
     __slots__ = ("_descriptor", "path", "size")
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path = path
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
             raise CheckpointError(path, f"cannot be opened: {error.strerror}") from error
         status = os.fstat(self._descriptor)
         #: bytes in the file
-        self.size = status.st_size
+        self.size: int = status.st_size
         if not stat.S_ISREG(status.st_mode):
             self.close()
             raise CheckpointError(path, "is not a regular file")
@@ -48,7 +48,7 @@ class Source:
                 self.path, f"truncated: {count:,} bytes are needed, {max(self.size - offset, 0):,} remain", offset
             )
         os.lseek(self._descriptor, offset, os.SEEK_SET)
-        chunks = []
+        chunks: list[bytes] = []
         while count:
             chunk = os.read(self._descriptor, count)
             if not chunk:

@@ -74,9 +74,9 @@ class Checkpoint:
     format: Format
     tensors: Sequence[Tensor] = ()
     #: the container's own key-values, scalars only
-    metadata: Mapping[str, str | int | float | bool] = field(factory=dict)
+    metadata: Mapping[str, str | int | float | bool] = field(factory=dict[str, str | int | float | bool])
     #: name of a config file (``config.json``, ``quantize_config.json`` ...) → the object in it
-    configs: Mapping[str, Mapping[str, JSON]] = field(factory=dict)
+    configs: Mapping[str, Mapping[str, JSON]] = field(factory=dict[str, Mapping[str, JSON]])
     files: tuple[File, ...] = ()
     #: defects of the container: QL201 to QL206, and QL301 for types that no level answers to
     findings: tuple[Finding, ...] = ()

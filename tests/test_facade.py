@@ -1,0 +1,122 @@
+"""`import quantlevels`: light, complete, honest about its names, and every name documented."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import quantlevels
+
+HEAVY = {"cattrs", "importlib_metadata", "click", "rich", "tomllib", "json", "yaml", "msgpack", "numpy", "torch"}
+
+
+def names_for_checkers() -> dict[str, str]:
+    """Public name → module, as the TYPE_CHECKING block of the package says."""
+    tree = ast.parse(Path(quantlevels.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    found = {}
+    for statement in block.body:
+        assert isinstance(statement, ast.ImportFrom)
+        for alias in statement.names:
+            assert alias.asname == alias.name, "only `X as X` is a re-export to every checker"
+            found[alias.name] = str(statement.module).removeprefix("quantlevels.")
+    return found
+
+
+def test_the_lists_of_public_names_agree() -> None:
+    assert names_for_checkers() == quantlevels._HOMES
+    assert sorted(quantlevels.__all__) == sorted(quantlevels._HOMES)
+    assert len(set(quantlevels.__all__)) == len(quantlevels.__all__)
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_import_is_light() -> None:
+    loaded = run("import sys, quantlevels; print(*sys.modules)").stdout.split()
+    assert "quantlevels" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & HEAVY
+
+
+def test_star_import_gives_every_public_name() -> None:
+    done = run("from quantlevels import *; import quantlevels; assert set(quantlevels.__all__) <= set(globals())")
+    assert not done.stderr
+
+
+def test_dir_lists_every_public_name() -> None:
+    assert set(quantlevels.__all__) <= set(dir(quantlevels))
+    for name in dir(quantlevels):
+        assert hasattr(quantlevels, name)
+
+
+@pytest.mark.parametrize("code", ["from quantlevels import INT5", "import quantlevels; quantlevels.INT5"])
+def test_a_misspelt_name_is_named(code: str) -> None:
+    done = run(code)
+    assert done.returncode == 1
+    assert "'INT5'" in done.stderr.splitlines()[-1]
+    assert "'quantlevels'" in done.stderr.splitlines()[-1]
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert importlib.import_module("importlib_metadata").version("quantlevels") == quantlevels.__version__
+
+
+# Docstrings
+
+
+def modules() -> Iterator[ModuleType]:
+    yield quantlevels
+    for module in pkgutil.walk_packages(quantlevels.__path__, "quantlevels."):
+        if not module.name.endswith("__main__"):
+            yield importlib.import_module(module.name)
+
+
+def documented_objects() -> Iterator[tuple[str, object]]:
+    """Every public class and function of every module, and the public methods and properties of public classes."""
+    for module in modules():
+        yield module.__name__, module
+    for name in quantlevels.__all__:
+        thing = getattr(quantlevels, name)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            continue
+        yield name, thing
+        if inspect.isclass(thing):
+            for attribute, value in vars(thing).items():
+                if not attribute.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+                    yield f"{name}.{attribute}", value
+
+
+DOCUMENTED = dict(documented_objects())
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_public_object_is_described_in_one_line(name: str) -> None:
+    text = inspect.getdoc(DOCUMENTED[name])
+    assert text
+    summary, *rest = text.splitlines()
+    assert summary.endswith((".", ":", "?"))
+    assert not rest or not rest[0], "a summary of one line, then an empty one"
+
+
+def raises(thing: object) -> bool:
+    """Whether the source of a function or property has a `raise` of its own, nested functions aside."""
+    function = thing.fget if isinstance(thing, property) else thing
+    if not inspect.isfunction(function):
+        return False
+    (tree,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function))).body
+    return any(isinstance(node, ast.Raise) for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("name", [name for name, thing in DOCUMENTED.items() if raises(thing)])
+def test_what_raises_says_so(name: str) -> None:
+    assert "Raises:" in (inspect.getdoc(DOCUMENTED[name]) or "")
