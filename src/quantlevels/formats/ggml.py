@@ -1,0 +1,124 @@
+"""ggml's tensor types: the block-quantized ones as levels, and what a GGUF reader needs to know of all of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quantlevels.builtin import BUILTIN
+from quantlevels.formats.microscaling import MICROSCALING
+from quantlevels.formats.plain import FLOATS, INTEGERS
+from quantlevels.level import BITS_PER_BYTE, Block, Kind, QuantizationLevel
+
+#: id, name, bits_per_param, weights and bytes of a block, kind, summary. A grid index counts by its share of a weight
+#: with the sign bits beside it, as the names do; IQ1's 11-bit index of 8 ternary weights rounds up to 2.
+_TYPES: Final[tuple[tuple[int, str, int, int, int, Kind, str], ...]] = (
+    (2, "Q4_0", 4, 32, 18, "block", "32 4-bit codes and an FP16 scale"),
+    (3, "Q4_1", 4, 32, 20, "block", "32 4-bit codes, an FP16 scale and minimum"),
+    (6, "Q5_0", 5, 32, 22, "block", "32 5-bit codes and an FP16 scale"),
+    (7, "Q5_1", 5, 32, 24, "block", "32 5-bit codes, an FP16 scale and minimum"),
+    (8, "Q8_0", 8, 32, 34, "block", "32 8-bit codes and an FP16 scale"),
+    (9, "Q8_1", 8, 32, 36, "block", "32 8-bit codes, an FP16 scale and sum; for activations, not stored weights"),
+    (10, "Q2_K", 2, 256, 84, "block", "16 x 16 2-bit codes, 4-bit scales and minimums, an FP16 scale of each"),
+    (11, "Q3_K", 3, 256, 110, "block", "16 x 16 3-bit codes, 6-bit scales, an FP16 scale of these"),
+    (12, "Q4_K", 4, 256, 144, "block", "8 x 32 4-bit codes, 6-bit scales and minimums, an FP16 scale of each"),
+    (13, "Q5_K", 5, 256, 176, "block", "8 x 32 5-bit codes, 6-bit scales and minimums, an FP16 scale of each"),
+    (14, "Q6_K", 6, 256, 210, "block", "16 x 16 6-bit codes, 8-bit scales, an FP16 scale of these"),
+    (15, "Q8_K", 8, 256, 292, "block", "256 8-bit codes, an FP32 scale, 16 sums; for activations, not stored weights"),
+    (41, "Q1_0", 1, 128, 18, "block", "128 1-bit codes and an FP16 scale"),
+    (42, "Q2_0", 2, 64, 18, "block", "64 2-bit codes and an FP16 scale"),
+    (34, "TQ1_0", 2, 256, 54, "ternary", "256 ternary codes, five a byte, and an FP16 scale"),
+    (35, "TQ2_0", 2, 256, 66, "ternary", "256 ternary codes in 2 bits each and an FP16 scale"),
+    (19, "IQ1_S", 2, 256, 50, "codebook", "11-bit grid indices of 8 weights, 3-bit scales of 32, an FP16 scale"),
+    (29, "IQ1_M", 2, 256, 56, "codebook", "11-bit grid indices of 8 weights, 3-bit scales of 16, an FP16 scale"),
+    (16, "IQ2_XXS", 2, 256, 66, "codebook", "8-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 32"),
+    (17, "IQ2_XS", 2, 256, 74, "codebook", "9-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 16"),
+    (22, "IQ2_S", 2, 256, 82, "codebook", "10-bit grid indices and 8 sign bits of 8 weights, 4-bit scales of 16"),
+    (18, "IQ3_XXS", 3, 256, 98, "codebook", "8-bit grid indices of 4 weights, 7 sign bits of 8, 4-bit scales of 32"),
+    (21, "IQ3_S", 3, 256, 110, "codebook", "9-bit grid indices of 4 weights, 8 sign bits of 8, 4-bit scales of 32"),
+    (20, "IQ4_NL", 4, 32, 18, "codebook", "32 4-bit indices into 16 values and an FP16 scale"),
+    (23, "IQ4_XS", 4, 256, 136, "codebook", "8 x 32 4-bit indices into 16 values, 6-bit scales, an FP16 scale"),
+)
+
+GGML: Final[tuple[QuantizationLevel, ...]] = tuple(
+    QuantizationLevel(
+        name=name,
+        bits_per_param=bits,
+        block=Block(weights, nbytes * BITS_PER_BYTE),
+        spellings={"ggml": (name, type_id)},
+        kind=kind,
+        summary=summary,
+        source="ggml d99724f2 src/ggml-common.h",
+    )
+    for type_id, name, bits, weights, nbytes, kind, summary in _TYPES
+)
+
+#: Type id → storage block. ggml stores four blocks of NVFP4 as one, their scales first.
+BLOCKS: Final[dict[int, Block]] = {
+    word: level.block
+    for level in (*BUILTIN, *FLOATS, *INTEGERS, *MICROSCALING, *GGML)
+    for word in level.spellings.get("ggml", ())
+    if isinstance(word, int)
+} | {40: Block(64, 36 * BITS_PER_BYTE)}
+
+#: Id of a type that ggml has removed → the name it had.
+REMOVED: Final[dict[int, str]] = {
+    4: "Q4_2",
+    5: "Q4_3",
+    31: "Q4_0_4_4",
+    32: "Q4_0_4_8",
+    33: "Q4_0_8_8",
+    36: "IQ4_NL_4_4",
+    37: "IQ4_NL_4_8",
+    38: "IQ4_NL_8_8",
+}
+
+#: Flag in ``general.file_type``: the type was guessed from the tensors.
+GUESSED: Final = 1024
+
+#: ``general.file_type`` without ``GUESSED`` → its name in llama.cpp, and the level that most of its quantized weights
+#: are meant to have, None where no one level can be expected. Every ``MOSTLY_`` is a mixture. Source: llama.cpp
+#: llama.h ``llama_ftype`` and llama-quant.cpp, which makes IQ2_S mostly of the type IQ2_XS, and IQ2_M of IQ2_S.
+FILE_TYPES: Final[dict[int, tuple[str, str | None]]] = {
+    0: ("ALL_F32", "None"),
+    1: ("MOSTLY_F16", "Float16"),
+    2: ("MOSTLY_Q4_0", "Q4_0"),
+    3: ("MOSTLY_Q4_1", "Q4_1"),
+    4: ("MOSTLY_Q4_1_SOME_F16", "Q4_1"),
+    5: ("MOSTLY_Q4_2", None),  # of a removed type, as are 6 and 33 to 35
+    6: ("MOSTLY_Q4_3", None),
+    7: ("MOSTLY_Q8_0", "Q8_0"),
+    8: ("MOSTLY_Q5_0", "Q5_0"),
+    9: ("MOSTLY_Q5_1", "Q5_1"),
+    10: ("MOSTLY_Q2_K", "Q2_K"),
+    11: ("MOSTLY_Q3_K_S", "Q3_K"),
+    12: ("MOSTLY_Q3_K_M", "Q3_K"),
+    13: ("MOSTLY_Q3_K_L", "Q3_K"),
+    14: ("MOSTLY_Q4_K_S", "Q4_K"),
+    15: ("MOSTLY_Q4_K_M", "Q4_K"),
+    16: ("MOSTLY_Q5_K_S", "Q5_K"),
+    17: ("MOSTLY_Q5_K_M", "Q5_K"),
+    18: ("MOSTLY_Q6_K", "Q6_K"),
+    19: ("MOSTLY_IQ2_XXS", "IQ2_XXS"),
+    20: ("MOSTLY_IQ2_XS", "IQ2_XS"),
+    21: ("MOSTLY_Q2_K_S", "Q2_K"),
+    22: ("MOSTLY_IQ3_XS", None),  # IQ3_S and IQ3_XXS, about half each
+    23: ("MOSTLY_IQ3_XXS", "IQ3_XXS"),
+    24: ("MOSTLY_IQ1_S", "IQ1_S"),
+    25: ("MOSTLY_IQ4_NL", "IQ4_NL"),
+    26: ("MOSTLY_IQ3_S", "IQ3_S"),
+    27: ("MOSTLY_IQ3_M", "IQ3_S"),
+    28: ("MOSTLY_IQ2_S", "IQ2_XS"),
+    29: ("MOSTLY_IQ2_M", "IQ2_S"),
+    30: ("MOSTLY_IQ4_XS", "IQ4_XS"),
+    31: ("MOSTLY_IQ1_M", "IQ1_M"),
+    32: ("MOSTLY_BF16", "BFloat16"),
+    33: ("MOSTLY_Q4_0_4_4", None),
+    34: ("MOSTLY_Q4_0_4_8", None),
+    35: ("MOSTLY_Q4_0_8_8", None),
+    36: ("MOSTLY_TQ1_0", "TQ1_0"),
+    37: ("MOSTLY_TQ2_0", "TQ2_0"),
+    38: ("MOSTLY_MXFP4_MOE", "MXFP4"),  # the experts; all else is Q8_0
+    39: ("MOSTLY_NVFP4", "NVFP4"),
+    40: ("MOSTLY_Q1_0", "Q1_0"),
+    41: ("MOSTLY_Q2_0", "Q2_0"),
+}

@@ -1,0 +1,39 @@
+"""Microscaling: blocks of small codes that share one 8-bit scale."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quantlevels.level import Block, QuantizationLevel, Spelling
+
+_SCALE_BITS: Final = 8
+
+
+def _shared(
+    name: str, bits: int, weights: int, summary: str, source: str, **spellings: tuple[Spelling, ...]
+) -> QuantizationLevel:
+    return QuantizationLevel(
+        name=name,
+        bits_per_param=bits,
+        block=Block(weights, weights * bits + _SCALE_BITS),
+        spellings=spellings,
+        kind="microscaling",
+        summary=summary,
+        source=source,
+    )
+
+
+_OCP: Final = "OCP Microscaling Formats (MX) Specification 1.0"
+
+MICROSCALING: Final[tuple[QuantizationLevel, ...]] = (
+    _shared("MXFP8_E4M3", 8, 32, "32 FP8_E4M3FN codes and an E8M0 scale", _OCP),
+    _shared("MXFP8_E5M2", 8, 32, "32 FP8_E5M2 codes and an E8M0 scale", _OCP),
+    _shared("MXFP6_E2M3", 6, 32, "32 FP6_E2M3 codes and an E8M0 scale", _OCP),
+    _shared("MXFP6_E3M2", 6, 32, "32 FP6_E3M2 codes and an E8M0 scale", _OCP),
+    _shared("MXFP4", 4, 32, "32 FP4_E2M1 codes and an E8M0 scale", _OCP, ggml=("MXFP4", 39)),
+    _shared("MXINT8", 8, 32, "32 8-bit fixed-point codes and an E8M0 scale", _OCP),
+    _shared(
+        "NVFP4", 4, 16, "16 FP4_E2M1 codes and an E4M3 scale; one FP32 scale a tensor beside them",
+        "NVIDIA cuDNN block scaling documentation, ggml d99724f2 ggml-common.h", ggml=("NVFP4", 40),
+    ),
+)  # fmt: skip
