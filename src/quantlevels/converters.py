@@ -135,8 +135,8 @@ class _Structure:
         if isinstance(value, QuantizationLevel):
             return value
         if isinstance(value, Mapping):
-            plain = value.unwrap() if hasattr(value, "unwrap") else value  # tomlkit's, whose integers are no int
-            return settled(self.table(plain, QuantizationLevel), self.registry)
+            unwrap: Callable[[], object] = getattr(value, "unwrap", lambda: value)  # tomlkit keeps no plain int
+            return settled(self.table(unwrap(), QuantizationLevel), self.registry)
         raise expected(value)
 
 
@@ -147,12 +147,12 @@ def settled(level: QuantizationLevel, registry: Registry) -> QuantizationLevel:
         ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it does take one.
     """
     known = registry.get(level.name)
-    if known == level:
-        return known
-    if known is not None:
+    if known is None:
+        return registry.vet(level)
+    if known != level:
         registry.vet(level)
         raise DuplicateLevelError(level.name, known.name)
-    return registry.vet(level)
+    return known
 
 
 def _name_or_table(registry: Registry, level: QuantizationLevel) -> object:
@@ -211,7 +211,7 @@ def _by_the_rules(attribute: Attribute[Any]) -> Hook:  # Any: attributes of ever
     def structure(value: object, _: object) -> object:
         value = _tuples(value)
         try:
-            attribute.validator(None, attribute, value)  # type: ignore[misc]  # every attribute has one
+            attribute.validator(None, attribute, value)  # type: ignore[misc]  # ty: ignore[not-callable]  # they all have one
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError((str(error),)) from error
         return value
@@ -283,7 +283,7 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
     others = [t for t in members if not _is_level(t)]
     scalars = tuple({int, float, bool, bytes, NoneType}.intersection(others))
     objects = tuple(t for t in others if t not in scalars)
-    rest: Any = Union[objects] if objects else None  # noqa: UP007  # the operator cannot join a tuple
+    rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
     words = {word: value for t in others for word, value in _words(t)}
     names = {level.name for level in registry}
     if str in others or names.intersection(words) or any({"name", "bits_per_param"} <= {*keys(t)} for t in others):

@@ -12,7 +12,7 @@ from quantlevels.index import TORCH_PREFIX, Index, normalized, own_words, shippe
 from quantlevels.level import QuantizationLevel, Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
