@@ -102,6 +102,5 @@ if not TYPE_CHECKING:  # else checkers would believe every name of this package 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import_module("quantlevels.registry")  # whoever holds a level can pickle it by identity
         value = globals()[name] = getattr(import_module(f"quantlevels.{_HOMES[name]}"), name)
         return value

@@ -23,7 +23,7 @@ class UnknownLevelError(QuantLevelsError, LookupError):
 
     Attributes:
         value: what was asked for, unchanged.
-        suggestions: names of the closest known levels, best first.
+        suggestions: how the closest known levels are spelled, best first.
         where: what kind of thing was asked for, as in ``unknown level`` or ``unknown ggml type``.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, TypeAlias, final, get_args
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NoReturn, TypeAlias, final, get_args
 
 from attrs import Factory, field, fields, frozen
 
@@ -66,6 +66,8 @@ class Block:
 
 
 def _read_only(spellings: Spellings) -> Spellings:
+    if not isinstance(spellings, Mapping):
+        raise TypeError(f"spellings must be a mapping of dialects to words, not {spellings!r}")
     return MappingProxyType(dict(spellings))
 
 
@@ -129,11 +131,13 @@ def _default_label(level: QuantizationLevel) -> str:
 
 
 def _default_block(level: QuantizationLevel) -> Block:
+    # validators run after defaults, and a Block would complain of `bits`
+    positive(level, fields(QuantizationLevel).bits_per_param, level.bits_per_param)
     return Block(1, level.bits_per_param)
 
 
 @final
-@frozen(kw_only=True, repr=False, match_args=False)
+@frozen(kw_only=True, repr=False, match_args=False, getstate_setstate=False)
 class QuantizationLevel:
     """One level of weight precision: what a weight is rounded to, and what one costs.
 
@@ -228,9 +232,10 @@ class QuantizationLevel:
     def __deepcopy__(self, memo: dict[int, object]) -> QuantizationLevel:
         return self
 
-    def __reduce__(self) -> tuple[Callable[..., QuantizationLevel], tuple[dict[str, object]]]:
-        values = {attribute.name: getattr(self, attribute.name) for attribute in fields(QuantizationLevel)}
-        return _restore, ({**values, "spellings": dict(self.spellings)},)
+    def __reduce__(self) -> tuple[Callable[..., QuantizationLevel], tuple[object, ...]]:
+        from quantlevels.registry import pickled  # knows which levels there are
+
+        return pickled(self)
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("QuantizationLevel is sealed: make an instance, not a subclass")
@@ -238,12 +243,3 @@ class QuantizationLevel:
 
 def _width(value: QuantizationLevel | int) -> int:
     return value.bits_per_param if isinstance(value, QuantizationLevel) else value
-
-
-def restored(values: Mapping[str, Any]) -> QuantizationLevel:  # Any: what __reduce__ wrote; the class checks it
-    """A level from its pickled fields."""
-    return QuantizationLevel(**values)
-
-
-#: What pickles call to get a level back; the registry puts a function here that gives back known levels themselves.
-_restore: Callable[[Mapping[str, Any]], QuantizationLevel] = restored

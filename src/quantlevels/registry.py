@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from quantlevels import level as _level
+from attrs import fields
+
 from quantlevels.builtin import BUILTIN, BY_BITS, BuiltinName
 from quantlevels.errors import DuplicateLevelError, ReservedLevelError, UnknownLevelError
 from quantlevels.index import TORCH_PREFIX, Index, normalized, own_words, shipped
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SUGGESTIONS = 3
+_NEARLY_AS_CLOSE = 0.9  # as the closest: what is farther off is noise
 
 
 class _Table(dict[str, QuantizationLevel]):
@@ -64,15 +66,25 @@ class Registry:
                 return level
         for index in (self._registered, shipped()):
             if found := index.find(spelling):
+                if spelling == found.name:
+                    self._table[spelling] = found  # a hit from now on
                 return found
         raise UnknownLevelError(spelling, self._closest(spelling))
 
     def _closest(self, spelling: str) -> tuple[str, ...]:
-        from difflib import get_close_matches
+        from difflib import SequenceMatcher, get_close_matches
 
-        names = {normalized(word): level.name for level in self for word in own_words(level)}
-        close = get_close_matches(normalized(spelling), names, n=2 * _SUGGESTIONS)
-        return tuple(dict.fromkeys(names[word] for word in close))[:_SUGGESTIONS]
+        words: dict[str, tuple[str, str]] = {}
+        for level in self:
+            for word in own_words(level):
+                words.setdefault(normalized(word), (level.name, word))
+        sought = normalized(spelling)
+        for best in get_close_matches(sought, words, n=1):
+            cutoff = _NEARLY_AS_CLOSE * SequenceMatcher(None, best, sought).ratio()
+            close = get_close_matches(sought, words, n=2 * _SUGGESTIONS, cutoff=cutoff)
+            closest_of_level = dict(words[word] for word in reversed(close))
+            return tuple(reversed(closest_of_level.values()))[:_SUGGESTIONS]
+        return ()
 
     @overload
     def get(self, spelling: BuiltinName) -> QuantizationLevel: ...
@@ -141,8 +153,9 @@ class Registry:
         Raises:
             UnknownLevelError: if it is no such dtype, or one that is no level.
         """
-        library = (dtype if isinstance(dtype, type) else type(dtype)).__module__.partition(".")[0]
-        if library == "torch":
+        kind = dtype if isinstance(dtype, type) else type(dtype)
+        library = kind.__module__.partition(".")[0]
+        if library == "torch" and kind.__name__ == "dtype":
             return self.from_dialect("torch", str(dtype).removeprefix(TORCH_PREFIX))
         # np.dtype and jax's scalar types have a name of their own or carry a dtype; numpy's scalar types are classes
         named = getattr(dtype, "dtype", dtype)
@@ -221,9 +234,25 @@ if not TYPE_CHECKING:
     _SharedRegistry.__getitem__ = levels._table.__getitem__
 
 
-def restore(values: Mapping[str, Any]) -> QuantizationLevel:  # Any: see `quantlevels.level.restored`
-    """Unpickle a level: the known one where an equal one is known, without consulting plugins."""
-    return levels.known(_level.restored(values))
+def pickled(level: QuantizationLevel) -> tuple[Callable[..., QuantizationLevel], tuple[object, ...]]:
+    """How a level is pickled: one that comes with quantlevels by name, whatever later versions add; others whole."""
+    if shipped().equal(level) is level:
+        return shipped_level, (level.name,)
+    values = {attribute.name: getattr(level, attribute.name) for attribute in fields(QuantizationLevel)}
+    return restored, ({**values, "spellings": dict(level.spellings)},)
 
 
-_level._restore = restore
+def shipped_level(name: str) -> QuantizationLevel:
+    """Unpickle a level that comes with quantlevels.
+
+    Raises:
+        UnknownLevelError: if this version does not have it yet.
+    """
+    if level := shipped().find(name):
+        return level
+    raise UnknownLevelError(name)
+
+
+def restored(values: Mapping[str, Any]) -> QuantizationLevel:  # Any: the fields `pickled` wrote; the class checks them
+    """Unpickle any other level: the known one where an equal one is known, without consulting plugins."""
+    return levels.known(QuantizationLevel(**values))

@@ -100,12 +100,12 @@ FLOATS: Final[tuple[QuantizationLevel, ...]] = (
     _number(
         "Float6E2M3", 6, "float", "2 exponent and 3 mantissa bits, to 7.5, neither infinity nor NaN",
         aliases=("e2m3",), label="FP6_E2M3", source=_ML_DTYPES,
-        safetensors=("F6_E2M3",), numpy=("float6_e2m3fn",), onnx=("FLOAT6E2M3", 27),
+        safetensors=("F6_E2M3",), numpy=("float6_e2m3fn",), jax=("float6_e2m3fn",), onnx=("FLOAT6E2M3", 27),
     ),
     _number(
         "Float6E3M2", 6, "float", "3 exponent and 2 mantissa bits, to 28, neither infinity nor NaN",
         aliases=("e3m2",), label="FP6_E3M2", source=_ML_DTYPES,
-        safetensors=("F6_E3M2",), numpy=("float6_e3m2fn",), onnx=("FLOAT6E3M2", 28),
+        safetensors=("F6_E3M2",), numpy=("float6_e3m2fn",), jax=("float6_e3m2fn",), onnx=("FLOAT6E3M2", 28),
     ),
     _number(
         "Float4E2M1", 4, "float", "2 exponent and 1 mantissa bits: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives",
