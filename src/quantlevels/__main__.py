@@ -1,0 +1,30 @@
+"""``quantlevels`` and ``python -m quantlevels``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib.util import find_spec
+
+
+def main() -> None:
+    """Run the command line on ``sys.argv``; it needs the ``cli`` extra."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends us without a word
+    try:
+        if missing := [name for name in ("click", "rich") if find_spec(name) is None]:
+            sys.exit(_refuse(f"the command line needs {' and '.join(missing)}: pip install 'quantlevels[cli]'"))
+        from quantlevels.cli.commands import run
+
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(f"quantlevels: {reason}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""How things look: facts, tables and lines, for a terminal or for a pipe.
+
+Commands put a page together from blocks; `show` writes it. Everything passes `visible` on its way out, so that nothing
+a file says can move a cursor or change a color.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+LONGEST: Final = 300  # characters of one piece of text; a file may name a tensor with a megabyte
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_KIB: Final = 1024
+
+Style: TypeAlias = Literal["", "strong", "faint", "quantized", "plain", "good", "warning", "bad"]
+
+#: what a style is on a terminal: the terminal's own colors, which its theme makes readable on light and dark
+_THEME: Final[dict[Style, str]] = {
+    "": "",
+    "strong": "bold",
+    "faint": "dim",
+    "quantized": "cyan",
+    "plain": "blue",
+    "good": "green",
+    "warning": "yellow",
+    "bad": "bold red",
+}
+
+
+def visible(text: object, longest: int = LONGEST) -> str:
+    """Text as it may reach a terminal: what does not print is escaped, what is overlong is cut.
+
+    Control characters, newlines, bidirectional overrides and lone surrogates all count as not printing.
+    """
+    string = str(text)
+    if len(string) > longest:
+        string = f"{string[:longest]}…"
+    if string.isprintable():
+        return string
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in string)
+
+
+def short_size(nbytes: int) -> str:
+    """Bytes in the largest binary unit that fits: ``8.56 GiB``."""
+    if abs(nbytes) < _KIB:
+        return f"{nbytes} B"
+    power = min(int(math.log2(abs(nbytes))) // 10, len(_UNITS))
+    return f"{nbytes / _KIB**power:.2f} {_UNITS[power - 1]}"
+
+
+def size(nbytes: int) -> str:
+    """Bytes for reading and for reckoning: ``8.56 GiB (9,190,252,544 B)``."""
+    return short_size(nbytes) if abs(nbytes) < _KIB else f"{short_size(nbytes)} ({nbytes:,} B)"
+
+
+def decimal(number: Fraction | float) -> str:
+    """A bits-per-weight figure, to three places."""
+    return f"{float(number):.3f}"
+
+
+def percent(share: Fraction) -> str:
+    """A share of the whole: ``77.1%``; what is there is never ``0.0%``."""
+    return "<0.1%" if 0 < share < Fraction(1, 1000) else f"{float(100 * share):.1f}%"
+
+
+@final
+@frozen
+class Cell:
+    """A piece of text in a style."""
+
+    text: str
+    style: Style = ""
+
+
+@final
+@frozen
+class Bar:
+    """A share of the whole, a bar on a terminal."""
+
+    share: Fraction
+    style: Style = "quantized"
+
+
+Value: TypeAlias = Cell | Bar | str | int | None
+
+
+@final
+@frozen
+class Column:
+    """A column of a table.
+
+    Args:
+        title: what stands above it.
+        right: whether its cells end where it ends, as figures do.
+        style: of its cells, where they have none of their own.
+        from_width: the terminal width below which it is left out; pipes always have it.
+        shrinks: whether it gives way when the terminal is narrow.
+    """
+
+    title: str
+    right: bool = False
+    style: Style = ""
+    from_width: int = 0
+    shrinks: bool = False
+
+
+@final
+@frozen
+class Table:
+    """Rows under titles."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Value]]
+
+
+@final
+@frozen
+class Facts:
+    """Labels and what they stand for, one a line; those without a value are left out."""
+
+    facts: Mapping[str, Value]
+
+
+@final
+@frozen
+class Line:
+    """A line of pieces, set apart by a space."""
+
+    pieces: tuple[Cell | str, ...]
+    indent: int = 0
+
+
+Block: TypeAlias = Table | Facts | Line
+
+
+def text_of(value: Value) -> str:
+    """A value as plain text; ``-`` where there is none."""
+    match value:
+        case None | "":
+            return "-"
+        case Bar(share):
+            return percent(share)
+        case Cell(text):
+            return visible(text)
+        case int():
+            return f"{value:,}"
+        case str():
+            return visible(value)
+
+
+def show(*pages: Iterable[Block]) -> None:
+    """Write pages of blocks to standard output, an empty line between two pages."""
+    filled = [blocks for page in pages if (blocks := list(page))]
+    if not sys.stdout.isatty():
+        sys.stdout.write("\n".join("".join(f"{line}\n" for block in page for line in _plain(block)) for page in filled))
+        return
+    console = _console()
+    for page in filled:
+        console.print()
+        for block in page:
+            console.print(_rich(block, console))
+    console.print()
+
+
+def show_json(record: object) -> None:
+    """Write a record to standard output as JSON; what JSON has no number for is null."""
+    try:
+        text = json.dumps(record, indent=2, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(record), indent=2, allow_nan=False)
+    sys.stdout.write(f"{text}\n")
+
+
+def _finite(record: object) -> object:
+    match record:
+        case float() if not math.isfinite(record):
+            return None
+        case dict():
+            return {key: _finite(value) for key, value in record.items()}
+        case list() | tuple():
+            return [_finite(value) for value in record]
+        case _:
+            return record
+
+
+def _plain(block: Block) -> list[str]:
+    match block:
+        case Line(pieces, indent):
+            return [" " * indent + " ".join(text_of(piece) for piece in pieces)]
+        case Facts(facts):
+            return _aligned(
+                [[label, text_of(value)] for label, value in facts.items() if value is not None], (False,) * 2
+            )
+        case Table(columns, rows):
+            lines = [[column.title for column in columns], *([text_of(value) for value in row] for row in rows)]
+            return _aligned(lines, [column.right for column in columns])
+
+
+def _aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if end else cell.ljust(width)
+            for cell, width, end in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def _rich(block: Block, console: Console) -> RenderableType:
+    match block:
+        case Line(pieces, indent):
+            from rich.padding import Padding
+            from rich.text import Text
+
+            line = Text(" ").join(_rich_text(piece) for piece in pieces)
+            return Padding(line, (0, 1, 0, 1 + indent))
+        case Facts(facts):
+            grid = _grid()
+            for label, value in facts.items():
+                if value is not None:
+                    grid.add_row(_rich_text(Cell(label, "faint")), _rich_text(value))
+            return grid
+        case Table():
+            return _rich_table(block, console)
+
+
+def _grid() -> RichTable:
+    from rich.table import Table as RichTable
+
+    return RichTable(box=None, show_header=False, padding=(0, 1))
+
+
+def _rich_table(table: Table, console: Console) -> RichTable:
+    from rich.table import Table as RichTable
+
+    shown = [index for index, column in enumerate(table.columns) if column.from_width <= console.width]
+    grid = RichTable(box=None, padding=(0, 1), header_style="dim")
+    for index in shown:
+        column = table.columns[index]
+        grid.add_column(
+            _rich_text(column.title),
+            justify="right" if column.right else "left",
+            style=_THEME[column.style],
+            no_wrap=not column.shrinks,
+            overflow="ellipsis",
+        )
+    bar = min(max(console.width - 66, 10), 30)
+    for row in table.rows:
+        grid.add_row(*(_rich_text(row[index], bar) for index in shown))
+    return grid
+
+
+def _rich_text(value: Value, bar: int = 20) -> Text:
+    from rich.text import Text
+
+    if isinstance(value, Bar):
+        halves = max(round(2 * bar * value.share), 1 if value.share else 0)
+        filled = "━" * (halves // 2) + "╸" * (halves % 2)
+        return Text.assemble(
+            (filled, _THEME[value.style]), (" " * (bar - len(filled))), (percent(value.share).rjust(7), "")
+        )
+    return Text(text_of(value), _THEME[value.style] if isinstance(value, Cell) else "")

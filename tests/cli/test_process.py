@@ -1,0 +1,101 @@
+"""What only a process shows: entry points, missing extras, signals, pipes, streams."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import quantlevels
+
+QUANTLEVELS = [sys.executable, "-m", "quantlevels"]
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Ask
+
+
+def test_version(process: Ask) -> None:
+    assert process("--version").out == f"quantlevels {quantlevels.__version__}\n"
+
+
+def test_the_script_says_the_same() -> None:
+    script = Path(sys.executable).with_name("quantlevels")
+    assert subprocess.check_output([script, "--version"], text=True) == f"quantlevels {quantlevels.__version__}\n"
+
+
+def test_without_the_extra_one_line_says_which_to_install(tmp_path: Path, process: Ask) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['rich'] = None")
+    answer = process("list", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert answer.status == 2
+    assert answer.err == "quantlevels: the command line needs rich: pip install 'quantlevels[cli]'\n"
+
+
+def test_no_command_shows_the_help(process: Ask) -> None:
+    answer = process()
+    assert answer.status == 2
+    assert answer.err.startswith("Usage: quantlevels")
+
+
+def test_a_pipe_gets_no_color_and_rich_is_not_imported() -> None:
+    code = "import sys; from quantlevels.cli.commands import run; run(['list']); assert 'rich' not in sys.modules"
+    out = subprocess.check_output([sys.executable, "-c", code], text=True, env={**os.environ, "TERM": "xterm-256color"})
+    assert "\x1b" not in out
+
+
+def test_output_that_cannot_be_encoded_is_escaped(process: Ask) -> None:
+    answer = process("show", "int4", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert answer.status == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_reader_that_leaves_is_no_error() -> None:
+    with subprocess.Popen([*QUANTLEVELS, "list", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_is_said_in_one_line() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run([*QUANTLEVELS, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "quantlevels: output: No space left on device\n")
+
+
+COMMANDS = ["list", "show", "translate", "schema"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(process: Ask, command: str) -> None:
+    answer = process(command, "--help")
+    assert answer.status == 0
+    assert f"Example: quantlevels {command}" in answer.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_an_interrupt_leaves_no_mess(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import quantlevels.registry as r, time\n"
+        "r.Registry.__iter__ = lambda self: (print('on', flush=True), time.sleep(60))\n"
+    )
+    with subprocess.Popen(
+        [*QUANTLEVELS, "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert err.strip() == ""
