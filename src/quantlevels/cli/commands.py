@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Final, get_args
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
 
 import click
 
@@ -20,19 +21,29 @@ from quantlevels import (
 from quantlevels.cli.render import Cell, Column, Facts, Line, Table, Value, decimal, show, show_json, visible
 from quantlevels.level import Kind
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 ANSWER_IS_NO: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
 
 _LONGEST_REASON: Final = 4000
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def as_json(command: Callable[P, R]) -> Callable[P, R]:
+    """The option ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(command)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line, and give the exit status: 0 fine, 1 the answer is no, 2 refused, with the reason."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(arguments, prog_name="quantlevels", standalone_mode=False)
         sys.stdout.flush()
@@ -71,9 +82,7 @@ class LevelName(click.ParamType[QuantizationLevel]):
         except LookupError as error:
             self.fail(str(error), param, ctx)
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[click.shell_completion.CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
         return [
