@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from attrs import fields
 
 from quantlevels.builtin import BUILTIN, BY_BITS, BuiltinName
-from quantlevels.errors import DuplicateLevelError, ReservedLevelError, UnknownLevelError
+from quantlevels.errors import DuplicateLevelError, PluginError, ReservedLevelError, UnknownLevelError
 from quantlevels.index import TORCH_PREFIX, Index, normalized, own_words, shipped
 from quantlevels.level import QuantizationLevel, Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from quantlevels.plugins import PluginPolicy, Plugins, PluginStatus
 
 T = TypeVar("T")
 
@@ -34,16 +36,27 @@ class _Table(dict[str, QuantizationLevel]):
 
 
 class Registry:
-    """Every level the world uses: the five, those registered in process, those shipped.
+    """Every level the world uses: the five, those registered in process, those shipped, those of installed plugins.
 
-    ``registry[spelling]`` takes any accepted spelling in any case: names, labels, aliases, the words of dialects. Not a
-    ``Mapping``: a miss raises ``UnknownLevelError``. Iteration and ``len`` are over the known levels. Safe under
-    threads.
+    ``registry[spelling]`` takes any accepted spelling in any case: names, labels, aliases, the words of dialects. It is
+    looked up in that order, and a plugin is imported when its name is asked for. Not a ``Mapping``: a miss raises
+    ``UnknownLevelError``. Iteration and ``len`` are over the levels known by now. Safe under threads.
+
+    Args:
+        plugins: which installed distributions may bring levels: ``"all"``, ``"off"`` or some of them by name; what the
+            environment variable ``QUANTLEVELS_PLUGINS`` says unless given.
+
+    Raises:
+        ValueError: for any other string.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_registered", "_table")
+    __slots__ = ("__weakref__", "_lock", "_plugins", "_policy", "_registered", "_table")
 
-    def __init__(self) -> None:
+    def __init__(self, plugins: PluginPolicy | None = None) -> None:
+        if isinstance(plugins, str) and plugins not in ("all", "off"):
+            raise ValueError(f"plugins must be 'all', 'off' or a list of distributions, not {plugins!r}")
+        self._policy = plugins
+        self._plugins: Plugins | None = None
         self._lock = threading.Lock()
         self._registered = Index(())  # replaced whole, never changed, so that readers need no lock
         self._table = _Table(self._resolve)
@@ -55,6 +68,7 @@ class Registry:
         Raises:
             UnknownLevelError: if none does; it names the closest.
             AmbiguousLevelError: if the spelling means different levels to different people, such as ``fp4``.
+            PluginError: if it is the name of a plugin that cannot be used.
         """
         return self._table[spelling]
 
@@ -69,6 +83,8 @@ class Registry:
                 if spelling == found.name:
                     self._table[spelling] = found  # a hit from now on
                 return found
+        if brought := self.installed.level(spelling):
+            return brought
         raise UnknownLevelError(spelling, self._closest(spelling))
 
     def _closest(self, spelling: str) -> tuple[str, ...]:
@@ -78,6 +94,8 @@ class Registry:
         for level in self:
             for word in own_words(level):
                 words.setdefault(normalized(word), (level.name, word))
+        for name in self.installed.names():
+            words.setdefault(normalized(name), (name, name))
         sought = normalized(spelling)
         for best in get_close_matches(sought, words, n=1):
             cutoff = _NEARLY_AS_CLOSE * SequenceMatcher(None, best, sought).ratio()
@@ -97,6 +115,7 @@ class Registry:
 
         Raises:
             AmbiguousLevelError: if the spelling means different levels to different people.
+            PluginError: if it is the name of a plugin that cannot be used.
         """
         try:
             return self[spelling]
@@ -109,17 +128,28 @@ class Registry:
             return self._equal(item) is not None
         try:
             return isinstance(item, str) and bool(self[item])
-        except LookupError:
+        except (LookupError, PluginError):
             return False
 
     def __iter__(self) -> Iterator[QuantizationLevel]:
-        return iter((*shipped().levels, *self._registered.levels))
+        return iter(self.all())
 
     def __len__(self) -> int:
-        return len(shipped().levels) + len(self._registered.levels)
+        return len(self.all())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} levels>"
+
+    def all(self, *, plugins: bool = False) -> tuple[QuantizationLevel, ...]:
+        """The known levels: the five first, then the shipped, the registered, those of plugins that are loaded.
+
+        Args:
+            plugins: import all plugins first; each that cannot be used is left out with a ``PluginWarning``.
+        """
+        if plugins:
+            self.installed.load()
+        brought = self._plugins.levels() if self._plugins else ()
+        return tuple(dict.fromkeys((*shipped().levels, *self._registered.levels, *brought)))
 
     def from_bits(self, bits: int) -> QuantizationLevel:
         """One of the five by its width in bits: 32, 16, 8, 4 give FP32, FP16, INT8, INT4; 16 is never BF16.
@@ -132,19 +162,23 @@ class Registry:
         raise UnknownLevelError(bits, where="width in bits")
 
     def with_bits(self, bits: int) -> tuple[QuantizationLevel, ...]:
-        """All known levels of a nominal width in bits: the five first, then the shipped, then the others."""
-        return tuple(level for level in self if level.bits_per_param == bits)
+        """All levels of a nominal width in bits, those of all plugins included, in the order of `all`."""
+        return tuple(level for level in self.all(plugins=True) if level.bits_per_param == bits)
 
     def from_dialect(self, dialect: str, spelling: Spelling) -> QuantizationLevel:
         """The level a dialect means by a word or a number: ``("ggml", 12)``, ``("safetensors", "BF16")``.
 
         Raises:
-            UnknownLevelError: if the dialect, or the word in it, is not known. Words are compared letter by letter.
+            UnknownLevelError: if the dialect, or the word in it, is not known, to no plugin either. Words are compared
+                letter by letter.
+            AmbiguousLevelError: if different plugins mean different levels by it.
         """
         if type(spelling) in (str, int):  # True is no 1 here
             for index in (shipped(), self._registered):
                 if level := index.dialects.get((dialect, spelling)):
                     return level
+            if brought := self.installed.in_dialect(dialect, spelling):
+                return brought
         raise UnknownLevelError(spelling, where=f"{dialect} type")
 
     def of(self, dtype: object) -> QuantizationLevel:
@@ -197,8 +231,31 @@ class Registry:
         """
         return _vetted(level, self._registered)
 
+    @property
+    def installed(self) -> Plugins:
+        """What installed distributions bring to this registry; nothing is scanned before something is asked of it."""
+        from quantlevels.plugins import Plugins
+
+        with self._lock:
+            if self._plugins is None:
+                self._plugins = Plugins(self._policy)
+            return self._plugins
+
+    def plugins(self, *, load: bool = False) -> tuple[PluginStatus, ...]:
+        """What became of each installed plugin, of levels and of schemes, sorted by distribution and entry point.
+
+        Args:
+            load: import all of them first, to see which cannot be used; else none is imported.
+        """
+        return self.installed.status(load=load)
+
+    def refresh(self) -> None:
+        """Look for plugins anew at the next miss: for an installation while this process runs."""
+        self.installed.refresh()
+
     def _equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
-        return self._registered.equal(level) or shipped().equal(level)
+        brought = self._plugins.equal(level) if self._plugins else None
+        return self._registered.equal(level) or shipped().equal(level) or brought
 
     def known(self, level: QuantizationLevel) -> QuantizationLevel:
         """The known level that equals this one, or this one itself."""
