@@ -19,7 +19,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from quantlevels.errors import AmbiguousLevelError, PluginContractError, PluginError, PluginLoadError, PluginWarning
 from quantlevels.index import dialect_words, normalized, own_words, shipped
@@ -139,21 +139,23 @@ class _Outcome:
         return "rejected" if isinstance(self.error, PluginContractError) else "failed"
 
 
+def _by_word(installed: _Installed) -> Mapping[tuple[str, str], tuple[FoundPlugin, ...]]:
+    by_word: dict[tuple[str, str], tuple[FoundPlugin, ...]] = {}
+    for plugin in installed.plugins:
+        key = plugin.group, normalized(plugin.entry)
+        by_word[key] = (*by_word.get(key, ()), plugin)
+    return by_word
+
+
 @final
 @frozen
 class _Installed:
     """The result of one scan."""
 
     plugins: tuple[FoundPlugin, ...]
-    by_word: Mapping[tuple[str, str], tuple[FoundPlugin, ...]] = field(init=False)
-
-    @by_word.default
-    def _index(self) -> Mapping[tuple[str, str], tuple[FoundPlugin, ...]]:
-        by_word: dict[tuple[str, str], tuple[FoundPlugin, ...]] = {}
-        for plugin in self.plugins:
-            key = plugin.group, normalized(plugin.entry)
-            by_word[key] = (*by_word.get(key, ()), plugin)
-        return by_word
+    by_word: Mapping[tuple[str, str], tuple[FoundPlugin, ...]] = field(
+        init=False, default=Factory(_by_word, takes_self=True)
+    )
 
 
 def policy_from_environment() -> PluginPolicy:
