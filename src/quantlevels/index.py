@@ -22,10 +22,12 @@ def normalized(spelling: str) -> str:
 
 
 def own_words(level: QuantizationLevel) -> tuple[str, ...]:
+    """What a level is called outside of any dialect."""
     return (level.name, level.label, *level.aliases)
 
 
 def dialect_words(level: QuantizationLevel) -> Iterator[tuple[str, Spelling]]:
+    """(dialect, word) of every spelling of a level."""
     return ((dialect, word) for dialect, words in level.spellings.items() for word in words)
 
 

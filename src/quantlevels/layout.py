@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def natural(instance: object, attribute: Attribute[int], value: int) -> None:
+    """Raise TypeError or ValueError for anything but an integer of at least 0."""
     if type(value) is not int:
         raise TypeError(f"{attribute.name} must be an integer, not {value!r}")
     if value < 0:

@@ -30,6 +30,7 @@ BITS_PER_BYTE: Final = 8
 
 
 def positive(instance: object, attribute: Attribute[int], value: int) -> None:
+    """Raise TypeError or ValueError for anything but an integer of at least 1."""
     if type(value) is not int:
         raise TypeError(f"{attribute.name} must be an integer, not {value!r}")
     if value < 1:
