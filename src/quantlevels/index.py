@@ -57,21 +57,24 @@ class Index:
             self.meanings.update({normalized(word): {level.name: level} for word in own_words(level)})
         self.meanings.update({word: {name: by_name[name] for name in names} for word, names in ambiguous.items()})
 
+    def means(self, spelling: str) -> Mapping[str, QuantizationLevel]:
+        """What a spelling can mean, by the names of the levels."""
+        word = normalized(spelling)
+        if word.startswith(TORCH_PREFIX):
+            level = self.dialects.get(("torch", word.removeprefix(TORCH_PREFIX)))
+            return {level.name: level} if level else {}
+        return self.meanings.get(word, {})
+
     def find(self, spelling: str) -> QuantizationLevel | None:
         """The level that a spelling means, or None.
 
         Raises:
             AmbiguousLevelError: if it means several.
         """
-        word = normalized(spelling)
-        if word.startswith(TORCH_PREFIX):
-            return self.dialects.get(("torch", word.removeprefix(TORCH_PREFIX)))
-        meanings = self.meanings.get(word)
-        if meanings is None:
-            return None
+        meanings = self.means(spelling)
         if len(meanings) > 1:
             raise AmbiguousLevelError(spelling, tuple(meanings))
-        return next(iter(meanings.values()))
+        return next(iter(meanings.values()), None)
 
     def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
         """The level of this index that equals another one, or None."""
@@ -81,12 +84,12 @@ class Index:
     def clash(self, level: QuantizationLevel) -> tuple[str, str] | None:
         """The first word of a new level that is taken here, and whose it is: ``("q4_k", "Q4_K")``."""
         for name in own_words(level):
-            if meanings := self.meanings.get(normalized(name)):
+            if meanings := self.means(name):
                 return name, " or ".join(meanings)
         for dialect, word in dialect_words(level):
             if owner := self.dialects.get((dialect, word)):
                 return f"{dialect} {word}", owner.name
-            if isinstance(word, str) and (meanings := self.meanings.get(normalized(word))):
+            if isinstance(word, str) and (meanings := self.means(word)):
                 return word, " or ".join(meanings)
         return None
 

@@ -12,6 +12,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module, invalidate_caches
 from operator import attrgetter
 from pathlib import PurePath
@@ -42,6 +43,8 @@ GROUPS: Final = (LEVELS, SCHEMES)
 VARIABLE: Final = "QUANTLEVELS_PLUGINS"
 
 _SECTION: Final = "[quantlevels."  # of entry_points.txt; most distributions have none and are parsed no further
+
+_PROTECTED: Final = "it uses {!r}, which means {}, a level that comes with quantlevels"
 
 _REMEDIES: Final[Mapping[State, str]] = MappingProxyType(
     {
@@ -258,7 +261,7 @@ def check_level(plugin: FoundPlugin, value: object) -> None:
     if normalized(plugin.entry) not in map(normalized, (value.name, *value.aliases)):
         raise refuse(f"the entry point has to be called {value.name!r} as the level is, or by one of its aliases")
     if clash := shipped().clash(value):
-        raise refuse("it uses {!r}, which means the protected level {}".format(*clash))
+        raise refuse(_PROTECTED.format(*clash))
 
 
 def check_scheme(plugin: FoundPlugin, value: object) -> None:
@@ -274,10 +277,8 @@ def _unusable(plugin: FoundPlugin) -> PluginError | None:
     """What keeps a plugin from being imported at all."""
     if plugin.defect:
         return PluginLoadError(str(plugin), plugin.defect)
-    if plugin.group == LEVELS and (owners := shipped().meanings.get(normalized(plugin.entry))):
-        return PluginContractError(
-            str(plugin), f"it uses {plugin.entry!r}, which means the protected level {' or '.join(owners)}"
-        )
+    if plugin.group == LEVELS and (owners := shipped().means(plugin.entry)):
+        return PluginContractError(str(plugin), _PROTECTED.format(plugin.entry, " or ".join(owners)))
     return None
 
 
@@ -329,7 +330,12 @@ class Plugins:
 
     def _named(self, group: str, spelling: str) -> object | None:
         key = group, normalized(spelling)
-        errors = [error for plugin in self._scan().by_word.get(key, ()) if (error := self._load(plugin).error)]
+        errors: list[PluginError] = []
+        for plugin in self._scan().by_word.get(key, ()):
+            with suppress(PluginWarning):  # an error to those who filter it so: who asks by name gets the plugin's own
+                self._load(plugin)
+            if error := self._load(plugin).error:
+                errors.append(error)
         value = self._meant(spelling, key)
         if value is None and errors:
             raise errors[0]

@@ -14,9 +14,10 @@ import pytest
 from attrs import frozen
 
 LEVEL: Final = """
+import sys
 from quantlevels import QuantizationLevel
 
-print("imported", __name__)
+sys.stdout.write(f"imported {{__name__}}\\n")  # in one piece, for threads
 {name} = QuantizationLevel(name={name!r}, bits_per_param={bits}, aliases={aliases!r}, spellings={spellings!r})
 """
 

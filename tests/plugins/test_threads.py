@@ -1,0 +1,82 @@
+"""Many threads ask at once: each plugin is imported once, everybody gets the one object, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Site
+
+ASK = """
+import random, threading
+names = [f"Level{i}" for i in range(20)]
+found = {name: set() for name in names}
+errors = []
+start = threading.Barrier(16)
+
+def ask(seed):
+    mine = random.Random(seed).sample(names, len(names))
+    start.wait()
+    try:
+        for name in mine:
+            found[name].add(id(levels[name]))
+        levels.with_bits(4)
+    except BaseException as error:
+        errors.append(repr(error))
+
+threads = [threading.Thread(target=ask, args=(seed,), daemon=True) for seed in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(timeout=50)
+answer(alive=sum(thread.is_alive() for thread in threads), errors=errors, objects=[len(ids) for ids in found.values()])
+answer(states=sorted(set(states().values())))
+"""
+
+
+def test_each_is_imported_once(site: Site) -> None:
+    for i in range(20):
+        site.install_level(f"quant-{i}", f"Level{i}")
+    result = site.run(ASK)
+    assert result["alive"] == 0
+    assert result["errors"] == []
+    assert result["objects"] == [1] * 20
+    assert result["states"] == ["loaded"]
+    assert sorted(result.imported) == sorted(f"quant_{i}" for i in range(20))
+
+
+def test_plugins_that_ask_for_others_do_not_deadlock(site: Site) -> None:
+    for i in range(20):
+        source = f"""
+import sys, time
+from quantlevels import QuantizationLevel, levels
+time.sleep(0.005)
+assert {i} == 0 or levels["Level{i - 1}"]
+LEVEL = QuantizationLevel(name="Level{i}", bits_per_param=4)
+sys.stdout.write("imported quant_{i}\\n")
+"""
+        site.install(f"quant-{i}", {f"Level{i}": f"quant_{i}:LEVEL"}, {f"quant_{i}.py": source})
+    result = site.run(ASK)
+    assert result["alive"] == 0
+    assert result["errors"] == []
+    assert result["objects"] == [1] * 20
+    assert len(result.imported) == len(set(result.imported)) == 20
+
+
+def test_two_that_need_each_other_do_not_deadlock(site: Site) -> None:
+    for one, other in ("Level0", "Level1"), ("Level1", "Level0"):
+        source = f"import time\nfrom quantlevels import levels\ntime.sleep(0.05)\nLEVEL = levels[{other!r}]"
+        site.install(f"quant-{one}", {one: f"{one.lower()}:LEVEL"}, {f"{one.lower()}.py": source})
+    result = site.run("""
+        import threading
+        told = {}
+        def ask(name):
+            told[name] = tried(lambda: levels[name])
+        threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in ("Level0", "Level1") * 4]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join(timeout=20)
+        answer(alive=sum(thread.is_alive() for thread in threads), told=told, states=states())
+    """)
+    assert result["alive"] == 0
+    assert all(told.startswith("PluginLoadError: ") for told in result["told"].values())
+    assert set(result["states"].values()) == {"failed"}
