@@ -199,6 +199,10 @@ OTHERS: Final[tuple[QuantizationLevel, ...]] = (
         onnx=("BOOL", 9), tensorrt=("kBOOL", 4),
     ),
     _number(
+        "Complex32", 32, "complex", "two FP16: real and imaginary part", aliases=("c32",), source=_TORCH,
+        torch=("complex32", "chalf"), numpy=("complex32",),
+    ),
+    _number(
         "Complex64", 64, "complex", "two FP32: real and imaginary part",
         aliases=("c64",), source=_SAFETENSORS,
         safetensors=("C64",), torch=("complex64", "cfloat"), numpy=("complex64", "csingle"),
