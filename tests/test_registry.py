@@ -45,7 +45,8 @@ ORIGINAL = {
 
 #: What it refuses; none of these may come to name one of the five, though some name other levels.
 NONE_OF_THE_FIVE = [
-    *"null 0 4 8 16 32 K q8_0 q4_0 fp-16 fp_16 int-4 int_4 s8 S8 uint8 f64 fp8 nf4 mxfp4 gptq awq w4a16 4bit".split(),
+    *["null", "0", "4", "8", "16", "32", "K", "q8_0", "q4_0", "fp-16", "fp_16", "int-4", "int_4", "s8", "S8", "uint8"],
+    *["f64", "fp8", "nf4", "mxfp4", "gptq", "awq", "w4a16", "4bit"],
     *("", " int4", " fp16", "fp16 ", "BFLOAT16 ", "Int 4", "int4\n", "INT8\0", "int4.", "torch.", "torch.int"),
     *("\uff46\uff5016", "INT\u01308", "\u0130NT8", "\u0131nt8", "b\u017f16", "\u212a"),  # fold to ASCII elsewhere
 ]
