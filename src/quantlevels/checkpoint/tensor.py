@@ -47,12 +47,15 @@ class Tensor(NamedTuple):
 @final
 @frozen
 class Node:
-    """An operator of a graph that reads stored tensors (ONNX)."""
+    """An operator of a graph (ONNX)."""
 
     op_type: str
     domain: str
     #: names of the inputs in their order, stored tensors or not; empty where one is left out
     inputs: tuple[str, ...]
+    #: names of the outputs in their order
+    outputs: tuple[str, ...]
+    #: the attributes that are numbers, short texts, or short lists of integers
     attributes: Mapping[str, int | float | str | tuple[int, ...]]
 
 
@@ -80,6 +83,7 @@ class Checkpoint:
     files: tuple[File, ...] = ()
     #: defects of the container: QL201 to QL206, and QL301 for types that no level answers to
     findings: tuple[Finding, ...] = ()
+    #: the operators of a graph and its subgraphs, in their order
     nodes: tuple[Node, ...] = ()
 
 
