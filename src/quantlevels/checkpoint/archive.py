@@ -1,0 +1,134 @@
+"""Zip archives of entries that are not compressed, as ``torch.save`` writes them, told by the central directory.
+
+Layout: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.5.3.
+"""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from quantlevels.checkpoint.source import Source
+
+MAGIC: Final = b"PK\x03\x04"
+
+_LOCAL: Final = struct.Struct("<4s22xHH")
+_CENTRAL: Final = struct.Struct("<4s4xHH8xLLHHH8xL")
+_END: Final = struct.Struct("<4s8xLLH")
+_LOCATOR64: Final = struct.Struct("<4s4xQ4x")
+_END64: Final = struct.Struct("<4s36xQQ")
+_EXTRA: Final = struct.Struct("<HH")
+_LONGEST_COMMENT: Final = 0xFFFF
+_LARGEST_DIRECTORY: Final = 1 << 27
+_ENCRYPTED: Final = 1
+_STORED: Final = 0
+_ZIP64: Final = 1
+_IN_EXTRA: Final = 0xFFFFFFFF
+
+
+class Entry(NamedTuple):
+    """One file of an archive."""
+
+    #: of its local header in the file
+    offset: int
+    nbytes: int
+    #: neither compressed nor encrypted
+    stored: bool
+
+
+class Archive:
+    """A zip archive by its central directory: every entry within the file, apart from the others, under its own name.
+
+    Args:
+        source: the open file.
+
+    Raises:
+        CheckpointError: if it is truncated, something precedes it, or a name leads outside of it or comes twice.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        start, size = self._locate()
+        if size > _LARGEST_DIRECTORY:
+            raise self._broken(f"a directory of {size:,} bytes", start)
+        #: name → entry
+        self.entries: dict[str, Entry] = {}
+        directory = source.read(start, size)
+        extents: list[tuple[int, int]] = [(start, start)]
+        at = 0
+        while at < size:
+            if directory[at : at + 4] != b"PK\x01\x02" or size - at < _CENTRAL.size:
+                raise self._broken("its directory holds no entry where one must be", start + at)
+            _, flags, method, packed, nbytes, name_length, extra_length, comment_length, offset = _CENTRAL.unpack_from(
+                directory, at
+            )
+            at += _CENTRAL.size
+            name = directory[at : at + name_length].decode(errors="replace")
+            at += name_length
+            nbytes, packed, offset = _wide([nbytes, packed, offset], directory[at : at + extra_length])
+            at += extra_length + comment_length
+            if name.startswith("/") or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts:
+                raise self._broken(f"the entry {name!r} leads outside of it", start + at)
+            if name in self.entries:
+                raise self._broken(f"two entries named {name!r}", start + at)
+            stored = method == _STORED and not flags & _ENCRYPTED and packed == nbytes
+            self.entries[name] = Entry(offset, nbytes, stored)
+            extents.append((offset, offset + _LOCAL.size + packed))
+        extents.sort()
+        for (_, end), (following, _) in pairwise(extents):
+            if end > following:
+                raise self._broken("an entry reaches into what follows it", following)
+
+    def span(self, name: str) -> tuple[int, int]:
+        """Where the bytes of a stored entry begin and end in the file."""
+        entry = self.entries[name]
+        magic, name_length, extra_length = _LOCAL.unpack(self._source.read(entry.offset, _LOCAL.size))
+        if magic != MAGIC or not entry.stored:
+            raise self._broken(f"the entry {name!r} is compressed, encrypted or not there", entry.offset)
+        start = entry.offset + _LOCAL.size + name_length + extra_length
+        return start, start + entry.nbytes
+
+    def _locate(self) -> tuple[int, int]:
+        """Start and size of the central directory."""
+        size = self._source.size
+        tail_at = max(size - _LOCATOR64.size - _END.size - _LONGEST_COMMENT, 0)
+        tail = self._source.read(tail_at, size - tail_at)
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0 or len(tail) - at < _END.size:
+            raise self._broken("it has no end of its directory: truncated", size)
+        end = tail_at + at
+        _, nbytes, start, comment_length = _END.unpack_from(tail, at)
+        if end + _END.size + comment_length != size:
+            raise self._broken("something follows its end", end)
+        # torch writes the 64-bit end, whether it is needed or not
+        at -= _LOCATOR64.size
+        if at >= 0 and tail[at : at + 4] == b"PK\x06\x07":
+            _, end64 = _LOCATOR64.unpack_from(tail, at)
+            end -= _LOCATOR64.size + _END64.size
+            magic, nbytes, start = _END64.unpack(self._source.read(end, _END64.size))
+            if magic != b"PK\x06\x06" or end64 != end:
+                raise self._broken("its 64-bit end is not where it says", end)
+        if start + nbytes != end:
+            raise self._broken("its directory is not where it says", end)
+        return start, nbytes
+
+    def _broken(self, reason: str, offset: int) -> CheckpointError:
+        return CheckpointError(self._source.path, f"is no sound zip archive: {reason}", offset)
+
+
+def _wide(narrow: list[int], extra: bytes) -> list[int]:
+    """Sizes and offset, those that do not fit in 32 bits from the ZIP64 extra field."""
+    at = 0
+    while at + _EXTRA.size <= len(extra):
+        kind, length = _EXTRA.unpack_from(extra, at)
+        at += _EXTRA.size
+        if kind == _ZIP64:
+            wide = (int.from_bytes(extra[i : i + 8], "little") for i in range(at, min(at + length, len(extra)) - 7, 8))
+            return [next(wide, value) if value == _IN_EXTRA else value for value in narrow]
+        at += length
+    return narrow

@@ -1,0 +1,321 @@
+"""What a pickle would build, as plain symbols: nothing is imported, called or built.
+
+Opcodes and their order on the stack: ``pickletools`` of CPython, protocols 2 to 5.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
+
+from attrs import define, field
+
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    from quantlevels.checkpoint.source import Source
+
+_NEWEST_PROTOCOL: Final = 5
+_STOP: Final = ord(".")
+_CHUNK: Final = 1 << 16
+_MOST_OPCODES: Final = 4_000_000
+_LONGEST_INTEGER: Final = 64
+_LONGEST_TEXT: Final = 1 << 24
+_LONGEST_LINE: Final = 1 << 10
+
+
+class Global(NamedTuple):
+    """A name a pickle would import."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+class Persistent(NamedTuple):
+    """A reference to something kept outside of the pickle."""
+
+    key: Value
+
+
+@define(eq=False)
+class Object:
+    """What a call would return, or a dict, which no name makes; filled by what follows in the pickle."""
+
+    function: Global | None = None
+    arguments: tuple[Value, ...] = ()
+    #: pairs in their order, as keys need not be hashable here
+    items: list[tuple[Value, Value]] = field(factory=list)
+    state: Value = None
+
+
+Value: TypeAlias = "bool | int | float | str | list[Value] | tuple[Value, ...] | Global | Persistent | Object | None"
+
+
+class Pickle(NamedTuple):
+    """What one pickle says."""
+
+    value: Value
+    #: every reference to the outside, reachable from the value or not
+    persistent: list[Persistent]
+    #: the offset behind it
+    end: int
+
+
+def interpret(source: Source, start: int, end: int, known: Container[Global]) -> Pickle:
+    """What the pickle at ``start`` stands for.
+
+    Args:
+        source: the open file.
+        start: where it begins.
+        end: where it ends at the latest.
+        known: the names it may use.
+
+    Raises:
+        CheckpointError: if it is malformed, or uses any other name or an opcode that tensors need not.
+    """
+    machine = _Machine(source, start, end, known)
+    return Pickle(machine.run(), machine.persistent, machine.position)
+
+
+@final
+class _Machine:
+    def __init__(self, source: Source, start: int, end: int, known: Container[Global]) -> None:
+        self.source = source
+        self.end = end
+        self.known = known
+        self.buffer = b""
+        self.buffer_start = start
+        self.at = 0
+        self.stack: list[Value] = []
+        #: the stacks below each mark
+        self.marks: list[list[Value]] = []
+        self.memo: dict[int, Value] = {}
+        self.persistent: list[Persistent] = []
+
+    @property
+    def position(self) -> int:
+        return self.buffer_start + self.at
+
+    def run(self) -> Value:
+        operations = _OPERATIONS
+        try:
+            for _ in range(_MOST_OPCODES):
+                if self.at == len(self.buffer):
+                    self.fill(1)
+                opcode = self.buffer[self.at]
+                self.at += 1
+                if opcode == _STOP:
+                    return self.pop()
+                if opcode not in operations:
+                    raise self.broken(f"opcode {bytes([opcode])!r} is none that tensors need")
+                operations[opcode](self)
+        except IndexError as error:
+            raise self.broken("it takes more off its stack than there is") from error
+        raise self.broken(f"over {_MOST_OPCODES:,} opcodes")
+
+    def broken(self, reason: str) -> CheckpointError:
+        return CheckpointError(self.source.path, f"is no pickle of tensors: {reason}", self.position)
+
+    def fill(self, count: int) -> None:
+        """Make ``count`` bytes stand at the front of the buffer."""
+        start, left = self.position, self.end - self.position
+        if count > left:
+            raise self.broken(f"truncated: {count:,} bytes are needed, {left:,} remain")
+        self.buffer = self.source.read(start, min(max(_CHUNK, count), left))
+        self.buffer_start = start
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        if self.at + count > len(self.buffer):
+            self.fill(count)
+        self.at += count
+        return self.buffer[self.at - count : self.at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def real(self) -> float:
+        (value,) = struct.unpack(">d", self.take(8))
+        assert isinstance(value, float)
+        return value
+
+    def text(self, size: int) -> str:
+        if (count := self.number(size)) > _LONGEST_TEXT:
+            raise self.broken(f"a text of {count:,} bytes")
+        raw = self.take(count)
+        try:
+            return raw.decode(errors="surrogatepass")
+        except UnicodeDecodeError as error:
+            raise self.broken("a text that is not UTF-8") from error
+
+    def line(self) -> str:
+        line = bytearray()
+        while (byte := self.take(1)) != b"\n":
+            line += byte
+            if len(line) > _LONGEST_LINE:
+                raise self.broken("a name that does not end")
+        return line.decode(errors="replace")
+
+    def pop(self) -> Value:
+        return self.stack.pop()
+
+    def push(self, value: Value) -> None:
+        self.stack.append(value)
+
+    def mark(self) -> None:
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def unmark(self) -> list[Value]:
+        above = self.stack
+        self.stack = self.marks.pop()
+        return above
+
+    def tuple_of(self, count: int) -> None:
+        values = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(values)))
+
+    def integer(self, size: int) -> None:
+        length = self.number(size)
+        if length > _LONGEST_INTEGER:
+            raise self.broken(f"an integer of {length:,} bytes")
+        self.push(int.from_bytes(self.take(length), "little", signed=True))
+
+    def protocol(self) -> None:
+        if (protocol := self.number(1)) > _NEWEST_PROTOCOL:
+            raise self.broken(f"protocol {protocol}; {_NEWEST_PROTOCOL} is the newest known")
+
+    def skip(self, size: int) -> None:
+        """Bytes hold nothing that a tensor is told by, however many they are."""
+        count, left = self.number(size), self.end - self.position
+        if count > left:
+            raise self.broken(f"truncated: {count:,} bytes are needed, {left:,} remain")
+        self.buffer_start, self.buffer, self.at = self.position + count, b"", 0
+        self.push(None)
+
+    def frame(self) -> None:
+        if (length := self.number(8)) > self.end - self.position:
+            raise self.broken(f"a frame of {length:,} bytes, {self.end - self.position:,} remain")
+
+    def name(self, module: Value, name: Value) -> None:
+        """Every name is checked where it stands, used or not."""
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise self.broken("a global whose name is no text")
+        wanted = Global(module, name)
+        if wanted not in self.known:
+            raise CheckpointError(
+                self.source.path, f"wants the global {wanted}, which is no part of a tensor; refused", self.position
+            )
+        self.push(wanted)
+
+    def line_name(self) -> None:
+        self.name(self.line(), self.line())
+
+    def stack_name(self) -> None:
+        name, module = self.pop(), self.pop()
+        self.name(module, name)
+
+    def call(self) -> None:
+        arguments, function = self.pop(), self.pop()
+        if not (isinstance(function, Global) and isinstance(arguments, tuple)):
+            raise self.broken("a call of what is no global")
+        self.push(Object(function, arguments))
+
+    def put(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def get(self, index: int) -> None:
+        if index not in self.memo:
+            raise self.broken(f"nothing was kept as {index}")
+        self.push(self.memo[index])
+
+    def append(self, values: list[Value]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, list):
+            raise self.broken("items for what is no list")
+        target += values
+
+    def set_items(self, values: list[Value]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, Object) or len(values) % 2:
+            raise self.broken("keys and values for what is no dict")
+        target.items += zip(values[::2], values[1::2], strict=True)
+
+    def set_item(self) -> None:
+        value, key = self.pop(), self.pop()
+        self.set_items([key, value])
+
+    def refer(self) -> None:
+        self.persistent.append(Persistent(self.pop()))
+        self.push(self.persistent[-1])
+
+    def build(self) -> None:
+        state, target = self.pop(), self.stack[-1]
+        if not isinstance(target, Object):
+            raise self.broken("a state for what has none")
+        target.state = state
+
+
+#: opcode → what it does. The others belong to protocol 0, to a registry of extensions, or to buffers outside the file.
+_OPERATIONS: Final[dict[int, Callable[[_Machine], object]]] = {
+    0x80: _Machine.protocol,  # PROTO
+    0x95: _Machine.frame,  # FRAME
+    # constants and numbers
+    0x4E: lambda m: m.push(None),  # NONE
+    0x88: lambda m: m.push(True),  # NEWTRUE
+    0x89: lambda m: m.push(False),  # NEWFALSE
+    0x4B: lambda m: m.push(m.number(1)),  # BININT1
+    0x4D: lambda m: m.push(m.number(2)),  # BININT2
+    0x4A: lambda m: m.push(int.from_bytes(m.take(4), "little", signed=True)),  # BININT
+    0x8A: lambda m: m.integer(1),  # LONG1
+    0x8B: lambda m: m.integer(4),  # LONG4
+    0x47: lambda m: m.push(m.real()),  # BINFLOAT
+    # texts and bytes
+    0x8C: lambda m: m.push(m.text(1)),  # SHORT_BINUNICODE
+    0x58: lambda m: m.push(m.text(4)),  # BINUNICODE
+    0x8D: lambda m: m.push(m.text(8)),  # BINUNICODE8
+    0x55: lambda m: m.push(m.text(1)),  # SHORT_BINSTRING
+    0x54: lambda m: m.push(m.text(4)),  # BINSTRING
+    0x43: lambda m: m.skip(1),  # SHORT_BINBYTES
+    0x42: lambda m: m.skip(4),  # BINBYTES
+    0x8E: lambda m: m.skip(8),  # BINBYTES8
+    0x96: lambda m: m.skip(8),  # BYTEARRAY8
+    # containers; a set is a list here
+    0x5D: lambda m: m.push([]),  # EMPTY_LIST
+    0x8F: lambda m: m.push([]),  # EMPTY_SET
+    0x7D: lambda m: m.push(Object()),  # EMPTY_DICT
+    0x29: lambda m: m.push(()),  # EMPTY_TUPLE
+    0x85: lambda m: m.tuple_of(1),  # TUPLE1
+    0x86: lambda m: m.tuple_of(2),  # TUPLE2
+    0x87: lambda m: m.tuple_of(3),  # TUPLE3
+    0x74: lambda m: m.push(tuple(m.unmark())),  # TUPLE
+    0x6C: lambda m: m.push(m.unmark()),  # LIST
+    0x91: lambda m: m.push(m.unmark()),  # FROZENSET
+    0x61: lambda m: m.append([m.pop()]),  # APPEND
+    0x65: lambda m: m.append(m.unmark()),  # APPENDS
+    0x90: lambda m: m.append(m.unmark()),  # ADDITEMS
+    0x73: _Machine.set_item,  # SETITEM
+    0x75: lambda m: m.set_items(m.unmark()),  # SETITEMS
+    # the stack and the memo
+    0x28: _Machine.mark,  # MARK
+    0x30: _Machine.pop,  # POP
+    0x31: _Machine.unmark,  # POP_MARK
+    0x32: lambda m: m.push(m.stack[-1]),  # DUP
+    0x71: lambda m: m.put(m.number(1)),  # BINPUT
+    0x72: lambda m: m.put(m.number(4)),  # LONG_BINPUT
+    0x94: lambda m: m.put(len(m.memo)),  # MEMOIZE
+    0x68: lambda m: m.get(m.number(1)),  # BINGET
+    0x6A: lambda m: m.get(m.number(4)),  # LONG_BINGET
+    # names and what is made of them
+    0x63: _Machine.line_name,  # GLOBAL
+    0x93: _Machine.stack_name,  # STACK_GLOBAL
+    0x52: _Machine.call,  # REDUCE
+    0x81: _Machine.call,  # NEWOBJ
+    0x62: _Machine.build,  # BUILD
+    0x51: _Machine.refer,  # BINPERSID
+}

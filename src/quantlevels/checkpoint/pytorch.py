@@ -1,0 +1,432 @@
+"""PyTorch files: the tensors that ``torch.save`` wrote, told by the pickle beside their bytes, which is never loaded.
+
+What a pickle holds and how storages are kept: ``torch/serialization.py``, ``torch/_utils.py`` and
+``torch/_tensor.py`` of torch 2.13.0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
+from quantlevels.checkpoint.archive import Archive
+from quantlevels.checkpoint.pickle import Global, Object, Persistent, Value, interpret
+from quantlevels.checkpoint.source import Source
+from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType
+from quantlevels.errors import CheckpointError, UnknownLevelError
+from quantlevels.finding import Finding
+from quantlevels.registry import levels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from quantlevels.level import QuantizationLevel
+
+_PICKLE_MAGIC: Final = b"\x80"
+#: the first pickle of a file in the layout before torch 1.6, and the second
+_LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL: Final = 1001
+_COUNT_BYTES: Final = 8
+_LARGEST_PICKLE: Final = 1 << 27
+_DEEPEST: Final = 64
+_MOST_DIMS: Final = 64
+_LARGEST_COUNT: Final = 1 << 63
+
+#: names of typed storages, without ``Storage`` → dtype
+_STORAGES: Final = {
+    "Double": "float64",
+    "Float": "float32",
+    "Half": "float16",
+    "BFloat16": "bfloat16",
+    "Long": "int64",
+    "Int": "int32",
+    "Short": "int16",
+    "Char": "int8",
+    "Byte": "uint8",
+    "Bool": "bool",
+    "ComplexDouble": "complex128",
+    "ComplexFloat": "complex64",
+    "QUInt8": "quint8",
+    "QInt8": "qint8",
+    "QInt32": "qint32",
+    "QUInt4x2": "quint4x2",
+    "QUInt2x4": "quint2x4",
+}
+_UNTYPED_STORAGES: Final = ("UntypedStorage", "_UntypedStorage", "TypedStorage", "_TypedStorage")
+#: dtype → bytes of an element
+_ITEMSIZES: Final[dict[str, int]] = {
+    dtype: itemsize
+    for itemsize, dtypes in {
+        1: "bool uint8 int8 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2 "
+        "qint8 quint8 quint4x2 quint2x4 bits8 bits1x8 bits2x4 bits4x2 "
+        "int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7",
+        2: "float16 bfloat16 int16 uint16 bits16",
+        4: "float32 int32 uint32 qint32 complex32",
+        8: "float64 int64 uint64 complex64",
+        16: "complex128",
+    }.items()
+    for dtype in dtypes.split()
+}
+#: quantized dtype → the dtype of its codes
+_CODES: Final = {"qint8": "int8", "quint8": "uint8", "qint32": "int32", "quint4x2": "uint4", "quint2x4": "uint2"}
+#: quantized dtype → codes in one element of a storage
+_PACKED: Final = {"quint4x2": 2, "quint2x4": 4}
+_PAIRS: Final = "float4_e2m1fn_x2"
+
+_CONTAINERS: Final = frozenset(
+    {Global("collections", name) for name in ("OrderedDict", "defaultdict", "Counter")}
+    | {Global("argparse", "Namespace")}
+)
+_REBUILDS: Final = frozenset(
+    {
+        Global("torch._utils", f"_rebuild_{what}")
+        for what in (
+            "tensor",
+            "tensor_v2",
+            "tensor_v3",
+            "qtensor",
+            "sparse_tensor",
+            "parameter",
+            "parameter_with_state",
+            "device_tensor_from_cpu_tensor",
+            "meta_tensor_no_storage",
+            "wrapper_subclass",
+        )
+    }
+    | {Global("torch._tensor", f"_rebuild_from_type{version}") for version in ("", "_v2")}
+)
+#: what `torch.load` itself takes for weights, and the scalars and settings often kept beside them
+_KNOWN: Final = frozenset(
+    {
+        *_CONTAINERS,
+        *_REBUILDS,
+        *(Global(module, f"{name}Storage") for module in ("torch", "torch.cuda") for name in _STORAGES),
+        *(Global(module, name) for module in ("torch", "torch.storage") for name in _UNTYPED_STORAGES),
+        *(Global("torch", dtype) for dtype in _ITEMSIZES),
+        *(
+            Global("torch", f"per_{what}")
+            for what in ("tensor_affine", "tensor_symmetric", "channel_affine", "channel_symmetric")
+        ),
+        *(Global("torch", name) for name in ("Size", "device", "Tensor", "per_channel_affine_float_qparams")),
+        *(Global("torch.nn.parameter", name) for name in ("Parameter", "Buffer")),
+        Global("torch.serialization", "_get_layout"),
+        Global("_codecs", "encode"),
+        *(
+            Global(module, name)
+            for module in ("builtins", "__builtin__")
+            for name in ("set", "frozenset", "bytearray", "complex", "list", "dict", "tuple", "int", "float", "str")
+        ),
+        *(Global(f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
+        *(Global(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
+        *(Global("numpy", name) for name in ("dtype", "ndarray")),
+    }
+)
+#: the keys of what `Optimizer.state_dict()` returns
+_OPTIMIZER: Final = frozenset({"state", "param_groups"})
+
+
+def read_pytorch(path: Path) -> Checkpoint:
+    """The tensors of a file that ``torch.save`` wrote, zip archive or the older stream.
+
+    Nested dicts and lists are flattened to dotted names. The states of optimizers (a dict of ``state`` and
+    ``param_groups``) are no weights and are left out. A storage is counted once: of names that share its elements the
+    first one has the tensor, of a view and a part of it the larger. Plain values in dicts become metadata.
+
+    Raises:
+        CheckpointError: if it is no such file, its sizes are not as they must be, or it wants any name that is no
+            part of a tensor.
+    """
+    with Source(path) as source:
+        magic = source.read(0, min(len(ZIP_MAGIC), source.size))
+        if magic == ZIP_MAGIC:
+            root = _read_archive(source)
+        elif magic.startswith(_PICKLE_MAGIC):
+            root = _read_stream(source)
+        else:
+            raise CheckpointError(path, "is no PyTorch file: neither a zip archive nor a pickle", 0)
+        reader = _Reader(path)
+        reader.collect(root)
+        return reader.checkpoint((File(path.name, source.size),))
+
+
+class _Storage(NamedTuple):
+    """A reference to the bytes behind tensors."""
+
+    key: str
+    dtype: str
+    nbytes: int
+    #: elements of the storage before this part of it
+    offset: int
+
+
+class _View(NamedTuple):
+    """A tensor: the elements of a storage it shows. All in bytes, but the shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    storage: str
+    start: int
+    end: int
+    #: bytes of distinct elements
+    nbytes: int
+    #: step and size per axis, smallest step first
+    axes: tuple[tuple[int, int], ...]
+
+
+def _storage(path: Path, value: Value) -> _Storage:
+    """A persistent reference as what ``torch.save`` means by it.
+
+    Raises:
+        CheckpointError: if it is no storage.
+    """
+    match value:
+        case Persistent(("storage", Global(_, name), str(key), str(), int(count), *rest)) if count >= 0:
+            dtype = _STORAGES.get(name.removesuffix("Storage"), "uint8")
+            storage = _Storage(key, dtype, count * _ITEMSIZES[dtype], 0)
+            match rest:
+                case [] | [None]:
+                    return storage
+                case [(str(), int(offset), int())] if offset >= 0:
+                    return storage._replace(offset=offset)
+                case _:
+                    pass
+        case _:
+            pass
+    raise CheckpointError(path, "is no PyTorch file: it refers to something that is no storage")
+
+
+def _storages(path: Path, references: Iterable[Persistent]) -> dict[str, _Storage]:
+    """Every storage by its key.
+
+    Raises:
+        CheckpointError: if one of them has two sizes.
+    """
+    storages: dict[str, _Storage] = {}
+    for reference in references:
+        storage = _storage(path, reference)
+        if storages.setdefault(storage.key, storage).nbytes != storage.nbytes:
+            raise CheckpointError(path, f"is no sound PyTorch file: two sizes of storage {storage.key!r}")
+    return storages
+
+
+def _read_archive(source: Source) -> Value:
+    """The layout since torch 1.6: ``*/data.pkl``, and a file in ``*/data/`` for each storage."""
+    archive = Archive(source)
+    pickles = [name for name in archive.entries if name == "data.pkl" or name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise CheckpointError(source.path, f"is no PyTorch file: a zip archive with {len(pickles)} data.pkl")
+    start, end = archive.span(pickles[0])
+    if end - start > _LARGEST_PICKLE:
+        raise CheckpointError(source.path, f"is no PyTorch file: data.pkl has {end - start:,} bytes", start)
+    pickle = interpret(source, start, end, _KNOWN)
+    folder = pickles[0].removesuffix("data.pkl")
+    for storage in _storages(source.path, pickle.persistent).values():
+        entry = archive.entries.get(f"{folder}data/{storage.key}")
+        if entry is None or not entry.stored or entry.nbytes != storage.nbytes:
+            raise CheckpointError(
+                source.path,
+                f"is no sound PyTorch file: storage {storage.key!r} is not there in {storage.nbytes:,} bytes",
+            )
+    return pickle.value
+
+
+def _read_stream(source: Source) -> Value:
+    """The layout before torch 1.6: four pickles, the keys of the storages, then each with its count of elements."""
+    magic = interpret(source, 0, source.size, frozenset())
+    if magic.value != _LEGACY_MAGIC:
+        raise CheckpointError(source.path, "is no PyTorch file: a pickle of something else", 0)
+    protocol = interpret(source, magic.end, source.size, frozenset())
+    if protocol.value != _LEGACY_PROTOCOL:
+        raise CheckpointError(source.path, "is of an unknown protocol of torch.save", magic.end)
+    system = interpret(source, protocol.end, source.size, frozenset())
+    pickle = interpret(source, system.end, source.size, _KNOWN)
+    keys = interpret(source, pickle.end, source.size, frozenset())
+    storages = _storages(source.path, pickle.persistent)
+    position = keys.end
+    for key in keys.value if isinstance(keys.value, list) else [None]:
+        storage = storages.pop(key, None) if isinstance(key, str) else None
+        if storage is None:
+            raise CheckpointError(source.path, "is no sound PyTorch file: the keys of its storages", pickle.end)
+        count = int.from_bytes(source.read(position, _COUNT_BYTES), "little")
+        if count * _ITEMSIZES[storage.dtype] != storage.nbytes:
+            raise CheckpointError(source.path, f"is no sound PyTorch file: two sizes of storage {key!r}", position)
+        position += _COUNT_BYTES + storage.nbytes
+        source.read(position, 0)  # it ends within the file
+    if storages:
+        raise CheckpointError(source.path, f"is no sound PyTorch file: no bytes of storage {min(storages)!r}", position)
+    return pickle.value
+
+
+def _items(value: Object) -> list[tuple[Value, Value]]:
+    """What a dict holds, filled in one by one or, by Python 2, from a list of pairs."""
+    match value.arguments:
+        case ([*pairs], *_):
+            return [(pair[0], pair[1]) for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
+        case _:
+            return value.items
+
+
+class _Reader:
+    """Collects the tensors of a symbolic value, each container once however often it is referred to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.views: dict[str, _View] = {}
+        self.metadata: dict[str, str | int | float | bool] = {}
+
+    def collect(self, root: Value) -> None:
+        if not isinstance(root, (Object, list, tuple)):
+            raise self.broken("it holds no tensors")
+        pending: list[tuple[str, Value, int]] = [("", root, 0)]
+        seen: dict[int, Value] = {}  # alive, so that no other can have its id
+        while pending:
+            name, value, depth = pending.pop()
+            if not isinstance(value, (Object, list, tuple)) or id(value) in seen:
+                continue
+            seen[id(value)] = value
+            if depth > _DEEPEST:
+                raise self.broken(f"it nests deeper than {_DEEPEST}")
+            children = [(child, part, depth + 1) for child, part in self.parts(name, value)]
+            pending += reversed(children)
+
+    def parts(self, name: str, value: Object | list[Value] | tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
+        """What a container, or a tensor made of others, holds, by name; a tensor of its own is taken note of."""
+        if not isinstance(value, Object):
+            return ((_dotted(name, index), part) for index, part in enumerate(value))
+        if value.function is None or value.function in _CONTAINERS:
+            return self.entries(name, value)
+        if value.function in _REBUILDS:
+            return self.rebuilt(name, value.function.name.removeprefix("_rebuild_"), value.arguments)
+        return ()
+
+    def entries(self, name: str, value: Object) -> Iterator[tuple[str, Value]]:
+        pairs = _items(value)
+        if {key for key, _ in pairs if isinstance(key, str)} >= _OPTIMIZER:
+            return
+        for index, (key, part) in enumerate(pairs):
+            child = _dotted(name, key if isinstance(key, (str, int)) else index)
+            if isinstance(part, (str, int, float)):
+                self.metadata[child] = part
+            else:
+                yield child, part
+
+    def rebuilt(self, name: str, kind: str, arguments: tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
+        match kind, arguments:
+            case "tensor_v3", (storage, offset, size, stride, _, _, Global("torch", dtype), *_):
+                self.view(name, storage, offset, size, stride, dtype)
+            case "qtensor", (storage, offset, size, stride, (_, scales, zero_points, *_), *_):
+                self.view(name, storage, offset, size, stride)
+                return (f"{name}.q_per_channel_scales", scales), (f"{name}.q_per_channel_zero_points", zero_points)
+            case "tensor" | "tensor_v2" | "qtensor", (storage, offset, size, stride, *_):
+                self.view(name, storage, offset, size, stride)
+            case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):
+                return ((name, tensor),)
+            case "sparse_tensor", (_, (indices, values, *_)):
+                return (f"{name}.indices", indices), (name, values)
+            case "from_type" | "from_type_v2", (Global() as function, _, tuple(inner), state, *_):
+                return (name, Object(function, inner)), *self.attributes(name, state)
+            case "wrapper_subclass" | "meta_tensor_no_storage", _:
+                pass  # without bytes of its own
+            case _:
+                raise self.broken(f"tensor {name!r} is not made as torch makes them")
+        return ()
+
+    def attributes(self, name: str, state: Value) -> Iterator[tuple[str, Value]]:
+        """The tensors a tensor subclass is made of, named as torchao names them in safetensors."""
+        module, dot, leaf = name.rpartition(".")
+        if isinstance(state, Object):
+            for attribute, part in self.entries("", state):
+                yield f"{module}{dot}_{leaf}_{attribute}", part
+
+    def view(
+        self, name: str, storage: Value, offset: Value, size: Value, stride: Value, dtype: str | None = None
+    ) -> None:
+        """Take note of a tensor, checked against its storage."""
+        whole = _storage(self.path, storage)
+        dtype = dtype or whole.dtype
+        sizes, steps = _integers(size), _integers(stride)
+        if sizes is None or steps is None or len(sizes) != len(steps) or type(offset) is not int or offset < 0:
+            raise self.broken(f"tensor {name!r} has no shape")
+        if name in self.views:
+            raise self.broken(f"two tensors named {name!r}")
+        itemsize, packed = _ITEMSIZES[dtype], _PACKED.get(dtype, 1)
+        axes = sorted((step, count) for step, count in zip(steps, sizes, strict=True) if count != 1)
+        distinct = math.prod(count for step, count in axes if step or not count)
+        first = whole.offset + offset
+        last = first + sum(step * (count - 1) for step, count in axes) + 1 if distinct else first
+        start, end = first * itemsize // packed, -(-last * itemsize // packed)
+        if end > whole.nbytes:
+            raise self.broken(f"tensor {name!r} reaches to byte {end:,} of {whole.nbytes:,} in its storage")
+        shape = (*sizes[:-1], 2 * sizes[-1]) if dtype == _PAIRS and sizes else sizes
+        nbytes = min(-(-distinct * itemsize // packed), end - start)
+        self.views[name] = _View(dtype, shape, whole.key, start, end, nbytes, tuple(axes))
+
+    def shares(self) -> dict[str, int]:
+        """Bytes of each tensor that has some of its own: every byte of a storage belongs to one tensor at most."""
+        shares: dict[str, int] = {}
+        storage, reach = "", 0
+        strided: set[tuple[int, tuple[tuple[int, int], ...]]] = set()
+        # the widest of those that start together comes first, and the first name among equals
+        for name, view in sorted(self.views.items(), key=lambda item: (item[1].storage, item[1].start, -item[1].end)):
+            if view.storage != storage:
+                storage, reach = view.storage, 0
+                strided.clear()
+            if not view.nbytes:
+                shares[name] = 0
+            elif view.end <= reach or (view.start, view.axes) in strided:
+                continue
+            elif view.nbytes == view.end - view.start:
+                shares[name] = view.end - max(view.start, reach)
+                reach = view.end
+            else:
+                shares[name] = view.nbytes
+                strided.add((view.start, view.axes))
+        return shares
+
+    def checkpoint(self, files: tuple[File, ...]) -> Checkpoint:
+        shares = self.shares()
+        dtypes = {view.dtype: _dtype(view.dtype) for view in self.views.values()}
+        tensors = tuple(
+            Tensor(name, dtypes[view.dtype], view.shape, shares[name])
+            for name, view in self.views.items()
+            if name in shares
+        )
+        findings = tuple(
+            Finding("QL301", f"{tensor.dtype} is known to no level", tensor.name)
+            for tensor in tensors
+            if isinstance(tensor.dtype, UnknownType)
+        )
+        return Checkpoint(
+            path=self.path,
+            format="pytorch",
+            tensors=tensors,
+            metadata=self.metadata,
+            files=files,
+            findings=findings,
+        )
+
+    def broken(self, reason: str) -> CheckpointError:
+        return CheckpointError(self.path, f"is no sound PyTorch file: {reason}")
+
+
+def _dotted(name: str, key: str | int) -> str:
+    return f"{name}.{key}" if name else str(key)
+
+
+def _integers(value: Value) -> tuple[int, ...] | None:
+    """A shape or strides: at most 64 natural numbers."""
+    if isinstance(value, Object) and value.function == Global("torch", "Size") and len(value.arguments) == 1:
+        value = value.arguments[0]
+    if not isinstance(value, tuple) or len(value) > _MOST_DIMS:
+        return None
+    integers = tuple(number for number in value if type(number) is int and 0 <= number < _LARGEST_COUNT)
+    return integers if len(integers) == len(value) else None
+
+
+def _dtype(name: str) -> QuantizationLevel | UnknownType:
+    try:
+        return levels.from_dialect("torch", _CODES.get(name, name))
+    except UnknownLevelError:
+        return UnknownType("torch", name)
