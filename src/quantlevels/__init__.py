@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantlevels.errors import PluginWarning as PluginWarning
     from quantlevels.errors import QuantLevelsError as QuantLevelsError
     from quantlevels.errors import ReservedLevelError as ReservedLevelError
+    from quantlevels.errors import SizingError as SizingError
     from quantlevels.errors import UnknownLevelError as UnknownLevelError
     from quantlevels.errors import UntranslatableLevelError as UntranslatableLevelError
     from quantlevels.errors import VerificationError as VerificationError
@@ -56,6 +57,7 @@ _HOMES = {
     "QuantizationLevel": "level",
     "Registry": "registry",
     "ReservedLevelError": "errors",
+    "SizingError": "errors",
     "UnknownLevelError": "errors",
     "UntranslatableLevelError": "errors",
     "VerificationError": "errors",
@@ -85,6 +87,7 @@ __all__ = [
     "QuantizationLevel",
     "Registry",
     "ReservedLevelError",
+    "SizingError",
     "UnknownLevelError",
     "UntranslatableLevelError",
     "VerificationError",

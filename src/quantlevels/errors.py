@@ -175,6 +175,10 @@ class CheckpointError(QuantLevelsError):
         return f"{self.path}: {self.reason}{place}"
 
 
+class SizingError(QuantLevelsError):
+    """A checkpoint that cannot be made as asked for, or whose shapes are not to be had."""
+
+
 class VerificationError(QuantLevelsError):
     """A checkpoint that is not what it says, or not what was asked for.
 

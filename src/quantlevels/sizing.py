@@ -1,0 +1,352 @@
+"""Bytes of a checkpoint before it is made: exact from the shapes in headers, idealized from a count of parameters.
+
+Only weights count: no activations, no key-value cache, no file headers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+from attrs import frozen
+
+from quantlevels.builtin import FP16, FP32
+from quantlevels.errors import SizingError
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.storage import GGML_FALLBACKS, GGUF_KEEPS, STORAGES, Matrix, storage_for, whole
+
+if TYPE_CHECKING:
+    from quantlevels.checkpoint.tensor import JSON, Tensor, UnknownType
+
+
+@final
+@frozen(kw_only=True)
+class Target:
+    """What a checkpoint is to become.
+
+    Args:
+        level: of the matrices.
+        group_size: weights that share a scale along a row; None for what is usual in the scheme.
+        scale: the level of a scale.
+        zero_point: the level of a zero point; None where none is stored, or where the scheme always does.
+        keep: (glob, level): modules that get another level, the first glob that matches deciding.
+        scheme: one of `SCHEMES`, or a format of theirs; None for codes, scales and zero points as plain padded rows.
+    """
+
+    level: QuantizationLevel
+    group_size: int | None = None
+    scale: QuantizationLevel = FP16
+    zero_point: QuantizationLevel | None = None
+    keep: tuple[tuple[str, QuantizationLevel], ...] = ()
+    scheme: str | None = None
+
+
+@final
+@frozen(kw_only=True)
+class SizedLevel:
+    """The weights of one level in the checkpoint to be."""
+
+    level: QuantizationLevel | UnknownType
+    group_size: int | None
+    parameters: int
+    weights: int
+    nbytes: int
+
+    @property
+    def bits_per_weight(self) -> Fraction:
+        """Bits a weight takes, with all that is stored beside its code."""
+        return Fraction(self.nbytes * BITS_PER_BYTE, self.parameters or 1)
+
+
+@final
+@frozen
+class Fallback:
+    """A tensor that cannot have the level asked for, and the one the real tool gives it."""
+
+    tensor: str
+    columns: int
+    wanted: QuantizationLevel
+    given: QuantizationLevel | UnknownType
+
+
+@final
+@frozen(kw_only=True)
+class Sizing:
+    """A checkpoint that does not exist yet, to the byte.
+
+    Args:
+        target: what was asked for.
+        levels: largest first.
+        fallbacks: tensors that could not have their level.
+        exact: false where only a count of parameters was known, and padding and side tensors are left out.
+    """
+
+    target: Target
+    levels: tuple[SizedLevel, ...]
+    fallbacks: tuple[Fallback, ...] = ()
+    exact: bool = True
+
+    @property
+    def parameters(self) -> int:
+        """Logical weights."""
+        return sum(level.parameters for level in self.levels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(level.nbytes for level in self.levels)
+
+    @property
+    def bits_per_weight(self) -> Fraction:
+        """Bits a weight takes, over all of them."""
+        return Fraction(self.nbytes * BITS_PER_BYTE, self.parameters or 1)
+
+    def to_record(self) -> dict[str, JSON]:
+        """The record that ``quantlevels size --json`` prints."""
+        return {
+            "schema_version": 1,
+            "level": self.target.level.name,
+            "scheme": self.target.scheme,
+            "exact": self.exact,
+            "parameters": self.parameters,
+            "tensor_bytes": self.nbytes,
+            "bits_per_weight": float(self.bits_per_weight),
+            "levels": [
+                {
+                    "level": _name(sized.level),
+                    "group_size": sized.group_size,
+                    "parameters": sized.parameters,
+                    "weights": sized.weights,
+                    "bytes": sized.nbytes,
+                    "bits_per_weight": float(sized.bits_per_weight),
+                }
+                for sized in self.levels
+            ],
+            "fallbacks": [
+                {"tensor": it.tensor, "columns": it.columns, "wanted": it.wanted.name, "given": _name(it.given)}
+                for it in self.fallbacks
+            ],
+        }
+
+
+def _name(level: QuantizationLevel | UnknownType) -> str:
+    return level.name if isinstance(level, QuantizationLevel) else str(level)
+
+
+class _Placed(NamedTuple):
+    """What becomes of one tensor; ``wanted`` where it could not have the level it should."""
+
+    level: QuantizationLevel | UnknownType
+    group_size: int | None
+    nbytes: int
+    wanted: QuantizationLevel | None = None
+
+
+def size(tensors: Iterable[Tensor], target: Target) -> Sizing:
+    """What a checkpoint of these tensors takes as the target, to the byte.
+
+    Args:
+        tensors: of an unquantized checkpoint, or of a GGUF file, whose shapes count weights whatever their types.
+        target: what it is to become.
+
+    Raises:
+        UnknownLevelError: if no scheme is called so.
+        SizingError: if the tensors are codes of a quantizer, or the scheme cannot store what is asked for.
+    """
+    _check(target)
+    place = _gguf if target.scheme == "gguf" else _plain if target.scheme is None else _packed
+    totals: dict[tuple[QuantizationLevel | UnknownType, int | None], list[int]] = {}
+    fallbacks = []
+    for tensor in tensors:
+        placed = place(tensor, target, _wish(tensor, target))
+        parameters = math.prod(tensor.shape)
+        total = totals.setdefault((placed.level, placed.group_size), [0, 0, 0])
+        total[:] = total[0] + parameters, total[1] + 1, total[2] + placed.nbytes
+        if placed.wanted:
+            fallbacks.append(Fallback(tensor.name, tensor.shape[-1], placed.wanted, placed.level))
+    found = [
+        SizedLevel(level=level, group_size=group, parameters=parameters, weights=weights, nbytes=nbytes)
+        for (level, group), (parameters, weights, nbytes) in totals.items()
+    ]
+    return Sizing(
+        target=target, levels=tuple(sorted(found, key=lambda sized: -sized.nbytes)), fallbacks=tuple(fallbacks)
+    )
+
+
+def idealized(parameters: int, target: Target) -> Sizing:
+    """What so many weights take at the target, were they one unpadded row: all that a mere count can tell.
+
+    Raises:
+        SizingError: if the target says what only shapes can answer.
+    """
+    if target.scheme or target.keep:
+        raise SizingError("a scheme or weights to keep need the shapes of a checkpoint, not a count of parameters")
+    _check(target)
+    nbytes = whole(math.ceil(parameters * _bits_per_weight(target)))
+    only = SizedLevel(level=target.level, group_size=target.group_size, parameters=parameters, weights=1, nbytes=nbytes)
+    return Sizing(target=target, levels=(only,), exact=False)
+
+
+def _bits_per_weight(target: Target) -> Fraction:
+    if target.group_size is None:
+        return target.level.bits_per_weight
+    return target.level.grouped(
+        target.group_size, scale=target.scale, zero_point=target.zero_point or 0
+    ).bits_per_weight
+
+
+def _check(target: Target) -> None:
+    """Refuse what a level, or the scheme, leaves no choice in."""
+    level, scheme = target.level, target.scheme
+    storage = None if scheme in (None, "gguf") else storage_for(scheme, level)
+    if scheme == "gguf" and "ggml" not in level.spellings:
+        raise SizingError(f"gguf has no type for {level.name}")
+    if target.group_size and (level.block.weights > 1 or (storage and not storage.grouped) or scheme == "gguf"):
+        raise SizingError(f"{level.name}{f' in {scheme}' if scheme else ''} has no groups of a size to choose")
+    if target.zero_point and ((storage and not storage.zero_point) or scheme == "gguf"):
+        raise SizingError(f"{scheme} leaves no choice of a zero point")
+    if target.zero_point and not target.group_size and not storage:
+        raise SizingError("a zero point needs a group size")
+
+
+def _wish(tensor: Tensor, target: Target) -> QuantizationLevel | None:
+    """The level a tensor is to keep, by the first glob that matches its name or its module's."""
+    module = tensor.name.removesuffix(".weight")
+    for glob, level in target.keep:
+        if fnmatchcase(tensor.name, glob) or fnmatchcase(module, glob):
+            return level
+    return None
+
+
+def _left(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
+    """Whether a tensor is no matrix of weights, or of a module that is left alone.
+
+    Raises:
+        SizingError: if it is a matrix of what can only be codes.
+    """
+    if len(tensor.shape) < 2:
+        return True
+    level = tensor.dtype
+    if isinstance(level, QuantizationLevel) and (
+        level.kind in ("int", "uint") or (level.kind == "float" and level.bits_per_param <= BITS_PER_BYTE)
+    ):
+        raise SizingError(
+            f"{tensor.name} is already quantized ({tensor.dtype}); take the shapes of the unquantized checkpoint"
+        )
+    module = tensor.name.removesuffix(".weight")
+    return any(fnmatchcase(module, glob) for glob in globs)
+
+
+def _as_it_is(tensor: Tensor, wanted: QuantizationLevel | None = None) -> _Placed:
+    return _Placed(tensor.dtype, None, tensor.nbytes, wanted)
+
+
+def _plain(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:
+    """Codes, scales and zero points as rows, each padded to whole bytes; a cast takes norms and biases as well."""
+    if wish:
+        return _Placed(wish, None, wish.nbytes(tensor.shape))
+    level, group = target.level, target.group_size
+    cast = level.kind == "float" and level.bits_per_param > BITS_PER_BYTE
+    if _left(tensor) and not (cast and isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.kind == "float"):
+        return _as_it_is(tensor)
+    if group is None:
+        return _Placed(level, None, level.nbytes(tensor.shape))
+    layout = level.grouped(group, scale=target.scale, zero_point=target.zero_point or 0)
+    return _Placed(level, group, layout.nbytes(tensor.shape))
+
+
+def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:
+    """As a scheme stores it; a level the scheme does not store is stored plain."""
+    assert target.scheme
+    if wish and not any(target.scheme in (it.scheme, it.format) and wish.name in it.levels for it in STORAGES):
+        return _Placed(wish, None, wish.nbytes(tensor.shape))
+    level = wish or target.level
+    storage = storage_for(target.scheme, level)
+    if _left(tensor, () if wish else storage.keeps):
+        return _as_it_is(tensor)
+    *outer, columns = tensor.shape
+    block = level.block.weights if level.block.weights > 1 else None
+    group = (target.group_size if storage.grouped else None) or storage.group_size or block
+    if group and columns % group and storage.ragged != "pads":
+        if storage.ragged == "keeps":
+            return _as_it_is(tensor, level)
+        raise SizingError(
+            f"{tensor.name}: rows of {columns:,} are no multiple of {group}, which {target.scheme} refuses; "
+            f"keep it with --keep '{tensor.name}=...'"
+        )
+    matrix = Matrix(
+        rows=math.prod(outer),
+        columns=columns,
+        bits=level.bits_per_param,
+        scale_bits=target.scale.bits_per_param,
+        zero_bits=target.zero_point.bits_per_param if target.zero_point else 0,
+        group_size=group or columns or 1,
+        blocks=level.nbytes(tensor.shape),
+        dtype=tensor.dtype.spelling("torch") if isinstance(tensor.dtype, QuantizationLevel) else "",
+    )
+    nbytes = sum(part(matrix) for part in storage.parts.values())
+    return _Placed(level, None if block else group, nbytes)
+
+
+def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:
+    """As llama.cpp stores it: whole blocks a row, another type where a row has none, vectors and routers as FP32."""
+    if not wish and _left(tensor, GGUF_KEEPS):
+        return _Placed(FP32, None, FP32.nbytes(tensor.shape))
+    wanted = wish or target.level
+    columns = tensor.shape[-1] if tensor.shape else 1
+    if columns % wanted.block.weights == 0:
+        return _Placed(wanted, None, wanted.nbytes(tensor.shape))
+    if wanted.name not in GGML_FALLBACKS:
+        raise SizingError(
+            f"{tensor.name}: rows of {columns:,} are no multiple of {wanted.block.weights}, and llama.cpp takes "
+            f"nothing in place of {wanted.name}"
+        )
+    given = levels[GGML_FALLBACKS[wanted.name]]
+    if columns % given.block.weights:
+        given = FP16
+    return _Placed(given, None, given.nbytes(tensor.shape), wanted)
+
+
+@final
+@frozen
+class Candidate:
+    """A level, what the weights take at it, and whether that is within the budget."""
+
+    level: QuantizationLevel
+    nbytes: int
+    budget: int
+
+    @property
+    def margin(self) -> int:
+        """Bytes left of the budget; negative where it does not fit."""
+        return self.budget - self.nbytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether the weights are within the budget."""
+        return self.margin >= 0
+
+
+#: Kinds of level that no model has its weights in.
+_NO_WEIGHTS: Final = frozenset(("bool", "complex"))
+
+
+def fit(nbytes: Callable[[Target], int], budget: int, known: Iterable[QuantizationLevel] = levels) -> list[Candidate]:
+    """Every level from the widest to the narrowest, with what the weights take and whether a budget holds them.
+
+    Args:
+        nbytes: what the weights take at a target, in bytes; see `size` and `idealized`.
+        budget: bytes for the weights.
+        known: the levels to try.
+    """
+    found = [
+        Candidate(level, nbytes(Target(level=level)), budget)
+        for level in known
+        if level.kind not in _NO_WEIGHTS
+        and not (level.kind in ("int", "uint") and level.bits_per_param > BITS_PER_BYTE)
+    ]
+    return sorted(found, key=lambda candidate: -candidate.nbytes)

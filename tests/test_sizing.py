@@ -1,0 +1,206 @@
+"""Sizes before the fact, against what real quantizers wrote from the same shapes."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from quantlevels import BF16, FP16, FP32, INT4, INT8, QuantizationLevel, SizingError, UnknownLevelError, levels
+from quantlevels.checkpoint.tensor import Tensor
+from quantlevels.sizing import Fallback, Target, fit, idealized, size
+
+
+def llama(*, hidden: int, inner: int, kv: int, vocab: int, layers: int) -> list[Tensor]:
+    """The tensors of a Llama in BF16, shapes as ``transformers`` has them."""
+    linear = {
+        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.k_proj": (kv, hidden),
+        "self_attn.v_proj": (kv, hidden),
+        "self_attn.o_proj": (hidden, hidden),
+        "mlp.gate_proj": (inner, hidden),
+        "mlp.up_proj": (inner, hidden),
+        "mlp.down_proj": (hidden, inner),
+    }
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (vocab, hidden),
+        "model.norm.weight": (hidden,),
+        "lm_head.weight": (vocab, hidden),
+    }
+    for layer in range(layers):
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in linear.items()}
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            shapes[f"model.layers.{layer}.{norm}.weight"] = (hidden,)
+    return [Tensor(name, BF16, shape, 2 * math.prod(shape)) for name, shape in shapes.items()]
+
+
+LLAMA_8B = llama(hidden=4096, inner=14336, kv=1024, vocab=128256, layers=32)
+SMALL = llama(hidden=128, inner=256, kv=64, vocab=256, layers=2)
+KEEP = (("lm_head", BF16), ("*embed*", BF16))
+
+
+def test_llama_3_1_8b_in_w4a16() -> None:
+    """The size of RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16 without its stored biases."""
+    sizing = size(LLAMA_8B, Target(level=INT4, group_size=128, scheme="compressed-tensors", keep=KEEP))
+    assert sizing.parameters == 8_030_261_248
+    assert sizing.nbytes == 5_700_595_200
+    int4, bf16 = sizing.levels
+    assert (int4.level, int4.group_size, int4.parameters, int4.weights) == (INT4, 128, 6_979_321_856, 224)
+    assert int4.nbytes == Fraction(33, 8) * int4.parameters / 8 + 224 * 16
+    assert (bf16.level, bf16.nbytes) == (BF16, 2_101_878_784)
+
+
+@pytest.mark.parametrize(("level", "scheme"), [(INT8, "compressed-tensors"), (INT4, "int-quantized")])
+def test_codes_in_a_byte_each(level: QuantizationLevel, scheme: str) -> None:
+    assert size(LLAMA_8B, Target(level=level, group_size=128, scheme=scheme)).nbytes == 9_190_252_544
+
+
+#: What real quantizers wrote from a Llama of the small shapes: the sum of the tensors' bytes in their headers.
+WRITTEN = [
+    # llmcompressor 0.14.0.1, compressed-tensors 0.19.0
+    ("Int4", "compressed-tensors", {"group_size": 128}, 284_640),
+    ("Int4", "compressed-tensors", {"group_size": 128, "zero_point": "Int4"}, 285_792),
+    ("Int2", "compressed-tensors", {"group_size": 32, "zero_point": "Int2"}, 227_040),
+    ("Int4", "compressed-tensors", {"group_size": 128, "keep": (("lm_head", "Int4"),)}, 236_016),
+    ("Int8", "compressed-tensors", {}, 431_360),
+    ("Int4", "int-quantized", {"group_size": 128}, 431_872),
+    ("Float8E4M3FN", "compressed-tensors", {}, 431_360),
+    ("NVFP4", "compressed-tensors", {}, 298_296),
+    ("MXFP4", "compressed-tensors", {}, 289_024),
+    # auto-round 0.16.1
+    ("Int4", "gptq", {"group_size": 128}, 293_760),
+    ("Int2", "gptq", {"group_size": 32}, 235_008),
+    ("Int4", "awq", {"group_size": 128}, 285_568),
+    # mlx-lm 0.32.2
+    ("Int2", "mlx", {"group_size": 32}, 136_448),
+    ("Int3", "mlx", {}, 158_976),
+    ("Int4", "mlx", {}, 204_032),
+    ("Int8", "mlx", {}, 384_256),
+    ("MXFP4", "mlx", {}, 192_768),
+    ("MXFP8_E4M3", "mlx", {}, 372_992),
+    # transformers 5.23.0 with bitsandbytes 0.50.2
+    ("NF4", "bitsandbytes", {}, 300_252),
+    ("BNB_FP4", "bitsandbytes", {}, 300_252),
+    ("Int8", "bitsandbytes", {}, 435_470),
+    # transformers 5.23.0, nvidia-modelopt 0.47.0, optimum-quanto 0.2.7
+    ("Float8E4M3FN", "fp8", {}, 427_344),
+    ("Float8E4M3FN", "fbgemm_fp8", {}, 435_456),
+    ("NVFP4", "modelopt", {}, 298_352),
+    ("Int4", "quanto", {}, 289_080),
+    ("Int8", "quanto", {}, 431_416),
+    # torch: a cast
+    ("Float16", None, {}, 722_176),
+]
+
+
+@pytest.mark.parametrize(("name", "scheme", "options", "written"), WRITTEN)
+def test_what_real_quantizers_wrote(name: str, scheme: str | None, options: dict[str, Any], written: int) -> None:
+    if "zero_point" in options:
+        options = {**options, "zero_point": levels[options["zero_point"]]}
+    keep = tuple((glob, levels[level]) for glob, level in options.get("keep", ()))
+    target = Target(level=levels[name], scheme=scheme, **{**options, "keep": keep})
+    assert size(SMALL, target).nbytes == written
+
+
+def test_shapes_of_packed_codes_are_refused() -> None:
+    packed = [Tensor("model.layers.0.mlp.up_proj.qweight", levels["Int32"], (16, 128), 8192)]
+    with pytest.raises(SizingError, match="already quantized"):
+        size(packed, Target(level=INT4, scheme="gptq"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "columns", "given"),
+    [
+        ("Q4_K", 320, "Q5_0"),
+        ("Q5_K", 320, "Q5_1"),
+        ("Q6_K", 320, "Q8_0"),
+        ("Q2_K", 320, "Q4_0"),
+        ("Q3_K", 320, "Q4_0"),
+        ("TQ2_0", 320, "Q4_0"),
+        ("IQ4_XS", 320, "IQ4_NL"),
+        ("IQ1_S", 320, "IQ4_NL"),
+        ("Q4_K", 100, "Float16"),
+    ],
+)
+def test_rows_that_are_no_whole_blocks_get_what_llama_cpp_gives_them(wanted: str, columns: int, given: str) -> None:
+    tensor = Tensor("blk.0.ffn_up.weight", BF16, (8, columns), 16 * columns)
+    sizing = size([tensor], Target(level=levels[wanted], scheme="gguf"))
+    assert sizing.fallbacks == (Fallback(tensor.name, columns, levels[wanted], levels[given]),)
+    assert sizing.nbytes == levels[given].nbytes((8, columns))
+
+
+def test_a_ggml_type_without_fallback_is_refused_as_llama_cpp_does() -> None:
+    with pytest.raises(SizingError, match=r"blk\.0\.ffn_up\.weight: rows of 100"):
+        size([Tensor("blk.0.ffn_up.weight", BF16, (8, 100), 1600)], Target(level=levels["Q8_0"], scheme="gguf"))
+
+
+def test_mlx_leaves_ragged_rows_and_says_so() -> None:
+    tensor = Tensor("model.layers.0.mlp.up_proj.weight", BF16, (8, 100), 1600)
+    sizing = size([tensor], Target(level=INT4, scheme="mlx"))
+    assert (sizing.nbytes, sizing.fallbacks[0].given) == (1600, BF16)
+
+
+def test_compressed_tensors_refuses_ragged_rows() -> None:
+    with pytest.raises(SizingError, match="no multiple of 128"):
+        size(
+            [Tensor("up_proj.weight", BF16, (8, 100), 1600)],
+            Target(level=INT4, group_size=128, scheme="compressed-tensors"),
+        )
+
+
+def test_plain_rows_are_padded_to_whole_bytes() -> None:
+    tensor = Tensor("a.weight", FP32, (3, 5), 60)
+    assert size([tensor], Target(level=INT4)).nbytes == 3 * 3
+    assert size([tensor], Target(level=INT4, group_size=4, zero_point=INT4)).nbytes == 3 * (3 + 4 + 1)
+
+
+def test_a_cast_takes_norms_as_well_and_a_quantizer_leaves_them() -> None:
+    norm = Tensor("model.norm.weight", FP32, (128,), 512)
+    assert size([norm], Target(level=FP16)).nbytes == 256
+    assert size([norm], Target(level=INT4)).nbytes == 512
+
+
+def test_the_first_glob_that_matches_decides() -> None:
+    keep = (("lm_head", FP32), ("*", INT8))
+    sizing = size(SMALL, Target(level=INT4, keep=keep))
+    assert {sized.level: sized.weights for sized in sizing.levels} == {FP32: 1, INT8: 20}
+
+
+def test_a_count_gives_the_idealized_size() -> None:
+    sizing = idealized(70_600_000_000, Target(level=INT4, group_size=128))
+    assert (sizing.exact, sizing.nbytes) == (False, 36_403_125_000)
+    with pytest.raises(SizingError, match="shapes"):
+        idealized(1000, Target(level=INT4, scheme="gptq"))
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (Target(level=levels["NF4"], scheme="gptq"), "gptq does not store NF4; it stores Int2, Int3, Int4, Int8"),
+        (Target(level=INT4, scheme="gguf"), "gguf has no type for Int4"),
+        (Target(level=levels["Q4_K"], group_size=64, scheme="gguf"), "no groups"),
+        (Target(level=levels["Q4_K"], group_size=64), "no groups"),
+        (Target(level=INT4, zero_point=INT4, scheme="gptq"), "no choice of a zero point"),
+        (Target(level=INT4, zero_point=INT4), "needs a group size"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(target: Target, reason: str) -> None:
+    with pytest.raises(SizingError, match=reason):
+        size(SMALL, target)
+
+
+def test_a_misspelt_scheme_is_answered_with_the_closest() -> None:
+    with pytest.raises(UnknownLevelError, match="did you mean 'compressed-tensors'"):
+        size(SMALL, Target(level=INT4, scheme="compresed-tensors"))
+
+
+def test_fit_goes_from_the_widest_to_the_narrowest() -> None:
+    found = fit(lambda target: idealized(8_000_000_000, target).nbytes, 16 * 2**30)
+    assert [candidate.nbytes for candidate in found] == sorted((c.nbytes for c in found), reverse=True)
+    by_name = {candidate.level.name: candidate for candidate in found}
+    assert not by_name["None"].fits
+    assert by_name["BFloat16"].fits
+    assert by_name["BFloat16"].margin == 16 * 2**30 - 16_000_000_000
+    assert {"Bool", "Complex64", "Int64"}.isdisjoint(by_name)
