@@ -1,0 +1,1 @@
+"""How quantizers pack weights at levels into tensors."""

@@ -1,0 +1,400 @@
+"""Which modules the entries of a quantizer's config name: plain names, shell globs, regular expressions.
+
+The patterns come from files, so none of them reaches ``re``. They run side by side on one machine of states that
+reads a name once (Thompson, Regular Expression Search Algorithm, 1968) and remembers every step it has taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, final
+
+#: States one pattern may take, and characters it may have.
+MOST_STATES: Final = 4096
+#: States all patterns of a config may take together.
+_MOST_STATES_IN_ALL: Final = 1 << 18
+#: Groups within groups, and components of a plain name.
+_DEEPEST: Final = 50
+#: What a machine remembers, in states and steps, before it forgets all: some tens of megabytes.
+_MOST_REMEMBERED: Final = 1 << 19
+#: States visited for all names before a machine gives up: seconds; a thousand honest patterns visit a third of them.
+_MOST_VISITED: Final = 1 << 22
+
+_Reads = Callable[[str], bool]
+_Part = Callable[[int], int]  # adds the states of a part of a pattern before a given state; gives the first of them
+
+_ANY: Final = r"[\s\S]"
+_ANCHORS: Final = {"^": "^", r"\A": "^", "$": "$", r"\Z": "$"}
+_CLASSES: Final[Mapping[str, _Reads]] = {
+    "d": str.isdecimal,
+    "s": str.isspace,
+    "w": lambda char: char.isalnum() or char == "_",
+    "D": lambda char: not char.isdecimal(),
+    "S": lambda char: not char.isspace(),
+    "W": lambda char: not (char.isalnum() or char == "_"),
+}
+_QUANTIFIER: Final = re.compile(r"([*+?])|\{(?!\})([0-9]*)(,?)([0-9]*)\}")
+_GLOB_TOKEN: Final = re.compile(r"(\*+)|(\?)|\[(!?+)(\]?[^\]]+|\])\]|.", re.DOTALL)
+
+
+def regex(pattern: str) -> Callable[[str], bool] | None:
+    """Whether ``pattern`` matches a name from its start, as ``re.match`` decides, in time linear in the name.
+
+    ``$`` is the end of the name. None for a pattern that is invalid, larger than `MOST_STATES`, or uses more than
+    literals, classes, groups, alternatives, repeats and anchors. One so costly that it takes seconds over many names
+    matches nothing from then on.
+    """
+    machine = _Machine({0: pattern})
+    return None if machine.unsupported else machine.matches
+
+
+def glob(pattern: str) -> Callable[[str], bool]:
+    """Whether ``pattern`` matches a whole name, as ``fnmatch.fnmatchcase`` decides, in time linear in the name.
+
+    A pattern that is larger than `MOST_STATES`, or has a range that runs backwards, matches nothing.
+    """
+    return _Machine({0: _glob_expression(pattern) + "$"}).matches
+
+
+@final
+class Names:
+    """The modules that ``entries`` of a config name: ``name in names``, or `first` for the entry that does.
+
+    - ``re:`` and a regular expression: the names it matches from their start (compressed-tensors ``match_name``;
+      GPTQModel's ``dynamic_get`` does the same without the prefix).
+    - a glob, told by ``*``, ``?`` or ``[``: the names it matches whole (``fnmatchcase`` of modelopt and quark), and
+      all below these (transformers' ``should_convert_module`` matches the start of a name).
+    - any other: the modules whose dotted components contain its own in a row, so ``layers.1.fc`` and all below it at
+      any depth, but not ``layers.1.fc2`` (the prefixes and suffixes of transformers' ``should_convert_module``).
+
+    What `regex` does not support names nothing and is found in `unsupported`.
+    """
+
+    __slots__ = ("_entries", "_machine", "_tree")
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._entries = tuple(dict.fromkeys(entries))
+        self._tree = _Tree()
+        expressions: dict[int, str] = {}
+        for index, entry in enumerate(self._entries):
+            if entry.startswith("re:"):
+                expressions[index] = entry.removeprefix("re:")
+            elif any(char in entry for char in "*?["):
+                expressions[index] = rf"{_glob_expression(entry)}(\.{_ANY}*)?$"
+            else:
+                self._tree.plant(entry.strip(".").split("."), index)
+        self._machine = _Machine(expressions)
+
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """The entries that name nothing: invalid or too large, and all patterns once they have proved too costly."""
+        return tuple(self._entries[index] for index in self._machine.unsupported)
+
+    def __contains__(self, name: str) -> bool:
+        return self.first(name) is not None
+
+    def first(self, name: str) -> str | None:
+        """The first of the entries that names the module ``name``, None if none does."""
+        found = (self._machine.first(name), self._tree.first(name.split(".")))
+        lowest = min((index for index in found if index is not None), default=None)
+        return None if lowest is None else self._entries[lowest]
+
+
+def _glob_expression(pattern: str) -> str:
+    """The glob as a regular expression, not anchored at its end."""
+
+    def expression(token: re.Match[str]) -> str:
+        star, one, negated, members = token.groups()
+        if members:
+            escaped = members.replace("\\", r"\\").replace("^", r"\^")
+            return f"[{'^' if negated else ''}{escaped}]"
+        return _ANY + "*" if star else _ANY if one else re.escape(token[0])
+
+    # a longer pattern is turned away as it is
+    return pattern if len(pattern) > MOST_STATES else _GLOB_TOKEN.sub(expression, pattern)
+
+
+@final
+class _Tree(dict[str, "_Tree"]):
+    """Plain names by the components between their dots."""
+
+    index: int | None = None
+
+    def plant(self, components: list[str], index: int) -> None:
+        node = self
+        for component in components:
+            node = node.setdefault(component, _Tree())
+        node.index = index if node.index is None else node.index
+
+    def first(self, components: list[str]) -> int | None:
+        """The lowest index of a name whose components stand in a row in ``components``."""
+        found: list[int] = []
+        for start in range(len(components)):
+            node = self
+            for at in range(start, len(components)):
+                if components[at] not in node:
+                    break
+                node = node[components[at]]
+                if node.index is not None:
+                    found.append(node.index)
+        return min(found, default=None)
+
+
+class _State(NamedTuple):
+    """Reads one character and goes on; without ``reads``, goes on at once, at an anchor only where that holds."""
+
+    reads: _Reads | None
+    anchor: str
+    then: list[int]
+
+
+@final
+class _Reached(dict[str, "_Reached"]):
+    """The states some prefix of a name has reached, and what each character met so far leads on to."""
+
+    __slots__ = ("decided", "first", "machine", "states")
+
+    def __init__(self, machine: _Machine, states: frozenset[int], at_end: str = "$") -> None:
+        self.machine = machine
+        self.states = states
+        self.first = machine.accepted(machine.closure(states, at_end))
+        self.decided = not states or states == {self.first}
+
+    def __missing__(self, char: str) -> _Reached:
+        reached = self[char] = self.machine.step(self.states, char)
+        return reached
+
+
+@final
+class _Machine:
+    """Regular expressions side by side, each matched from the start of a name; the first in order counts."""
+
+    def __init__(self, patterns: Mapping[int, str]) -> None:
+        self.states: list[_State] = []
+        self.accepting: dict[int, int] = {}
+        self.entrances: list[int] = []
+        self.unsupported: list[int] = []
+        self.visited = 0
+        for index, pattern in patterns.items():
+            start = len(self.states)
+            self.limit = min(start + MOST_STATES, _MOST_STATES_IN_ALL)
+            try:
+                # what is accepted stays so, whatever follows
+                accepted = self.add(lambda _: True, then=[start])
+                self.entrances.append(_Parser(pattern, self).whole()(accepted))
+                self.accepting[accepted] = index
+            except _UnsupportedError:
+                del self.states[start:]
+                self.unsupported.append(index)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._known: dict[frozenset[int], _Reached] = {}
+        self._remembered = 0
+        self._start = _Reached(self, self.closure(self.entrances, "^"), at_end="^$")
+
+    def add(self, reads: _Reads | None = None, anchor: str = "", *, then: list[int]) -> int:
+        if len(self.states) >= self.limit:
+            raise _UnsupportedError
+        self.states.append(_State(reads, anchor, then))
+        return len(self.states) - 1
+
+    def matches(self, name: str) -> bool:
+        return self.first(name) is not None
+
+    def first(self, name: str) -> int | None:
+        """The index of the first expression that matches the start of ``name``."""
+        reached = self._start
+        for char in name:
+            reached = reached[char]
+            if reached.decided:
+                break
+        return None if reached.first is None else self.accepting[reached.first]
+
+    def accepted(self, states: Iterable[int]) -> int | None:
+        return min((number for number in states if number in self.accepting), default=None)
+
+    def closure(self, states: Iterable[int], anchors: str) -> frozenset[int]:
+        """The states reached without reading that read themselves, or wait for an anchor not among ``anchors``."""
+        seen = set(states)
+        pending = list(seen)
+        closed: list[int] = []
+        while pending:
+            number = pending.pop()
+            reads, anchor, then = self.states[number]
+            if reads or (anchor and anchor not in anchors):
+                closed.append(number)
+                continue
+            new = set(then) - seen
+            seen |= new
+            pending += new
+        # a pattern's accepting state is the lowest of its states: those above it no longer count
+        accepted = self.accepted(closed)
+        self.visited += len(seen)
+        return frozenset(closed if accepted is None else (number for number in closed if number <= accepted))
+
+    def step(self, states: frozenset[int], char: str) -> _Reached:
+        if self.visited > _MOST_VISITED:
+            self.unsupported = sorted({*self.unsupported, *self.accepting.values()})
+            self.entrances.clear()
+            self._forget()
+            return self._start
+        after: set[int] = set()
+        for number in states:
+            reads, _, then = self.states[number]
+            if reads and reads(char):
+                after.update(then)
+        reached = self.closure(after, "")
+        self._remembered += 1 if reached in self._known else 1 + len(reached)
+        if self._remembered > _MOST_REMEMBERED:
+            self._forget()
+        if reached not in self._known:
+            self._known[reached] = _Reached(self, reached)
+        return self._known[reached]
+
+
+class _UnsupportedError(Exception):
+    """The pattern is invalid, too large, or outside the subset."""
+
+
+@final
+class _Parser:
+    """Reads a regular expression by recursive descent into the parts that build its states."""
+
+    def __init__(self, pattern: str, machine: _Machine) -> None:
+        self.pattern = pattern
+        self.machine = machine
+        self.at = 0
+        self.depth = 0
+
+    def whole(self) -> _Part:
+        _require(len(self.pattern) <= MOST_STATES)
+        part = self.alternatives()
+        _require(self.at == len(self.pattern))
+        return part
+
+    def take(self, text: str) -> bool:
+        taken = self.pattern.startswith(text, self.at)
+        self.at += len(text) if taken else 0
+        return taken
+
+    def char(self) -> str:
+        _require(self.at < len(self.pattern))
+        self.at += 1
+        return self.pattern[self.at - 1]
+
+    def alternatives(self) -> _Part:
+        branches = [self.sequence()]
+        while self.take("|"):
+            branches.append(self.sequence())
+        return lambda then: self.machine.add(then=[branch(then) for branch in branches])
+
+    def sequence(self) -> _Part:
+        parts: list[_Part] = []
+        while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
+            parts.append(self.repeated())
+
+        def build(then: int) -> int:
+            for part in reversed(parts):
+                then = part(then)
+            return then
+
+        return build
+
+    def repeated(self) -> _Part:
+        for text, anchor in _ANCHORS.items():
+            if self.take(text):
+                _require(self.quantifier() is None)
+                return lambda then: self.machine.add(anchor=anchor, then=[then])
+        _require(self.quantifier() is None)
+        part = self.atom()
+        bounds = self.quantifier()
+        if bounds is None:
+            return part
+        self.take("?")  # a lazy repeat matches the same names
+        _require(self.quantifier() is None)
+        least, most = bounds
+
+        def build(then: int) -> int:
+            end = then
+            if most is None:
+                then = self.machine.add(then=(loop := [end]))
+                loop.append(part(then))
+            for _ in range((most or least) - least):
+                then = self.machine.add(then=[part(then), end])
+            for _ in range(least):
+                then = part(then)
+            return then
+
+        return build
+
+    def quantifier(self) -> tuple[int, int | None] | None:
+        match = _QUANTIFIER.match(self.pattern, self.at)
+        if match is None:
+            return None
+        self.at = match.end()
+        sign, least, comma, most = match.groups()
+        if sign:
+            return {"*": (0, None), "+": (1, None), "?": (0, 1)}[sign]
+        _require(len(least) <= 4 and len(most) <= 4)
+        low = int(least or 0)
+        high = int(most) if most else None if comma else low
+        _require(high is None or low <= high)
+        return low, high
+
+    def atom(self) -> _Part:
+        if self.take("("):
+            self.depth += 1
+            _require((self.take("?:") or not self.take("?")) and self.depth <= _DEEPEST)
+            inner = self.alternatives()
+            _require(self.take(")"))
+            self.depth -= 1
+            return inner
+        reads = self.members() if self.take("[") else self.one()
+        return lambda then: self.machine.add(reads, then=[then])
+
+    def one(self) -> _Reads:
+        if self.take("."):
+            return lambda char: char != "\n"
+        literal = self.char()
+        return self.escape() if literal == "\\" else literal.__eq__
+
+    def escape(self) -> _Reads:
+        """After a backslash: a class, or punctuation as it is."""
+        char = self.char()
+        _require(char in _CLASSES or not (char.isascii() and char.isalnum()))
+        return _CLASSES.get(char, char.__eq__)
+
+    def members(self) -> _Reads:
+        """The rest of a class in brackets."""
+        negated = self.take("^")
+        tests: list[_Reads] = []
+        ranges: list[tuple[str, str]] = []
+        while not (tests or ranges) or not self.take("]"):
+            low = self.member(tests)
+            if self.pattern.startswith("-", self.at) and not self.pattern.startswith("-]", self.at):
+                self.at += 1
+                high = self.member([])
+                _require(bool(low) and bool(high) and low <= high)
+                ranges.append((low, high))
+            elif low:
+                ranges.append((low, low))
+        return lambda char: negated != (any(test(char) for test in tests) or any(a <= char <= b for a, b in ranges))
+
+    def member(self, tests: list[_Reads]) -> str:
+        """One character of a class in brackets; empty for a class such as ``\\d``, which joins ``tests``."""
+        char = self.char()
+        if char != "\\":
+            return char
+        char = self.char()
+        if char in _CLASSES:
+            tests.append(_CLASSES[char])
+            return ""
+        _require(not (char.isascii() and char.isalnum()))
+        return char
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise _UnsupportedError

@@ -1,0 +1,239 @@
+"""Patterns of quantizer configs name what the quantizers mean by them, whatever the pattern."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import warnings
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from quantlevels.schemes import patterns
+from quantlevels.schemes.patterns import MOST_STATES, Names, glob, regex
+
+NAMES = st.text("ab.1_", max_size=8)
+
+ATOMS = st.sampled_from(
+    [
+        r"a",
+        r"b",
+        r"1",
+        r"_",
+        r".",
+        r"\.",
+        r"\d",
+        r"\w",
+        r"\D",
+        r"\W",
+        r"\S",
+        r"\_",
+        r"[ab]",
+        r"[^a]",
+        r"[^\W1]",
+        r"[\d.-]",
+        r"[a-b1]",
+        r"[]a]",
+        r"[^]a]",
+        r"[.-\\]",
+        r"a{",
+        r"{}",
+        r"b{,x}",
+        r"]",
+        r"-",
+    ]
+)
+QUANTIFIERS = st.sampled_from(["*", "+", "?", "*?", "+?", "??", "{2}", "{1,}", "{,2}", "{0,1}", "{1,3}?", "{0}", "{,}"])
+EXPRESSIONS = st.recursive(
+    ATOMS | st.sampled_from(["", "^", "$", r"\A", r"\Z"]),
+    lambda inner: st.one_of(
+        st.builds("({}){}".format, inner, QUANTIFIERS),
+        st.builds("(?:{}){}".format, inner, QUANTIFIERS),
+        st.builds("(?:{}|{})".format, inner, inner),
+        st.builds("{}{}".format, inner, inner),
+        st.builds("{}|{}".format, inner, inner),
+        st.builds("{}{}".format, ATOMS.filter(lambda atom: len(atom) == 1 or atom[0] in "\\["), QUANTIFIERS),
+    ),
+    max_leaves=8,
+)
+
+
+def compiled(pattern: str) -> re.Pattern[str] | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return re.compile(pattern)
+        except re.error:
+            return None
+
+
+@given(EXPRESSIONS, st.lists(NAMES, min_size=1, max_size=8))
+def test_regex_agrees_with_re(pattern: str, names: list[str]) -> None:
+    matches, expected = regex(pattern), compiled(pattern)
+    assert (matches is None) == (expected is None)
+    if matches and expected:
+        for name in names:
+            assert matches(name) == bool(expected.match(name)), name
+
+
+@given(st.text(r"ab.()[]{}*+?|^$\,-12dwSZ", max_size=10), st.lists(NAMES, min_size=1, max_size=4))
+def test_regex_never_accepts_what_re_rejects_nor_reads_it_otherwise(pattern: str, names: list[str]) -> None:
+    matches = regex(pattern)
+    assume(matches)
+    expected = compiled(pattern)
+    assert matches
+    assert expected
+    for name in names:
+        assert matches(name) == bool(expected.match(name)), name
+
+
+@given(st.text("ab.1*?[]!^-\\", max_size=8), st.lists(st.text("ab.1]^-\\!", max_size=6), min_size=1, max_size=6))
+def test_glob_agrees_with_fnmatch(pattern: str, names: list[str]) -> None:
+    assume(not re.search(r"\[.*-.*\]", pattern))  # a range that runs backwards is its own case
+    for name in names:
+        assert glob(pattern)(name) == fnmatch.fnmatchcase(name, pattern), name
+
+
+def test_globs_are_about_the_whole_name_and_its_case() -> None:
+    assert glob("*.layers.[0-3].*")("model.layers.2.mlp")
+    assert not glob("*.layers.[0-3].*")("model.layers.4.mlp")
+    assert not glob("lm_head")("lm_head.weight")
+    assert not glob("LM_*")("lm_head")
+    assert not glob("[b-a]")("a")
+    assert not glob("a" * 2 * MOST_STATES)("a" * 2 * MOST_STATES)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(.*)*x", "(a|a)*b", "(a*)*b", "(.*a){9}b", "a?" * 30 + "a" * 30 + "b"])
+def test_a_pattern_that_makes_re_hang_is_answered_at_once(pattern: str) -> None:
+    matches = regex(pattern)
+    assert matches
+    assert not matches("a" * 5_000 + "!")
+
+
+def test_many_globs_of_stars_are_answered_at_once() -> None:
+    assert not glob("*a" * 500 + "b")("a" * 5_000)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[", "(", ")", "(a", "*", "+a", "a**", "a{2}{3}", "a{3,2}", "[b-a]", r"[\d-a]", r"[a-\d]", "[]", "\\"]
+)
+def test_an_invalid_pattern_is_none(pattern: str) -> None:
+    assert compiled(pattern) is None
+    assert regex(pattern) is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(a)\1",
+        r"(?=a)",
+        r"(?!a)",
+        r"(?<=a)",
+        r"(?i)a",
+        r"(?i:a)",
+        r"(?P<n>a)",
+        r"(?#c)a",
+        r"(?>a)",
+        r"a*+",
+        r"a++",
+        r"a?+",
+        r"a{2}+",
+        r"\ba",
+        r"\x41",
+        r"[\b]",
+        r"\1",
+    ],
+)
+def test_a_pattern_outside_the_subset_is_none(pattern: str) -> None:
+    assert regex(pattern) is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("a{5000}", "(a{100}){100}", "((((a{9}){9}){9}){9}){9}", "((){9999}){9999}", "(){0,9999}", "a{99999999999}"),
+        *("a{" + "9" * 4000 + "}", "(" * 900 + ")" * 900, "(" * 9000, "[" * 9000, "a" * (MOST_STATES + 1)),
+    ],
+)
+def test_a_pattern_too_large_is_none(pattern: str) -> None:
+    assert regex(pattern) is None
+
+
+LAYER = "model.layers.1.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("entry", "named", "not_named"),
+    [
+        ("lm_head", ["lm_head", "model.lm_head"], ["lm_head2", "my_lm_head", "lm"]),
+        ("model.layers.1", [LAYER, "model.layers.1"], ["model.layers.16.self_attn.q_proj", "model.layers"]),
+        ("model.layers.1.", [LAYER], ["model.layers.16.self_attn.q_proj"]),
+        ("self_attn", [LAYER], ["model.layers.1.cross_self_attn.q_proj"]),
+        ("layers.1.self_attn", [LAYER], ["layers.2.self_attn", "layers.1.mlp.self_attn"]),
+        ("*lm_head*", ["lm_head", "model.lm_head.linear"], ["lm_hea"]),
+        ("model.layers.*.self_attn", [LAYER, "model.layers.1.self_attn"], ["model.layers.1.self_attn2", "x." + LAYER]),
+        ("model.layers.1.self_attn*", [LAYER], ["model.layers.10.self_attn"]),
+        ("mtp*", ["mtp", "mtp.layers.0.fc"], ["model.mtp"]),
+        ("re:.*self_attn.*", [LAYER], ["model.layers.1.mlp"]),
+        ("re:model\\.layers", [LAYER], ["language_model.layers.1"]),
+        (r"re:.*\.(gate|up)_proj$", ["l.0.gate_proj"], ["l.0.gate_proj.weight", "l.0.down_proj"]),
+        ("", [], [LAYER, "a"]),
+    ],
+)
+def test_an_entry_names_what_its_quantizer_means(entry: str, named: list[str], not_named: list[str]) -> None:
+    names = Names([entry])
+    assert names.unsupported == ()
+    assert [name for name in named + not_named if name in names] == named
+
+
+def test_the_first_entry_that_names_a_module_is_told() -> None:
+    names = Names([r"re:.*\.0\.", "lm_head", "*.1.*", "re:.*", "mlp"])
+    assert names.first("layers.0.mlp") == r"re:.*\.0\."
+    assert names.first("layers.1.mlp") == "*.1.*"
+    assert names.first("lm_head") == "lm_head"
+    assert names.first("layers.2.mlp") == "re:.*"
+
+
+@given(st.lists(st.builds("re:{}".format, EXPRESSIONS), max_size=5), st.lists(NAMES, min_size=1, max_size=5))
+def test_entries_side_by_side_are_the_entries_one_by_one(entries: list[str], modules: list[str]) -> None:
+    names = Names(entries)
+    for module in modules:
+        assert names.first(module) == next((entry for entry in entries if module in Names([entry])), None)
+
+
+def test_what_is_unsupported_names_nothing_and_is_told() -> None:
+    names = Names(["re:[", "lm_head", "re:(?!a)", "[z-a]*"])
+    assert names.unsupported == ("re:[", "re:(?!a)", "[z-a]*")
+    assert "lm_head" in names
+    assert "a" not in names
+
+
+def test_patterns_too_large_together_are_told() -> None:
+    names = Names([f"re:a{{{count}}}" for count in range(3900, 4000)])
+    assert 0 < len(names.unsupported) < 100
+    assert "a" * 3900 in names
+
+
+def dense(length: int) -> str:
+    """A word whose beginnings reach ever new sets of states (Thue and Morse)."""
+    return "".join("ab"[number.bit_count() % 2] for number in range(length))
+
+
+def test_patterns_too_costly_are_given_up_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "_MOST_VISITED", 10_000)
+    costly = "re:[ab]*a" + "[ab]" * 100 + "$"
+    names = Names([costly, "lm_head"])
+    assert names.unsupported == ()
+    assert dense(1000) not in names
+    assert names.unsupported == (costly,)
+    assert "a" * 101 not in names
+    assert "lm_head" in names
+
+
+def test_a_machine_that_forgets_still_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "_MOST_REMEMBERED", 1_000)
+    matches, text = regex("[ab]*a" + "[ab]" * 100 + "$"), dense(1000)
+    assert matches
+    for end in range(900, 910):
+        assert matches(text[:end]) == (text[end - 101] == "a")
