@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, final
 MOST_STATES: Final = 4096
 #: States all patterns of a config may take together.
 _MOST_STATES_IN_ALL: Final = 1 << 18
-#: Groups within groups, and components of a plain name.
+#: Groups within groups, and components of a name in the tree.
 _DEEPEST: Final = 50
 #: What a machine remembers, in states and steps, before it forgets all: some tens of megabytes.
 _MOST_REMEMBERED: Final = 1 << 19
@@ -78,12 +78,15 @@ class Names:
         self._tree = _Tree()
         expressions: dict[int, str] = {}
         for index, entry in enumerate(self._entries):
+            plain = entry.strip(".")
             if entry.startswith("re:"):
                 expressions[index] = entry.removeprefix("re:")
             elif any(char in entry for char in "*?["):
                 expressions[index] = rf"{_glob_expression(entry)}(\.{_ANY}*)?$"
+            elif plain.count(".") < _DEEPEST:
+                self._tree.plant(plain.split("."), index)
             else:
-                self._tree.plant(entry.strip(".").split("."), index)
+                expressions[index] = rf"({_ANY}*\.)?{re.escape(plain)}(\.{_ANY}*)?$"
         self._machine = _Machine(expressions)
 
     @property
