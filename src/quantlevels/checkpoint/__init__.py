@@ -1,1 +1,96 @@
 """What a checkpoint holds: containers read by their headers into one record of tensors. No quantizer is known here."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from quantlevels.checkpoint.jsonfile import read_object
+from quantlevels.checkpoint.locate import INDEX_SUFFIX, PART, is_weights, kind, locate
+from quantlevels.checkpoint.safetensors import read_safetensors
+from quantlevels.checkpoint.shards import read_index, read_parts
+from quantlevels.checkpoint.tensor import CONFIG_FILES, Checkpoint, Format
+from quantlevels.errors import CheckpointError
+from quantlevels.finding import Finding
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping
+
+    from quantlevels.checkpoint.tensor import JSON
+
+#: the reader of one file of each format
+READERS: Final[dict[Format, Callable[[Path], Checkpoint]]] = {
+    "safetensors": read_safetensors,
+}
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """What the headers of a checkpoint say, and the config files beside it.
+
+    Args:
+        path: a folder, one file with weights, an index, any part of a split GGUF, or a config file alone. Who names
+            one shard of several means that shard, with the config files beside it; GGUF has none.
+
+    Raises:
+        CheckpointError: if nothing that can be read is there, or it is malformed; what is merely missing from a
+            checkpoint in several files is a finding.
+    """
+    path = Path(path)
+    with _uncollected():
+        main = locate(path)
+        if main.is_dir():
+            return Checkpoint(path=path, format="config", configs=_configs(main))
+        if main.name.endswith(INDEX_SUFFIX):
+            found = read_index(main, read_file)
+        elif PART.fullmatch(main.name) and (main != path or kind(main) == "gguf"):
+            found = read_parts(main, read_file)
+        elif kind(main) == "config":
+            return Checkpoint(path=path, format="config", configs={main.name: read_object(main)})
+        else:
+            found = read_file(main)
+        stray = () if main == path and not main.name.endswith(INDEX_SUFFIX) else _stray(main.parent, found)
+        configs = {} if found.format == "gguf" else _configs(main.parent)
+        return evolve(found, path=path, configs=configs, findings=(*found.findings, *stray))
+
+
+def read_file(path: Path) -> Checkpoint:
+    """The tensors of one file.
+
+    Raises:
+        CheckpointError: if it is malformed, or of a format that is not read.
+    """
+    format = kind(path)
+    if format not in READERS:
+        raise CheckpointError(path, f"is of the format {format}, which is not read")
+    return READERS[format](path)
+
+
+def _configs(folder: Path) -> Mapping[str, Mapping[str, JSON]]:
+    return {name: read_object(folder / name) for name in CONFIG_FILES if (folder / name).is_file()}
+
+
+def _stray(folder: Path, found: Checkpoint) -> Iterator[Finding]:
+    """The weights in a folder, of the kind that was read, that do not belong to what was read."""
+    own = {file.path for file in found.files}
+    suffixes = {Path(name).suffix for name in own}
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in own and entry.suffix in suffixes and is_weights(entry.name):
+            yield Finding("QL205", "holds weights that do not belong to the checkpoint", entry.name)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: it finds nothing in so many small records, and takes a third of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

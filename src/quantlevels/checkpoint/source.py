@@ -5,10 +5,25 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from reprlib import Repr
 from types import TracebackType
 from typing import final
 
 from quantlevels.errors import CheckpointError
+
+
+@final
+class TruncatedError(CheckpointError):
+    """A file that ends before what its header promises."""
+
+
+_QUOTE = Repr()
+_QUOTE.maxstring = 100
+
+
+def shown(value: object) -> str:
+    """What a file says, as an error quotes it: escaped, and cut where it is long or deep."""
+    return _QUOTE.repr(value)
 
 
 @final
@@ -41,10 +56,10 @@ class Source:
         """Exactly ``count`` bytes from ``offset``.
 
         Raises:
-            CheckpointError: if the file ends before, with the offset where it was short.
+            TruncatedError: if the file ends before, with the offset where it was short.
         """
         if offset < 0 or count < 0 or offset + count > self.size:
-            raise CheckpointError(
+            raise TruncatedError(
                 self.path, f"truncated: {count:,} bytes are needed, {max(self.size - offset, 0):,} remain", offset
             )
         os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -52,7 +67,7 @@ class Source:
         while count:
             chunk = os.read(self._descriptor, count)
             if not chunk:
-                raise CheckpointError(self.path, "shrank while it was read", offset)
+                raise TruncatedError(self.path, "shrank while it was read", offset)
             chunks.append(chunk)
             count -= len(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)

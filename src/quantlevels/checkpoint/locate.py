@@ -1,0 +1,116 @@
+"""Which file of a path stands for the checkpoint, and of what kind a file is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from quantlevels.checkpoint.source import Source
+from quantlevels.checkpoint.tensor import CONFIG_FILES, Format
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INDEX_SUFFIX: Final = ".index.json"
+
+#: the names that loaders look for in a folder, in the order in which they do
+_STANDARD: Final[tuple[str, ...]] = (
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "adapter_model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
+_SUFFIXES: Final[dict[str, Format]] = {
+    ".safetensors": "safetensors",
+    ".gguf": "gguf",
+    ".onnx": "onnx",
+    ".bin": "pytorch",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".ckpt": "pytorch",
+    ".json": "config",
+}
+#: pickles that training leaves beside the weights
+_NOT_WEIGHTS: Final = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)")
+#: a numbered part of a model, such as ``model-00001-of-00003.gguf``
+PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)", re.ASCII)
+
+_HEAD: Final = 512
+_MAGICS: Final[tuple[tuple[re.Pattern[bytes], Format], ...]] = (
+    (re.compile(rb"GGUF"), "gguf"),
+    (re.compile(rb"PK\x03\x04"), "pytorch"),
+    (re.compile(rb".{8}\{\s*\"", re.DOTALL), "safetensors"),
+)
+_FOREIGN: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/"),
+        "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
+    ),
+    (re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE), "is an HTML page, not a checkpoint; download the file again"),
+    (re.compile(rb"\x93NUMPY"), "is a NumPy array, which is no checkpoint format"),
+)
+
+
+def kind(path: Path) -> Format:
+    """The format of one file, by its suffix, or without a known one by its first bytes.
+
+    Raises:
+        CheckpointError: if it is of no format that is read here, or only a pointer to a file.
+    """
+    with Source(path) as source:
+        head = source.read(0, min(source.size, _HEAD))
+    for magic, reason in _FOREIGN:
+        if magic.match(head):
+            raise CheckpointError(path, reason)
+    if format := _SUFFIXES.get(path.suffix.lower()):
+        return format
+    for magic, format in _MAGICS:
+        if magic.match(head):
+            return format
+    raise CheckpointError(path, "is no checkpoint: neither its name nor its first bytes are of a known format")
+
+
+def locate(path: Path) -> Path:
+    """The file that stands for the checkpoint at a path: an index, a single file, or one of a model's numbered parts.
+
+    A file stands for itself. In a folder an index comes first, then the names that loaders look for, then the only
+    model there is; a folder with config files alone stands for these.
+
+    Raises:
+        CheckpointError: if nothing is there, or several models of which none has such a name.
+    """
+    try:
+        if path.is_file():
+            return path
+        if not path.is_dir():
+            raise CheckpointError(path, "is no file or folder" if path.exists() else "does not exist")
+        names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
+    standard = [name for name in _STANDARD if name in names]
+    models = standard[:1] or [name for name in names if name.endswith(INDEX_SUFFIX)] or _models(names)
+    if len(models) > 1:
+        raise CheckpointError(path, f"holds {len(models)} models, name one of them: {', '.join(map(repr, models))}")
+    if models:
+        return path / models[0]
+    if any(name in CONFIG_FILES for name in names):
+        return path
+    raise CheckpointError(path, "holds no weights, and no config that says anything of them")
+
+
+def _models(names: list[str]) -> list[str]:
+    """The files with weights; of the numbered parts of one model only the first that is there."""
+    first: dict[str | tuple[str, ...], str] = {}
+    for name in names:
+        if is_weights(name):
+            part = PART.fullmatch(name)
+            first.setdefault(part.group("stem", "count", "suffix") if part else name, name)
+    return list(first.values())
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file has a name that weights have."""
+    _, dot, suffix = name.lower().rpartition(".")
+    return _SUFFIXES.get(dot + suffix, "config") != "config" and not _NOT_WEIGHTS.fullmatch(name)

@@ -1,0 +1,197 @@
+"""safetensors: one file's header.
+
+The rules are those of the reference implementation, ``safetensors/src/tensor.rs`` of safetensors 0.8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
+
+from quantlevels.checkpoint.jsonfile import finite, unique
+from quantlevels.checkpoint.source import Source, TruncatedError, shown
+from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor
+from quantlevels.errors import CheckpointError, UnknownLevelError
+from quantlevels.level import BITS_PER_BYTE
+from quantlevels.registry import levels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from quantlevels.checkpoint.tensor import JSON
+    from quantlevels.level import QuantizationLevel
+
+    Header: TypeAlias = tuple[Mapping[str, str], list[Tensor]]
+    Described: TypeAlias = tuple[QuantizationLevel, tuple[int, ...], int]
+
+_new_tensor: Callable[[tuple[str, QuantizationLevel, tuple[int, ...], int]], Tensor] = partial(tuple.__new__, Tensor)
+_LIMIT: Final = 1 << 64
+#: a little-endian u64 before the header: its bytes
+_PREFIX: Final = 8
+_MAX_HEADER: Final = 100_000_000
+_METADATA: Final = "__metadata__"
+
+#: where a header goes on that begins with its metadata, as writers have it
+_TO_METADATA: Final = re.compile(r'\{[ \t\n\r]*"__metadata__"[ \t\n\r]*:[ \t\n\r]*')
+#: an entry as writers spell it, after the comma before it: name, dtype and shape, begin, end. Every repetition is
+#: possessive, so that no text can make it slow.
+_ENTRY: Final = re.compile(
+    r"[ \t\n\r]*+".join(
+        (
+            *(",", r'"([^"\\\x00-\x1f]*+)"', ":", r"\{"),
+            *('("dtype"', ":", '"[A-Z0-9_]++"', ",", '"shape"', ":", r"\[[0-9, \t\n\r]*+\])", ","),
+            *('"data_offsets"', ":", r"\[", "([0-9]++)", ",", "([0-9]++)", r"\]", r"\}", ""),
+        )
+    )
+)
+
+
+def read_safetensors(path: Path) -> Checkpoint:
+    """The tensors of one safetensors file, by its header.
+
+    Raises:
+        CheckpointError: if the header breaks a rule of the format, with the tensor that does.
+        TruncatedError: if the file ends before its header or its last tensor does.
+    """
+    with Source(path) as source:
+        length = int.from_bytes(source.read(0, _PREFIX), "little")
+        if length > _MAX_HEADER:
+            raise CheckpointError(
+                path, f"not safetensors: a header of {length:,} bytes, and {_MAX_HEADER:,} are allowed", 0
+            )
+        raw = source.read(_PREFIX, length)
+        size = source.size - _PREFIX - length
+    try:
+        text = raw.decode()
+        metadata, tensors = _scan(text) or _parse(text)
+    except RecursionError as error:
+        raise CheckpointError(path, "malformed header: nested too deeply") from error
+    except ValueError as error:
+        raise CheckpointError(path, f"malformed header: {error}") from error
+    needed = sum(tensor.nbytes for tensor in tensors)
+    if needed > size:
+        raise TruncatedError(path, f"truncated: its tensors take {needed:,} bytes, {size:,} are there")
+    if needed < size:
+        raise CheckpointError(path, f"{size - needed:,} bytes after the last tensor belong to none")
+    return Checkpoint(
+        path=path,
+        format="safetensors",
+        tensors=tensors,
+        metadata=metadata,
+        files=(File(path.name, _PREFIX + length + size),),
+    )
+
+
+def _scan(text: str) -> Header | None:
+    """The header, if it is spelled as writers spell it and its tensors lie in order; else None, and nothing is said.
+
+    Nearly every file is, and is read in a third of the time that making its objects takes.
+    """
+    metadata: Mapping[str, str] = {}
+    body = "," + text[1:]
+    try:
+        if start := _TO_METADATA.match(text):
+            value, end = _DECODER.raw_decode(text, start.end())
+            metadata = _checked_metadata(value)
+            body = text[end:]
+        body = body.rstrip(" \t\n\r").removesuffix("}")
+        gap, *fields = _ENTRY.split(body)
+        names, specs, begins, ends, gaps = (fields[column::5] for column in range(5))
+        distinct = list(set(specs))
+        entries = json.loads("[{" + "},{".join(distinct) + "}]") if distinct else []
+        described = {spec: _describe(entry) for spec, entry in zip(distinct, entries, strict=True)}
+    except (ValueError, RecursionError):
+        return None
+    if gap or any(gaps) or not specs or len({_METADATA, *names}) != len(names) + 1:
+        return None
+    kinds, shapes, sizes = zip(*map(described.__getitem__, specs), strict=True)
+    bounds = ["0", *map(str, accumulate(sizes))]
+    if begins != bounds[:-1] or ends != bounds[1:]:
+        return None
+    return metadata, list(map(_new_tensor, zip(names, kinds, shapes, sizes, strict=True)))
+
+
+def _natural(text: str) -> int:
+    if text.startswith("-"):
+        raise ValueError(f"the number {shown(text)} must not be negative")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=unique, parse_int=_natural, parse_float=finite, parse_constant=finite
+)  # there is no other kind of integer in a header
+
+
+def _parse(text: str) -> Header:
+    """The header, whatever its spelling.
+
+    Raises:
+        ValueError: if it breaks a rule, with the tensor that does.
+    """
+    if not text.startswith("{"):
+        raise ValueError("it does not begin with '{'")
+    header = cast("dict[str, JSON]", _DECODER.decode(text))
+    "".join(header).encode()  # a lone surrogate is no text
+    metadata = _checked_metadata(header.pop(_METADATA, None))
+    tensors: list[Tensor] = []
+    spans: list[tuple[int, int, Tensor]] = []
+    for name, entry in header.items():
+        try:
+            tensor = Tensor(name, *_describe(entry))
+            spans.append((*_offsets(entry), tensor))
+        except ValueError as error:
+            raise ValueError(f"tensor {shown(name)}: {error}") from error
+        tensors.append(tensor)
+    end = 0
+    for begin, stop, tensor in sorted(spans, key=lambda span: span[:2]):
+        if begin != end:
+            raise ValueError(f"tensor {shown(tensor.name)} begins at byte {begin:,} of the data, not {end:,}")
+        if stop - begin != tensor.nbytes:
+            raise ValueError(
+                f"tensor {shown(tensor.name)} spans {stop - begin:,} bytes, its shape and dtype take {tensor.nbytes:,}"
+            )
+        end = stop
+    return metadata, tensors
+
+
+def _checked_metadata(value: JSON) -> Mapping[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(word, str) for word in value.values()):
+        raise ValueError(f"{_METADATA} must be an object of strings, not {shown(value)}")
+    return cast("dict[str, str]", value)
+
+
+def _describe(entry: JSON) -> Described:
+    """Level, shape and bytes of a header's entry."""
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape)}:
+            pass
+        case _:
+            raise ValueError(f"dtype, shape and data_offsets are needed, not {shown(entry)}")
+    try:
+        level = levels.from_dialect("safetensors", dtype)
+    except UnknownLevelError as error:
+        raise ValueError(f"unknown dtype {shown(dtype)}") from error
+    count = 1
+    for length in shape:
+        if type(length) is not int or length < 0:
+            raise ValueError(f"the shape {shown(shape)} must be of non-negative integers")
+        count *= length
+        if count >= _LIMIT:  # where the reference stops too, and before a product of thousands grows
+            raise ValueError(f"the shape {shown(shape)} has more elements than 64 bits can count")
+    nbytes, rest = divmod(count * level.block.bits, BITS_PER_BYTE)
+    if rest:
+        raise ValueError(f"{count:,} elements of {dtype} do not fill whole bytes")
+    return level, tuple(cast("list[int]", shape)), nbytes
+
+
+def _offsets(entry: JSON) -> tuple[int, int]:
+    match entry:
+        case {"data_offsets": [int(begin), int(end)]} if type(begin) is type(end) is int:
+            return begin, end
+    raise ValueError(f"data_offsets must be two integers in {shown(entry)}")
