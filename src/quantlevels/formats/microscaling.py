@@ -34,6 +34,6 @@ MICROSCALING: Final[tuple[QuantizationLevel, ...]] = (
     _shared("MXINT8", 8, 32, "32 8-bit fixed-point codes and an E8M0 scale", _OCP),
     _shared(
         "NVFP4", 4, 16, "16 FP4_E2M1 codes and an E4M3 scale; one FP32 scale a tensor beside them",
-        "NVIDIA cuDNN block scaling documentation, ggml d99724f2 ggml-common.h", ggml=("NVFP4", 40),
+        "NVIDIA cuDNN documentation, block scaling; ggml d99724f2 src/ggml-common.h", ggml=("NVFP4", 40),
     ),
 )  # fmt: skip

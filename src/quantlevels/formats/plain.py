@@ -50,7 +50,7 @@ FLOATS: Final[tuple[QuantizationLevel, ...]] = (
     ),
     _number(
         "TF32", 19, "float", "TensorFloat-32: 8 exponent and 10 mantissa bits in 32; computed in, never stored",
-        aliases=("tensorfloat32",), stored=32, source="NVIDIA Ampere architecture white paper",
+        aliases=("tensorfloat32",), stored=32, source="Wikipedia, TensorFloat-32",
     ),
     _number(
         "Float8E4M3FN", 8, "float", "4 exponent and 3 mantissa bits, to 448, no infinity; what `fp8` means for weights",
