@@ -9,8 +9,8 @@ from quantlevels.formats.microscaling import MICROSCALING
 from quantlevels.formats.plain import FLOATS, INTEGERS
 from quantlevels.level import BITS_PER_BYTE, Block, Kind, QuantizationLevel
 
-#: id, name, bits_per_param, weights and bytes of a block, kind, summary. A grid's code is an index and sign bits, as wide
-#: as its name says; IQ1 has no signs, and its 11-bit index of 8 ternary weights rounds up to 2 bits each.
+#: id, name, bits_per_param, weights and bytes of a block, kind, summary. A grid's code is an index and sign bits, as
+#: wide as its name says; IQ1 has no signs, and its 11-bit index of 8 ternary weights rounds up to 2 bits each.
 _TYPES: Final[tuple[tuple[int, str, int, int, int, Kind, str], ...]] = (
     (2, "Q4_0", 4, 32, 18, "block", "32 4-bit codes and an FP16 scale"),
     (3, "Q4_1", 4, 32, 20, "block", "32 4-bit codes, an FP16 scale and minimum"),
