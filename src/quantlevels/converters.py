@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from enum import Enum
+from enum import Enum, EnumType
 from functools import partial
 from types import NoneType, UnionType
 from typing import (
@@ -77,9 +77,9 @@ def configure_converter(converter: BaseConverter, *, registry: Registry = levels
     converter.register_structure_hook(QuantizationLevel, structure)
     converter.register_unstructure_hook(QuantizationLevel, unstructure)
     converter.register_structure_hook_factory(_is_union_with_level, partial(_structure_union, registry))
-    converter.register_structure_hook_factory(_is_keyed_by_level, _structure_keyed)
+    converter.register_structure_hook_factory(_is_keyed_by_level, structure_mapping)
     converter.register_unstructure_hook_factory(_is_keyed_by_level, partial(_unstructure_keyed, unstructure))
-    _mend(converter)
+    _mend(converter, unstructure)
 
 
 def format_exception(error: BaseException, type_: type | None) -> str:
@@ -90,7 +90,7 @@ def format_exception(error: BaseException, type_: type | None) -> str:
     if isinstance(error, QuantLevelsError):
         return str(error)
     if isinstance(error, ForbiddenExtraKeysError):
-        return "; ".join(_extra(key, keys(error.cl)) for key in sorted(map(str, error.extra_fields)))
+        return "; ".join(_extra(key, keys_of(error.cl)) for key in sorted(map(str, error.extra_fields)))
     return _cattrs_text(error, type_)
 
 
@@ -99,7 +99,7 @@ def _extra(key: str, known: tuple[str, ...]) -> str:
     return f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
 
 
-def keys(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
+def keys_of(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
     """The names of the fields of an attrs class, dataclass, TypedDict or NamedTuple; of another type, none."""
     cls = get_origin(cls) or cls
     if attrs.has(cls):
@@ -112,13 +112,22 @@ def keys(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
 # -- one level ---------------------------------------------------------------------------------------------------------
 
 
+def shown(value: object) -> str:
+    """A value of a config file in a few words of the file's own."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "a table"
+    return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
+
+
 def expected(value: object) -> QuantLevelsError:
     """The error for a value that is neither a spelling nor a table."""
     if value is None:
         return ConfigError(("expected a level, got null; FP32 is written 'None'",))
     if type(value) is int:
         return UnknownLevelError(value, tuple(level.name for level in BUILTIN if level.bits_per_param == value))
-    return ConfigError((f"expected the name of a level or a table that defines one, got {value!r:.80}",))
+    return ConfigError((f"expected the name of a level or a table that defines one, got {shown(value)}",))
 
 
 class _Structure:
@@ -127,7 +136,7 @@ class _Structure:
     def __init__(self, converter: BaseConverter, registry: Registry) -> None:
         self.registry = registry
         self.find = registry.__getitem__
-        self.table = _table_hook(converter)
+        self.table = structure_table(converter)
 
     def __call__(self, value: Any, _: object) -> QuantizationLevel:  # Any: what a parser gave
         if isinstance(value, str):
@@ -135,9 +144,13 @@ class _Structure:
         if isinstance(value, QuantizationLevel):
             return value
         if isinstance(value, Mapping):
-            unwrap: Callable[[], object] = getattr(value, "unwrap", lambda: value)  # tomlkit keeps no plain int
-            return settled(self.table(unwrap(), QuantizationLevel), self.registry)
+            return settled(self.table(_unwrapped(value), QuantizationLevel), self.registry)
         raise expected(value)
+
+
+def _unwrapped(value: Any) -> Any:  # Any: what a parser gave
+    """A plain value in the place of one of tomlkit's, whose integers are no ``int``."""
+    return value.unwrap() if hasattr(value, "unwrap") else value
 
 
 def settled(level: QuantizationLevel, registry: Registry) -> QuantizationLevel:
@@ -179,12 +192,12 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _table_hook(converter: BaseConverter) -> Hook:
+def structure_table(converter: BaseConverter) -> Hook:
     """Reads the fields of a level, each by the rules of the class, so that every error has its own path."""
 
     def structure_block(value: object, _: object) -> Block:
         if not isinstance(value, Mapping):
-            raise ConfigError((f"expected a table of weights and bits, got {value!r:.80}",))
+            raise ConfigError((f"expected a table of weights and bits, got {shown(value)}",))
         block: Block = read_block(value, Block)
         return block
 
@@ -239,7 +252,7 @@ def _canonical() -> Hook:
             return five[value]
         if isinstance(value, str):
             raise UnknownLevelError(value, tuple(get_close_matches(value, five)), "name of the original five")
-        raise ConfigError((f"expected one of {', '.join(five)}, got {value!r:.80}",))
+        raise ConfigError((f"expected one of {', '.join(five)}, got {shown(value)}",))
 
     return structure
 
@@ -286,12 +299,13 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
     rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
     words = {word: value for t in others for word, value in _words(t)}
     names = {level.name for level in registry}
-    if str in others or names.intersection(words) or any({"name", "bits_per_param"} <= {*keys(t)} for t in others):
+    if str in others or names.intersection(words) or any({"name", "bits_per_param"} <= {*keys_of(t)} for t in others):
         message = f"{union} cannot be told apart in a file; use a Literal, or a class of your own"
         raise StructureHandlerNotFoundError(message, union)
     structure_level = converter.get_structure_hook(mine)
 
     def structure(value: Any, _: object) -> object:  # Any: what a parser gave
+        value = _unwrapped(value)
         if isinstance(value, str) and value in words:
             return words[value]
         if isinstance(value, (str, QuantizationLevel)) or (isinstance(value, Mapping) and "bits_per_param" in value):
@@ -309,19 +323,18 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
 
 
 def _words(type_: Any) -> list[tuple[str, object]]:  # Any: a type form
-    if get_origin(type_) is Literal:
-        return [(getattr(value, "value", value), value) for value in get_args(type_)]
-    if isinstance(type_, type) and issubclass(type_, Enum):
-        return [(member.value, member) for member in type_]
-    return []
+    members = get_args(type_) if get_origin(type_) is Literal else type_ if isinstance(type_, EnumType) else ()
+    words = ((member.value if isinstance(member, Enum) else member, member) for member in members)
+    return [(word, member) for word, member in words if isinstance(word, str)]
 
 
 def _is_keyed_by_level(type_: Any) -> bool:  # Any: a type form
     return is_mapping(type_) and any(map(_is_level, get_args(type_)[:1]))
 
 
-def _structure_keyed(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a type form
-    origin = get_origin(mapping)
+def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a type form
+    """Read a mapping as cattrs does, but not two spellings of one key."""
+    origin = get_origin(mapping) or mapping
     if issubclass(origin, defaultdict):
         structure = defaultdict_structure_factory(mapping, converter)
     elif issubclass(origin, Counter):
@@ -332,7 +345,7 @@ def _structure_keyed(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a 
     def refuse_two_spellings(value: Any, type_: Any) -> object:  # Any: what a parser gave
         result = structure(value, type_)
         if len(result) < len(value):
-            raise ConfigError((f"two of the keys {', '.join(map(repr, value))} are the same level",))
+            raise ConfigError((f"two of the keys {', '.join(map(repr, value))} mean the same",))
         return result
 
     return refuse_two_spellings
@@ -341,32 +354,37 @@ def _structure_keyed(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a 
 def _unstructure_keyed(unstructure: Callable[[Any], object], mapping: Any, converter: BaseConverter) -> Any:
     # Any: type forms, and whatever converters make of mappings; several turn keys into text by `str`, here a label
     as_text = converter.get_unstructure_hook(get_origin(mapping)[(str, *get_args(mapping)[1:])])
+    return lambda value: as_text({_key(unstructure, key): item for key, item in value.items()})
 
-    def name(key: QuantizationLevel) -> str:
-        word = unstructure(key)
-        if not isinstance(word, str):
-            raise ConfigError((f"{key.name!r} is not registered, and a mapping key has no room for its definition",))
-        return word
 
-    return lambda value: as_text({name(key): item for key, item in value.items()})
+def _key(unstructure: Callable[[Any], object], level: QuantizationLevel) -> str:
+    word = unstructure(level)
+    if not isinstance(word, str):
+        raise ConfigError((f"{level.name!r} is not registered, and a mapping key has no room for its definition",))
+    return word
 
 
 # -- where cattrs itself is at fault -----------------------------------------------------------------------------------
 
 
-def _mend(converter: BaseConverter) -> None:
+def _mend(converter: BaseConverter, unstructure: Callable[[QuantizationLevel], object]) -> None:
     """Mend what in cattrs 26 would let a level through unread or unwritten, or fail where nothing is wrong.
 
     - Named tuples whose annotations are text (``from __future__ import annotations``) are not resolved; nor are
       dataclasses by the msgspec converter, which then writes the insides of a level.
     - The bson converter reads a TypedDict as any mapping; the tomlkit converter copies one as its own container.
-    - Both write the keys of mappings without type arguments by ``str``, which for a level is its label.
+    - Both, and the tomllib converter, write the keys of mappings without type arguments by ``str``, which for a level
+      is its label.
     """
     converter.register_structure_hook_factory(_has_text_annotations, _structure_resolved)
     converter.register_unstructure_hook_factory(_has_text_annotations, _unstructure_resolved)
-    homes = {cls.__module__ for cls in type(converter).__mro__}
-    if isinstance(converter, Converter) and homes & {"cattrs.preconf.bson", "cattrs.preconf.tomlkit"}:
+    if not isinstance(converter, Converter):
+        return
+    homes = {cls.__module__.removeprefix("cattrs.preconf.") for cls in type(converter).__mro__}
+    if homes & {"bson", "tomlkit"}:
         converter.register_structure_hook_factory(is_typeddict, _structure_typeddict)
+    if homes & {"bson", "tomlkit", "tomllib"}:
+        converter.register_unstructure_hook_factory(_is_bare_mapping, partial(_unstructure_bare, unstructure))
 
 
 def _has_text_annotations(type_: Any) -> bool:  # Any: a type form
@@ -400,3 +418,17 @@ def _unstructure_resolved(type_: Any, converter: BaseConverter) -> Callable[[Any
 def _structure_typeddict(type_: Any, converter: Converter) -> Hook:  # Any: a type form
     structure = converter.gen_structure_typeddict(type_)
     return lambda value, _: structure(dict(value), type_)
+
+
+def _is_bare_mapping(type_: Any) -> bool:  # Any: a type form
+    return is_mapping(type_) and not is_typeddict(type_) and get_args(type_)[:1] in ((), (Any,))
+
+
+def _unstructure_bare(unstructure: Callable[[Any], object], mapping: Any, converter: Converter) -> Any:
+    # Any: as of `_unstructure_keyed`
+    as_text = converter.get_unstructure_hook(dict[(str, *(get_args(mapping) or (Any, Any))[1:])])  # type: ignore[misc]
+
+    def key(key: object) -> str:
+        return _key(unstructure, key) if isinstance(key, QuantizationLevel) else str(key)
+
+    return lambda value: as_text({key(own): item for own, item in value.items()})

@@ -175,7 +175,8 @@ def _json(text: str) -> Document:
 
         return scan_once
 
-    decoder = JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_refuse_constant, parse_float=_finite)
+    # Any: attributes that are there for this, if not in typeshed
+    decoder: Any = JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_refuse_constant, parse_float=_finite)
     decoder.parse_object = lambda at, strict, scan, *rest: JSONObject(at, strict, located(scan), *rest)
     decoder.parse_array = lambda at, scan, *rest: JSONArray(at, located(scan), *rest)
     decoder.scan_once = located(py_make_scanner(decoder))
@@ -254,7 +255,10 @@ _TAG: Final = "tag:yaml.org,2002:"
 _SCALARS: Final[Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]]] = {
     f"{_TAG}null": (re.compile("~|null|Null|NULL|"), lambda text: None),
     f"{_TAG}bool": (re.compile("true|True|TRUE|false|False|FALSE"), lambda text: text in ("true", "True", "TRUE")),
-    f"{_TAG}int": (re.compile("[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+"), lambda text: int(text, 16 if "x" in text else 10)),
+    f"{_TAG}int": (
+        re.compile("[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+"),
+        lambda text: int(text, 16 if "x" in text else 10),
+    ),
     f"{_TAG}float": (
         re.compile(
             r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
@@ -271,13 +275,15 @@ _SCALARS: Final[Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]]] =
 def _yaml_classes() -> tuple[Any, Any]:  # Any: classes of a library that may be missing
     """A loader that tells plain words as above, and a dumper that quotes what it or YAML 1.1 would not read as text."""
     yaml = _library("yaml")
-    loader = type("Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {}})
-    dumper = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
+    # Any: as of the result
+    loader: Any = type("Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {}})
+    dumper: Any = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
     for tag, (pattern, _) in _SCALARS.items():
         if not tag.endswith("str"):
             whole = re.compile(f"(?:{pattern.pattern})$")
             loader.add_implicit_resolver(tag, whole, None)
             dumper.add_implicit_resolver(tag, whole, None)
+    dumper.add_implicit_resolver(f"{_TAG}int", re.compile("0o[0-7]+$"), None)
     return loader, dumper
 
 

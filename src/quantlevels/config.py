@@ -1,0 +1,434 @@
+"""Config files: JSON, TOML, YAML or MessagePack into your own class, strictly, with all mistakes named at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    NewType,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
+
+import attrs
+from cattrs import (
+    AttributeValidationNote,
+    ClassValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.cols import (
+    is_any_set,
+    is_mapping,
+    is_namedtuple,
+    is_sequence,
+    namedtuple_dict_structure_factory,
+    namedtuple_dict_unstructure_factory,
+)
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from quantlevels.converters import Hook, configure_converter, keys_of, shown, structure_mapping, structure_table
+from quantlevels.documents import SUFFIXES, Document, Format, Keys, dump, parse
+from quantlevels.errors import ConfigError, QuantLevelsError
+from quantlevels.level import QuantizationLevel
+from quantlevels.registry import Registry, levels
+
+T = TypeVar("T")
+
+
+def load(path: str | os.PathLike[str], cls: type[T]) -> T:
+    """Read a config file into an attrs class, dataclass, TypedDict, NamedTuple or any type cattrs knows.
+
+    The format is told by the suffix: ``.json``, ``.toml``, ``.yaml`` or ``.yml``, ``.msgpack``. Types are strict: no
+    value is converted, but an integer where a float is expected; keys the class does not have are refused.
+
+    Raises:
+        ConfigError: with a line for every mistake in the file: its place, what was expected and found, close names.
+        OSError: if the file cannot be read.
+    """
+    path = Path(path)
+    return _structured(path.read_bytes(), _format_of(path), _converter_for, cls, str(path))
+
+
+def loads(text: str | bytes, format: Format, cls: type[T]) -> T:
+    """Read the text of a config file, as `load` does.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    return _structured(text, format, _converter_for, cls, f"<{format}>")
+
+
+def save(path: str | os.PathLike[str], obj: object) -> None:
+    """Write an object to a config file that `load` reads back as an equal object.
+
+    TOML has no null: fields that are None, and would be without being in the file, are left out of it.
+
+    Raises:
+        ConfigError: if the format has no way to say it; the file is then left as it is.
+        OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    format = _format_of(path)
+    try:
+        content = dump(_converter_for(format).unstructure(obj), format)
+    except QuantLevelsError as error:
+        raise ConfigError((f"{path}: {error}",)) from error
+    path.write_bytes(content)
+
+
+def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) -> tuple[QuantizationLevel, ...]:
+    """Register the levels a file defines, all or none, and give them back.
+
+    The file has one table, ``levels``: name → the fields of a level, as in ``[levels.Int4Acme]`` and
+    ``bits_per_param = 4``.
+
+    Raises:
+        ConfigError: with a line for every mistake in the file, as `load`.
+        OSError: if the file cannot be read.
+    """
+    path = Path(path)
+
+    def converter_for(format: Format) -> Converter:
+        converter = _strict(format)
+        converter.register_structure_hook(_Definitions, _structure_definitions(converter, registry))
+        return converter
+
+    found = _structured(path.read_bytes(), _format_of(path), converter_for, _LevelsFile, str(path)).levels
+    try:
+        return registry.register_all(found)
+    except QuantLevelsError as error:  # another thread was faster
+        raise ConfigError((f"{path}: {error}",)) from error
+
+
+def _format_of(path: Path) -> Format:
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        raise ConfigError((f"{path}: the suffix must be one of {', '.join(SUFFIXES)}",)) from None
+
+
+def _structured(
+    content: str | bytes, format: Format, converter_for: Callable[[Format], Converter], cls: type[T], name: str
+) -> T:
+    try:
+        document = parse(content, format)
+    except ConfigError as error:
+        raise ConfigError(tuple(f"{name}: {message}" for message in error.messages)) from error
+    mistakes = [_Mistake(keys, text) for keys, text in document.faults]
+    result: T | None = None
+    structure = converter_for(format).get_structure_hook(cls)  # what the class itself lacks is no ConfigError
+    try:
+        result = structure(document.data, cls)
+    except RecursionError:
+        mistakes.append(_Mistake((), "nested too deeply"))
+    except Exception as error:  # whatever a class of the user's own raises for a value
+        mistakes.extend(_mistakes(error, (), cls, document.data))
+    if mistakes:
+        raise ConfigError(_worded(mistakes, document, name))
+    return result  # type: ignore[return-value]  # there were no mistakes
+
+
+# -- levels of a file --------------------------------------------------------------------------------------------------
+
+
+class _Definitions(tuple[QuantizationLevel, ...]):
+    """The levels a file defines."""
+
+    __slots__ = ()
+
+
+@attrs.frozen
+class _LevelsFile:
+    levels: _Definitions
+
+
+def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
+    structure_fields = structure_table(converter)
+
+    def structure(name: object, table: object) -> QuantizationLevel:
+        if not isinstance(table, Mapping):
+            raise _expected("a table of the fields of a level", table)
+        if "name" in table:
+            raise ConfigError((f"the name is {name!r} already, by the key of the table",))
+        level: QuantizationLevel = structure_fields({"name": name, **table}, QuantizationLevel)
+        return level
+
+    def structure_definitions(value: object, _: object) -> _Definitions:
+        if not isinstance(value, Mapping):
+            raise _expected("a table of levels by name", value)
+        scratch = Registry()
+        scratch.register_all(registry)
+        found, errors = [], []
+        for name, table in value.items():
+            try:
+                found.append(scratch.register(structure(name, table)))
+            except Exception as error:  # collected, as cattrs does
+                error.add_note(IterableValidationNote("level", name, QuantizationLevel))
+                errors.append(error)
+        if errors:
+            raise IterableValidationError("levels", errors, _Definitions)
+        return _Definitions(found)
+
+    return structure_definitions
+
+
+# -- strict types ------------------------------------------------------------------------------------------------------
+
+_IN_WORDS: Final[Mapping[object, str]] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    bytes: "bytes",
+    QuantizationLevel: "a level",
+}
+
+
+@cache
+def _converter_for(format: Format) -> Converter:
+    return _strict(format)
+
+
+def _strict(format: Format) -> Converter:
+    """The converter of cattrs for a format, made to convert nothing."""
+    converter = _preconf(format)
+    configure_converter(converter)
+    for scalar in (bool, int, str):
+        converter.register_structure_hook(scalar, _structure_scalar)
+    converter.register_structure_hook(float, _structure_float)
+    if format == "msgpack":
+        converter.register_structure_hook(bytes, _structure_scalar)
+    converter.register_structure_hook(_IntegerKey, _structure_integer_key)
+    converter.register_structure_hook_factory(_is_plain_mapping, _structure_mapping)
+    converter.register_structure_hook_factory(is_namedtuple, _structure_namedtuple)
+    converter.register_unstructure_hook_factory(is_namedtuple, namedtuple_dict_unstructure_factory)
+    converter.register_structure_hook_factory(_is_choice, _structure_choice)
+    _check_shapes(converter, _is_list, list, "a list")
+    _check_shapes(converter, _is_table, Mapping, "a table")
+    if format == "toml":
+        converter.register_unstructure_hook_factory(_is_record, _unstructure_without_null)
+    return converter
+
+
+def _preconf(format: Format) -> Converter:
+    if format == "msgpack":
+        from cattrs.preconf import msgpack
+
+        return msgpack.make_converter(forbid_extra_keys=True)
+    if format == "toml":
+        from cattrs.preconf import tomllib
+
+        return tomllib.make_converter(forbid_extra_keys=True)
+    from cattrs.preconf import json
+
+    return json.make_converter(forbid_extra_keys=True)  # YAML 1.2 has no more types than JSON
+
+
+def _expected(what: str, value: object) -> ConfigError:
+    return ConfigError((f"expected {what}, got {shown(value)}",))
+
+
+def _structure_scalar(value: object, type_: type) -> object:
+    if type(value) is not type_:
+        raise _expected(_IN_WORDS[type_], value)
+    return value
+
+
+def _structure_float(value: object, _: object) -> float:
+    if type(value) not in (int, float):
+        raise _expected(_IN_WORDS[float], value)
+    return float(value)  # type: ignore[arg-type]  # one of the two
+
+
+def _is_record(type_: Any) -> bool:  # Any: a type form
+    cls = get_origin(type_) or type_
+    return attrs.has(cls) or dataclasses.is_dataclass(cls)
+
+
+def _is_table(type_: Any) -> bool:  # Any: a type form
+    return _is_record(type_) or is_mapping(type_) or is_typeddict(type_) or is_namedtuple(type_)
+
+
+def _is_list(type_: Any) -> bool:  # Any: a type form
+    cls = get_origin(type_) or type_
+    return not _is_table(type_) and (is_sequence(type_) or is_any_set(type_) or cls in (tuple, deque))
+
+
+def _check_shapes(converter: Converter, is_such: Callable[[Any], bool], kind: type, what: str) -> None:
+    """Have the values of some types checked for their kind before cattrs reads them: it would take apart any."""
+    mine = threading.local()  # the types whose hook is asked for from here, so that the next one in line is found
+
+    def is_new(type_: Any) -> bool:  # Any: a type form
+        return type_ not in getattr(mine, "types", ()) and is_such(type_)
+
+    def structure_shape(type_: Any, converter: Converter) -> Hook:  # Any: a type form
+        before = getattr(mine, "types", ())
+        mine.types = (*before, type_)
+        try:
+            structure = converter.get_structure_hook(type_, cache_result=False)
+        finally:
+            mine.types = before
+
+        def check_shape(value: object, type_: object) -> object:
+            if not isinstance(value, kind):
+                raise _expected(what, value)
+            return structure(value, type_)
+
+        return check_shape
+
+    converter.register_structure_hook_factory(is_new, structure_shape)
+
+
+_IntegerKey = NewType("_IntegerKey", int)
+
+
+def _structure_integer_key(value: object, _: object) -> int:
+    if isinstance(value, str) and value.removeprefix("-").isdecimal() and str(int(value)) == value:
+        return int(value)  # JSON and TOML have no other keys than text
+    if type(value) is not int:
+        raise _expected(_IN_WORDS[int], value)
+    return value
+
+
+def _is_plain_mapping(type_: Any) -> bool:  # Any: a type form
+    return is_mapping(type_) and not is_typeddict(type_)
+
+
+def _structure_namedtuple(type_: Any, converter: Converter) -> Hook:  # Any: a type form
+    return namedtuple_dict_structure_factory(type_, converter, "from_converter", True)
+
+
+def _structure_mapping(type_: Any, converter: Converter) -> Hook:  # Any: a type form
+    key, *values = get_args(type_) or (Any,)
+    return structure_mapping(get_origin(type_)[(_IntegerKey, *values)] if key is int else type_, converter)
+
+
+def _is_choice(type_: Any) -> bool:  # Any: a type form
+    return get_origin(type_) is Literal or (isinstance(type_, type) and issubclass(type_, Enum))
+
+
+def _structure_choice(type_: Any) -> Hook:  # Any: a type form
+    members = get_args(type_) or tuple(type_)
+    choices = [(member.value if isinstance(member, Enum) else member, member) for member in members]
+
+    def structure_choice(value: object, _: object) -> object:
+        for word, member in choices:
+            if type(value) is type(word) and value == word:
+                return member
+        words = [word for word, _ in choices]
+        close = get_close_matches(value, [w for w in words if isinstance(w, str)], 1) if isinstance(value, str) else ()
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError((f"expected {' or '.join(map(shown, words))}, got {shown(value)}{hint}",))
+
+    return structure_choice
+
+
+def _unstructure_without_null(type_: Any, converter: Converter) -> Callable[[Any], Any]:  # Any: a type form, a record
+    cls = get_origin(type_) or type_
+    fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
+    optional = {field.name: override(omit_if_default=True) for field in fields if field.default is None}
+    return make_dict_unstructure_fn(type_, converter, **optional)  # type: ignore[arg-type]  # not the flags
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+
+class _Mistake(NamedTuple):
+    keys: Keys
+    text: str
+    #: of a key that is not known: the one that was meant; of one that is missing: itself
+    meant: Keys | None = None
+    missing: bool = False
+
+
+def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Iterator[_Mistake]:  # Any: a type form
+    """Every mistake in an error of cattrs, where it was made."""
+    if isinstance(error, (ClassValidationError, IterableValidationError)):
+        for inner in error.exceptions:
+            for note in getattr(inner, "__notes__", ()):
+                if isinstance(note, AttributeValidationNote):
+                    yield from _mistakes(inner, (*keys, note.name), note.type, data)
+                    break
+                if isinstance(note, IterableValidationNote):
+                    yield from _mistakes(inner, (*keys, note.index), note.type, data)
+                    break
+            else:
+                yield from _mistakes(inner, keys, None, data)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = keys_of(error.cl)
+        for key in error.extra_fields:
+            close = get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            yield _Mistake((*keys, key), f"unknown key{hint}", (*keys, *close) if close else None)
+    elif isinstance(error, QuantLevelsError):
+        yield _Mistake(keys, str(error))
+    elif isinstance(error, KeyError) and error.args[:1] == keys[-1:] and not _found(keys, data):
+        yield _Mistake(keys, f"missing, expected {_in_words(type_)}", keys, missing=True)
+    elif type_ is None:  # what a class says of its fields together
+        yield _Mistake(keys, " ".join(str(error).split()) or type(error).__name__)
+    else:
+        yield _Mistake(keys, f"expected {_in_words(type_)}, got {shown(_value(keys, data))}")
+
+
+def _value(keys: Keys, data: Any) -> object:  # Any: what a parser gave
+    for key in keys:
+        data = data[key]
+    return data
+
+
+def _found(keys: Keys, data: object) -> bool:
+    try:
+        _value(keys, data)
+    except (LookupError, TypeError):
+        return False
+    return True
+
+
+def _in_words(type_: Any) -> str:  # Any: a type form
+    if type_ in _IN_WORDS:
+        return _IN_WORDS[type_]
+    if type_ is NoneType:
+        return "null"
+    if get_origin(type_) in (Union, UnionType):
+        return " or ".join(map(_in_words, get_args(type_)))
+    if get_origin(type_) is Literal:
+        return " or ".join(map(shown, get_args(type_)))
+    if get_origin(type_) is Annotated:
+        return _in_words(get_args(type_)[0])
+    if _is_table(type_):
+        return "a table"
+    return "a list" if _is_list(type_) else getattr(type_, "__name__", str(type_))
+
+
+def _place(keys: Keys) -> str:
+    return "$" + "".join(f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.80}]" for key in keys)
+
+
+def _worded(mistakes: list[_Mistake], document: Document, name: str) -> tuple[str, ...]:
+    meant = {mistake.meant for mistake in mistakes if not mistake.missing}
+    lines = []
+    for mistake in mistakes:
+        if not (mistake.missing and mistake.meant in meant):  # misspelt, which is said already
+            number = document.line(mistake.keys)
+            where = f" (line {number})" if number else ""
+            lines.append((number or 0, f"{name}: {_place(mistake.keys)}: {mistake.text}{where}"))
+    return tuple(line for _, line in sorted(lines, key=lambda line: line[0]))
