@@ -193,7 +193,11 @@ def _plain(value: object) -> object:
 
 
 def structure_table(converter: BaseConverter) -> Hook:
-    """Reads the fields of a level, each by the rules of the class, so that every error has its own path."""
+    """The hook that reads a table of the fields of a level, each by the rules of the class and with a path of its own.
+
+    Raises:
+        ConfigError: from the hook, for each that breaks them; cattrs' own errors for missing and unknown ones.
+    """
 
     def structure_block(value: object, _: object) -> Block:
         if not isinstance(value, Mapping):
@@ -333,7 +337,11 @@ def _is_keyed_by_level(type_: Any) -> bool:  # Any: a type form
 
 
 def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a type form
-    """Read a mapping as cattrs does, but not two spellings of one key."""
+    """The hook that reads a mapping as cattrs does.
+
+    Raises:
+        ConfigError: from the hook, for two spellings of one key.
+    """
     origin = get_origin(mapping) or mapping
     if issubclass(origin, defaultdict):
         structure = defaultdict_structure_factory(mapping, converter)
