@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.measurement import Measurement
 
-NAMES = ("import_time", "lookup", "plugin_scan")
+NAMES = ("import_time", "lookup")
 
 
 def row(measurement: Measurement) -> str:

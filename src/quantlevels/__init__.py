@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from quantlevels.errors import UntranslatableLevelError as UntranslatableLevelError
     from quantlevels.errors import VerificationError as VerificationError
     from quantlevels.finding import Finding as Finding
+    from quantlevels.findings import verify as verify
+    from quantlevels.inspection import Inspection as Inspection
+    from quantlevels.inspection import inspect as inspect
     from quantlevels.layout import Layout as Layout
     from quantlevels.level import Block as Block
     from quantlevels.level import QuantizationLevel as QuantizationLevel
@@ -48,6 +51,7 @@ _HOMES = {
     "Finding": "finding",
     "INT4": "builtin",
     "INT8": "builtin",
+    "Inspection": "inspection",
     "Layout": "layout",
     "PluginContractError": "errors",
     "PluginError": "errors",
@@ -61,8 +65,10 @@ _HOMES = {
     "UnknownLevelError": "errors",
     "UntranslatableLevelError": "errors",
     "VerificationError": "errors",
+    "inspect": "inspection",
     "is_builtin_name": "builtin",
     "levels": "registry",
+    "verify": "findings",
 }
 
 __all__ = [
@@ -78,6 +84,7 @@ __all__ = [
     "ConfigError",
     "DuplicateLevelError",
     "Finding",
+    "Inspection",
     "Layout",
     "PluginContractError",
     "PluginError",
@@ -91,8 +98,10 @@ __all__ = [
     "UnknownLevelError",
     "UntranslatableLevelError",
     "VerificationError",
+    "inspect",
     "is_builtin_name",
     "levels",
+    "verify",
 ]
 
 

@@ -29,6 +29,9 @@ CODES: Final[dict[str, tuple[str, Severity]]] = {
     "QL302": ("unknown-method", "error"),
     "QL303": ("ambiguous-layout", "error"),
     "QL401": ("adapter", "info"),
+    "QL501": ("unexpected-level", "error"),
+    "QL502": ("too-many-bits", "error"),
+    "QL503": ("unexpected-parameters", "error"),
 }
 
 

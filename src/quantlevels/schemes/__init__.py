@@ -1,1 +1,48 @@
-"""How quantizers pack weights at levels into tensors."""
+"""How quantizers pack levels into tensors: one file a method."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Final
+
+from quantlevels.schemes.base import Packing, Scheme
+
+#: Modules of this package that hold schemes, in the order in which their packings are tried.
+_MODULES: Final = [
+    "gptq",
+    "awq",
+    "auto_round",
+    "bitsandbytes",
+    "compressed_tensors",
+    "fp8",
+    "modelopt",
+    "quark",
+    "torchao",
+    "quanto",
+    "hqq",
+    "mlx",
+    "aqlm",
+    "vptq",
+    "exllama",
+    "lattice",
+    "small",
+]
+
+
+@cache
+def shipped() -> dict[str, Scheme]:
+    """``quant_method`` → scheme, aliases too."""
+    schemes = [scheme for name in _MODULES for scheme in import_module(f"{__name__}.{name}").SCHEMES]
+    return {method: scheme for scheme in schemes for method in (scheme.method, *scheme.aliases)}
+
+
+@cache
+def packings() -> tuple[Packing, ...]:
+    """All packings of the shipped schemes, each once."""
+    return tuple(dict.fromkeys(packing for scheme in shipped().values() for packing in scheme.packings))
+
+
+def find_scheme(method: str) -> Scheme | None:
+    """The scheme of a ``quant_method``, None where none answers to it."""
+    return shipped().get(method)

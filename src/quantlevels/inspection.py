@@ -1,0 +1,240 @@
+"""Declared beside stored: what a checkpoint claims, and what its headers show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, final
+
+from attrs import field, frozen
+
+from quantlevels.checkpoint import read_checkpoint
+from quantlevels.checkpoint.tensor import Checkpoint, File, Format, UnknownType
+from quantlevels.finding import Finding
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.schemes import packings
+from quantlevels.schemes.base import DeclaredLevel
+from quantlevels.schemes.declaration import Declared, declared_by
+from quantlevels.schemes.folding import Folding, Part
+
+SCHEMA_VERSION: Final = 1
+
+
+@final
+@frozen(kw_only=True)
+class StoredLevel:
+    """All weights of a checkpoint that are stored alike.
+
+    Args:
+        level: their level; UnknownType where no level answers to their storage.
+        group_size: weights that share one scale along a row; None per row, per tensor and for intrinsic blocks.
+        symmetric: whether there are no zero points; None where that cannot be told or means nothing.
+        quantized: whether they are stored in less than 16 bits.
+        parameters: logical weights.
+        weights: how many weights, each a matrix or vector of parameters.
+        nbytes: bytes of all tensors of their modules: codes, scales, zero points, codebooks, state, biases.
+    """
+
+    level: QuantizationLevel | UnknownType
+    group_size: int | None
+    symmetric: bool | None
+    quantized: bool
+    parameters: int
+    weights: int
+    nbytes: int
+
+    @property
+    def bits_per_weight(self) -> Fraction | None:
+        """Bits a parameter takes, exact; None where there are no parameters."""
+        if not self.quantized and isinstance(self.level, QuantizationLevel):
+            return self.level.bits_per_weight  # the biases of quantized modules count there with their bytes
+        return Fraction(self.nbytes * BITS_PER_BYTE, self.parameters) if self.parameters else None
+
+
+@final
+@frozen(kw_only=True)
+class Stored:
+    """What the tensor headers show.
+
+    Args:
+        parameters: logical weights of all tensors; no scales, zero points, buffers.
+        quantized_parameters: those stored in less than 16 bits.
+        tensors: stored tensors.
+        tensor_bytes: bytes of all tensors, each once.
+        levels: what is stored alike, the most bytes first.
+    """
+
+    parameters: int
+    quantized_parameters: int
+    tensors: int
+    tensor_bytes: int
+    levels: tuple[StoredLevel, ...]
+
+    @property
+    def bits_per_weight(self) -> Fraction | None:
+        """Bits a parameter takes over the whole checkpoint, exact; None where there are no parameters."""
+        return Fraction(self.tensor_bytes * BITS_PER_BYTE, self.parameters) if self.parameters else None
+
+
+@final
+@frozen(kw_only=True)
+class Inspection:
+    """What a checkpoint claims, what it stores, and every disagreement.
+
+    Args:
+        path: what was inspected.
+        format: the container, or ``config`` for a config file alone.
+        declared: the claims of its config files; None where nothing is claimed.
+        stored: what the headers show; None for a config file alone.
+        findings: disagreements and defects, by code and place.
+        files: the files that were read.
+    """
+
+    path: Path
+    format: Format
+    declared: Declared | None
+    stored: Stored | None
+    findings: tuple[Finding, ...]
+    files: tuple[File, ...]
+    _folding: Folding | None = field(default=None, eq=False, repr=False)
+
+    def weights(self) -> Iterator[tuple[str, Part]]:
+        """Name and storage of each module, or each plain tensor, in the order of the file."""
+        for module, parts in self._folding or ():
+            for part in parts:
+                yield (module + part.name).removeprefix("."), part
+
+    def to_record(self) -> dict[str, Any]:  # Any: a JSON object
+        """The inspection record: a JSON object with exact integers and ``bits_per_weight`` as floats."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "path": str(self.path),
+            "format": self.format,
+            "declared": self.declared and _declared_record(self.declared),
+            "stored": self.stored and _stored_record(self.stored),
+            "findings": [
+                {"code": one.code, "severity": one.severity, "message": one.message, "where": one.where}
+                for one in self.findings
+            ],
+            "files": [{"path": file.path, "bytes": file.nbytes} for file in self.files],
+        }
+
+
+def inspect(path: str | PathLike[str]) -> Inspection:
+    """What a checkpoint declares and what it stores, read from its headers and config files alone.
+
+    Args:
+        path: a folder, a file, an index, the first part of a split GGUF, or a config file alone.
+
+    Raises:
+        CheckpointError: for a file that is malformed, truncated or unsafe, or a folder that holds no single model.
+        ConfigError: for a config file with values that would mislead.
+    """
+    return inspected(read_checkpoint(Path(path)))
+
+
+def inspected(checkpoint: Checkpoint) -> Inspection:
+    """The inspection of a checkpoint whose headers have been read."""
+    from quantlevels.findings import disagreements
+
+    declared, unknown = declared_by(checkpoint)
+    own = declared.scheme.packings if declared and declared.scheme else ()
+    folding = Folding(checkpoint.tensors, own, packings(), declared.level_of if declared else lambda module: None)
+    stored = None if checkpoint.format == "config" else _totals(checkpoint, folding)
+    findings = (*checkpoint.findings, *unknown, *disagreements(checkpoint, declared, stored, folding))
+    return Inspection(
+        path=checkpoint.path,
+        format=checkpoint.format,
+        declared=declared,
+        stored=stored,
+        findings=tuple(sorted(findings, key=lambda one: (one.code, one.where))),
+        files=checkpoint.files,
+        folding=folding,
+    )
+
+
+def _totals(checkpoint: Checkpoint, folding: Folding) -> Stored:
+    alike: dict[tuple[object, ...], list[Part]] = {}
+    keys: dict[int, list[Part]] = {}  # a part stands for all modules like its own
+    for _, parts in folding:
+        for part in parts:
+            if (group := keys.get(id(part))) is None:
+                key = (part.level, part.group_size, part.symmetric, part.quantized)
+                group = keys[id(part)] = alike.setdefault(key, [])
+            group.append(part)
+    found = [
+        StoredLevel(
+            level=parts[0].level,
+            group_size=parts[0].group_size,
+            symmetric=parts[0].symmetric,
+            quantized=parts[0].quantized,
+            parameters=sum(part.parameters for part in parts),
+            weights=sum(1 for part in parts if part.parameters),
+            nbytes=sum(part.nbytes for part in parts),
+        )
+        for parts in alike.values()
+    ]
+    return Stored(
+        parameters=sum(one.parameters for one in found),
+        quantized_parameters=sum(one.parameters for one in found if one.quantized),
+        tensors=len(checkpoint.tensors),
+        tensor_bytes=sum(tensor.nbytes for tensor in checkpoint.tensors),
+        levels=tuple(sorted(found, key=lambda one: (-one.nbytes, str(one.level), one.group_size or 0))),
+    )
+
+
+def _level_record(level: QuantizationLevel | UnknownType) -> dict[str, Any]:  # Any: a JSON object
+    if isinstance(level, UnknownType):
+        return {"level": None, "label": str(level), "bits_per_param": None}
+    return {"level": level.name, "label": level.label, "bits_per_param": level.bits_per_param}
+
+
+def _number(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _declared_record(declared: Declared) -> dict[str, Any]:  # Any: a JSON object
+    return {
+        "source": declared.source,
+        "method": declared.method,
+        "known": declared.known,
+        "dtype": declared.dtype and declared.dtype.name,
+        "kv_cache": declared.kv_cache and declared.kv_cache.name,
+        "levels": [_declared_level_record(level) for level in declared.levels],
+    }
+
+
+def _declared_level_record(declared: DeclaredLevel) -> dict[str, Any]:  # Any: a JSON object
+    return {
+        **_level_record(declared.level),
+        "group_size": declared.group_size,
+        "block": declared.block and list(declared.block),
+        "symmetric": declared.symmetric,
+        "bits_per_weight": _number(declared.bits_per_weight),
+        "targets": None if declared.targets is None else list(declared.targets),
+    }
+
+
+def _stored_record(stored: Stored) -> dict[str, Any]:  # Any: a JSON object
+    return {
+        "parameters": stored.parameters,
+        "quantized_parameters": stored.quantized_parameters,
+        "tensors": stored.tensors,
+        "tensor_bytes": stored.tensor_bytes,
+        "bits_per_weight": _number(stored.bits_per_weight),
+        "levels": [
+            {
+                **_level_record(one.level),
+                "group_size": one.group_size,
+                "symmetric": one.symmetric,
+                "quantized": one.quantized,
+                "parameters": one.parameters,
+                "weights": one.weights,
+                "bytes": one.nbytes,
+                "bits_per_weight": _number(one.bits_per_weight),
+            }
+            for one in stored.levels
+        ],
+    }

@@ -1,0 +1,59 @@
+"""AQLM: each group of weights a sum of codebook vectors.
+
+Source: aqlm 1.1.7, ``inference.py`` and ``utils.py``.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from attrs import field, frozen
+
+from quantlevels.schemes.base import (
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    family,
+    within,
+)
+
+
+def _fold(module: Module, hint: Hint) -> Weight:
+    """codes [N/og, K/ig, C], codebooks [C, 2^b, og, ig], scales [N/og, 1, 1, 1]."""
+    codes, codebooks = module["codes"].shape, module["codebooks"].shape
+    if len(codes) != 3 or len(codebooks) != 4 or codes[2] != codebooks[0]:
+        raise LayoutError(f"codes {list(codes)} do not fit codebooks {list(codebooks)}")
+    count, size, out_group, in_group = codebooks
+    bits = Fraction(count * (size - 1).bit_length(), out_group * in_group)
+    return Weight(
+        level=family("AQLM", bits),
+        parameters=codes[0] * out_group * codes[1] * in_group,
+        code_bits=bits,
+        group_size=in_group,
+    )
+
+
+PACKING = Packing("codes", ("codebooks", "scales"), _fold)
+
+
+@frozen(kw_only=True)
+class AQLMConfig(MethodConfig):
+    """A ``quantization_config`` of method aqlm; defaults are transformers'."""
+
+    in_group_size: int = field(default=8, validator=within(1, 4096))
+    out_group_size: int = field(default=1, validator=within(1, 4096))
+    num_codebooks: int = field(default=1, validator=within(1, 64))
+    nbits_per_codebook: int = field(default=16, validator=within(1, 16))
+
+    def general(self) -> DeclaredLevel:
+        """The bits of all codes of a group over its weights; codebooks and scales come on top."""
+        bits = Fraction(self.num_codebooks * self.nbits_per_codebook, self.in_group_size * self.out_group_size)
+        return DeclaredLevel(level=family("AQLM", bits), group_size=self.in_group_size, bits_per_weight=bits)
+
+
+SCHEMES = (Scheme(method="aqlm", config=AQLMConfig, packings=(PACKING,)),)

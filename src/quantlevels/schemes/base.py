@@ -1,0 +1,363 @@
+"""What every scheme shares: what a config declares, how tensors of a module fold into a weight, and arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, final
+
+from attrs import frozen
+
+from quantlevels.checkpoint.tensor import JSON, UnknownType
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.registry import levels
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+Config: TypeAlias = Mapping[str, JSON]
+_Size = TypeVar("_Size", int, int | None)
+
+
+@final
+@frozen(kw_only=True)
+class DeclaredLevel:
+    """A level that a config says some or all of the quantized weights have.
+
+    Args:
+        level: the level of the codes.
+        group_size: weights that share one scale along a row; -1 where the config says -1; None per row or per tensor.
+        block: rows and columns of weights that share one scale, where scales are two-dimensional.
+        symmetric: whether codes need no zero point; None where the config does not say.
+        bits_per_weight: codes, scales and zero points a weight takes, exact, without per-row and per-tensor extras;
+            None where it cannot be told.
+        targets: the modules it is for, as the config names them; None for all that are not named otherwise.
+        average: whether its width is one that weights keep on the whole, each with a width of its own (EXL2, EXL3).
+    """
+
+    level: QuantizationLevel
+    group_size: int | None = None
+    block: tuple[int, int] | None = None
+    symmetric: bool | None = None
+    bits_per_weight: Fraction | None = None
+    targets: tuple[str, ...] | None = None
+    average: bool = False
+
+
+class Stored(NamedTuple):
+    """A tensor of a module without its name: all that folding may depend on."""
+
+    dtype: QuantizationLevel | UnknownType
+    #: stored elements per axis
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def elements(self) -> int:
+        """Stored elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bits(self) -> int:
+        """Bits of one stored element: 32 for the words of packed codes."""
+        return 0 if isinstance(self.dtype, UnknownType) else self.dtype.block.bits
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """The last two axes.
+
+        Raises:
+            LayoutError: if there are fewer.
+        """
+        if len(self.shape) < 2:
+            raise LayoutError(f"a matrix is needed, not a shape of {list(self.shape)}")
+        return self.shape[-2], self.shape[-1]
+
+    @property
+    def stack(self) -> int:
+        """How many matrices: the experts of a stacked weight."""
+        return math.prod(self.shape[:-2])
+
+    def is_a(self, *names: str) -> bool:
+        """Whether an element is of one of these levels, by name."""
+        return isinstance(self.dtype, QuantizationLevel) and self.dtype.name in names
+
+
+#: suffix → tensor, for all tensors of one module: ``{"qweight": ..., "scales": ...}``
+Module: TypeAlias = Mapping[str, Stored]
+
+
+@final
+@frozen(kw_only=True)
+class Hint:
+    """What shapes may leave open and is known of a module from elsewhere: its config, or the rest of the model.
+
+    Args:
+        level: the declared level; None where nothing is declared.
+        group_size: weights that share one scale along a row; -1 or None for one scale a row.
+        symmetric: whether codes need no zero point; None where nothing says.
+    """
+
+    level: QuantizationLevel | None = None
+    group_size: int | None = None
+    symmetric: bool | None = None
+
+    @property
+    def bits(self) -> int | None:
+        """The declared nominal width in bits."""
+        return self.level.bits_per_param if self.level else None
+
+
+@final
+@frozen(kw_only=True)
+class Weight:
+    """One logical weight, folded from the tensors of its module.
+
+    Args:
+        level: the level of its codes.
+        parameters: logical weights.
+        code_bits: bits a code takes in storage, with what packing wastes: 8 for an int4 kept in a byte.
+        group_size: weights that share one scale along a row; None per row, per tensor and for blocks in two dimensions.
+        symmetric: whether there are no zero points; None where that cannot be told or means nothing.
+    """
+
+    level: QuantizationLevel
+    parameters: int
+    code_bits: Fraction
+    group_size: int | None = None
+    symmetric: bool | None = None
+
+
+class LayoutError(Exception):
+    """The tensors of a module do not fit the layout their names announce. Becomes a finding, never reaches a user."""
+
+
+class AmbiguousLayoutError(Exception):
+    """The tensors of a module fit several layouts and nothing tells which. Becomes a finding, never reaches a user."""
+
+
+@final
+@frozen
+class Packing:
+    """How a quantizer lays out one weight: which tensors it is made of, and how their shapes give it back.
+
+    Args:
+        codes: suffix of the tensor that holds the codes.
+        needs: suffixes that must stand beside it.
+        fold: (module, hint) → the weight; None where the tensors are none of its own. Raises LayoutError where shapes
+            do not fit, AmbiguousLayoutError where they leave open what the config does not say.
+        sides: suffixes that may stand beside it and are not parameters either.
+    """
+
+    codes: str
+    needs: tuple[str, ...]
+    fold: Callable[[Module, Hint], Weight | None]
+    sides: tuple[str, ...] = ()
+
+    def matches(self, module: Module) -> bool:
+        """Whether a module has the tensors this packing needs."""
+        return self.codes in module and all(side in module for side in self.needs)
+
+
+def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
+    """A validator for the widths in bits a method knows.
+
+    Raises:
+        ValueError: (the validator) for another.
+    """
+
+    def check(config: object, attribute: Attribute[int], value: int) -> None:
+        if value not in allowed:
+            raise ValueError(f"must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}, not {value}")
+
+    return check
+
+
+def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], None]:  # Any: int or float fields
+    """A validator for a number with bounds; NaN is in none.
+
+    Raises:
+        ValueError: (the validator) for one that is out of them.
+    """
+
+    def check(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: as above
+        if not least <= value <= most:
+            raise ValueError(f"must be between {least} and {most}, not {value}")
+
+    return check
+
+
+def sizes(config: object, attribute: Attribute[_Size], value: _Size) -> None:
+    """A validator for group sizes: a number of weights, -1 for whole rows, or nothing.
+
+    Raises:
+        ValueError: for any other number.
+    """
+    if value not in (None, PER_ROW) and not 1 <= (value or 0) <= _LARGEST_GROUP:
+        raise ValueError(f"must be a number of weights, or -1 for whole rows, not {value}")
+
+
+@frozen(kw_only=True)
+class MethodConfig:
+    """Base of the attrs classes into which the config of a method is structured.
+
+    Args:
+        modules_to_not_convert: modules that are left unquantized, as the config names them; known under many keys.
+    """
+
+    modules_to_not_convert: tuple[str, ...] | None = None
+
+    def general(self) -> DeclaredLevel | None:
+        """The level of all quantized weights that are not named otherwise; None where there is none.
+
+        Raises:
+            NotImplementedError: unless a method says it.
+        """
+        raise NotImplementedError
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """Module name, glob or ``re:`` pattern → its own level, None for left as it is."""
+        return {}
+
+    def skipped(self) -> tuple[str, ...]:
+        """Modules that are left unquantized: names, globs, ``re:`` patterns."""
+        return self.modules_to_not_convert or ()
+
+    def kv_cache(self) -> QuantizationLevel | None:
+        """The level of the key-value cache, where that is quantized as well."""
+        return None
+
+    def stored(self) -> bool:
+        """Whether weights are stored quantized, not only once they are loaded."""
+        return True
+
+
+def _as_written(config: Config) -> Config:
+    return config
+
+
+def renamed(**keys: str) -> Callable[[Config], Config]:
+    """A ``Scheme.prepare`` for configs that write a field under other keys: ``renamed(w_bit="bits")``."""
+    return lambda config: {keys.get(key, key): value for key, value in config.items()}
+
+
+@final
+@frozen(kw_only=True)
+class Scheme:
+    """One quantization method: how its config reads, and how it packs weights.
+
+    Args:
+        method: its name, the ``quant_method`` of its configs.
+        config: the class its config is structured into; unknown keys are left alone.
+        packings: the layouts it writes, most specific first.
+        aliases: other ``quant_method`` values for it.
+        prepare: what turns a config as it is written into one with the fields of ``config``.
+    """
+
+    method: str
+    config: type[MethodConfig]
+    packings: tuple[Packing, ...] = ()
+    aliases: tuple[str, ...] = ()
+    prepare: Callable[[Config], Config] = _as_written
+
+
+#: What a config says for one scale a row.
+PER_ROW: Final = -1
+_LARGEST_GROUP: Final = 2**31
+
+#: Scales and zero points, of activations and the key-value cache too: no parameters, whatever the method.
+ALWAYS_SIDES: Final = (
+    frozenset(
+        f"{what}{scale}"
+        for what in ("input", "output", "q", "k", "v", "prob", "input_global", "input_activation", "output_activation")
+        for scale in ("_scale", "_zero_point")
+    )
+    | {"pre_quant_scale", "act_global_scale", "input_scale_inv", "activation_scale", "kv_scale"}
+    | {f"weight_{what}" for what in ["scale", "scale_inv", "scale_2", "global_scale", "zero_point", "shape", "g_idx"]}
+)
+
+
+def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:
+    """The integer level of a width in bits.
+
+    Raises:
+        LayoutError: if it is not 1 to 8.
+    """
+    if not 1 <= bits <= BITS_PER_BYTE:
+        raise LayoutError(f"{bits}-bit codes")
+    return levels[f"{'UInt' if unsigned else 'Int'}{bits}"]
+
+
+def family(name: str, bits_per_weight: Fraction | int, *, label: str | None = None) -> QuantizationLevel:
+    """A level of a codebook method, which has as many as its settings allow: ``EXL3_3``, 3 bits per weight."""
+    exact = Fraction(bits_per_weight)
+    text = format(float(exact), "g")
+    return QuantizationLevel(
+        name=f"{name}_{text.replace('.', '_')}",
+        label=label or f"{name} {text} bpw",
+        bits_per_param=math.ceil(exact) or 1,
+        kind="codebook",
+    )
+
+
+def declared_integer(
+    bits: int,
+    group_size: int | None,
+    symmetric: bool | None,
+    *,
+    side_bits: int = 0,
+    unsigned: bool = False,
+) -> DeclaredLevel:
+    """Integer codes with so many bits of scale and zero point for each group of weights along a row."""
+    return DeclaredLevel(
+        level=integer(bits, unsigned=unsigned),
+        group_size=group_size,
+        symmetric=symmetric,
+        bits_per_weight=with_scales(bits, group_size, side_bits),
+    )
+
+
+def declared_as(name: str, group_size: int | None = None) -> DeclaredLevel:
+    """A level that says all of its storage itself: microscaling formats, and floats scaled per row or tensor."""
+    level = levels[name]
+    return DeclaredLevel(
+        level=level,
+        group_size=level.block.weights if level.block.weights > 1 else group_size,
+        symmetric=True,
+        bits_per_weight=level.bits_per_weight,
+    )
+
+
+def exact(numerator: int, denominator: int, what: str) -> int:
+    """A quotient that must be whole and not zero.
+
+    Raises:
+        LayoutError: if it is not.
+    """
+    if not denominator or numerator % denominator or not numerator:
+        raise LayoutError(f"{what}: {numerator} is not a multiple of {denominator}")
+    return numerator // denominator
+
+
+def group_size(row: int, groups: int, hint: Hint) -> int | None:
+    """Weights along a row that share a scale, from the row's length and its groups; None for one group a row.
+
+    The last group may be short where the size is known from elsewhere; else groups must tile the row.
+    """
+    known = hint.group_size
+    if known and known > 0 and -(-row // known) == groups:
+        return known
+    if groups == 1:
+        return None
+    return exact(row, groups, "scale groups do not tile a row")
+
+
+def code_bits(codes: Stored, parameters: int) -> Fraction:
+    """Bits of storage a code takes, padding included."""
+    return Fraction(codes.nbytes * BITS_PER_BYTE, parameters)
+
+
+def with_scales(bits: Fraction | int, group: int | None, side_bits: int) -> Fraction:
+    """Bits per weight of codes in groups with so many bits of scale and zero point each, without per-row extras."""
+    return bits + Fraction(side_bits, group) if group and group > 0 else Fraction(bits)

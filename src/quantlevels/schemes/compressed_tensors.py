@@ -1,0 +1,216 @@
+"""compressed-tensors: packed words, packed nibbles with microscales, or plain 8-bit codes with scales.
+
+Source: compressed-tensors 0.20.0, ``quantization/quant_args.py``, ``quant_scheme.py`` and ``compressors/``; before it,
+3-, 5-, 6- and 7-bit codes did not cross words (at 52792be0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from quantlevels.level import QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    code_bits,
+    exact,
+    group_size,
+    integer,
+    one_of,
+    sizes,
+    with_scales,
+)
+from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.schemes.scaled import microscaled
+
+_SCALE_BITS = 16
+
+
+def _fold(module: Module, hint: Hint) -> Weight:
+    """weight_packed [N, ceil(K*b/32)] words, weight_scale [N, groups], weight_zero_point [ceil(N*b/32), groups]."""
+    packed, scale = module["weight_packed"], module["weight_scale"]
+    if weight := microscaled(packed, scale, hint):
+        return weight
+    if packed.bits < 32:
+        raise LayoutError("packed bytes whose scales fit no microscaling format")
+    (outputs, columns), groups = packed.matrix, scale.matrix[1] if len(scale.shape) > 1 else 1
+    row_bits = packed.bits * columns
+    if zero_point := module.get("weight_zero_point"):
+        bits = (
+            exact(zero_point.bits * zero_point.matrix[0], outputs, "bits of a zero point")
+            if outputs % 32 == 0
+            else hint.bits
+        )
+    else:
+        bits = hint.bits
+    if not bits:
+        raise AmbiguousLayoutError("packed words, and neither a config nor zero points tell the bits of a code")
+    inputs = _row(columns, packed.bits, groups, bits, hint)
+    if inputs is None:  # the words hold another width than the config says
+        known = hint.group_size if hint.group_size and hint.group_size > 0 else 0
+        bits = exact(row_bits, groups * known, "bits of a row")
+        inputs = groups * known
+    parameters = inputs * outputs * packed.stack
+    return Weight(
+        level=integer(bits),
+        parameters=parameters,
+        code_bits=code_bits(packed, parameters),
+        group_size=group_size(inputs, groups, hint),
+        symmetric=zero_point is None,
+    )
+
+
+def _row(columns: int, word: int, groups: int, bits: int, hint: Hint) -> int | None:
+    """Codes in a row of words, packed densely or, before 0.20, whole codes in each word; None if it cannot be."""
+    size = hint.group_size
+    if size and size > 0:
+        # every group is full but perhaps the last: where the words allow a shorter row, they hold whole words of it
+        full = groups * size
+        if columns in (-(-full * bits // word), -(-full // (word // bits))):
+            return full
+        for inputs in (columns * word // bits, columns * (word // bits)):
+            if full - size < inputs <= full:
+                return inputs
+        return None
+    return columns * word // bits
+
+
+PACKED = Packing(
+    "weight_packed",
+    ("weight_scale",),
+    _fold,
+    sides=(
+        "weight_shape",
+        "weight_zero_point",
+        "weight_g_idx",
+        "weight_global_scale",
+    ),
+)
+
+
+@frozen(kw_only=True)
+class QuantizationArgs:
+    """How weights, activations or the cache are rounded."""
+
+    num_bits: int = field(default=8, validator=one_of(1, 2, 3, 4, 5, 6, 7, 8))
+    type: str = "int"
+    symmetric: bool = True
+    group_size: int | None = field(default=None, validator=sizes)
+    strategy: str | None = None
+    block_structure: tuple[int, int] | None = None
+    scale_dtype: str | None = None
+
+    def level(self) -> QuantizationLevel:
+        """The level of a code: for 4- and 6-bit floats, that of the format their groups and scales make."""
+        if self.type == "int":
+            return integer(self.num_bits)
+        if self.num_bits == 8:
+            return levels["MXFP8_E4M3" if self._microscaled() else "Float8E4M3FN"]
+        return levels[{4: "MXFP4" if self.group_size == 32 else "NVFP4", 6: "MXFP6_E2M3"}[self.num_bits]]
+
+    def _microscaled(self) -> bool:
+        return self.group_size == 32 and self.scale_dtype in (None, "torch.uint8", "torch.float8_e8m0fnu")
+
+    def declared(self, targets: tuple[str, ...] | None = None) -> DeclaredLevel:
+        """The level with its groups and what its scales and zero points add."""
+        level = self.level()
+        block = self.block_structure
+        bits = level.bits_per_weight
+        if level.block.weights == 1:
+            sides = _SCALE_BITS + (0 if self.symmetric else self.num_bits)
+            bits = with_scales(bits, block[0] * block[1] if block else self.group_size, sides)
+        return DeclaredLevel(
+            level=level,
+            group_size=self.group_size,
+            block=block,
+            symmetric=self.symmetric,
+            bits_per_weight=bits,
+            targets=targets,
+        )
+
+
+@frozen(kw_only=True)
+class Group:
+    """One scheme and the modules or classes of modules it is for."""
+
+    targets: tuple[str, ...] = ()
+    weights: QuantizationArgs | None = None
+
+
+_FP8 = QuantizationArgs(num_bits=8, type="float")
+_NVFP4 = QuantizationArgs(num_bits=4, type="float", group_size=16)
+_MX = {bits: QuantizationArgs(num_bits=bits, type="float", group_size=32) for bits in (4, 6, 8)}
+#: name of a preset → how it rounds weights; ``W4A16`` and its like are told by the bits in the name
+_PRESETS = {
+    "UNQUANTIZED": None,
+    "W8A8": QuantizationArgs(num_bits=8),
+    "INT8": QuantizationArgs(num_bits=8),
+    "FP8": _FP8,
+    "FP8_DYNAMIC": _FP8,
+    "FP8_BLOCK": QuantizationArgs(num_bits=8, type="float", block_structure=(128, 128)),
+    "NVFP4": _NVFP4,
+    "NVFP4A16": _NVFP4,
+    **dict.fromkeys(("MXFP4", "MXFP4A16", "MXFP4XFP8"), _MX[4]),
+    **dict.fromkeys(("MXFP6A16", "MXFP6A8"), _MX[6]),
+    **dict.fromkeys(("MXFP8", "MXFP8A16"), _MX[8]),
+    "W4AFP8": QuantizationArgs(num_bits=4, group_size=128),
+    "W4A16_ASYM": QuantizationArgs(num_bits=4, group_size=128, symmetric=False),
+    **{
+        f"W{bits}A{activation}": QuantizationArgs(num_bits=bits, group_size=128)
+        for bits in range(2, 9)
+        for activation in (4, 8, 16)
+        if (bits, activation) != (8, 8)
+    },
+}
+
+
+@frozen(kw_only=True)
+class CompressedTensorsConfig(MethodConfig):
+    """A ``quantization_config`` or ``compression_config`` of method compressed-tensors."""
+
+    format: str | None = None
+    #: name → group, or name of a preset → targets
+    config_groups: Mapping[str, Group | tuple[str, ...]] | None = None
+    kv_cache_scheme: QuantizationArgs | None = None
+    quantization_status: str | None = None
+
+    def _groups(self) -> list[tuple[tuple[str, ...], DeclaredLevel]]:
+        groups = [
+            (group.targets, group.weights) if isinstance(group, Group) else (group, _PRESETS.get(name))
+            for name, group in (self.config_groups or {}).items()
+        ]
+        return [(targets, weights.declared()) for targets, weights in groups if weights]
+
+    def general(self) -> DeclaredLevel | None:
+        """The one level of all groups, or that of the group for all linear layers."""
+        groups = self._groups()
+        general = [level for targets, level in groups if "Linear" in targets]
+        return general[0] if general else groups[0][1] if len(groups) == 1 else None
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The groups for modules by name; classes of modules other than linear layers cannot be told from tensors."""
+        return {target: level for targets, level in self._groups() for target in targets if target != "Linear"}
+
+    def kv_cache(self) -> QuantizationLevel | None:
+        """The level of ``kv_cache_scheme``."""
+        return self.kv_cache_scheme.level() if self.kv_cache_scheme else None
+
+
+SCHEMES = (
+    Scheme(
+        method="compressed-tensors",
+        config=CompressedTensorsConfig,
+        packings=(PACKED, *SCALED),
+        aliases=("compressed_tensors",),
+    ),
+)

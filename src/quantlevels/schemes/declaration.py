@@ -1,0 +1,298 @@
+"""What the config files of a checkpoint declare: found wherever it hides, structured by the class of its method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import Any, Final, final, get_args, get_origin
+
+import attrs
+from attrs import evolve, field, frozen
+from cattrs import Converter, transform_error
+
+from quantlevels.checkpoint.tensor import JSON, Checkpoint
+from quantlevels.converters import format_exception
+from quantlevels.errors import ConfigError
+from quantlevels.finding import Finding
+from quantlevels.level import QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.schemes import find_scheme
+from quantlevels.schemes.base import Config, DeclaredLevel, MethodConfig, Scheme
+from quantlevels.schemes.patterns import Names
+
+
+@final
+@frozen(kw_only=True)
+class Declared:
+    """What config files, or a GGUF's label, claim.
+
+    Args:
+        source: the file that says so.
+        method: the quantization method by its own name; None for a plain claim of a dtype.
+        known: whether a scheme answers to the method.
+        dtype: the level of what is not quantized; None where nothing says.
+        kv_cache: the level of the key-value cache, where that is quantized as well.
+        levels: the levels of the quantized weights, the general one first.
+        skipped: modules left unquantized, as the config names them.
+        stored: whether weights are stored quantized, not only once they are loaded.
+        scheme: the scheme of the method.
+        level_of: module name → what is declared for it, whether skipped or not.
+    """
+
+    source: str
+    method: str | None = None
+    known: bool = True
+    dtype: QuantizationLevel | None = None
+    kv_cache: QuantizationLevel | None = None
+    levels: tuple[DeclaredLevel, ...] = ()
+    skipped: tuple[str, ...] = ()
+    stored: bool = True
+    scheme: Scheme | None = field(default=None, repr=False)
+    level_of: Callable[[str], DeclaredLevel | None] = field(default=lambda module: None, eq=False, repr=False)
+
+
+@final
+@frozen
+class Block:
+    """A part of a config file that declares a quantization: where it stands, and what it says."""
+
+    file: str
+    path: str
+    config: Config
+    method: str
+
+
+#: Keys of a config that names no method → the method that writes them. The first that fits counts.
+_TELLTALES: Final = (
+    ({"quip_params"}, "quip#"),
+    ({"load_in_4bit"}, "bitsandbytes"),
+    ({"load_in_8bit"}, "bitsandbytes"),
+    ({"config_groups"}, "compressed-tensors"),
+    ({"quant_algo"}, "modelopt"),
+    ({"weights_dtype", "is_static"}, "onnxruntime"),
+    ({"per_model_config"}, "onnxruntime"),
+    ({"w_bit", "zero_point"}, "awq"),
+    ({"bits", "group_size", "zero_point"}, "awq"),
+    ({"bits", "group_size", "damp_percent"}, "gptq"),
+    ({"bits", "group_size", "desc_act"}, "gptq"),
+    ({"bits", "group_size", "sym"}, "gptq"),
+    ({"bits", "group_size"}, "mlx"),
+)
+#: Objects of a config.json that may hold the text model's own config.
+_INNER_CONFIGS: Final = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
+#: What the methods call the modules they leave unquantized.
+_SKIPPED: Final = dict.fromkeys(
+    (
+        "ignore",
+        "ignored_layers",
+        "exclude",
+        "exclude_modules",
+        "skip_modules",
+        "llm_int8_skip_modules",
+        "linear_weights_not_to_quantize",
+    ),
+    "modules_to_not_convert",
+)
+_DTYPE_KEYS: Final = ("dtype", "torch_dtype")
+
+
+def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding, ...]]:
+    """What the config files of a checkpoint declare, None where they claim nothing, and what is unknown in it.
+
+    Raises:
+        ConfigError: for values that would mislead: bits that do not exist, groups of no weights, a dtype of numbers.
+    """
+    findings: list[Finding] = []
+    dtype, source = _dtype(checkpoint, findings)
+    blocks = list(_blocks(checkpoint))
+    if not blocks:
+        return (Declared(source=source, dtype=dtype) if dtype else None), tuple(findings)
+    first = blocks[0]
+    config = {
+        key: value for block in reversed(blocks) if block.method == first.method for key, value in block.config.items()
+    }
+    scheme = find_scheme(first.method)
+    if scheme is None:
+        message = f"method {first.method!r} is not known; its weights cannot be told apart from plain tensors"
+        findings.append(Finding("QL302", message, first.file))
+        return Declared(source=first.file, method=first.method, known=False, dtype=dtype), tuple(findings)
+    own = _structured(evolve(first, config=config), scheme)
+    overrides = own.overrides()
+    return (
+        Declared(
+            source=first.file,
+            method=scheme.method,
+            dtype=dtype,
+            kv_cache=own.kv_cache(),
+            levels=_distinct(own.general(), overrides),
+            skipped=own.skipped(),
+            stored=own.stored(),
+            scheme=scheme,
+            level_of=_level_of(own.general(), overrides),
+        ),
+        tuple(findings),
+    )
+
+
+def _distinct(
+    general: DeclaredLevel | None, overrides: Mapping[str, DeclaredLevel | None]
+) -> tuple[DeclaredLevel, ...]:
+    """The general level, then each other one once, with all modules it is for."""
+    targets: dict[DeclaredLevel, list[str]] = {}
+    for module, level in overrides.items():
+        if level is not None and level != general:
+            targets.setdefault(evolve(level, targets=None), []).append(module)
+    others = tuple(evolve(level, targets=tuple(modules)) for level, modules in targets.items())
+    return others if general is None else (general, *others)
+
+
+def _level_of(
+    general: DeclaredLevel | None, overrides: Mapping[str, DeclaredLevel | None]
+) -> Callable[[str], DeclaredLevel | None]:
+    """Module name → its level: by its own name, by the first entry that names it, else the general one."""
+    if not overrides:
+        return lambda module: general
+    names = Names(overrides)
+
+    @cache
+    def level_of(module: str) -> DeclaredLevel | None:
+        entry = module if module in overrides else names.first(module)
+        return general if entry is None else overrides[entry]
+
+    return level_of
+
+
+def _blocks(checkpoint: Checkpoint) -> Iterator[Block]:
+    """The parts of the config files that declare a quantization, the model's own config first."""
+    for file, config in checkpoint.configs.items():
+        if file == "adapter_config.json":
+            continue
+        for path, block in _candidates(config):
+            if block is None or block == {}:
+                continue
+            if not isinstance(block, dict):
+                raise ConfigError(
+                    (f"{file}: {path}: expected an object that describes a quantization, got {block!r:.80}",)
+                )
+            if method := _method(block, path):
+                yield Block(file, path, block, method)
+
+
+def _candidates(config: Config) -> Iterator[tuple[str, object]]:
+    inner = [(f"$.{key}", value) for key in _INNER_CONFIGS if isinstance(value := config.get(key), dict)]
+    for path, owner in [("$", config), *inner]:
+        for key in ("quantization_config", "compression_config", "quantization"):
+            if key in owner:
+                yield (
+                    f"{path}.{key}",
+                    {**_beside(owner), **block} if isinstance(block := owner[key], dict) and block else block,
+                )
+    yield "$", config
+
+
+def _beside(owner: Config) -> dict[str, JSON]:
+    """What a model's config says of its quantization outside of the block for it."""
+    return {key: owner[key] for key in ("expert_dtype",) if key in owner}
+
+
+def _method(block: Config, path: str) -> str | None:
+    """The method of a block: by name, else by the keys only one method writes; None where it declares nothing."""
+    named = block.get("quant_method")
+    if isinstance(named, str):
+        return named
+    if block and all(isinstance(value, dict) and "weights" in value for value in block.values()):
+        return "quanto"
+    for keys, method in _TELLTALES:
+        if keys <= block.keys():
+            return method
+    return None if path == "$" else ""
+
+
+def _structured(block: Block, scheme: Scheme) -> MethodConfig:
+    config = {_SKIPPED.get(key, key): value for key, value in block.config.items()}
+    try:
+        return _converter().structure(scheme.prepare(config), scheme.config)
+    except Exception as error:  # cattrs raises groups of whatever its hooks raise
+        lines = transform_error(error, path=block.path, format_exception=_text)
+        raise ConfigError(tuple(f"{block.file}: {_placed(line)}" for line in lines)) from error
+
+
+def _placed(line: str) -> str:
+    text, _, path = line.rpartition(" @ ")
+    return f"{path}: {text}" if text else line
+
+
+def _text(error: BaseException, type_: type | None) -> str:
+    return str(error) if type(error) in (ValueError, TypeError) and error.args else format_exception(error, type_)
+
+
+@cache
+def _converter() -> Converter:
+    """A converter that takes scalars for what they are: no bool for a number, no text for either."""
+    converter = Converter()
+    for scalar in (int, str, bool):
+        converter.register_structure_hook(scalar, _exactly)
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_factory(_is_object_or_other, partial(_object_or_other, converter))
+    return converter
+
+
+def _is_object_or_other(type_: Any) -> bool:  # Any: types as values, as cattrs has them
+    return (
+        get_origin(type_) is UnionType
+        and any(map(attrs.has, get_args(type_)))
+        and len({*get_args(type_), NoneType}) > 2
+    )
+
+
+def _object_or_other(converter: Converter, type_: Any) -> Callable[[Any, Any], Any]:  # Any: as above
+    """Reads what may be an object of one class, or else of one other type or null."""
+    (own,) = filter(attrs.has, get_args(type_))
+    (other,) = (one for one in get_args(type_) if one not in (own, NoneType))
+    nullable = NoneType in get_args(type_)
+
+    def read(value: Any, _: object) -> Any:  # Any: as above
+        if value is None and nullable:
+            return None
+        return converter.structure(value, own if isinstance(value, dict) else other)
+
+    return read
+
+
+def _exactly(value: Any, type_: type) -> Any:  # Any: cattrs hooks take and give what JSON holds
+    if type(value) is not type_:
+        raise TypeError(f"expected {_NAMES[type_]}, got {value!r:.80}")
+    return value
+
+
+def _number(value: Any, type_: type) -> Any:  # Any: see _exactly
+    if type(value) not in (int, float):
+        raise TypeError(f"expected a number, got {value!r:.80}")
+    return value
+
+
+_NAMES: Final[dict[type, str]] = {int: "a whole number", str: "text", bool: "true or false"}
+
+
+def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[QuantizationLevel | None, str]:
+    """The level of what is not quantized, as the model's config names it, and the file that does."""
+    for file, config in checkpoint.configs.items():
+        inner = [(f"$.{key}", value) for key in _INNER_CONFIGS if isinstance(value := config.get(key), dict)]
+        for path, owner in [("$", config), *inner]:
+            for key in _DTYPE_KEYS:
+                said = owner.get(key)
+                if (
+                    said is None
+                    or said == "auto"
+                    or (file != "config.json" and path == "$" and "quant_method" in owner)
+                ):
+                    continue
+                if not isinstance(said, str):
+                    raise ConfigError((f"{file}: {path}.{key}: expected the name of a dtype, got {said!r:.80}",))
+                try:
+                    return levels[said], file
+                except LookupError as error:
+                    findings.append(Finding("QL301", f"{path}.{key}: {error}", file))
+                    return None, file
+    return None, ""

@@ -1,0 +1,75 @@
+"""EXL2 and EXL3: the config names an average, the tensors of each module its own width.
+
+Source: exllamav2 0.3.2, ``conversion/qparams.py``; exllamav3 1.6.5, ``modules/quant/exl3.py``.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from attrs import field, frozen
+
+from quantlevels.schemes.base import (
+    DeclaredLevel,
+    Hint,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    code_bits,
+    family,
+    integer,
+    within,
+)
+
+
+def _fold_exl2(module: Module, hint: Hint) -> Weight:
+    """q_weight I32 [sum of rows*b/32, N], q_invperm [K]: row groups of 2 to 8 bits in one tensor."""
+    codes = module["q_weight"]
+    parameters = module["q_invperm"].elements * codes.matrix[1]
+    bits = code_bits(codes, parameters)
+    return Weight(level=family("EXL2", round(bits, 2)), parameters=parameters, code_bits=bits)
+
+
+def _fold_exl3(module: Module, hint: Hint) -> Weight:
+    """trellis I16 [K/16, N/16, 16*b]: b may be a half."""
+    inputs, outputs, words = module["trellis"].shape[-3:]
+    bits = Fraction(words * module["trellis"].bits, 256)
+    return Weight(level=family("EXL3", bits), parameters=256 * inputs * outputs, code_bits=bits)
+
+
+_EXL2 = Packing(
+    "q_weight", ("q_invperm", "q_scale"), _fold_exl2, sides=("q_scale_max", "q_groups", "q_perm", "q_group_map")
+)
+_EXL3 = Packing("trellis", (), _fold_exl3, sides=("suh", "svh", "su", "sv", "mcg", "mul1"))
+
+
+@frozen(kw_only=True)
+class EXL2Config(MethodConfig):
+    """A ``quantization_config`` of method exl2."""
+
+    bits: float = field(validator=within(1, 8))
+
+    def general(self) -> DeclaredLevel:
+        """The average that was asked for, over integers of 2 to 8 bits."""
+        bits = Fraction(repr(self.bits))
+        return DeclaredLevel(level=integer(int(bits)), bits_per_weight=bits, average=True)
+
+
+@frozen(kw_only=True)
+class EXL3Config(MethodConfig):
+    """A ``quantization_config`` of method exl3."""
+
+    bits: float = field(validator=within(1, 8))
+
+    def general(self) -> DeclaredLevel:
+        """The average that was asked for."""
+        bits = Fraction(repr(self.bits))
+        return DeclaredLevel(level=family("EXL3", bits), bits_per_weight=bits, average=True)
+
+
+SCHEMES = (
+    Scheme(method="exl2", config=EXL2Config, packings=(_EXL2,)),
+    Scheme(method="exl3", config=EXL3Config, packings=(_EXL3,)),
+)

@@ -1,0 +1,285 @@
+"""Tensors → weights: modules are told apart by name, and folded by the packing whose tensors they have.
+
+Folding depends on suffixes, types and shapes alone, and models repeat their layers: modules that are alike fold once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from fractions import Fraction
+from functools import cache
+from typing import Final, TypeAlias, final
+
+from attrs import frozen
+
+from quantlevels.checkpoint.tensor import Tensor, UnknownType
+from quantlevels.level import QuantizationLevel
+from quantlevels.schemes.base import (
+    ALWAYS_SIDES,
+    AmbiguousLayoutError,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    Module,
+    Packing,
+    Stored,
+    Weight,
+)
+
+#: Last parts of names that belong to the part before them: ``weight.absmax``, ``weight._data._data``.
+_INNER: Final = frozenset(
+    {
+        "absmax",
+        "quant_map",
+        "nested_absmax",
+        "nested_quant_map",
+        "quant_state",
+        "bitsandbytes__nf4",
+        "bitsandbytes__fp4",
+    }
+    | {"_data", "_scale", "_shift"}
+)
+#: Endings of the tensors of a parameter without a module of its own: ``experts.down_proj_blocks`` is its ``blocks``.
+_FUSED: Final = {
+    "_blocks": "blocks",
+    "_packed": "weight_packed",
+    "_scales": "scales",
+    "_weight_scale_inv": "weight_scale_inv",
+    "_scale_inv": "weight_scale_inv",
+    "_weight_scale_2": "weight_scale_2",
+    "_weight_scale": "weight_scale",
+    "_input_scale": "input_scale",
+    "_scale": "weight_scale",
+}
+_UNQUANTIZED_BITS: Final = 16
+
+#: (suffix, dtype, shape, bytes) of a tensor in a module
+_Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
+#: all that the folding of a module depends on
+_Signature: TypeAlias = tuple[_Member, ...]
+
+
+@final
+@frozen(kw_only=True)
+class Part:
+    """What a module, or a plain tensor in it, amounts to.
+
+    Args:
+        name: what its name adds to the module's: ``""``, ``.weight``, ``.down_proj``.
+        level: its level; UnknownType where no level answers to its storage.
+        parameters: logical weights; 0 for buffers, side tensors and what is not understood.
+        nbytes: bytes of all its tensors, the bias of a quantized weight among them.
+        quantized: whether its weights are stored in less than 16 bits.
+        group_size, symmetric, code_bits: as in ``Weight``.
+        problem: (code, message) of the finding where its layout is ambiguous or contradictory.
+    """
+
+    name: str
+    level: QuantizationLevel | UnknownType
+    parameters: int
+    nbytes: int
+    quantized: bool
+    group_size: int | None = None
+    symmetric: bool | None = None
+    code_bits: Fraction | None = None
+    problem: tuple[str, str] | None = None
+
+
+@final
+class Folding:
+    """The weights of a checkpoint, module by module.
+
+    Args:
+        tensors: all tensors of the checkpoint.
+        own: the packings of the declared method, tried first.
+        others: all packings that may stand in a checkpoint.
+        level_of: module name → what is declared for it.
+    """
+
+    __slots__ = ("_fold", "_group_size", "_modules", "level_of")
+
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        own: Sequence[Packing],
+        others: Sequence[Packing],
+        level_of: Callable[[str], DeclaredLevel | None],
+    ) -> None:
+        self.level_of = level_of
+        self._modules = [(name, tuple(members)) for name, members in _by_module(tensors).items()]
+
+        @cache
+        def fold(signature: _Signature, hints: tuple[Hint, ...]) -> tuple[Part, ...]:
+            parts: list[Part] = []
+            for (name, module), hint in zip(_split(signature), hints, strict=True):
+                parts += _fold(name, module, hint, own, others)
+            return tuple(parts)
+
+        self._fold = fold
+        self._group_size: int | None = None
+        self._group_size = self._common_group_size()
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[Part, ...]]]:
+        """Each module's name and what it amounts to, in the order of the file."""
+        hint_of = cache(self._hint)
+        names_of = cache(lambda signature: tuple(name for name, _ in _split(signature)))
+        for module, signature in self._modules:
+            hints = tuple([hint_of(self.level_of(module + name)) for name in names_of(signature)])
+            yield module, self._fold(signature, hints)
+
+    def _hint(self, declared: DeclaredLevel | None) -> Hint:
+        if declared is None:
+            return Hint(group_size=self._group_size)
+        return Hint(level=declared.level, group_size=declared.group_size, symmetric=declared.symmetric)
+
+    def _common_group_size(self) -> int | None:
+        """The one group size all weights have that show theirs: a row that fits in one group shows none."""
+        sizes = {part.group_size for _, parts in self for part in parts if part.group_size}
+        return sizes.pop() if len(sizes) == 1 else None
+
+
+def _by_module(tensors: Sequence[Tensor]) -> dict[str, list[_Member]]:
+    modules = defaultdict(list)
+    for name, dtype, shape, nbytes in tensors:
+        module, _, suffix = name.rpartition(".")
+        while suffix.partition(".")[0] in _INNER or module.endswith("centroids"):
+            module, _, outer = module.rpartition(".")
+            suffix = f"{outer}.{suffix}"
+        modules[module].append((suffix, dtype, shape, nbytes))
+    return modules
+
+
+def _fused(suffixes: Collection[str]) -> list[str]:
+    """Names of the parameters of a module whose side tensors are told by an ending alone, longest first."""
+    bases = {suffix.removesuffix(ending) for suffix in suffixes for ending in _FUSED if suffix.endswith(ending)}
+    return sorted(
+        (
+            base
+            for base in bases - {"", "weight"}
+            if base in suffixes or f"{base}_blocks" in suffixes or f"{base}_packed" in suffixes
+        ),
+        key=len,
+        reverse=True,
+    )
+
+
+def _split(signature: _Signature) -> list[tuple[str, Module]]:
+    """The parameters of a module that have side tensors of their own, then what remains: (name, tensors) of each."""
+    rest = {suffix: Stored(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in signature}
+    parts: list[tuple[str, Module]] = []
+    for base in _fused(rest.keys()):
+        members = {role: rest.pop(base + ending) for ending, role in _FUSED.items() if base + ending in rest}
+        if base in rest:
+            members["weight"] = rest.pop(base)
+        parts.append((f".{base}", members))
+    return [*parts, ("", rest)]
+
+
+def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]) -> Iterator[Part]:
+    """The weight of a module, where a packing is found for it, and its other tensors as they are."""
+    try:
+        found = _weight(module, hint, own, others)
+    except (AmbiguousLayoutError, LayoutError) as problem:
+        yield Part(
+            name=name,
+            level=UnknownType("packing", " + ".join(sorted(module))),
+            parameters=0,
+            nbytes=sum(tensor.nbytes for tensor in module.values()),
+            quantized=True,
+            problem=("QL303", str(problem)),
+        )
+        return
+    rest = dict(module)
+    if found:
+        packing, weight = found
+        mine = {packing.codes, *packing.needs, *packing.sides, *ALWAYS_SIDES} & rest.keys()
+        nbytes = sum(rest.pop(suffix).nbytes for suffix in mine)
+        if bias := rest.pop("bias", None):
+            nbytes += bias.nbytes
+            yield from _plain(f"{name}.bias", "bias", bias._replace(nbytes=0))
+        yield Part(
+            name=name,
+            level=weight.level,
+            parameters=weight.parameters,
+            nbytes=nbytes,
+            quantized=True,
+            group_size=weight.group_size,
+            symmetric=weight.symmetric,
+            code_bits=weight.code_bits,
+        )
+    for suffix, tensor in rest.items():
+        yield from _plain(f"{name}.{suffix}", suffix, tensor)
+
+
+def _weight(
+    module: Module, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]
+) -> tuple[Packing, Weight] | None:
+    """The packing of a module and its weight, by the declared method's packings first; None for plain tensors."""
+    misfits: list[LayoutError] = []
+    for packings in (own, others):
+        fits: dict[Weight, Packing] = {}
+        for packing in packings:
+            if packing.matches(module):
+                try:
+                    weight = packing.fold(module, hint)
+                except LayoutError as misfit:
+                    misfits.append(misfit)
+                    continue
+                if weight:
+                    fits.setdefault(weight, packing)
+        if len(fits) > 1 and packings is others:
+            raise AmbiguousLayoutError(f"can be {' or '.join(sorted(_described(weight) for weight in fits))}")
+        for weight, packing in fits.items():
+            _check_single(module, packing, others)
+            return packing, weight
+    if misfits:
+        raise misfits[0]
+    return None
+
+
+def _check_single(module: Module, packing: Packing, others: Sequence[Packing]) -> None:
+    """Refuse to choose where another packing's codes stand in the same module."""
+    mine = {packing.codes, *packing.needs, *packing.sides}
+    for other in others:
+        if other.codes not in mine and other.matches(module):
+            raise AmbiguousLayoutError(f"holds codes of two formats, {packing.codes!r} and {other.codes!r}")
+
+
+def _described(weight: Weight) -> str:
+    group = f" in groups of {weight.group_size}" if weight.group_size else ""
+    return f"{weight.parameters:,} weights of {weight.level}{group}"
+
+
+def _plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
+    """A tensor that stands for itself: a parameter, or a buffer, which counts for nothing but its bytes."""
+    level, elements = tensor.dtype, tensor.elements
+    if isinstance(level, UnknownType):
+        yield Part(name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True)
+    elif suffix in ALWAYS_SIDES or level.name == "Float8E8M0FNU":
+        yield Part(name=name, level=level, parameters=0, nbytes=tensor.nbytes, quantized=False)
+    elif level.kind in ("int", "uint", "bool"):
+        if suffix == "weight" and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4"):
+            yield Part(
+                name=name,
+                level=level,
+                parameters=elements,
+                nbytes=tensor.nbytes,
+                quantized=True,
+                code_bits=Fraction(tensor.bits),
+            )
+        elif suffix == "weight" and len(tensor.shape) > 1:
+            yield Part(
+                name=name,
+                level=level,
+                parameters=0,
+                nbytes=tensor.nbytes,
+                quantized=True,
+                problem=("QL303", f"{level} words that no scheme explains: packed codes, or integers"),
+            )
+    else:
+        quantized = level.bits_per_param < _UNQUANTIZED_BITS
+        bits = level.bits_per_weight if quantized else None
+        yield Part(
+            name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=quantized, code_bits=bits
+        )

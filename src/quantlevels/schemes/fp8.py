@@ -1,0 +1,130 @@
+"""FP8 and microscaling floats of transformers and DeepSeek: codes in ``weight`` with scales per block, row or tensor.
+
+Source: transformers 5.23.0, ``utils/quantization_config.py``, ``integrations/{finegrained_fp8,fbgemm_fp8,mxfp4}.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal
+
+from attrs import field, frozen
+
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    declared_as,
+    with_scales,
+)
+from quantlevels.schemes.scaled import PACKINGS as SCALED
+
+_FORMATS = {
+    "e4m3": "Float8E4M3FN",
+    "float8_e4m3fn": "Float8E4M3FN",
+    "e4m3fn": "Float8E4M3FN",
+    "e5m2": "Float8E5M2",
+    "float8_e5m2": "Float8E5M2",
+}
+_SCALE_BITS = 32
+
+
+def _positive(config: object, attribute: object, block: tuple[int, int] | None) -> None:
+    if block is not None and min(block) < 1:
+        raise ValueError(f"must be two numbers of weights, not {list(block)}")
+
+
+@frozen(kw_only=True)
+class FP8Config(MethodConfig):
+    """A ``quantization_config`` of method fp8, and the ``expert_dtype`` that may stand beside it."""
+
+    fmt: Literal["e4m3", "e4m3fn", "float8_e4m3fn", "e5m2", "float8_e5m2"] = "e4m3"
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=_positive)
+    scale_fmt: str | None = None
+    expert_dtype: str | None = None
+    store_dtype: str | None = None
+
+    def general(self) -> DeclaredLevel:
+        """FP8 with an F32 scale a block; where scales are said to be powers of two, their width is not."""
+        level, block = levels[_FORMATS[self.fmt]], self.weight_block_size
+        bits = with_scales(8, block[0] * block[1], _SCALE_BITS) if block else Fraction(8)
+        told = block is None or self.scale_fmt in (None, "float")
+        return DeclaredLevel(level=level, block=block, symmetric=True, bits_per_weight=bits if told else None)
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The routed experts, where they are of 4 bits."""
+        if "fp4" not in (self.expert_dtype or "", (self.store_dtype or "").removeprefix("mx")):
+            return {}
+        return {"*.experts.*": declared_as("MXFP4")}
+
+
+@frozen(kw_only=True)
+class RowFP8Config(MethodConfig):
+    """A ``quantization_config`` of method fbgemm_fp8: FP8 with a scale a row."""
+
+    def general(self) -> DeclaredLevel:
+        """FP8; row scales are per-row extras."""
+        return declared_as("Float8E4M3FN")
+
+
+@frozen(kw_only=True)
+class MXFP8Config(MethodConfig):
+    """A ``quantization_config`` of method mxfp8."""
+
+    def general(self) -> DeclaredLevel:
+        """MXFP8."""
+        return declared_as("MXFP8_E4M3")
+
+
+@frozen(kw_only=True)
+class MXFP4Config(MethodConfig):
+    """A ``quantization_config`` of method mxfp4, as gpt-oss has."""
+
+    def general(self) -> DeclaredLevel:
+        """MXFP4."""
+        return declared_as("MXFP4")
+
+
+@frozen(kw_only=True)
+class NVFP4Config(MethodConfig):
+    """A ``quantization_config`` of method nvfp4: quantized while it is loaded, stored in 16 bits."""
+
+    def general(self) -> DeclaredLevel:
+        """NVFP4."""
+        return declared_as("NVFP4")
+
+    def stored(self) -> bool:
+        """No: what is on disk has 16 bits."""
+        return False
+
+
+def _fold_blocks(module: Module, hint: Hint) -> Weight:
+    """blocks U8 [..., K/32, 16], two codes a byte; scales U8 [..., K/32]."""
+    blocks, scales = module["blocks"], module["scales"]
+    if blocks.shape != (*scales.shape, 16):
+        raise LayoutError(f"blocks {list(blocks.shape)} are not 16 bytes for each scale {list(scales.shape)}")
+    return Weight(
+        level=levels["MXFP4"],
+        parameters=32 * scales.elements,
+        code_bits=Fraction(4),
+        group_size=32,
+        symmetric=True,
+    )
+
+
+BLOCKS = Packing("blocks", ("scales",), _fold_blocks)
+
+SCHEMES = (
+    Scheme(method="fp8", config=FP8Config, packings=SCALED, aliases=("deepgemm_fp8", "ptpc_fp8")),
+    Scheme(method="fbgemm_fp8", config=RowFP8Config, packings=SCALED),
+    Scheme(method="mxfp8", config=MXFP8Config, packings=SCALED),
+    Scheme(method="mxfp4", config=MXFP4Config, packings=(BLOCKS, *SCALED)),
+    Scheme(method="nvfp4", config=NVFP4Config, packings=SCALED),
+)

@@ -1,0 +1,126 @@
+"""GPTQ: codes in words along the input dimension, zero points in words along the output dimension.
+
+Source: gptqmodel 7.7.0, ``nn_modules/qlinear/__init__.py`` and ``quantization/config.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import evolve, field, frozen
+
+from quantlevels.schemes.base import (
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    code_bits,
+    declared_integer,
+    exact,
+    group_size,
+    integer,
+    one_of,
+    renamed,
+    sizes,
+)
+
+_SCALE_BITS = 16
+
+
+def _fold(module: Module, hint: Hint) -> Weight:
+    """qweight [K*b/32, N], scales [groups, N], qzeros [groups, N*b/32], g_idx [K]; any word width, 3 bits dense."""
+    qweight, scales = module["qweight"], module["scales"]
+    (rows, columns), (groups, outputs) = qweight.matrix, scales.matrix
+    if columns != outputs:
+        raise LayoutError(f"qweight has {columns} columns, scales have {outputs}")
+    if qzeros := module.get("qzeros"):
+        bits = exact(qzeros.bits * qzeros.matrix[1], outputs, "bits of a zero point")
+    elif g_idx := module.get("g_idx"):
+        bits = exact(qweight.bits * rows, g_idx.elements, "bits of a code")
+    elif hint.bits:
+        bits = hint.bits
+    else:
+        raise LayoutError("neither zero points nor a config tell the bits of a code")
+    inputs = exact(qweight.bits * rows, bits, "codes of a column")
+    return _weight(module, bits, inputs, outputs, groups, hint)
+
+
+def _fold_marlin(module: Module, hint: Hint) -> Weight:
+    """Marlin's tiles: qweight [K/16, N*b/2], scales [groups, N], no zero points."""
+    (tiles, columns), (groups, outputs) = module["qweight"].matrix, module["scales"].matrix
+    if "qzeros" in module or columns == outputs:
+        raise LayoutError("not in Marlin's tiles")
+    return _weight(module, exact(2 * columns, outputs, "bits of a code"), 16 * tiles, outputs, groups, hint)
+
+
+def _weight(module: Module, bits: int, inputs: int, outputs: int, groups: int, hint: Hint) -> Weight:
+    qweight = module["qweight"]
+    parameters = inputs * outputs * qweight.stack
+    return Weight(
+        level=integer(bits),
+        parameters=parameters,
+        code_bits=code_bits(qweight, parameters),
+        group_size=group_size(inputs, groups, hint),
+        symmetric=hint.symmetric,
+    )
+
+
+PACKED = Packing("qweight", ("scales",), _fold, sides=("qzeros", "g_idx"))
+MARLIN = Packing("qweight", ("scales",), _fold_marlin, sides=("g_idx", "g_idx_sort_indices", "workspace"))
+
+
+@frozen(kw_only=True)
+class GPTQOverride:
+    """What ``dynamic`` changes for some modules."""
+
+    bits: int | None = None
+    group_size: int | None = field(default=None, validator=sizes)
+    sym: bool | None = None
+
+
+@frozen(kw_only=True)
+class GPTQConfig(MethodConfig):
+    """``quantize_config.json``, or a ``quantization_config`` of method gptq."""
+
+    bits: int = field(validator=one_of(2, 3, 4, 5, 6, 7, 8))
+    group_size: int = field(default=128, validator=sizes)  # what gptqmodel and transformers take it for
+    sym: bool = True
+    #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized
+    dynamic: Mapping[str, GPTQOverride] | None = None
+
+    def general(self) -> DeclaredLevel:
+        """Integers with a 16-bit scale and a packed zero point a group; zero points are stored even if symmetric."""
+        return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + self.bits)
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The modules that ``dynamic`` names."""
+        return {
+            f"re:{key.removeprefix('+:').removeprefix('-:')}": None if key.startswith("-:") else self._with(changes)
+            for key, changes in (self.dynamic or {}).items()
+        }
+
+    def _with(self, changes: GPTQOverride) -> DeclaredLevel:
+        return evolve(
+            self,
+            bits=changes.bits or self.bits,
+            group_size=changes.group_size or self.group_size,
+            sym=self.sym if changes.sym is None else changes.sym,
+        ).general()
+
+    def skipped(self) -> tuple[str, ...]:
+        """The modules that ``dynamic`` leaves alone."""
+        return tuple(pattern for pattern, level in self.overrides().items() if level is None)
+
+
+SCHEMES = (
+    Scheme(
+        method="gptq",
+        config=GPTQConfig,
+        packings=(PACKED, MARLIN),
+        prepare=renamed(w_bit="bits", wbits="bits", q_group_size="group_size"),
+    ),
+)

@@ -1,0 +1,146 @@
+"""HQQ: codes in bytes, 3-bit codes ten to a 32-bit word, with a scale and a zero point a group; SINQ stores alike.
+
+Source: hqq 0.2.8.post1, ``core/quantize.py`` and ``core/bitpack.py``; sinq 0.2.0, ``bitpack.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from attrs import field, frozen
+
+from quantlevels.level import QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
+    Config,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    integer,
+    sizes,
+    with_scales,
+)
+
+#: bits of a code → bits it takes in storage
+_STORED = {
+    8: Fraction(8),
+    6: Fraction(8),
+    5: Fraction(8),
+    4: Fraction(4),
+    3: Fraction(16, 5),
+    2: Fraction(2),
+    1: Fraction(1),
+}
+_TERNARY = 1.58
+_NBITS = (8, 6, 5, 4, 3, 2, _TERNARY, 1)
+
+
+def _fold(module: Module, hint: Hint) -> Weight:
+    """W_q in bytes or words of any type, scale one a group: groups times group size are the weights."""
+    if hint.level is None or not hint.group_size:
+        raise AmbiguousLayoutError("codes in groups, and no config tells the bits of a code or the size of a group")
+    codes, groups = module["W_q"], module["scale"].elements
+    stored = _STORED[hint.level.bits_per_param]
+    held = codes.nbytes * 8 / stored
+    parameters = groups * hint.group_size if hint.group_size > 0 else int(held)
+    if parameters > held:
+        raise LayoutError(f"{groups} groups of {hint.group_size} weights do not fit in {codes.nbytes} bytes of codes")
+    return Weight(
+        level=hint.level,
+        parameters=parameters,
+        code_bits=stored,
+        group_size=hint.group_size if hint.group_size > 0 else None,
+        symmetric="zero" not in module,
+    )
+
+
+_META = (
+    "nbits group_size shape axis packing unpack_view_dtype view_as_float quant_scale quant_zero compute_dtype "
+    "offload_meta encoded_state_dict stores_quant_config channel_wise optimize round_zero scale_q zero_q "
+    "meta_scale meta_zero zero_scale scale2 scale_1 W_q_shape"
+)
+PACKING = Packing("W_q", ("scale",), _fold, sides=("zero", *_META.split()))
+
+
+def _nbits(config: object, attribute: object, value: float | None) -> None:
+    if value is not None and value not in _NBITS:
+        raise ValueError(f"must be one of {', '.join(map(str, _NBITS))}, not {value}")
+
+
+@frozen(kw_only=True)
+class Params:
+    """``weight_quant_params``: how weights are rounded."""
+
+    nbits: float = field(default=4, validator=_nbits)
+    group_size: int | None = field(default=64, validator=sizes)
+
+    def declared(self) -> DeclaredLevel:
+        """Codes as they are stored, with a 16-bit scale and a 16-bit zero point a group."""
+        level = _level(self.nbits)
+        bits = with_scales(_STORED[level.bits_per_param], self.group_size, 32)
+        return DeclaredLevel(level=level, group_size=self.group_size or -1, symmetric=False, bits_per_weight=bits)
+
+
+def _level(nbits: float) -> QuantizationLevel:
+    return levels["Ternary"] if nbits == _TERNARY else integer(int(nbits))
+
+
+@frozen(kw_only=True)
+class QuantConfig:
+    """``quant_config``: the parameters of weights."""
+
+    weight_quant_params: Params | None = None
+
+
+@frozen(kw_only=True)
+class HQQConfig(MethodConfig):
+    """A ``quantization_config`` of method hqq."""
+
+    quant_config: QuantConfig = QuantConfig()
+    #: last parts of module names → their own parameters, or null for left as they are
+    layers: Mapping[str, QuantConfig | None] = field(factory=dict)
+
+    def general(self) -> DeclaredLevel | None:
+        """The level of all layers, where they have one."""
+        params = self.quant_config.weight_quant_params
+        return params.declared() if params else None
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The layers with parameters of their own."""
+        return {
+            f"*{name}": own.weight_quant_params.declared() if own and own.weight_quant_params else None
+            for name, own in self.layers.items()
+        }
+
+
+def _prepare(config: Config) -> Config:
+    """Tell a ``quant_config`` for all layers from one that maps the names of layers (``dynamic_config``)."""
+    own = config.get("quant_config")
+    if isinstance(own, dict) and own and "weight_quant_params" not in own:
+        return {**config, "quant_config": {}, "layers": own}
+    return config
+
+
+@frozen(kw_only=True)
+class SINQConfig(MethodConfig):
+    """A ``quantization_config`` of method sinq."""
+
+    nbits: float = field(default=4, validator=_nbits)
+    group_size: int | None = field(default=64, validator=sizes)
+
+    def general(self) -> DeclaredLevel:
+        """As HQQ; what its second scale axis adds cannot be told."""
+        return DeclaredLevel(level=_level(self.nbits), group_size=self.group_size, symmetric=False)
+
+
+SCHEMES = (
+    Scheme(method="hqq", config=HQQConfig, packings=(PACKING,), prepare=_prepare),
+    Scheme(method="sinq", config=SINQConfig, packings=(PACKING,)),
+)

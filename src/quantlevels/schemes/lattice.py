@@ -1,0 +1,121 @@
+"""QuIP#, SpQR, HIGGS: lattices, sparse outliers and grids, each with a layout of its own.
+
+Source: quip-sharp at 1d6e3c2d, ``lib/linear/quantized_linear.py``; spqr_quant 0.2.0, ``inference.py``; transformers
+5.23.0, ``integrations/higgs.py``.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from attrs import field, frozen
+
+from quantlevels.schemes.base import (
+    Config,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    code_bits,
+    exact,
+    family,
+    group_size,
+    integer,
+    one_of,
+    sizes,
+    with_scales,
+)
+
+#: QuIP# codebook → bits a weight
+_CODEBOOKS = {"E8P12": 2, "D4": 2, "HI4B1C": 4, "E8P12RVQ3B": 3, "E8P12RVQ4B": 4}
+
+
+def _fold_quip(module: Module, hint: Hint) -> Weight:
+    """Qidxs [N, K/(codesz*packsz)], SU [K], SV [N]."""
+    parameters = module["SU"].elements * module["SV"].elements
+    bits = code_bits(module["Qidxs"], parameters)
+    return Weight(level=family("QUIP", bits), parameters=parameters, code_bits=bits)
+
+
+def _fold_spqr(module: Module, hint: Hint) -> Weight:
+    """dense_weights I64, 16 a tile of 16 by 16 weights: 3-bit codes with their quantized scales and zeros."""
+    return Weight(
+        level=integer(3), parameters=16 * module["dense_weights"].elements, code_bits=Fraction(3), group_size=16
+    )
+
+
+def _fold_higgs(module: Module, hint: Hint) -> Weight:
+    """weight I16 [N*b/16, K], scales [N, K/g], tables [2^b]."""
+    codes, tables = module["weight"], module["tables"].elements
+    bits = max(tables - 1, 1).bit_length()
+    if tables != 2**bits:
+        raise LayoutError(f"a table of {tables} entries")
+    rows, columns = codes.matrix
+    outputs = exact(codes.bits * rows, bits, "codes of a column")
+    if module["scales"].matrix[0] != outputs:
+        raise LayoutError(f"scales have {module['scales'].matrix[0]} rows, codes {outputs}")
+    return Weight(
+        level=family("HIGGS", bits),
+        parameters=outputs * columns,
+        code_bits=Fraction(bits),
+        group_size=group_size(columns, module["scales"].matrix[1], hint),
+    )
+
+
+_QUIP_SIDES = ("Wscale", "codebook_id", "fuse_scales", "had_left", "had_right", "A", "B", "rcp", "planes")
+_QUIP = Packing("Qidxs", ("SU", "SV"), _fold_quip, sides=_QUIP_SIDES)
+_SPQR = Packing("dense_weights", (), _fold_spqr, sides=("row_offsets", "col_vals", "in_perm"))
+_HIGGS = Packing("weight", ("scales", "tables"), _fold_higgs, sides=("tables2",))
+
+
+@frozen(kw_only=True)
+class QuipConfig(MethodConfig):
+    """``quip_params`` of a config.json."""
+
+    codebook: str = ""
+
+    def general(self) -> DeclaredLevel | None:
+        """The bits of its codebook; None for one that is not known."""
+        bits = _CODEBOOKS.get(self.codebook)
+        return DeclaredLevel(level=family("QUIP", bits), bits_per_weight=Fraction(bits)) if bits else None
+
+
+@frozen(kw_only=True)
+class SpQRConfig(MethodConfig):
+    """A ``quantization_config`` of method spqr."""
+
+    bits: int = field(default=3, validator=one_of(2, 3, 4))
+    beta1: int = 16
+
+    def general(self) -> DeclaredLevel:
+        """3-bit codes in tiles; how many outliers there are is in the tensors alone."""
+        return DeclaredLevel(level=integer(self.bits), group_size=self.beta1, symmetric=False)
+
+
+@frozen(kw_only=True)
+class HiggsConfig(MethodConfig):
+    """A ``quantization_config`` of method higgs."""
+
+    bits: int = field(default=4, validator=one_of(2, 3, 4))
+    group_size: int = field(default=256, validator=sizes)
+
+    def general(self) -> DeclaredLevel:
+        """Grid codes with a 16-bit scale a group; tables come on top."""
+        bits = with_scales(self.bits, self.group_size, 16)
+        return DeclaredLevel(level=family("HIGGS", self.bits), group_size=self.group_size, bits_per_weight=bits)
+
+
+def _params(config: Config) -> Config:
+    params = config.get("quip_params")
+    return params if isinstance(params, dict) else config
+
+
+SCHEMES = (
+    Scheme(method="quip#", config=QuipConfig, packings=(_QUIP,), aliases=("quip_sharp", "quip"), prepare=_params),
+    Scheme(method="spqr", config=SpQRConfig, packings=(_SPQR,)),
+    Scheme(method="higgs", config=HiggsConfig, packings=(_HIGGS,)),
+)

@@ -1,0 +1,160 @@
+"""MLX, and transformers' Metal kernels: codes in 32-bit words along the input dimension, a scale and a bias a group.
+
+Shapes fix only bits times group size: the config settles which. Source: mlx 0.32.4 and mlx-lm 0.32.2 ``utils.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal
+
+from attrs import field, frozen
+
+from quantlevels.checkpoint.tensor import JSON
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
+    Config,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    declared_as,
+    declared_integer,
+    exact,
+    integer,
+    one_of,
+    sizes,
+)
+
+_WIDTHS = (1, 2, 3, 4, 5, 6, 8)
+_GROUPS = (32, 64, 128)
+_MODES = {"mxfp4": "MXFP4", "mxfp8": "MXFP8_E4M3", "nvfp4": "NVFP4"}
+_SCALE_AND_BIAS_BITS = 32
+
+
+def _fold_affine(module: Module, hint: Hint) -> Weight:
+    """weight U32 [N, K*b/32], scales and biases [N, K/g]."""
+    codes, scales = module["weight"], module["scales"]
+    if not codes.is_a("UInt32", "Int32") or codes.shape[:-1] != scales.shape[:-1]:
+        raise LayoutError("codes and scales do not have the same rows")
+    group_bits = exact(codes.bits * codes.shape[-1], scales.shape[-1], "bits of a group")
+    bits, group = _settled(group_bits, hint)
+    return Weight(
+        level=integer(bits),
+        parameters=group * scales.elements,
+        code_bits=Fraction(bits),
+        group_size=group,
+        symmetric=False,
+    )
+
+
+def _settled(group_bits: int, hint: Hint) -> tuple[int, int]:
+    """Bits and group size whose product is the bits of a group: the declared ones, or those that hold one of them."""
+    fits = [(bits, group) for bits in _WIDTHS for group in _GROUPS if bits * group == group_bits]
+    said = [fit for fit in fits if fit == (hint.bits, hint.group_size)]
+    said = said or [fit for fit in fits if hint.bits and hint.group_size == fit[1]]
+    if said:
+        return said[0]
+    if not fits:
+        raise LayoutError(f"groups of {group_bits} bits")
+    if len(fits) > 1:
+        candidates = " or ".join(f"{bits} bits in groups of {group}" for bits, group in fits)
+        raise AmbiguousLayoutError(f"can be {candidates}, and no config tells")
+    return fits[0]
+
+
+def _fold_mode(module: Module, hint: Hint) -> Weight | None:
+    """weight U32 [N, K*b/32], scales U8 [N, K/32], or [N, K/16] for nvfp4."""
+    codes, scales = module["weight"], module["scales"]
+    if not (codes.is_a("UInt32") and scales.is_a("UInt8")):
+        return None
+    if codes.shape[:-1] != scales.shape[:-1]:
+        raise LayoutError("codes and scales do not have the same rows")
+    group_bits = exact(codes.bits * codes.shape[-1], scales.shape[-1], "bits of a group")
+    for name in _MODES.values():
+        level = levels[name]
+        if group_bits == level.bits_per_param * level.block.weights:
+            return Weight(
+                level=level,
+                parameters=level.block.weights * scales.elements,
+                code_bits=Fraction(level.bits_per_param),
+                group_size=level.block.weights,
+                symmetric=True,
+            )
+    raise LayoutError(f"groups of {group_bits} bits")
+
+
+MODE = Packing("weight", ("scales",), _fold_mode, sides=("global_scale",))
+AFFINE = Packing("weight", ("scales", "biases"), _fold_affine)
+METAL = Packing("weight", ("scales", "qbiases"), _fold_affine)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Bits, group size and mode, of all modules or of one."""
+
+    bits: int = field(validator=one_of(*_WIDTHS))
+    group_size: int = field(default=64, validator=sizes)
+    mode: Literal["affine", "mxfp4", "mxfp8", "nvfp4"] = "affine"
+
+    def declared(self) -> DeclaredLevel:
+        """Integers with a 16-bit scale and a 16-bit bias a group, or a microscaling level."""
+        if self.mode in _MODES:
+            return declared_as(_MODES[self.mode])
+        return declared_integer(self.bits, self.group_size, False, side_bits=_SCALE_AND_BIAS_BITS)
+
+
+@frozen(kw_only=True)
+class MLXConfig(MethodConfig):
+    """The ``quantization`` of an MLX config: settings for all, and beside them module names with their own."""
+
+    settings: Settings
+    modules: Mapping[str, Settings | bool] = field(factory=dict)
+
+    def general(self) -> DeclaredLevel:
+        """The settings for all."""
+        return self.settings.declared()
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The modules with settings of their own; those said ``false`` are left as they are."""
+        return {
+            name: own.declared() if isinstance(own, Settings) else None
+            for name, own in self.modules.items()
+            if own is not True
+        }
+
+    def skipped(self) -> tuple[str, ...]:
+        """The modules said ``false``."""
+        return tuple(name for name, own in self.modules.items() if own is False)
+
+
+def _prepare(config: Config) -> Config:
+    own = {"bits", "group_size", "mode", "quant_method"}
+    modules: dict[str, JSON] = {
+        key: value for key, value in config.items() if key not in own and isinstance(value, dict | bool)
+    }
+    return {"settings": {key: value for key, value in config.items() if key in own}, "modules": modules}
+
+
+@frozen(kw_only=True)
+class MetalConfig(MethodConfig):
+    """A ``quantization_config`` of method metal."""
+
+    bits: int = field(default=4, validator=one_of(2, 4, 8))
+    group_size: int = field(default=64, validator=sizes)
+
+    def general(self) -> DeclaredLevel:
+        """Integers in groups; scales and biases are 16 or 32 bits wide, which the config does not say."""
+        return DeclaredLevel(level=integer(self.bits), group_size=self.group_size, symmetric=False)
+
+
+SCHEMES = (
+    Scheme(method="mlx", config=MLXConfig, packings=(MODE, AFFINE), prepare=_prepare),
+    Scheme(method="metal", config=MetalConfig, packings=(METAL,)),
+)

@@ -1,0 +1,110 @@
+"""optimum-quanto: 8-bit codes as they are, 4- and 2-bit codes in bytes with scales and float shifts in groups.
+
+Source: optimum-quanto 0.2.7, ``tensor/qtype.py``, ``tensor/packed.py``, ``nn/qmodule.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+from attrs import frozen
+
+from quantlevels.level import QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
+    Config,
+    DeclaredLevel,
+    Hint,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    exact,
+)
+
+#: quanto's words, with and without the q
+_LEVELS = {
+    "int2": "Int2",
+    "int4": "Int4",
+    "int8": "Int8",
+    "float8": "Float8E4M3FN",
+    "float8_e4m3fn": "Float8E4M3FN",
+    "float8_e4m3fnuz": "Float8E4M3FNUZ",
+    "float8_e5m2": "Float8E5M2",
+}
+QType: TypeAlias = Literal[
+    "int2", "int4", "int8", "float8", "qint2", "qint4", "qint8", "qfloat8",
+    "qfloat8_e4m3fn", "qfloat8_e4m3fnuz", "qfloat8_e5m2", "none",
+]  # fmt: skip
+
+
+def _level(qtype: str) -> QuantizationLevel:
+    return levels[_LEVELS[qtype.removeprefix("q")]]
+
+
+def _fold_bytes(module: Module, hint: Hint) -> Weight | None:
+    """weight._data [N, K], weight._scale [N, 1] or []."""
+    codes = module["weight._data"]
+    if not isinstance(codes.dtype, QuantizationLevel):
+        return None
+    return Weight(level=codes.dtype, parameters=codes.elements, code_bits=Fraction(8), symmetric=True)
+
+
+def _fold_packed(module: Module, hint: Hint) -> Weight:
+    """weight._data._data U8, 8/b codes a byte; weight._scale and ._shift one a group."""
+    codes = module["weight._data._data"]
+    if hint.level is None:
+        raise AmbiguousLayoutError("packed bytes, and no quanto_qmap.json or config tells 4-bit from 2-bit codes")
+    parameters = exact(8 * codes.nbytes, hint.level.bits_per_param, "codes in bytes")
+    return Weight(
+        level=hint.level,
+        parameters=parameters,
+        code_bits=Fraction(hint.level.bits_per_param),
+        group_size=exact(parameters, module["weight._scale"].elements, "weights of a scale"),
+        symmetric=False,
+    )
+
+
+PACKINGS = (
+    Packing("weight._data._data", ("weight._scale",), _fold_packed, sides=("weight._shift",)),
+    Packing("weight._data", ("weight._scale",), _fold_bytes, sides=("weight._shift",)),
+)
+
+
+@frozen(kw_only=True)
+class ModuleTypes:
+    """What ``quanto_qmap.json`` says of a module."""
+
+    weights: QType = "none"
+
+
+@frozen(kw_only=True)
+class QuantoConfig(MethodConfig):
+    """A ``quantization_config`` of method quanto, or the modules of ``quanto_qmap.json``."""
+
+    weights: QType = "int8"
+    modules: Mapping[str, ModuleTypes] | None = None
+
+    def general(self) -> DeclaredLevel | None:
+        """The level of all modules, where no map names each."""
+        return _declared(self.weights) if self.modules is None else None
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The modules of the map."""
+        return {name: _declared(module.weights) for name, module in (self.modules or {}).items()}
+
+
+def _declared(qtype: str) -> DeclaredLevel | None:
+    return None if qtype == "none" else DeclaredLevel(level=_level(qtype))
+
+
+def _prepare(config: Config) -> Config:
+    is_map = "weights" not in config and all(isinstance(value, dict) for value in config.values())
+    return {"modules": dict(config)} if is_map else config
+
+
+SCHEMES = (Scheme(method="quanto", config=QuantoConfig, packings=PACKINGS, prepare=_prepare),)

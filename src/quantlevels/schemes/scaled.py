@@ -1,0 +1,133 @@
+"""Codes in ``weight`` with scales beside them: the layout that FP8, NVFP4, MX and 8-bit integer quantizers share.
+
+The types of codes and scales, and how many codes a scale serves, tell the formats apart. Written by compressed-tensors
+0.20.0, modelopt 0.47.0, quark 0.13, transformers 5.23.0 (fp8, fbgemm_fp8, mxfp8) and others.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from quantlevels.level import QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
+    Hint,
+    Module,
+    Packing,
+    Stored,
+    Weight,
+    code_bits,
+    exact,
+    group_size,
+    integer,
+)
+
+#: level → bits of a code, levels of the tensor that holds the codes, levels of a scale, codes it serves along a row
+_MICROSCALED = {
+    "NVFP4": (4, ("UInt8", "Int8", "Float4E2M1"), ("Float8E4M3FN",), 16),
+    "MXFP4": (4, ("UInt8", "Int8", "Float4E2M1"), ("UInt8", "Float8E8M0FNU"), 32),
+    "MXFP6_E2M3": (6, ("UInt8", "Float6E2M3"), ("UInt8", "Float8E8M0FNU"), 32),
+    "MXFP6_E3M2": (6, ("Float6E3M2",), ("UInt8", "Float8E8M0FNU"), 32),
+    "MXFP8_E4M3": (8, ("Float8E4M3FN",), ("UInt8", "Float8E8M0FNU"), 32),
+    "MXFP8_E5M2": (8, ("Float8E5M2",), ("UInt8", "Float8E8M0FNU"), 32),
+    "MXINT8": (8, ("Int8",), ("UInt8", "Float8E8M0FNU"), 32),
+}
+_SCALES = ("weight_scale", "weight_scale_inv", "scale", "weight_scales")
+_SIDES = (*_SCALES, "weight_scale_2", "weight_global_scale", "weight_zero_point", "weight_shape", "weight_g_idx")
+
+
+def microscaled(codes: Stored, scale: Stored, hint: Hint) -> Weight | None:
+    """A microscaling weight, told by the types of codes and scales and how many share one; None if it is not one.
+
+    codes [N, K*b/8] in bytes, or [N, K] elements of that width; scales [N, K/16] or [N, K/32].
+    """
+    if len(scale.shape) < 2 or codes.shape[:-1] != scale.shape[:-1]:
+        return None
+    row_bits = codes.bits * codes.shape[-1]
+    for name, (bits, holders, scales, group) in _MICROSCALED.items():
+        if codes.is_a(*holders) and scale.is_a(*scales) and row_bits == bits * group * scale.shape[-1]:
+            same_width = hint.level and hint.level.kind == "microscaling" and hint.bits == bits
+            return Weight(
+                level=hint.level if hint.level and same_width else levels[name],
+                parameters=group * scale.elements,
+                code_bits=Fraction(bits),
+                group_size=group,
+                symmetric=True,
+            )
+    return None
+
+
+def _fold(module: Module, hint: Hint) -> Weight | None:
+    """weight and its scales: per tensor [] or [1], per row [N] or [N, 1], in groups [N, K/g], in blocks [N/r, K/c]."""
+    codes = module["weight"]
+    scale = next(module[name] for name in _SCALES if name in module)
+    if weight := microscaled(codes, scale, hint):
+        return weight
+    if codes.is_a("Int32", "UInt32"):
+        return _transposed(codes, scale, hint)
+    if codes.is_a("UInt8"):
+        return _bytes(module, codes, scale, hint)
+    level = codes.dtype
+    if not isinstance(level, QuantizationLevel) or level.bits_per_param > 8:
+        return None  # scales of activations, or of a quantization that was only simulated
+    if level.name == "Int8" and hint.level and hint.level.kind in ("int", "uint"):
+        level = hint.level if hint.level.bits_per_param < 8 else level
+    return Weight(
+        level=level,
+        parameters=codes.elements,
+        code_bits=Fraction(codes.bits),
+        group_size=_along_row(codes, scale, hint),
+        symmetric="weight_zero_point" not in module,
+    )
+
+
+def _along_row(codes: Stored, scale: Stored, hint: Hint) -> int | None:
+    """Weights of a row that share a scale; None for scales per tensor, per row, and per block of rows and columns."""
+    if scale.elements == 1 or len(scale.shape) < 2 or scale.matrix[0] != codes.matrix[0] or scale.matrix[1] == 1:
+        known = hint.group_size
+        one_group = len(scale.shape) > 1 and scale.matrix == (codes.matrix[0], 1)
+        return known if one_group and known and 0 < known >= codes.matrix[1] else None
+    return group_size(codes.matrix[1], scale.matrix[1], hint)
+
+
+def _transposed(words: Stored, scale: Stored, hint: Hint) -> Weight:
+    """Quark's integers: weight I32 [K, N*b/32], scales [groups, N]."""
+    (inputs, columns), (groups, outputs) = words.matrix, scale.matrix
+    bits = exact(words.bits * columns, outputs, "bits of a code")
+    unsigned = bool(hint.level and hint.level.kind == "uint")
+    return Weight(
+        level=integer(bits, unsigned=unsigned),
+        parameters=inputs * outputs,
+        code_bits=Fraction(bits),
+        group_size=group_size(inputs, groups, hint),
+        symmetric=hint.symmetric,
+    )
+
+
+def _bytes(module: Module, codes: Stored, scale: Stored, hint: Hint) -> Weight:
+    """Codes in plain bytes: two rows of 4 bits in one (modelopt, [N/2, K]), or rows of a width the config gives."""
+    rows, columns = codes.matrix
+    if len(scale.shape) > 1 and scale.matrix[0] == 2 * rows:
+        return Weight(
+            level=integer(4),
+            parameters=2 * codes.elements,
+            code_bits=Fraction(4),
+            group_size=group_size(columns, scale.matrix[1], hint),
+            symmetric=hint.symmetric,
+        )
+    if hint.level is None:
+        raise AmbiguousLayoutError("bytes of codes with a scale, and no config tells how many codes a byte holds")
+    bits = hint.level.bits_per_param
+    parameters = exact(8 * codes.elements, bits, "codes in bytes")
+    groups = scale.matrix[1] if len(scale.shape) > 1 else 1
+    return Weight(
+        level=hint.level,
+        parameters=parameters,
+        code_bits=code_bits(codes, parameters),
+        group_size=group_size(8 * columns // bits, groups, hint) if scale.elements > 1 else None,
+        symmetric=hint.symmetric,
+    )
+
+
+PACKINGS = tuple(Packing("weight", (scale,), _fold, sides=_SIDES) for scale in _SCALES)

@@ -1,0 +1,176 @@
+"""Methods with little to say: BitNet, EETQ, Gemma, FP-Quant, FourOverSix, SqueezeLLM, GGUF in a config.
+
+Source: transformers 5.23.0, ``integrations/{bitnet,eetq,gemma_quant}.py``, ``utils/quantization_config.py``; fp_quant
+0.3.2, ``module/linear.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal
+
+from attrs import field, frozen
+
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    declared_as,
+    integer,
+    one_of,
+)
+from quantlevels.schemes.scaled import PACKINGS as SCALED
+
+_FORMATS = {"mxfp4": "MXFP4", "nvfp4": "NVFP4"}
+
+
+@frozen(kw_only=True)
+class BitNetConfig(MethodConfig):
+    """A ``quantization_config`` of method bitnet."""
+
+    quantization_mode: Literal["online", "offline"] = "offline"
+
+    def general(self) -> DeclaredLevel:
+        """Ternary codes, four a byte with a scale a tensor; mode online stores floats and quantizes on loading."""
+        level = levels["Ternary"]
+        return DeclaredLevel(level=level, symmetric=True, bits_per_weight=level.bits_per_weight)
+
+    def stored(self) -> bool:
+        """Whether the mode is offline."""
+        return self.quantization_mode == "offline"
+
+
+@frozen(kw_only=True)
+class EETQConfig(MethodConfig):
+    """A ``quantization_config`` of method eetq."""
+
+    weights: Literal["int8"] = "int8"
+
+    def general(self) -> DeclaredLevel:
+        """8-bit codes with a scale an output channel."""
+        return DeclaredLevel(level=levels["Int8"], symmetric=True, bits_per_weight=Fraction(8))
+
+
+@frozen(kw_only=True)
+class GemmaModule:
+    """The width of the modules a pattern names."""
+
+    num_bits: int = field(validator=one_of(2, 4, 8))
+
+
+@frozen(kw_only=True)
+class GemmaConfig(MethodConfig):
+    """A ``quantization_config`` of method gemma."""
+
+    num_bits: int = field(default=4, validator=one_of(2, 4, 8))
+    module_quant_configs: Mapping[str, GemmaModule] | None = None
+
+    def general(self) -> DeclaredLevel:
+        """Codes in bytes with a scale a row."""
+        return _rows(self.num_bits)
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The modules that patterns give another width."""
+        return {f"re:{name}": _rows(own.num_bits) for name, own in (self.module_quant_configs or {}).items()}
+
+
+def _rows(bits: int) -> DeclaredLevel:
+    return DeclaredLevel(level=integer(bits), bits_per_weight=Fraction(bits))
+
+
+@frozen(kw_only=True)
+class FPQuantConfig(MethodConfig):
+    """A ``quantization_config`` of method fp_quant."""
+
+    forward_dtype: Literal["mxfp4", "nvfp4"] = "nvfp4"
+
+    def general(self) -> DeclaredLevel:
+        """MXFP4 or NVFP4."""
+        return declared_as(_FORMATS[self.forward_dtype])
+
+
+@frozen(kw_only=True)
+class FourOverSixConfig(MethodConfig):
+    """A ``quantization_config`` of method fouroversix."""
+
+    dtype: Literal["mxfp4", "nvfp4"] = "nvfp4"
+
+    def general(self) -> DeclaredLevel:
+        """MXFP4 or NVFP4."""
+        return declared_as(_FORMATS[self.dtype])
+
+
+@frozen(kw_only=True)
+class SqueezeLLMConfig(MethodConfig):
+    """A ``quantization_config`` of method squeezellm."""
+
+    wbits: int = field(default=4, validator=one_of(3, 4))
+
+    def general(self) -> DeclaredLevel:
+        """Indices into a table for each row."""
+        return DeclaredLevel(level=integer(self.wbits), symmetric=False)
+
+
+@frozen(kw_only=True)
+class GGUFConfig(MethodConfig):
+    """A ``quantization_config`` of method gguf: the weights are in a GGUF file."""
+
+    def general(self) -> None:
+        """Nothing: the GGUF file says it."""
+
+
+def _fold_fp_quant(module: Module, hint: Hint) -> Weight:
+    """qweight U8 [N, K/2], scales U8 [N, K/32] for MXFP4, [N, K/16] for NVFP4."""
+    codes, scales = module["qweight"], module["scales"]
+    if not codes.is_a("UInt8") or codes.shape[:-1] != scales.shape[:-1]:
+        raise LayoutError("not bytes of two codes with scales along each row")
+    for name in _FORMATS.values():
+        level = levels[name]
+        if 2 * codes.shape[-1] == level.block.weights * scales.shape[-1]:
+            return Weight(
+                level=level,
+                parameters=2 * codes.elements,
+                code_bits=Fraction(4),
+                group_size=level.block.weights,
+                symmetric=True,
+            )
+    raise LayoutError(f"{scales.shape[-1]} scales for {2 * codes.shape[-1]} codes of a row")
+
+
+def _fold_squeezellm(module: Module, hint: Hint) -> Weight:
+    """qweight I32 [K*b/32, N], lookup_table [N, 2^b]."""
+    codes, table = module["qweight"], module["lookup_table"]
+    bits = (table.matrix[1] - 1).bit_length()
+    parameters = codes.nbytes * 8 // bits
+    return Weight(level=integer(bits), parameters=parameters, code_bits=Fraction(bits), symmetric=False)
+
+
+_FP_QUANT = Packing(
+    "qweight",
+    ("scales",),
+    _fold_fp_quant,
+    sides=("weight_global_scale", "act_global_scale", "forward_hadamard_matrix", "backward_hadamard_matrix"),
+)
+_SQUEEZELLM = Packing(
+    "qweight",
+    ("lookup_table",),
+    _fold_squeezellm,
+    sides=("rows", "cols", "vals", "full_rows", "full_row_indices", "startrows"),
+)
+
+SCHEMES = (
+    Scheme(method="bitnet", config=BitNetConfig, packings=SCALED),
+    Scheme(method="eetq", config=EETQConfig, packings=SCALED),
+    Scheme(method="gemma", config=GemmaConfig, packings=SCALED),
+    Scheme(method="fp_quant", config=FPQuantConfig, packings=(_FP_QUANT,)),
+    Scheme(method="fouroversix", config=FourOverSixConfig, packings=(_FP_QUANT, *SCALED)),
+    Scheme(method="squeezellm", config=SqueezeLLMConfig, packings=(_SQUEEZELLM,)),
+    Scheme(method="gguf", config=GGUFConfig),
+)

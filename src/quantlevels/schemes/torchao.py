@@ -1,0 +1,172 @@
+"""torchao: tensors of a weight subclass, flattened with a leading underscore.
+
+Source: torchao 0.18.0, ``prototype/safetensors/safetensors_support.py``, ``quantization/quantize_/workflows``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from attrs import field, frozen
+
+from quantlevels.checkpoint.tensor import JSON
+from quantlevels.level import QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
+    Config,
+    DeclaredLevel,
+    Hint,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    exact,
+    group_size,
+)
+from quantlevels.schemes.scaled import microscaled
+
+#: class of a torchao config → level; where it is None the config's ``weight_dtype`` says
+_CONFIGS = {
+    "Int8WeightOnlyConfig": "Int8",
+    "Int8DynamicActivationInt8WeightConfig": "Int8",
+    "Int8StaticActivationInt8WeightConfig": "Int8",
+    "Int4WeightOnlyConfig": "Int4",
+    "Int8DynamicActivationInt4WeightConfig": "Int4",
+    "Float8DynamicActivationInt4WeightConfig": "Int4",
+    "Float8WeightOnlyConfig": "Float8E4M3FN",
+    "Float8DynamicActivationFloat8WeightConfig": "Float8E4M3FN",
+    "Float8StaticActivationFloat8WeightConfig": "Float8E4M3FN",
+    "NVFP4InferenceConfig": "NVFP4",
+    "NVFP4WeightOnlyConfig": "NVFP4",
+    "NVFP4DynamicActivationNVFP4WeightConfig": "NVFP4",
+    "MXDynamicActivationMXWeightConfig": "MXFP8_E4M3",
+    "IntxWeightOnlyConfig": "Int8",
+    "Int8DynamicActivationIntxWeightConfig": "Int8",
+    "UIntXWeightOnlyConfig": "UInt4",
+    "GemliteUIntXWeightOnlyConfig": "UInt4",
+}
+_STRINGS = {
+    "int4_weight_only": "Int4",
+    "int8_weight_only": "Int8",
+    "int8_dynamic_activation_int8_weight": "Int8",
+    "float8_weight_only": "Float8E4M3FN",
+    "float8_dynamic_activation_float8_weight": "Float8E4M3FN",
+}
+
+
+def _fold(module: Module, hint: Hint) -> Weight:
+    """_weight_qdata [N, K] or packed, _weight_scale [N, K/g]; the level of what is packed is for the config to say."""
+    codes, scale = module["_weight_qdata"], module["_weight_scale"]
+    if weight := microscaled(codes, scale, hint):
+        return weight
+    level = codes.dtype
+    if not isinstance(level, QuantizationLevel):
+        raise AmbiguousLayoutError(f"codes are of an {level}")
+    packed = codes.is_a("UInt8", "Int32")
+    if packed:
+        if hint.level is None:
+            raise AmbiguousLayoutError("packed codes, and no config tells their bits")
+        level = hint.level
+    elif codes.is_a("Int8") and hint.level and hint.level.kind in ("int", "uint"):
+        level = hint.level
+    code = Fraction(level.bits_per_param if packed else codes.bits)
+    parameters = int(8 * codes.nbytes / code)
+    row, rows = parameters // (codes.elements // codes.shape[-1]), codes.shape[0]
+    groups = exact(scale.elements, rows, "scales of a row") if scale.elements % rows == 0 else 1
+    return Weight(
+        level=level,
+        parameters=parameters,
+        code_bits=code,
+        group_size=group_size(row, groups, hint),
+        symmetric=hint.symmetric if "_weight_zero_point" in module else True,
+    )
+
+
+PACKING = Packing(
+    "_weight_qdata",
+    ("_weight_scale",),
+    _fold,
+    sides=(
+        "_weight_zero_point",
+        "_weight_scale_and_zero",
+        "_weight_per_tensor_scale",
+        "_weight_act_per_tensor_scale",
+        "_weight_act_pre_scale",
+    ),
+)
+
+
+@frozen(kw_only=True)
+class LayerConfig:
+    """A torchao config object: its class, and what of its fields tells a level."""
+
+    type: str
+    weight_dtype: str | None = None
+    group_size: int | None = None
+    symmetric: bool | None = None
+
+    def declared(self) -> DeclaredLevel | None:
+        """Its level; scales are of the model's own width, which the config does not say."""
+        name = _CONFIGS.get(self.type)
+        if name is None:
+            return None
+        level = levels.get(self.weight_dtype, levels[name]) if self.weight_dtype else levels[name]
+        symmetric = True if self.symmetric is None and level.bits_per_param == 8 else self.symmetric
+        return DeclaredLevel(level=level, group_size=self.group_size, symmetric=symmetric)
+
+
+@frozen(kw_only=True)
+class TorchAOConfig(MethodConfig):
+    """A ``quantization_config`` of method torchao."""
+
+    layers: Mapping[str, LayerConfig | None] = field(factory=dict)
+
+    def general(self) -> DeclaredLevel | None:
+        """The config for all layers that have none of their own."""
+        own = self.layers.get("default") or self.layers.get("_default")
+        return own.declared() if own else None
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The layers with a config of their own, by name or ``re:`` pattern."""
+        return {
+            name: own.declared() if own else None
+            for name, own in self.layers.items()
+            if name not in ("default", "_default")
+        }
+
+
+def _prepare(config: Config) -> Config:
+    """``quant_type`` is a config object, a string (before 0.15), or configs by the names of layers."""
+    kind = config.get("quant_type")
+    objects = kind if isinstance(kind, dict) and "_type" not in kind else {"default": kind}
+    default = objects.get("default")
+    if isinstance(default, dict) and isinstance(data := default.get("_data"), dict):
+        named = next((data[key] for key in ("fqn_to_config", "module_fqn_to_config") if key in data), None)
+        objects = named if isinstance(named, dict) else objects
+    return {**config, "layers": {name: _layer(value) for name, value in objects.items()}}
+
+
+def _layer(value: JSON) -> JSON:
+    if isinstance(value, str):
+        return {"type": _STRINGS.get(value, value)}
+    if not isinstance(value, dict) or not isinstance(data := value.get("_data", {}), dict):
+        return value
+    granularity = data.get("granularity")
+    inner = granularity.get("_data") if isinstance(granularity, dict) else None
+    return {
+        "type": value.get("_type"),
+        "weight_dtype": _enum(data.get("weight_dtype")),
+        "group_size": (inner.get("group_size") if isinstance(inner, dict) else None) or data.get("group_size"),
+        "symmetric": {"SYMMETRIC": True, "ASYMMETRIC": False}.get(str(_enum(data.get("mapping_type")))),
+    }
+
+
+def _enum(value: JSON) -> JSON:
+    """The word in an enumeration or dtype object: ``{"_type": "torch.dtype", "_data": "int4"}``."""
+    return value.get("_data") if isinstance(value, dict) else value
+
+
+SCHEMES = (Scheme(method="torchao", config=TorchAOConfig, packings=(PACKING,), prepare=_prepare),)

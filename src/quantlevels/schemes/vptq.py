@@ -1,0 +1,81 @@
+"""VPTQ: vectors of weights as indices into centroids, with residual centroids after them.
+
+Shapes do not give the weights back: the config names the features of each layer.
+
+Source: vptq 0.0.5, ``layers/vqlinear.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from attrs import field, frozen
+
+from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
+    DeclaredLevel,
+    Hint,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    family,
+    within,
+)
+
+_OFF = -1
+
+
+def _fold(module: Module, hint: Hint) -> Weight:
+    """indices [groups, N/v, words], centroids.weight [groups, k*v], perm and weight_scale [K]."""
+    features = module.get("weight_scale") or module.get("perm")
+    if hint.level is None or features is None or not hint.group_size:
+        raise AmbiguousLayoutError("indices into centroids, and no config gives the length of a vector")
+    rows = module["indices"].matrix[0] * hint.group_size  # the last vector may reach past the last row
+    bits = Fraction(hint.level.bits_per_param)
+    return Weight(level=hint.level, parameters=rows * features.elements, code_bits=bits, group_size=hint.group_size)
+
+
+_SIDES = "weight_scale weight_bias perm res_indices res_centroids.weight outlier_indices outlier_centroids.weight"
+PACKING = Packing("indices", ("centroids.weight",), _fold, sides=tuple(_SIDES.split()))
+
+
+@frozen(kw_only=True)
+class VPTQLayer:
+    """What the config says of one layer; of each pair the first is for outliers, the second for the rest."""
+
+    vector_lens: tuple[int, int]
+    num_centroids: tuple[int, int]
+    num_res_centroids: tuple[int, int] = (_OFF, _OFF)
+    in_features: int = field(default=1, validator=within(1, 2**31))
+    out_features: int = field(default=1, validator=within(1, 2**31))
+
+    def declared(self) -> DeclaredLevel:
+        """The bits of an index and its residual over the vector."""
+        index_bits = sum(
+            (count - 1).bit_length() for count in (self.num_centroids[1], self.num_res_centroids[1]) if count > 0
+        )
+        bits = Fraction(index_bits, max(self.vector_lens[1], 1))
+        return DeclaredLevel(level=family("VPTQ", bits), group_size=self.vector_lens[1], bits_per_weight=bits)
+
+
+@frozen(kw_only=True)
+class VPTQConfig(MethodConfig):
+    """A ``quantization_config`` of method vptq."""
+
+    config_for_layers: Mapping[str, VPTQLayer] = field(factory=dict)
+    shared_layer_config: Mapping[str, VPTQLayer] = field(factory=dict)
+
+    def general(self) -> DeclaredLevel | None:
+        """None: every layer has settings of its own."""
+        return None
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The layers by name, and those that share settings by the last parts of their names."""
+        shared = {f"*{name}": layer.declared() for name, layer in self.shared_layer_config.items()}
+        return shared | {name: layer.declared() for name, layer in self.config_for_layers.items()}
+
+
+SCHEMES = (Scheme(method="vptq", config=VPTQConfig, packings=(PACKING,)),)
