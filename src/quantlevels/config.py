@@ -134,17 +134,17 @@ def _structured(
     except ConfigError as error:
         raise ConfigError(tuple(f"{name}: {message}" for message in error.messages)) from error
     mistakes = [_Mistake(keys, text) for keys, text in document.faults]
-    result: T | None = None
     structure = converter_for(format).get_structure_hook(cls)  # what the class itself lacks is no ConfigError
     try:
-        result = structure(document.data, cls)
+        result: T = structure(document.data, cls)
     except RecursionError:
         mistakes.append(_Mistake((), "nested too deeply"))
     except Exception as error:  # whatever a class of the user's own raises for a value
         mistakes.extend(_mistakes(error, (), cls, document.data))
-    if mistakes:
-        raise ConfigError(_worded(mistakes, document, name))
-    return result  # type: ignore[return-value]  # there were no mistakes
+    else:
+        if not mistakes:
+            return result
+    raise ConfigError(_worded(mistakes, document, name))
 
 
 # -- levels of a file --------------------------------------------------------------------------------------------------
@@ -185,7 +185,8 @@ def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
                 error.add_note(IterableValidationNote("level", name, QuantizationLevel))
                 errors.append(error)
         if errors:
-            raise IterableValidationError("levels", errors, _Definitions)
+            # pyright and ty see the initializer of ExceptionGroup
+            raise IterableValidationError("levels", errors, _Definitions)  # pyright: ignore[reportCallIssue]  # ty: ignore[too-many-positional-arguments]
         return _Definitions(found)
 
     return structure_definitions
@@ -256,7 +257,7 @@ def _structure_scalar(value: object, type_: type) -> object:
 def _structure_float(value: object, _: object) -> float:
     if type(value) not in (int, float):
         raise _expected(_IN_WORDS[float], value)
-    return float(value)  # type: ignore[arg-type]  # one of the two
+    return float(value)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]  # one of the two
 
 
 def _is_record(type_: Any) -> bool:  # Any: a type form
@@ -346,7 +347,7 @@ def _unstructure_without_null(type_: Any, converter: Converter) -> Callable[[Any
     cls = get_origin(type_) or type_
     fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
     optional = {field.name: override(omit_if_default=True) for field in fields if field.default is None}
-    return make_dict_unstructure_fn(type_, converter, **optional)  # type: ignore[arg-type]  # not the flags
+    return make_dict_unstructure_fn(type_, converter, **optional)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------

@@ -434,7 +434,8 @@ def _is_bare_mapping(type_: Any) -> bool:  # Any: a type form
 
 def _unstructure_bare(unstructure: Callable[[Any], object], mapping: Any, converter: Converter) -> Any:
     # Any: as of `_unstructure_keyed`
-    as_text = converter.get_unstructure_hook(dict[(str, *(get_args(mapping) or (Any, Any))[1:])])  # type: ignore[misc]
+    plain: Any = dict[(str, *(get_args(mapping) or (Any, Any))[1:])]  # type: ignore[misc]  # ty: ignore[invalid-type-form]
+    as_text = converter.get_unstructure_hook(plain)
 
     def key(key: object) -> str:
         return _key(unstructure, key) if isinstance(key, QuantizationLevel) else str(key)

@@ -13,8 +13,10 @@ from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from json.decoder import JSONArray, JSONDecoder, JSONObject  # type: ignore[attr-defined]  # missing in typeshed
-from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # missing in typeshed
+
+# missing in typeshed
+from json.decoder import JSONArray, JSONDecoder, JSONObject  # type: ignore[attr-defined]  # ty: ignore[missing-module-member]
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # ty: ignore[missing-module-member]
 from math import isfinite
 from typing import Any, Final, Literal, TypeAlias, get_args
 

@@ -19,7 +19,7 @@ from quantlevels.finding import Finding
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from quantlevels.checkpoint.tensor import JSON
 
@@ -84,7 +84,7 @@ def _stray(folder: Path, found: Checkpoint) -> Iterator[Finding]:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _uncollected() -> Generator[None, None, None]:
     """Without garbage collection: it finds nothing in so many small records, and takes a third of the time."""
     if not gc.isenabled():
         yield

@@ -263,7 +263,7 @@ def _items(value: Object) -> list[tuple[Value, Value]]:
     """What a dict holds, filled in one by one or, by Python 2, from a list of pairs."""
     match value.arguments:
         case ([*pairs], *_):
-            return [(pair[0], pair[1]) for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
+            return [(pair[0], pair[-1]) for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
         case _:
             return value.items
 
@@ -318,14 +318,15 @@ class _Reader:
                 self.view(name, storage, offset, size, stride, dtype)
             case "qtensor", (storage, offset, size, stride, (_, scales, zero_points, *_), *_):
                 self.view(name, storage, offset, size, stride)
-                return (f"{name}.q_per_channel_scales", scales), (f"{name}.q_per_channel_zero_points", zero_points)
+                sides = (f"{name}.q_per_channel_scales", scales), (f"{name}.q_per_channel_zero_points", zero_points)
+                return sides  # ty: ignore[invalid-explicit-return]  # it loses types in nested patterns
             case "tensor" | "tensor_v2" | "qtensor", (storage, offset, size, stride, *_):
                 self.view(name, storage, offset, size, stride)
             case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):
                 return ((name, tensor),)
             case "sparse_tensor", (_, (indices, values, *_)):
-                return (f"{name}.indices", indices), (name, values)
-            case "from_type" | "from_type_v2", (Global() as function, _, tuple(inner), state, *_):
+                return (f"{name}.indices", indices), (name, values)  # ty: ignore[invalid-explicit-return]
+            case "from_type" | "from_type_v2", (Global() as function, _, tuple() as inner, state, *_):
                 return (name, Object(function, inner)), *self.attributes(name, state)
             case "wrapper_subclass" | "meta_tensor_no_storage", _:
                 pass  # without bytes of its own
