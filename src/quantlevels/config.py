@@ -185,8 +185,8 @@ def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
                 error.add_note(IterableValidationNote("level", name, QuantizationLevel))
                 errors.append(error)
         if errors:
-            # pyright and ty see the initializer of ExceptionGroup
-            raise IterableValidationError("levels", errors, _Definitions)  # pyright: ignore[reportCallIssue]  # ty: ignore[too-many-positional-arguments]
+            refused: Any = IterableValidationError  # Any: to checkers it takes what ExceptionGroup takes
+            raise refused("levels", errors, _Definitions)
         return _Definitions(found)
 
     return structure_definitions

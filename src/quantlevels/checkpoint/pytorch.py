@@ -318,8 +318,10 @@ class _Reader:
                 self.view(name, storage, offset, size, stride, dtype)
             case "qtensor", (storage, offset, size, stride, (_, scales, zero_points, *_), *_):
                 self.view(name, storage, offset, size, stride)
-                sides = (f"{name}.q_per_channel_scales", scales), (f"{name}.q_per_channel_zero_points", zero_points)
-                return sides  # ty: ignore[invalid-explicit-return]  # it loses types in nested patterns
+                return (  # ty: ignore[invalid-explicit-return]  # it loses types in nested patterns
+                    (f"{name}.q_per_channel_scales", scales),
+                    (f"{name}.q_per_channel_zero_points", zero_points),
+                )
             case "tensor" | "tensor_v2" | "qtensor", (storage, offset, size, stride, *_):
                 self.view(name, storage, offset, size, stride)
             case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):
