@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from quantlevels.errors import UntranslatableLevelError as UntranslatableLevelError
     from quantlevels.errors import VerificationError as VerificationError
     from quantlevels.finding import Finding as Finding
-    from quantlevels.findings import verify as verify
     from quantlevels.inspection import Inspection as Inspection
     from quantlevels.inspection import inspect as inspect
     from quantlevels.layout import Layout as Layout
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from quantlevels.level import QuantizationLevel as QuantizationLevel
     from quantlevels.registry import Registry as Registry
     from quantlevels.registry import levels as levels
+    from quantlevels.verification import verify as verify
 
 #: public name → the module it is imported from on first use; the type checkers' list above says the same
 _HOMES = {
@@ -68,7 +68,7 @@ _HOMES = {
     "inspect": "inspection",
     "is_builtin_name": "builtin",
     "levels": "registry",
-    "verify": "findings",
+    "verify": "verification",
 }
 
 __all__ = [

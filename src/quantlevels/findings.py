@@ -1,23 +1,22 @@
-"""Verdicts: where what is declared and what is stored disagree, and whether a checkpoint is what was asked for."""
+"""Verdicts: where what is declared and what is stored disagree."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
-from os import PathLike
 from typing import TYPE_CHECKING, Final
 
-from quantlevels.checkpoint.tensor import Checkpoint, UnknownType
-from quantlevels.errors import VerificationError
+from quantlevels.checkpoint.tensor import Checkpoint
 from quantlevels.finding import Finding
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.level import QuantizationLevel
+from quantlevels.schemes.base import UNQUANTIZED_BITS
 from quantlevels.schemes.patterns import Names
 
 if TYPE_CHECKING:
-    from quantlevels.inspection import Inspection, Stored
     from quantlevels.schemes.declaration import Declared
     from quantlevels.schemes.folding import Folding, Part
+    from quantlevels.stored import Stored
 
 #: Weights of a GGUF that its label does not speak of: quantizers give them a type of their own.
 _EMBEDDINGS: Final = ("token_embd", "output", "per_layer_token_embd")
@@ -44,7 +43,7 @@ def disagreements(
             yield from _named(declared, folding)
         else:
             yield Finding("QL103", f"{declared.method} is declared, but no weight is quantized", declared.source)
-    if declared and declared.dtype:
+    if declared and declared.dtype and checkpoint.format != "gguf":
         yield from _dtype(declared, stored)
 
 
@@ -151,15 +150,15 @@ def _dtype(declared: Declared, stored: Stored) -> Iterator[Finding]:
 
 def _label(declared: Declared | None, folding: Folding) -> Iterator[Finding]:
     """A GGUF whose ``general.file_type`` names a level that other levels outweigh."""
-    if declared is None or not declared.levels:
+    expected = declared and (declared.levels[0].level if declared.levels else declared.dtype)
+    if declared is None or expected is None:
         return
-    expected = declared.levels[0].level
     counts: Counter[object] = Counter()
     rest: Counter[object] = Counter()
     for module, parts in folding:
         for part in parts:
             mine = rest if module.startswith(_EMBEDDINGS) else counts
-            if part.quantized or expected.bits_per_param >= 16:
+            if part.quantized or expected.bits_per_param >= UNQUANTIZED_BITS:
                 mine[part.level] += part.parameters
     counts = counts or rest
     most = max(counts.values(), default=0)
@@ -171,74 +170,3 @@ def _label(declared: Declared | None, folding: Folding) -> Iterator[Finding]:
             f"{level} and {counts[expected]:,} are {expected}",
             declared.source,
         )
-
-
-def verify(
-    path: str | PathLike[str],
-    *,
-    level: QuantizationLevel | None = None,
-    max_bits_per_weight: Fraction | int | None = None,
-    parameters: int | None = None,
-    strict: bool = False,
-    select: Iterable[str] = (),
-    ignore: Iterable[str] = (),
-) -> Inspection:
-    """Inspect a checkpoint, and refuse it if it is not what it says or not what is asked for.
-
-    Args:
-        path: what ``inspect`` takes.
-        level: the level most of its quantized parameters must have, or most of all where none are quantized.
-        max_bits_per_weight: the most bits a parameter may take over the whole checkpoint.
-        parameters: how many parameters it must have.
-        strict: whether warnings count too.
-        select: prefixes of the only codes that count; none for all.
-        ignore: prefixes of codes that do not count.
-
-    Raises:
-        VerificationError: with the findings that count, if there are any.
-        CheckpointError, ConfigError: as ``inspect``.
-    """
-    from quantlevels.inspection import inspect
-
-    inspection = inspect(path)
-    found = (*inspection.findings, *expectations(inspection, level, max_bits_per_weight, parameters))
-    chosen, left_out = tuple(select) or ("",), tuple(ignore)
-    counted = {"error", "warning"} if strict else {"error"}
-    failed = tuple(
-        one
-        for one in found
-        if one.severity in counted and one.code.startswith(chosen) and not (left_out and one.code.startswith(left_out))
-    )
-    if failed:
-        raise VerificationError(inspection.path, failed)
-    return inspection
-
-
-def expectations(
-    inspection: Inspection,
-    level: QuantizationLevel | None,
-    max_bits_per_weight: Fraction | int | None,
-    parameters: int | None,
-) -> Iterator[Finding]:
-    """Findings where a checkpoint is not what somebody expects of it; nothing is stored in a config file alone."""
-    stored = inspection.stored
-    if stored is None:
-        return
-    if level is not None:
-        counts: Counter[QuantizationLevel | UnknownType] = Counter()
-        for one in stored.levels:
-            if one.quantized or not stored.quantized_parameters:
-                counts[one.level] += one.parameters
-        if 2 * counts[level] <= counts.total():
-            most = ", ".join(f"{count:,} are {name}" for name, count in counts.most_common(2))
-            yield Finding("QL501", f"expected {level}, but of {counts.total():,} parameters {most}")
-    bits = stored.bits_per_weight
-    if max_bits_per_weight is not None and bits is not None and bits > max_bits_per_weight:
-        allowed = stored.parameters * max_bits_per_weight / BITS_PER_BYTE
-        yield Finding(
-            "QL502",
-            f"{float(bits):.4g} bits per weight, at most {float(max_bits_per_weight):g} are allowed: "
-            f"{stored.tensor_bytes - int(allowed):,} bytes too many",
-        )
-    if parameters is not None and parameters != stored.parameters:
-        yield Finding("QL503", f"expected {parameters:,} parameters, found {stored.parameters:,}")

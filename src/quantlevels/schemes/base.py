@@ -262,6 +262,8 @@ class Scheme:
     prepare: Callable[[Config], Config] = _as_written
 
 
+#: The narrowest width that counts as not quantized.
+UNQUANTIZED_BITS: Final = 16
 #: What a config says for one scale a row.
 PER_ROW: Final = -1
 _LARGEST_GROUP: Final = 2**31

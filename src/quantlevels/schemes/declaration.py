@@ -15,10 +15,11 @@ from quantlevels.checkpoint.tensor import JSON, Checkpoint
 from quantlevels.converters import format_exception
 from quantlevels.errors import ConfigError
 from quantlevels.finding import Finding
+from quantlevels.formats.ggml import FILE_TYPES, GUESSED
 from quantlevels.level import QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes import find_scheme
-from quantlevels.schemes.base import Config, DeclaredLevel, MethodConfig, Scheme
+from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, MethodConfig, Scheme
 from quantlevels.schemes.patterns import Names
 
 
@@ -103,6 +104,8 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
     Raises:
         ConfigError: for values that would mislead: bits that do not exist, groups of no weights, a dtype of numbers.
     """
+    if checkpoint.format == "gguf":
+        return _label(checkpoint), ()
     findings: list[Finding] = []
     dtype, source = _dtype(checkpoint, findings)
     blocks = list(_blocks(checkpoint))
@@ -133,6 +136,21 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
         ),
         tuple(findings),
     )
+
+
+def _label(checkpoint: Checkpoint) -> Declared | None:
+    """What the ``general.file_type`` of a GGUF says: the type most of its weights are meant to have."""
+    label = checkpoint.metadata.get("general.file_type")
+    if type(label) is not int:
+        return None
+    _, name = FILE_TYPES.get(label & ~GUESSED, ("", None))
+    if name is None:
+        return None
+    level, source = levels[name], checkpoint.files[0].path
+    if level.bits_per_param >= UNQUANTIZED_BITS:
+        return Declared(source=source, dtype=level)
+    declared = DeclaredLevel(level=level, bits_per_weight=level.bits_per_weight)
+    return Declared(source=source, method="gguf", levels=(declared,), level_of=lambda module: declared)
 
 
 def _distinct(

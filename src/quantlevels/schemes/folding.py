@@ -17,6 +17,7 @@ from quantlevels.checkpoint.tensor import Tensor, UnknownType
 from quantlevels.level import QuantizationLevel
 from quantlevels.schemes.base import (
     ALWAYS_SIDES,
+    UNQUANTIZED_BITS,
     AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
@@ -52,7 +53,6 @@ _FUSED: Final = {
     "_input_scale": "input_scale",
     "_scale": "weight_scale",
 }
-_UNQUANTIZED_BITS: Final = 16
 
 #: (suffix, dtype, shape, bytes) of a tensor in a module
 _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
@@ -278,7 +278,7 @@ def _plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
                 problem=("QL303", f"{level} words that no scheme explains: packed codes, or integers"),
             )
     else:
-        quantized = level.bits_per_param < _UNQUANTIZED_BITS
+        quantized = level.bits_per_param < UNQUANTIZED_BITS
         bits = level.bits_per_weight if quantized else None
         yield Part(
             name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=quantized, code_bits=bits

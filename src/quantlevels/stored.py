@@ -1,0 +1,99 @@
+"""What the tensor headers of a checkpoint show, summed over weights that are stored alike."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import final
+
+from attrs import frozen
+
+from quantlevels.checkpoint.tensor import Checkpoint, UnknownType
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.schemes.folding import Folding, Part
+
+
+@final
+@frozen(kw_only=True)
+class StoredLevel:
+    """All weights of a checkpoint that are stored alike.
+
+    Args:
+        level: their level; UnknownType where no level answers to their storage.
+        group_size: weights that share one scale along a row; None per row, per tensor and for intrinsic blocks.
+        symmetric: whether there are no zero points; None where that cannot be told or means nothing.
+        quantized: whether they are stored in less than 16 bits.
+        parameters: logical weights.
+        weights: how many weights, each a matrix or vector of parameters.
+        nbytes: bytes of all tensors of their modules: codes, scales, zero points, codebooks, state, biases.
+    """
+
+    level: QuantizationLevel | UnknownType
+    group_size: int | None
+    symmetric: bool | None
+    quantized: bool
+    parameters: int
+    weights: int
+    nbytes: int
+
+    @property
+    def bits_per_weight(self) -> Fraction | None:
+        """Bits a parameter takes, exact; None where there are no parameters."""
+        if not self.quantized and isinstance(self.level, QuantizationLevel):
+            return self.level.bits_per_weight  # the biases of quantized modules count there with their bytes
+        return Fraction(self.nbytes * BITS_PER_BYTE, self.parameters) if self.parameters else None
+
+
+@final
+@frozen(kw_only=True)
+class Stored:
+    """What the tensor headers show.
+
+    Args:
+        parameters: logical weights of all tensors; no scales, zero points, buffers.
+        quantized_parameters: those stored in less than 16 bits.
+        tensors: stored tensors.
+        tensor_bytes: bytes of all tensors, each once.
+        levels: what is stored alike, the most bytes first.
+    """
+
+    parameters: int
+    quantized_parameters: int
+    tensors: int
+    tensor_bytes: int
+    levels: tuple[StoredLevel, ...]
+
+    @property
+    def bits_per_weight(self) -> Fraction | None:
+        """Bits a parameter takes over the whole checkpoint, exact; None where there are no parameters."""
+        return Fraction(self.tensor_bytes * BITS_PER_BYTE, self.parameters) if self.parameters else None
+
+
+def totals(checkpoint: Checkpoint, folding: Folding) -> Stored:
+    """The sums of a checkpoint over its folded weights."""
+    alike: dict[tuple[object, ...], list[Part]] = {}
+    keys: dict[int, list[Part]] = {}  # a part stands for all modules like its own
+    for _, parts in folding:
+        for part in parts:
+            if (group := keys.get(id(part))) is None:
+                key = (part.level, part.group_size, part.symmetric, part.quantized)
+                group = keys[id(part)] = alike.setdefault(key, [])
+            group.append(part)
+    found = [
+        StoredLevel(
+            level=parts[0].level,
+            group_size=parts[0].group_size,
+            symmetric=parts[0].symmetric,
+            quantized=parts[0].quantized,
+            parameters=sum(part.parameters for part in parts),
+            weights=sum(1 for part in parts if part.parameters),
+            nbytes=sum(part.nbytes for part in parts),
+        )
+        for parts in alike.values()
+    ]
+    return Stored(
+        parameters=sum(one.parameters for one in found),
+        quantized_parameters=sum(one.parameters for one in found if one.quantized),
+        tensors=len(checkpoint.tensors),
+        tensor_bytes=sum(tensor.nbytes for tensor in checkpoint.tensors),
+        levels=tuple(sorted(found, key=lambda one: (-one.nbytes, str(one.level), one.group_size or 0))),
+    )
