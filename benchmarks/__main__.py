@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.measurement import Measurement
 
-NAMES = ("import_time", "lookup")
+NAMES = ("import_time", "lookup", "structuring")
 
 
 def row(measurement: Measurement) -> str:

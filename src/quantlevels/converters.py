@@ -73,7 +73,7 @@ def configure_converter(converter: BaseConverter, *, registry: Registry = levels
         structure, unstructure = _canonical(), _canonical_name
         _keep_repeated_names(converter)
     else:
-        structure, unstructure = _Structure(converter, registry), partial(_name_or_table, registry)
+        structure, unstructure = _any(converter, registry), partial(_name_or_table, registry)
     converter.register_structure_hook(QuantizationLevel, structure)
     converter.register_unstructure_hook(QuantizationLevel, unstructure)
     converter.register_structure_hook_factory(_is_union_with_level, partial(_structure_union, registry))
@@ -130,22 +130,23 @@ def expected(value: object) -> QuantLevelsError:
     return ConfigError((f"expected the name of a level or a table that defines one, got {shown(value)}",))
 
 
-class _Structure:
-    """Reads a level: a spelling, a level, or a table."""
+def _any(converter: BaseConverter, registry: Registry) -> Hook:
+    find = registry.__getitem__
+    read_table = structure_table(converter)
 
-    def __init__(self, converter: BaseConverter, registry: Registry) -> None:
-        self.registry = registry
-        self.find = registry.__getitem__
-        self.table = structure_table(converter)
-
-    def __call__(self, value: Any, _: object) -> QuantizationLevel:  # Any: what a parser gave
-        if isinstance(value, str):
-            return self.find(value)
+    def structure(value: Any, _: object) -> QuantizationLevel:  # Any: what a parser gave
+        try:
+            return find(value)  # first and alone: nearly every value is a name
+        except (TypeError, UnknownLevelError):
+            if isinstance(value, str):
+                raise
         if isinstance(value, QuantizationLevel):
             return value
         if isinstance(value, Mapping):
-            return settled(self.table(_unwrapped(value), QuantizationLevel), self.registry)
+            return settled(read_table(_unwrapped(value), QuantizationLevel), registry)
         raise expected(value)
+
+    return structure
 
 
 def _unwrapped(value: Any) -> Any:  # Any: what a parser gave
