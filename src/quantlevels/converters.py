@@ -38,6 +38,7 @@ from quantlevels.errors import (
     UnknownLevelError,
     UntranslatableLevelError,
 )
+from quantlevels.fields import OneOf
 from quantlevels.level import Block, QuantizationLevel
 from quantlevels.registry import Registry, levels
 
@@ -60,6 +61,7 @@ def configure_converter(converter: BaseConverter, *, registry: Registry = levels
       ``{name: null}``; nothing else. From JSON text, so read by the converter's own ``loads``, a name given twice in
       that object is refused.
     - Two spellings of one level as keys of one mapping are refused.
+    - ``Annotated[QuantizationLevel, OneOf(INT8, INT4)]`` takes only those levels.
     - In a union, text is a member's of a ``Literal`` or ``Enum`` where it is one, else a level; a table with
       ``bits_per_param`` is a level; anything else is the other members'. A union with ``str`` is refused, for nothing
       in a file could tell the two apart.
@@ -76,6 +78,7 @@ def configure_converter(converter: BaseConverter, *, registry: Registry = levels
         structure, unstructure = _any(converter, registry), partial(_name_or_table, registry)
     converter.register_structure_hook(QuantizationLevel, structure)
     converter.register_unstructure_hook(QuantizationLevel, unstructure)
+    converter.register_structure_hook_factory(_is_chosen, _structure_chosen)
     converter.register_structure_hook_factory(_is_union_with_level, partial(_structure_union, registry))
     converter.register_structure_hook_factory(_is_keyed_by_level, structure_mapping)
     converter.register_unstructure_hook_factory(_is_keyed_by_level, partial(_unstructure_keyed, unstructure))
@@ -293,6 +296,24 @@ def _is_level(type_: object) -> bool:
 def _is_union_with_level(type_: object) -> bool:
     members = get_args(type_) if get_origin(type_) in (Union, UnionType) else ()
     return any(map(_is_level, members)) and not all(_is_level(t) or t is NoneType for t in members)
+
+
+def _is_chosen(type_: Any) -> bool:  # Any: a type form
+    return get_origin(type_) is Annotated and any(isinstance(note, OneOf) for note in type_.__metadata__)
+
+
+def _structure_chosen(type_: Any, converter: BaseConverter) -> Hook:  # Any: a type form
+    plain = type_.__origin__
+    structure = converter.get_structure_hook(plain)
+    choices = [note for note in type_.__metadata__ if isinstance(note, OneOf)]
+
+    def structure_chosen(value: object, _: object) -> object:
+        result = structure(value, plain)
+        for choice in choices:
+            choice.check(result)
+        return result
+
+    return structure_chosen
 
 
 def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -> Hook:  # Any: a type form

@@ -137,9 +137,15 @@ def _default_block(level: QuantizationLevel) -> Block:
     return Block(1, level.bits_per_param)
 
 
+class _Described:
+    """Holds what attrs knows of `QuantizationLevel`: msgspec writes the insides of a class that holds it itself."""
+
+    __slots__ = ()
+
+
 @final
 @frozen(kw_only=True, repr=False, match_args=False, getstate_setstate=False)
-class QuantizationLevel:
+class QuantizationLevel(_Described):
     """One level of weight precision: what a weight is rounded to, and what one costs.
 
     Immutable and sealed. Equal when all fields are equal; pickling, copying and deserialising keep the identity of
@@ -238,8 +244,24 @@ class QuantizationLevel:
 
         return pickled(self)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        from quantlevels.fields import pydantic_core_schema
+
+        return pydantic_core_schema()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: object, handler: object) -> dict[str, object]:
+        from quantlevels.schema import level_schema
+
+        return level_schema()
+
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("QuantizationLevel is sealed: make an instance, not a subclass")
+
+
+setattr(_Described, "__attrs_attrs__", fields(QuantizationLevel))  # noqa: B010  # unknown to type checkers
+delattr(QuantizationLevel, "__attrs_attrs__")
 
 
 def _width(value: QuantizationLevel | int) -> int:

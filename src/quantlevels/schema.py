@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from quantlevels.finding import CODES
+from quantlevels.level import Kind
+from quantlevels.registry import levels
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -25,6 +27,7 @@ def _array(items: dict[str, object]) -> dict[str, object]:
 _TEXT: Final[dict[str, object]] = {"type": "string"}
 _FLAG: Final[dict[str, object]] = {"type": "boolean"}
 _COUNT: Final[dict[str, object]] = {"type": "integer", "minimum": 0}
+_POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
 _RATIO: Final[dict[str, object]] = {"type": "number", "minimum": 0}
 
 _LEVEL: Final[dict[str, object]] = {
@@ -33,32 +36,49 @@ _LEVEL: Final[dict[str, object]] = {
     "bits_per_param": _nullable(_COUNT),
 }
 
-#: A level where a config file names one: a spelling, or a table that defines a custom level.
-CONFIG: Final[dict[str, object]] = {
-    "$schema": _DIALECT,
-    "title": "Quantization level",
-    "anyOf": [
-        {**_TEXT, "description": "Any accepted spelling, in any case: Int4, bf16, torch.float16, Q4_K."},
-        {
-            "type": "object",
-            "properties": {
-                "name": {**_TEXT, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-                "bits_per_param": {"type": "integer", "minimum": 1},
-                "block": {
-                    "type": "object",
-                    "properties": {
-                        "weights": {"type": "integer", "minimum": 1},
-                        "bits": {"type": "integer", "minimum": 1},
-                    },
-                    "required": ["weights", "bits"],
-                    "additionalProperties": False,
-                },
+
+def level_schema() -> dict[str, object]:
+    """The schema of a level in a config file: a spelling, or a table that defines a custom level.
+
+    The string is open, for plugins bring levels of their own; its examples are the names of the known ones.
+    """
+    return {
+        "title": "Quantization level",
+        "anyOf": [
+            {
+                **_TEXT,
+                "description": "Any accepted spelling, in any case: Int4, bf16, torch.float16, Q4_K.",
+                "examples": [level.name for level in levels],
             },
-            "required": ["name", "bits_per_param"],
-            "additionalProperties": False,
-        },
-    ],
-}
+            {
+                "type": "object",
+                "properties": {
+                    "name": {**_TEXT, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+                    "bits_per_param": _POSITIVE,
+                    "label": _TEXT,
+                    "block": {
+                        "type": "object",
+                        "properties": {"weights": _POSITIVE, "bits": _POSITIVE},
+                        "required": ["weights", "bits"],
+                        "additionalProperties": False,
+                    },
+                    "aliases": _array(_TEXT),
+                    "spellings": {"type": "object", "additionalProperties": _array({"type": ["string", "integer"]})},
+                    "kind": {"enum": list(get_args(Kind))},
+                    "summary": _TEXT,
+                    "source": _TEXT,
+                },
+                "required": ["name", "bits_per_param"],
+                "additionalProperties": False,
+            },
+        ],
+    }
+
+
+def config_schema() -> dict[str, object]:
+    """`level_schema` as a document of its own, which ``quantlevels schema config`` prints."""
+    return {"$schema": _DIALECT, **level_schema()}
+
 
 #: The record that ``Inspection.to_record`` gives and ``quantlevels inspect --json`` prints.
 INSPECTION: Final[dict[str, object]] = {

@@ -201,7 +201,7 @@ def schema_(which: str) -> None:
     """Print the JSON Schema of a level in a config file, or of what `inspect --json` prints."""
     from quantlevels import schema
 
-    show_json(schema.CONFIG if which == "config" else schema.INSPECTION)
+    show_json(schema.config_schema() if which == "config" else schema.INSPECTION)
 
 
 def _record(level: QuantizationLevel) -> dict[str, object]:
