@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
+from quantlevels.checkpoint.gguf import read_gguf
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.locate import INDEX_SUFFIX, PART, is_weights, kind, locate
 from quantlevels.checkpoint.safetensors import read_safetensors
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 #: the reader of one file of each format
 READERS: Final[dict[Format, Callable[[Path], Checkpoint]]] = {
     "safetensors": read_safetensors,
+    "gguf": read_gguf,
 }
 
 

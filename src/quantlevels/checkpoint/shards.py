@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 from attrs import evolve
 
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import PART, is_weights
+from quantlevels.checkpoint.locate import PART, is_weights, kind
 from quantlevels.checkpoint.source import TruncatedError, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File
 from quantlevels.errors import CheckpointError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: how many names a finding lists
 _LISTED: Final = 3
+#: how many tensors a split GGUF says it has
+_TENSOR_COUNT: Final = "split.tensors.count"
 #: what makes a name lead elsewhere, on any system
 _NOT_PLAIN: Final = frozenset("/\\:~\0")
 
@@ -76,7 +78,11 @@ def read_parts(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
         return read(path)
     stem, count, suffix = part.group("stem", "count", "suffix")
     named = [f"{stem}-{number:05}-of-{count}{suffix}" for number in range(1, int(count) + 1)]
-    joined, _ = _join(path, "gguf" if suffix == ".gguf" else "safetensors", named, read)
+    joined, shards = _join(path, kind(path), named, read)
+    claim, total = joined.metadata.get(_TENSOR_COUNT), len(joined.tensors)
+    if claim not in (None, total) and len(shards) == len(named):
+        lacking = Finding("QL202", f"{_TENSOR_COUNT} is {claim}, the parts hold {total:,} tensors")
+        return evolve(joined, findings=(*joined.findings, lacking))
     return joined
 
 

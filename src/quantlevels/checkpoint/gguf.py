@@ -1,0 +1,398 @@
+"""GGUF: one file's header, versions 2 and 3, of either byte order.
+
+The rules are those of the reference implementation, ``ggml/src/gguf.cpp`` of llama.cpp 067d44f6, and of ggml's
+``docs/gguf.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cache
+from itertools import pairwise
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+from quantlevels.checkpoint.locate import PART
+from quantlevels.checkpoint.source import Source, TruncatedError, shown
+from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType
+from quantlevels.errors import CheckpointError, UnknownLevelError
+from quantlevels.finding import Finding
+from quantlevels.formats.ggml import BLOCKS, REMOVED
+from quantlevels.level import BITS_PER_BYTE, Block
+from quantlevels.registry import levels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from quantlevels.level import QuantizationLevel
+
+    Scalar: TypeAlias = str | int | float | bool
+
+Order: TypeAlias = Literal["<", ">"]
+
+_MAGIC: Final = b"GGUF"
+_VERSIONS: Final = (2, 3)
+_UINT32: Final = 4
+_STRING: Final = 8
+_ARRAY: Final = 9
+#: type of a value → its code in `struct`
+_SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+_ALIGNMENT_KEY: Final = "general.alignment"
+_DEFAULT_ALIGNMENT: Final = 32
+_LEAST_ALIGNMENT: Final = 8
+_MAX_DIMS: Final = 4
+_LIMIT: Final = 1 << 63
+#: the fewest bytes of a key-value (key of one letter, type, value), a tensor, a string and an array in an array
+_LEAST_KEY_VALUE: Final = 14
+_LEAST_TENSOR: Final = 24
+_LEAST_STRING: Final = 8
+_LEAST_ARRAY: Final = 12
+#: names are at most so long (docs/gguf.md), longer values are passed over: none of them says anything of levels
+_LONGEST_NAME: Final = (1 << 16) - 1
+_LONGEST_VALUE: Final = 1 << 20
+#: strings and nested arrays of one file that are walked over, sixty times the largest vocabulary
+_MOST_WALKED: Final = 1 << 24
+_MAX_DEPTH: Final = 4
+
+#: Type 42 has two blocks on disk: ggml's, and that of PrismML before ggml had the type (PrismML-Eng/llama.cpp#167).
+_TWO_MEANINGS: Final = {42: (BLOCKS[42], Block(128, 34 * BITS_PER_BYTE))}
+
+
+class _Info(NamedTuple):
+    """A tensor as the header has it; dims are innermost first; the offset is within the data."""
+
+    name: str
+    dims: tuple[int, ...]
+    type: int
+    offset: int
+
+    @property
+    def row(self) -> int:
+        """Weights of a row."""
+        return self.dims[0] if self.dims else 1
+
+    def nbytes(self, block: Block) -> int:
+        """Bytes of the tensor in these blocks, which fill its rows."""
+        return math.prod(self.dims) // block.weights * block.bits // BITS_PER_BYTE
+
+
+def read_gguf(path: Path) -> Checkpoint:
+    """The tensors and scalar key-values of one GGUF file; of a split model only this part.
+
+    Shapes are of logical weights, rows last. Tensors of a type that no level answers to are kept as `UnknownType`, with
+    the bytes up to the next tensor, and reported as QL301; a type that two blocks are known for, neither of which fits
+    between the offsets, as QL303.
+
+    Raises:
+        CheckpointError: if the header breaks a rule of the format.
+        TruncatedError: if the file ends before its header or its last tensor does.
+    """
+    with Source(path) as source:
+        cursor = _Cursor(source, *_version(source))
+        tensor_count, key_value_count = cursor.unpack("QQ")
+        metadata = _key_values(cursor, key_value_count)
+        alignment = metadata.get(_ALIGNMENT_KEY, _DEFAULT_ALIGNMENT)
+        if not isinstance(alignment, int) or alignment < _LEAST_ALIGNMENT or alignment & (alignment - 1):
+            raise CheckpointError(path, f"{_ALIGNMENT_KEY} must be a power of two from 8, not {shown(alignment)}")
+        infos = _infos(cursor, tensor_count)
+        start = _padded(cursor.offset, alignment)
+        tensors, findings = _tensors(path, infos, alignment, source.size - start)
+    if metadata.get("split.count", 1) not in (0, 1) and not PART.fullmatch(path.name):
+        findings.append(
+            Finding("QL201", "is one part of a split model, but its name does not tell the others", path.name)
+        )
+    return Checkpoint(
+        path=path,
+        format="gguf",
+        tensors=tensors,
+        metadata=metadata,
+        files=(File(path.name, source.size),),
+        findings=tuple(findings),
+    )
+
+
+def _version(source: Source) -> tuple[Order, int]:
+    """Byte order, and where the counts begin."""
+    if source.read(0, len(_MAGIC)) != _MAGIC:
+        raise CheckpointError(source.path, "is no GGUF file: it does not begin with 'GGUF'", 0)
+    word = source.read(len(_MAGIC), 4)
+    version = int.from_bytes(word, "little")
+    # as the reference has it: a version that fills only the upper half is one of the other byte order
+    order: Order = "<" if version & 0xFFFF else ">"
+    version = version if order == "<" else int.from_bytes(word, "big")
+    if version not in _VERSIONS:
+        raise CheckpointError(source.path, f"is GGUF of version {version:,}; read are 2 and 3, convert it again", 4)
+    return order, len(_MAGIC) + len(word)
+
+
+@cache
+def _struct(order: Order, codes: str) -> Struct:
+    return Struct(order + codes)
+
+
+#: how many strings one match steps over, and how long the longest of them may be
+_RUN: Final = 64
+_LONGEST_IN_RUN: Final = 127
+
+
+@cache
+def _run_of_strings(order: Order) -> re.Pattern[bytes]:
+    """What matches so many strings of at most so many bytes, each after its length in 64 bits.
+
+    Half the time of the fastest loop. Nothing is tried twice: every repetition is possessive and of fixed count.
+    """
+    zeros = rb"\0" * 7
+    branches = (
+        rb"\x%02x%b.{%d}+" % (size, zeros if order == "<" else b"", size) for size in range(1, _LONGEST_IN_RUN + 1)
+    )
+    empty = rb"\0" + (zeros if order == "<" else b"")
+    body = b"|".join((*branches, empty))
+    return re.compile(b"(?:%b(?>%b)){%d}+" % (b"" if order == "<" else zeros, body, _RUN), re.DOTALL)
+
+
+class _Cursor:
+    """A place in a file that moves on, over a window of its bytes."""
+
+    __slots__ = ("_at", "_length", "_order", "_source", "_start", "_walked", "_window")
+
+    _WINDOW: Final = 1 << 20
+
+    def __init__(self, source: Source, order: Order, offset: int) -> None:
+        self._source = source
+        self._order: Order = order
+        self._length = _struct(order, "Q").unpack_from
+        self._window = b""
+        self._start = offset
+        #: the place within the window; behind its end after a skip
+        self._at = 0
+        self._walked = 0
+
+    @property
+    def path(self) -> Path:
+        return self._source.path
+
+    @property
+    def offset(self) -> int:
+        """The place in the file."""
+        return self._start + self._at
+
+    def expect(self, count: int, least: int, what: str) -> None:
+        """That so many things, of at least so many bytes each, are still to come can be true."""
+        remain = self._source.size - self.offset
+        if count * least > remain:
+            raise TruncatedError(
+                self.path,
+                f"truncated or malformed: {count:,} {what} cannot be in the {max(remain, 0):,} bytes that remain",
+                self.offset,
+            )
+
+    def _fill(self, count: int) -> None:
+        """Have so many bytes in the window from here on."""
+        self._start, self._at = self.offset, 0
+        ahead = min(max(count, self._WINDOW), max(self._source.size - self._start, count))
+        self._window = self._source.read(self._start, ahead)
+
+    def unpack(self, codes: str) -> tuple[int, ...]:
+        """The next numbers, by their codes in `struct`."""
+        numbers = _struct(self._order, codes)
+        if self._at + numbers.size > len(self._window):
+            self._fill(numbers.size)
+        values = numbers.unpack_from(self._window, self._at)
+        self._at += numbers.size
+        return values
+
+    def skip(self, count: int) -> None:
+        """Move on by so many bytes, which must be there."""
+        self.expect(count, 1, "bytes")
+        self._at += count
+
+    def string(self, longest: int) -> bytes | None:
+        """The next string, None if it is longer."""
+        (length,) = self.unpack("Q")
+        if length > longest:
+            self.skip(length)
+            return None
+        if self._at + length > len(self._window):
+            self._fill(length)
+        self._at += length
+        return self._window[self._at - length : self._at]
+
+    def name(self, what: str) -> str:
+        """The next string, which must be a name."""
+        here = self.offset
+        name = self.string(_LONGEST_NAME)
+        if name is None:
+            raise CheckpointError(self.path, f"a {what} of more than {_LONGEST_NAME:,} bytes", here)
+        try:
+            return name.decode()
+        except UnicodeDecodeError as error:
+            raise CheckpointError(self.path, f"the {what} {shown(name)} is not UTF-8", here) from error
+
+    def skip_array(self, depth: int = 0) -> None:
+        """Move on over an array, its type and count first."""
+        type, count = self.unpack("IQ")
+        if type in _SCALARS:
+            self.skip(count * _struct(self._order, _SCALARS[type]).size)
+        elif type == _STRING:
+            self.expect(count, _LEAST_STRING, "strings")
+            self._walk(count)
+            self._skip_strings(count)
+        elif type == _ARRAY and depth < _MAX_DEPTH:
+            self.expect(count, _LEAST_ARRAY, "arrays")
+            self._walk(count)
+            for _ in range(count):
+                self.skip_array(depth + 1)
+        else:
+            raise CheckpointError(self.path, f"an array of values of type {type}, or of arrays too deep", self.offset)
+
+    def _walk(self, count: int) -> None:
+        self._walked += count
+        if self._walked > _MOST_WALKED:
+            raise CheckpointError(self.path, f"more than {_MOST_WALKED:,} strings in key-values", self.offset)
+
+    def _skip_strings(self, count: int) -> None:
+        # the pattern is worth making for many only
+        run = _run_of_strings(self._order) if count > 64 * _RUN else None
+        while count:
+            if run and count >= _RUN and (match := run.match(self._window, self._at)):
+                self._at = match.end()
+                count -= _RUN
+            else:  # a longer string, or the end of the window
+                step = min(count, _RUN)
+                self._step_strings(step)
+                count -= step
+        self.skip(0)
+
+    def _step_strings(self, count: int) -> None:
+        window, at = self._window, self._at
+        for _ in range(count):
+            if at + _LEAST_STRING > len(window):
+                self._at = at
+                self._fill(_LEAST_STRING)
+                window, at = self._window, self._at
+            at += _LEAST_STRING + self._length(window, at)[0]
+        self._at = at
+
+
+def _key_values(cursor: _Cursor, count: int) -> dict[str, Scalar]:
+    cursor.expect(count, _LEAST_KEY_VALUE, "key-values")
+    seen: set[str] = set()
+    kept: dict[str, Scalar] = {}
+    for _ in range(count):
+        here = cursor.offset
+        key = cursor.name("key")
+        if not key or key in seen:
+            raise CheckpointError(cursor.path, f"the key {shown(key)} is repeated" if key else "an empty key", here)
+        seen.add(key)
+        (type,) = cursor.unpack("I")
+        if key == _ALIGNMENT_KEY and type != _UINT32:
+            raise CheckpointError(cursor.path, f"{_ALIGNMENT_KEY} must be a 32-bit unsigned integer", here)
+        if type == _ARRAY:
+            cursor.skip_array()
+        elif type == _STRING:
+            if (text := cursor.string(_LONGEST_VALUE)) is not None:
+                kept[key] = text.decode(errors="replace")  # tokenizers have words that are no whole characters
+        elif type in _SCALARS:
+            (kept[key],) = cursor.unpack(_SCALARS[type])
+        else:
+            raise CheckpointError(cursor.path, f"the value of {shown(key)} is of the unknown type {type}", here)
+    return kept
+
+
+def _infos(cursor: _Cursor, count: int) -> list[_Info]:
+    cursor.expect(count, _LEAST_TENSOR, "tensors")
+    seen: set[str] = set()
+    infos: list[_Info] = []
+    for _ in range(count):
+        here = cursor.offset
+        name = cursor.name("tensor name")
+        if name in seen:
+            raise CheckpointError(cursor.path, f"the tensor {shown(name)} is there twice", here)
+        seen.add(name)
+        (rank,) = cursor.unpack("I")
+        if rank > _MAX_DIMS:
+            raise CheckpointError(
+                cursor.path, f"tensor {shown(name)} has {rank:,} dimensions, at most {_MAX_DIMS} are allowed", here
+            )
+        *dims, type, offset = cursor.unpack(f"{rank}QIQ")
+        if max(dims, default=0) >= _LIMIT or math.prod(dims) >= _LIMIT:
+            raise CheckpointError(
+                cursor.path, f"tensor {shown(name)} has more elements than 63 bits can count: {dims}", here
+            )
+        infos.append(_Info(name, tuple(dims), type, offset))
+    return infos
+
+
+def _padded(offset: int, alignment: int) -> int:
+    return -(-offset // alignment) * alignment
+
+
+def _tensors(path: Path, infos: list[_Info], alignment: int, size: int) -> tuple[list[Tensor], list[Finding]]:
+    """The tensors in the data, one after the other as the reference wants them, and what no level answers to."""
+    spans = [end - begin for begin, end in pairwise([*(info.offset for info in infos), size])]
+    types = {type: _known(type) for type in {info.type for info in infos}}
+    for type in types.keys() & _TWO_MEANINGS.keys():
+        types[type] = _fitting(type, list(zip(infos, spans, strict=True)), alignment) or (
+            UnknownType("ggml", type),
+            None,
+        )
+    tensors: list[Tensor] = []
+    end = 0
+    for info, span in zip(infos, spans, strict=True):
+        dtype, block = types[info.type]
+        if info.offset != (wanted := _padded(end, alignment)):
+            raise CheckpointError(
+                path, f"tensor {shown(info.name)} begins at byte {info.offset:,} of the data, not {wanted:,}"
+            )
+        if block and info.row % block.weights:
+            raise CheckpointError(
+                path, f"tensor {shown(info.name)} has rows of {info.row:,}, which blocks of {block.weights} cannot fill"
+            )
+        # of an unknown type up to the next tensor: the padding before that cannot be told apart
+        nbytes = info.nbytes(block) if block else span
+        end = info.offset + max(nbytes, 0)
+        tensors.append(Tensor(info.name, dtype, info.dims[::-1], nbytes))
+    if end > size:
+        raise TruncatedError(path, f"truncated: its tensors take {end:,} bytes, {max(size, 0):,} are there")
+    return tensors, _unknown(tensors)
+
+
+def _known(type: int) -> tuple[QuantizationLevel | UnknownType, Block | None]:
+    try:
+        level = levels.from_dialect("ggml", type)
+    except UnknownLevelError:
+        return UnknownType("ggml", type), None
+    return level, BLOCKS.get(type, level.block)
+
+
+def _fitting(
+    type: int, spans: list[tuple[_Info, int]], alignment: int
+) -> tuple[QuantizationLevel | UnknownType, Block | None] | None:
+    """A type of two meanings with the block that fits between all offsets; the first where both do."""
+    mine = [pair for pair in spans if pair[0].type == type]
+    told = [pair for pair in spans[:-1] if pair[0].type == type] or mine  # anything may follow the last tensor
+    for block in _TWO_MEANINGS[type]:
+        if all(not info.row % block.weights and 0 <= span - info.nbytes(block) < alignment for info, span in told):
+            return levels.from_dialect("ggml", type), block
+    return None
+
+
+def _unknown(tensors: list[Tensor]) -> list[Finding]:
+    """One finding for each type that no level answers to, with the first tensor of it."""
+    found: dict[UnknownType, list[Tensor]] = {}
+    for tensor in tensors:
+        if isinstance(tensor.dtype, UnknownType):
+            found.setdefault(tensor.dtype, []).append(tensor)
+    findings: list[Finding] = []
+    for type, those in found.items():
+        old = REMOVED.get(int(type.spelling))
+        what = f"{type}{f', once {old} and removed from ggml,' if old else ''}"
+        much = f"of {len(those):,} tensors in {sum(tensor.nbytes for tensor in those):,} bytes"
+        if type.spelling in _TWO_MEANINGS:
+            findings.append(Finding("QL303", f"{what} {much} has two meanings, neither of which fits", those[0].name))
+        else:
+            hint = "a plugin can name it" if not old else "convert the model again"
+            findings.append(Finding("QL301", f"{what} {much} is no known level; {hint}", those[0].name))
+    return findings
