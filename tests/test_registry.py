@@ -477,7 +477,6 @@ def loaded_after(code: str) -> set[str]:
     "code",
     [
         "import quantlevels",
-        "from quantlevels import *",
         "from quantlevels import INT4; repr(INT4), f'{INT4}', hash(INT4), INT4.nbytes((3, 3)), INT4.spelling('torch')",
         "from quantlevels import INT4; INT4.grouped(128).bits_per_weight",
         "from quantlevels import levels; levels['Int8'], levels['NONE'], levels['BFLOAT16'], levels['q4']",

@@ -44,7 +44,7 @@ class Inspection:
     stored: Stored | None
     findings: tuple[Finding, ...]
     files: tuple[File, ...]
-    _folding: Folding | None = field(default=None, eq=False, repr=False)
+    _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
 
     def weights(self) -> Iterator[tuple[str, Part]]:
         """Name and storage of each module, or each plain tensor, in the order of the file."""

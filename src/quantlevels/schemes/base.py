@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
 from attrs import frozen
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
 Config: TypeAlias = Mapping[str, JSON]
-_Size = TypeVar("_Size", int, int | None)
 
 
 @final
@@ -188,13 +187,13 @@ def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], N
     return check
 
 
-def sizes(config: object, attribute: Attribute[_Size], value: _Size) -> None:
+def sizes(config: object, attribute: object, value: int | None) -> None:
     """A validator for group sizes: a number of weights, -1 for whole rows, or nothing.
 
     Raises:
         ValueError: for any other number.
     """
-    if value not in (None, PER_ROW) and not 1 <= (value or 0) <= _LARGEST_GROUP:
+    if value is not None and value != PER_ROW and not 1 <= value <= _LARGEST_GROUP:
         raise ValueError(f"must be a number of weights, or -1 for whole rows, not {value}")
 
 

@@ -83,7 +83,7 @@ _TELLTALES: Final = (
 #: Objects of a config.json that may hold the text model's own config.
 _INNER_CONFIGS: Final = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
 #: What the methods call the modules they leave unquantized.
-_SKIPPED: Final = dict.fromkeys(
+_SKIPPED: Final[dict[str, str]] = dict.fromkeys(
     (
         "ignore",
         "ignored_layers",
