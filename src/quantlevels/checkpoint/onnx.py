@@ -55,6 +55,7 @@ class _Function:
     NAME = span(1)
     NODE = span(7)
     DOMAIN = span(10)
+    OVERLOAD = span(13)
 
 
 class _Node:
@@ -130,31 +131,24 @@ _LONGEST_INTEGER: Final = 20
 
 
 class _Storage(NamedTuple):
-    """How ONNX stores the elements of a data type."""
+    """The typed field that the elements of a data type may stand in: so many values for so many elements."""
 
-    bits: int
-    #: the typed field they may stand in
     field: int
-    #: values in it per so many elements
     values: int = 1
     elements: int = 1
 
 
-_STORAGE: Final[dict[int, _Storage]] = {
-    _FLOAT: _Storage(32, _FLOAT_DATA),
-    **dict.fromkeys((2, 3, 9), _Storage(8, _INT32_DATA)),  # UINT8 INT8 BOOL
-    **dict.fromkeys((4, 5, 10, 16), _Storage(16, _INT32_DATA)),  # UINT16 INT16 FLOAT16 BFLOAT16
-    6: _Storage(32, _INT32_DATA),
-    _INT64: _Storage(64, _INT64_DATA),
-    11: _Storage(64, _DOUBLE_DATA),
-    12: _Storage(32, _UINT64_DATA),
-    13: _Storage(64, _UINT64_DATA),
-    14: _Storage(64, _FLOAT_DATA, values=2),  # COMPLEX64
-    15: _Storage(128, _DOUBLE_DATA, values=2),  # COMPLEX128
-    **dict.fromkeys((17, 18, 19, 20, 24), _Storage(8, _INT32_DATA)),  # FLOAT8*
-    **dict.fromkeys((21, 22, 23), _Storage(4, _INT32_DATA, elements=2)),  # UINT4 INT4 FLOAT4E2M1
-    **dict.fromkeys((25, 26), _Storage(2, _INT32_DATA, elements=4)),  # UINT2 INT2
-    **dict.fromkeys((27, 28), _Storage(6, _INT32_DATA)),  # FLOAT6*
+_TYPED_STORAGE: Final[dict[int, _Storage]] = {
+    1: _Storage(_FLOAT_DATA),
+    11: _Storage(_DOUBLE_DATA),
+    14: _Storage(_FLOAT_DATA, values=2),  # COMPLEX64
+    15: _Storage(_DOUBLE_DATA, values=2),  # COMPLEX128
+    7: _Storage(_INT64_DATA),
+    **dict.fromkeys((12, 13), _Storage(_UINT64_DATA)),  # UINT32 UINT64
+    # the other integers, BOOL, FLOAT16 BFLOAT16, FLOAT8* and FLOAT6*
+    **dict.fromkeys((2, 3, 4, 5, 6, 9, 10, 16, 17, 18, 19, 20, 24, 27, 28), _Storage(_INT32_DATA)),
+    **dict.fromkeys((21, 22, 23), _Storage(_INT32_DATA, elements=2)),  # UINT4 INT4 FLOAT4E2M1
+    **dict.fromkeys((25, 26), _Storage(_INT32_DATA, elements=4)),  # UINT2 INT2
 }
 
 
@@ -286,16 +280,14 @@ class _Reader:
         self.read_nodes(scope, nodes)
 
     def read_function(self, start: int, end: int) -> None:
-        name = domain = ""
+        texts = dict.fromkeys((_Function.DOMAIN, _Function.NAME, _Function.OVERLOAD), "")
         nodes: list[Span] = []
         for key, value, stop in self.wire.fields(start, end):
             if key == _Function.NODE:
                 nodes.append((value, stop))
-            elif key == _Function.NAME:
-                name = self.wire.text(value, stop)
-            elif key == _Function.DOMAIN:
-                domain = self.wire.text(value, stop)
-        self.read_nodes(_Scope(f"{domain}:{name}/", 1), nodes)
+            elif key in texts:
+                texts[key] = self.wire.text(value, stop)
+        self.read_nodes(_Scope(":".join(filter(None, texts.values())) + "/", 1), nodes)
 
     def read_nodes(self, scope: _Scope, nodes: Sequence[Span]) -> None:
         """The nodes of a graph, whose order lets none read what a later one yields."""
@@ -303,7 +295,7 @@ class _Reader:
             inputs: list[str] = []
             outputs: list[str] = []
             attributes: list[_Value] = []
-            name = op_type = domain = ""
+            label = op_type = domain = ""
             for key, value, stop in self.wire.fields(start, end):
                 match key:
                     case _Node.INPUT:
@@ -311,7 +303,7 @@ class _Reader:
                     case _Node.OUTPUT:
                         outputs.append(self.wire.text(value, stop))
                     case _Node.NAME:
-                        name = self.wire.text(value, stop)
+                        label = self.wire.text(value, stop)
                     case _Node.OP_TYPE:
                         op_type = self.wire.text(value, stop)
                     case _Node.ATTRIBUTE:
@@ -322,24 +314,20 @@ class _Reader:
                         pass
             if op_type == "Constant" and len(outputs) == 1:
                 self.read_constant(scope, outputs[0], attributes, start)
+            plain: dict[str, Attribute] = {}
             for attribute in attributes:
-                for number, graph in enumerate(attribute.graphs):
-                    if scope.depth == _DEEPEST:
-                        raise self.broken(f"graphs nest deeper than {_DEEPEST}", start)
-                    place = f"{scope.prefix}{name or f'{op_type}_{index}'}/{attribute.name}/" + f"{number}/" * (
-                        number > 0
-                    )
-                    self.read_graph(_Scope(place, scope.depth + 1, outer=scope), *graph)
-            plain = {attribute.name: attribute.plain for attribute in attributes}
-            self.nodes.append(
-                Node(
-                    op_type,
-                    domain,
-                    tuple(inputs),
-                    tuple(map(scope.declare, outputs)),
-                    {name: value for name, value in plain.items() if value is not None},
-                )
-            )
+                if attribute.graphs:
+                    self.read_subgraphs(scope, label or f"{op_type}_{index}", attribute)
+                elif (said := attribute.plain) is not None:
+                    plain[attribute.name] = said
+            self.nodes.append(Node(op_type, domain, tuple(inputs), tuple(map(scope.declare, outputs)), plain))
+
+    def read_subgraphs(self, scope: _Scope, node: str, attribute: _Value) -> None:
+        for number, (start, end) in enumerate(attribute.graphs):
+            if scope.depth == _DEEPEST:
+                raise self.broken(f"graphs nest deeper than {_DEEPEST}", start)
+            place = f"{attribute.name}.{number}" if number else attribute.name
+            self.read_graph(_Scope(f"{scope.prefix}{node}/{place}/", scope.depth + 1, outer=scope), start, end)
 
     def read_attribute(self, start: int, end: int) -> _Value:
         attribute = _Value()
@@ -439,17 +427,19 @@ class _Reader:
             return None
         if min(dims, default=0) < 0:
             raise self.broken(f"tensor {name!r} has the shape {dims}", start)
-        if storage := _STORAGE.get(number):
+        dtype = self.dtype(number, name)
+        if isinstance(dtype, UnknownType):
+            nbytes = raw
+        else:
             elements = math.prod(dims)
-            nbytes = -(-elements * storage.bits // BITS_PER_BYTE)
+            nbytes = -(-elements * dtype.block.bits // BITS_PER_BYTE)
+            storage = _TYPED_STORAGE.get(number, _Storage(_INT32_DATA))
             values = {storage.field: -(-elements * storage.values // storage.elements)}
             if not external and (typed if raw == nbytes else raw or typed != values):
                 raise self.broken(f"tensor {name!r} of shape {dims} must hold {nbytes:,} bytes and does not", start)
-        else:
-            nbytes = raw
         if external:
             nbytes = self.locate(name, dict(self.read_entry(*entry) for entry in entries), nbytes, start)
-        return Tensor(name, self.dtype(number, name), tuple(dims), nbytes)
+        return Tensor(name, dtype, tuple(dims), nbytes)
 
     def count_values(self, key: int, value: int, stop: int) -> int:
         """How many values one field of typed data holds."""

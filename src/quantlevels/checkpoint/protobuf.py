@@ -19,7 +19,11 @@ _FIXED64: Final = 1
 _LENGTH: Final = 2
 _FIXED32: Final = 5
 
+_FIXED: Final = {_FIXED32: 4, _FIXED64: 8}
 _LONGEST_VARINT: Final = 10
+#: the longest key and length, or key and number
+_HEADER: Final = 2 * _LONGEST_VARINT
+_FIRST_KEY: Final = 1 << 3
 _WINDOW: Final = 1 << 13
 _LONGEST_TEXT: Final = 1 << 20
 _CHUNK: Final = 1 << 16
@@ -72,45 +76,51 @@ class Wire:
 
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """The fields of the message that spans ``start`` to ``end``; groups, long deprecated, are refused."""
+        buffer, base = self._buffer, self._start
+        usable = len(buffer) - _HEADER
         while start < end:
-            # a key and a length take at most two varints
-            if not 0 <= (at := start - self._start) <= len(self._buffer) - 2 * _LONGEST_VARINT:
-                self._fill(start)
-                at = 0
-            key = self._buffer[at]
+            at = start - base
+            if not 0 <= at <= usable:
+                # whoever read what one of these fields holds has moved the window
+                if not 0 <= start - self._start <= len(self._buffer) - _HEADER:
+                    self._fill(start)
+                buffer, base = self._buffer, self._start
+                usable = len(buffer) - _HEADER
+                at = start - base
+            key = buffer[at]
             at += 1
-            if key & 0x80:
-                key, at = self._varint(at - 1, end)
+            if key >= 0x80:
+                key, at = self._varint(buffer, at - 1)
             kind = key & 7
-            if kind in (_LENGTH, _VARINT):
-                if at >= len(self._buffer):
-                    raise self._broken("a field ends early", start)
-                value = self._buffer[at]
+            if kind == _LENGTH:
+                length = buffer[at]
                 at += 1
-                if value & 0x80:
-                    value, at = self._varint(at - 1, end)
-                position = self._start + at
-                if kind == _LENGTH:
-                    value, position = position, position + value
-            elif kind in (_FIXED32, _FIXED64):
-                value = self._start + at
-                position = value + (4 if kind == _FIXED32 else 8)
+                if length >= 0x80:
+                    length, at = self._varint(buffer, at - 1)
+                value = base + at
+                following = value + length
+            elif kind == _VARINT:
+                value = buffer[at]
+                at += 1
+                if value >= 0x80:
+                    value, at = self._varint(buffer, at - 1)
+                following = base + at
+            elif kind in _FIXED:
+                value = base + at
+                following = value + _FIXED[kind]
             else:
                 raise self._broken(f"wire type {kind} is not one in use", start)
-            if position > end:
-                raise self._broken(f"a field of {position - start:,} bytes where {end - start:,} are left", start)
-            if key < 8:
-                raise self._broken("field number 0", start)
-            start = position
-            yield key, value, position
+            if following > end or key < _FIRST_KEY:
+                raise self._broken(f"a field of {following - start:,} bytes where {end - start:,} are left", start)
+            start = following
+            yield key, value, following
 
     def varints(self, start: int, end: int) -> Iterator[int]:
         """The values of a packed field."""
         while start < end:
-            if not 0 <= (at := start - self._start) <= len(self._buffer) - _LONGEST_VARINT:
+            if not 0 <= start - self._start <= len(self._buffer) - _HEADER:
                 self._fill(start)
-                at = 0
-            value, at = self._varint(at, end)
+            value, at = self._varint(self._buffer, start - self._start)
             start = self._start + at
             yield value
 
@@ -123,30 +133,37 @@ class Wire:
 
     def text(self, start: int, end: int) -> str:
         """A length-delimited field as text."""
-        if end - start > _LONGEST_TEXT:
-            raise self._broken(f"a name of {end - start:,} bytes", start)
-        at = start - self._start
-        inside = at >= 0 and end - self._start <= len(self._buffer)
-        raw = self._buffer[at : end - self._start] if inside else self._source.read(start, end - start)
+        raw = self._buffer[start - self._start : end - self._start] if start >= self._start else b""
+        if len(raw) != end - start:
+            if end - start > _LONGEST_TEXT:
+                raise self._broken(f"a name of {end - start:,} bytes", start)
+            raw = self._source.read(start, end - start)
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
             raise self._broken("a name that is not UTF-8", start) from error
 
     def _fill(self, start: int) -> None:
+        count = min(_WINDOW, self._source.size - start)
         self._start = start
-        self._buffer = self._source.read(start, min(_WINDOW, self._source.size - start))
+        # what ends with the file is read as if it went on, and found too long
+        self._buffer = self._source.read(start, count) + bytes(_WINDOW - count and _HEADER)
 
-    def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """The varint at an index of the window, and the index behind it."""
-        value = 0
-        for shift, byte in enumerate(self._buffer[at : min(at + _LONGEST_VARINT, end - self._start)]):
-            value |= (byte & 0x7F) << 7 * shift
+    def _varint(self, buffer: bytes, at: int) -> tuple[int, int]:
+        """The varint at an index of a window, and the index behind it."""
+        value = shift = 0
+        while True:
+            byte = buffer[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                if value >> 64:
-                    break
-                return value, at + shift + 1
-        raise self._broken("a number that does not end within 64 bits", self._start + at)
+                break
+            shift += 7
+            if shift == 7 * _LONGEST_VARINT:
+                break
+        if value >> 64:
+            raise self._broken("a number that does not end within 64 bits", self._start + at)
+        return value, at
 
     def _broken(self, reason: str, offset: int) -> CheckpointError:
         return CheckpointError(self._source.path, f"is no protobuf message: {reason}", offset)

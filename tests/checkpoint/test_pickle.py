@@ -1,0 +1,148 @@
+"""Pickles of every protocol, read without building what they say."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Container
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quantlevels import CheckpointError
+from quantlevels.checkpoint.pickle import Global, Object, Value, interpret
+from quantlevels.checkpoint.source import Source
+
+ORDERED = Global("collections", "OrderedDict")
+
+
+def read(tmp_path: Path, content: bytes, known: Container[Global] = frozenset()) -> Value:
+    path = tmp_path / "a.bin"
+    path.write_bytes(content)
+    with Source(path) as source:
+        pickled = interpret(source, 0, source.size, known)
+        assert pickled.end == len(content)
+        return pickled.value
+
+
+def plain(value: Value) -> object:
+    """A symbolic value as what it stands for."""
+    if isinstance(value, Object):
+        return {plain(key): plain(part) for key, part in value.items}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if type(value) is tuple:
+        return tuple(plain(part) for part in value)
+    return value
+
+
+scalars = st.none() | st.booleans() | st.integers(-(1 << 200), 1 << 200) | st.floats(allow_nan=False) | st.text()
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | st.integers(), inner),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=values, protocol=st.integers(2, 5))
+def test_plain_values_come_back(tmp_path: Path, value: object, protocol: int) -> None:
+    assert plain(read(tmp_path, pickle.dumps(value, protocol))) == value
+
+
+def test_values_kept_are_the_same_value(tmp_path: Path) -> None:
+    shared = ["x"]
+    value = read(tmp_path, pickle.dumps([shared, shared]))
+    assert isinstance(value, list)
+    assert value[0] is value[1]
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_calls_are_not_made(tmp_path: Path, protocol: int) -> None:
+    value = read(tmp_path, pickle.dumps(OrderedDict(a=1), protocol), {ORDERED})
+    assert isinstance(value, Object)
+    assert (value.function, value.arguments, value.items) == (ORDERED, (), [("a", 1)])
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_names_that_are_not_known_are_refused_by_name(tmp_path: Path, protocol: int) -> None:
+    name = Global(os.system.__module__, "system")
+    with pytest.raises(CheckpointError, match=rf"a\.bin: wants the global {name}.*\(at byte \d+\)"):
+        read(tmp_path, pickle.dumps(os.system, protocol), {ORDERED})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "truncated"),
+        (b"\x80\x02", "truncated"),
+        (b"\x80\xff}.", "protocol 255"),
+        (b"\x80\x04\x95" + (1 << 62).to_bytes(8, "little") + b"}.", "a frame of"),
+        (b"\x80\x02\x8b\xff\xff\xff\x7f", "an integer of"),
+        (b"\x80\x02X\xff\xff\xff\xff", "a text of"),
+        (b"\x80\x02X\x10\x00\x00\x00ab.", "truncated"),
+        (b"\x80\x02B\x10\x00\x00\x00ab.", "truncated"),
+        (b"\x80\x02X\x01\x00\x00\x00\xff.", "not UTF-8"),
+        (b"\x80\x02.", "takes more off"),
+        (b"\x80\x02(.", "takes more off"),
+        (b"\x80\x02t.", "takes more off"),
+        (b"\x80\x02\x85.", "takes more off"),
+        (b"\x80\x02N(0.", "takes more off"),
+        (b"\x80\x02h\x07.", "nothing was kept as 7"),
+        (b"\x80\x02NNa.", "no list"),
+        (b"\x80\x02NNNs.", "no dict"),
+        (b"\x80\x02}(Nu.", "no dict"),
+        (b"\x80\x02NNb.", "has none"),
+        (b"\x80\x02NNR.", "no global"),
+        (b"\x80\x04NN\x93.", "no text"),
+        (b"\x80\x02\x82\x01.", "none that tensors need"),
+        (b"(S'x'\nios\nsystem\n.", "none that tensors need"),
+        (b"\x80\x02c" + b"x" * 5000, "does not end"),
+    ],
+)
+def test_what_is_malformed_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        read(tmp_path, content)
+
+
+def test_nesting_exhausts_nothing() -> None:
+    """In a process of its own: neither Python's stack nor C's may overflow, not even when it is all freed."""
+    program = """
+import sys, pathlib, tempfile
+from quantlevels.checkpoint.pickle import interpret
+from quantlevels.checkpoint.source import Source
+with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder, "deep.bin")
+    for wrap in (b"\\x85", b"Q", b"q\\x00]h\\x00a"):
+        path.write_bytes(b"\\x80\\x02]" + wrap * 300_000 + b".")
+        with Source(path) as source:
+            value = interpret(source, 0, source.size, frozenset())
+        del value
+print("freed")
+"""
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "freed\n"
+    )
+
+
+def test_opcodes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantlevels.checkpoint.pickle._MOST_OPCODES", 1000)
+    with pytest.raises(CheckpointError, match="over 1,000 opcodes"):
+        read(tmp_path, b"\x80\x02" + b"N0" * 500 + b"N.")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(content=st.binary(max_size=200), protocol=st.integers(2, 5), edits=st.data())
+def test_damage_is_read_or_refused(tmp_path: Path, content: bytes, protocol: int, edits: st.DataObject) -> None:
+    with suppress(CheckpointError):
+        read(tmp_path, b"\x80\x02" + content)
+    damaged = bytearray(pickle.dumps(OrderedDict(a=[1.5, "x" * 300, {}, (2, 3)], b=1 << 70), protocol))
+    place = edits.draw(st.integers(0, len(damaged) - 1))
+    damaged[place] = edits.draw(st.integers(0, 255))
+    with suppress(CheckpointError, AssertionError):
+        read(tmp_path, bytes(damaged), {ORDERED})
