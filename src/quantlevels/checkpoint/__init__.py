@@ -12,6 +12,8 @@ from attrs import evolve
 from quantlevels.checkpoint.gguf import read_gguf
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.locate import INDEX_SUFFIX, PART, is_weights, kind, locate
+from quantlevels.checkpoint.onnx import read_onnx
+from quantlevels.checkpoint.pytorch import read_pytorch
 from quantlevels.checkpoint.safetensors import read_safetensors
 from quantlevels.checkpoint.shards import read_index, read_parts
 from quantlevels.checkpoint.tensor import CONFIG_FILES, Checkpoint, Format
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 READERS: Final[dict[Format, Callable[[Path], Checkpoint]]] = {
     "safetensors": read_safetensors,
     "gguf": read_gguf,
+    "onnx": read_onnx,
+    "pytorch": read_pytorch,
 }
 
 

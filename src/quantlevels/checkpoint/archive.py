@@ -10,10 +10,11 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from quantlevels.checkpoint.source import TruncatedError, shown
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from quantlevels.checkpoint.source import Source
+    from quantlevels.checkpoint.source import Source, shown
 
 MAGIC: Final = b"PK\x03\x04"
 
@@ -73,9 +74,9 @@ class Archive:
             nbytes, packed, offset = _wide([nbytes, packed, offset], directory[at : at + extra_length])
             at += extra_length + comment_length
             if name.startswith("/") or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts:
-                raise self._broken(f"the entry {name!r} leads outside of it", start + at)
+                raise self._broken(f"the entry {shown(name)} leads outside of it", start + at)
             if name in self.entries:
-                raise self._broken(f"two entries named {name!r}", start + at)
+                raise self._broken(f"two entries named {shown(name)}", start + at)
             stored = method == _STORED and not flags & _ENCRYPTED and packed == nbytes
             self.entries[name] = Entry(offset, nbytes, stored)
             extents.append((offset, offset + _LOCAL.size + packed))
@@ -89,7 +90,7 @@ class Archive:
         entry = self.entries[name]
         magic, name_length, extra_length = _LOCAL.unpack(self._source.read(entry.offset, _LOCAL.size))
         if magic != MAGIC or not entry.stored:
-            raise self._broken(f"the entry {name!r} is compressed, encrypted or not there", entry.offset)
+            raise self._broken(f"the entry {shown(name)} is compressed, encrypted or not there", entry.offset)
         start = entry.offset + _LOCAL.size + name_length + extra_length
         return start, start + entry.nbytes
 
@@ -100,7 +101,7 @@ class Archive:
         tail = self._source.read(tail_at, size - tail_at)
         at = tail.rfind(b"PK\x05\x06")
         if at < 0 or len(tail) - at < _END.size:
-            raise self._broken("it has no end of its directory: truncated", size)
+            raise TruncatedError(self._source.path, "truncated: a zip archive without the end of its directory", size)
         end = tail_at + at
         _, nbytes, start, comment_length = _END.unpack_from(tail, at)
         if end + _END.size + comment_length != size:

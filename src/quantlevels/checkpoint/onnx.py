@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from attrs import define, field, frozen
 
 from quantlevels.checkpoint.protobuf import Wire, fixed32, fixed64, signed, span, varint
-from quantlevels.checkpoint.source import Source
+from quantlevels.checkpoint.source import Source, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Node, Tensor, UnknownType
 from quantlevels.errors import CheckpointError, UnknownLevelError
 from quantlevels.finding import Finding
@@ -426,7 +426,7 @@ class _Reader:
         if number == _STRING:
             return None
         if min(dims, default=0) < 0:
-            raise self.broken(f"tensor {name!r} has the shape {dims}", start)
+            raise self.broken(f"tensor {shown(name)} has the shape {dims}", start)
         dtype = self.dtype(number, name)
         if isinstance(dtype, UnknownType):
             nbytes = raw
@@ -436,7 +436,9 @@ class _Reader:
             storage = _TYPED_STORAGE.get(number, _Storage(_INT32_DATA))
             values = {storage.field: -(-elements * storage.values // storage.elements)}
             if not external and (typed if raw == nbytes else raw or typed != values):
-                raise self.broken(f"tensor {name!r} of shape {dims} must hold {nbytes:,} bytes and does not", start)
+                raise self.broken(
+                    f"tensor {shown(name)} of shape {dims} must hold {nbytes:,} bytes and does not", start
+                )
         if external:
             nbytes = self.locate(name, dict(self.read_entry(*entry) for entry in entries), nbytes, start)
         return Tensor(name, dtype, tuple(dims), nbytes)
@@ -467,21 +469,21 @@ class _Reader:
         parts = PurePosixPath(location).parts
         outside = not parts or parts[0] == "/" or ".." in parts or "\\" in location or "\0" in location
         if outside or PureWindowsPath(location).drive:
-            raise self.broken(f"tensor {name!r} is stored at {location!r}, not inside this folder", offset)
+            raise self.broken(f"tensor {shown(name)} is stored at {shown(location)}, not inside this folder", offset)
         place = {key: entries.get(key, "0") for key in ("offset", "length")}
         for key, text in place.items():
             if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_INTEGER):
-                raise self.broken(f"the {key} of tensor {name!r} is {text!r}, not a number of bytes", offset)
+                raise self.broken(f"the {key} of tensor {shown(name)} is {shown(text)}, not a number of bytes", offset)
         length = int(place["length"]) or needed
         if needed and length != needed:
-            raise self.broken(f"tensor {name!r} needs {needed:,} bytes and claims {length:,}", offset)
+            raise self.broken(f"tensor {shown(name)} needs {needed:,} bytes and claims {length:,}", offset)
         if location not in self.external:
             self.external[location] = self.file_size(location)
         size = self.external[location]
         if size is None:
             self.find("QL201", location, "external data that is not there")
         elif int(place["offset"]) + length > size:
-            self.find("QL206", location, f"ends after {size:,} bytes, within tensor {name!r}")
+            self.find("QL206", location, f"ends after {size:,} bytes, within tensor {shown(name)}")
         return length
 
     def file_size(self, location: str) -> int | None:
@@ -498,7 +500,7 @@ class _Reader:
             raise self.broken("a stored tensor without a name", offset)
         name = scope.declare(tensor.name)
         if name in self.tensors:
-            raise self.broken(f"two stored tensors named {name!r}", offset)
+            raise self.broken(f"two stored tensors named {shown(name)}", offset)
         self.tensors[name] = tensor._replace(name=name) if scope.prefix else tensor
 
     def dtype(self, number: int, name: str) -> QuantizationLevel | UnknownType:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 from attrs import define, field
 
+from quantlevels.checkpoint.source import TruncatedError, shown
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from quantlevels.checkpoint.source import Source
+    from quantlevels.checkpoint.source import Source, shown
 
 _NEWEST_PROTOCOL: Final = 5
 _STOP: Final = ord(".")
@@ -121,12 +122,16 @@ class _Machine:
     def broken(self, reason: str) -> CheckpointError:
         return CheckpointError(self.source.path, f"is no pickle of tensors: {reason}", self.position)
 
+    def check(self, count: int) -> None:
+        if count > (left := self.end - self.position):
+            reason = f"truncated: {count:,} bytes are needed, {left:,} remain"
+            raise TruncatedError(self.source.path, reason, self.position)
+
     def fill(self, count: int) -> None:
         """Make ``count`` bytes stand at the front of the buffer."""
-        start, left = self.position, self.end - self.position
-        if count > left:
-            raise self.broken(f"truncated: {count:,} bytes are needed, {left:,} remain")
-        self.buffer = self.source.read(start, min(max(_CHUNK, count), left))
+        self.check(count)
+        start = self.position
+        self.buffer = self.source.read(start, min(max(_CHUNK, count), self.end - start))
         self.buffer_start = start
         self.at = 0
 
@@ -192,9 +197,8 @@ class _Machine:
 
     def skip(self, size: int) -> None:
         """Bytes hold nothing that a tensor is told by, however many they are."""
-        count, left = self.number(size), self.end - self.position
-        if count > left:
-            raise self.broken(f"truncated: {count:,} bytes are needed, {left:,} remain")
+        count = self.number(size)
+        self.check(count)
         self.buffer_start, self.buffer, self.at = self.position + count, b"", 0
         self.push(None)
 
@@ -209,7 +213,9 @@ class _Machine:
         wanted = Global(module, name)
         if wanted not in self.known:
             raise CheckpointError(
-                self.source.path, f"wants the global {wanted}, which is no part of a tensor; refused", self.position
+                self.source.path,
+                f"wants the global {shown(str(wanted))}, which is no part of a tensor; refused",
+                self.position,
             )
         self.push(wanted)
 

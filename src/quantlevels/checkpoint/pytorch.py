@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
 from quantlevels.checkpoint.archive import Archive
 from quantlevels.checkpoint.pickle import Global, Object, Persistent, Value, interpret
-from quantlevels.checkpoint.source import Source
+from quantlevels.checkpoint.source import Source, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType
 from quantlevels.errors import CheckpointError, UnknownLevelError
 from quantlevels.finding import Finding
@@ -73,6 +73,8 @@ _ITEMSIZES: Final[dict[str, int]] = {
 _CODES: Final = {"qint8": "int8", "quint8": "uint8", "qint32": "int32", "quint4x2": "uint4", "quint2x4": "uint2"}
 #: quantized dtype → codes in one element of a storage
 _PACKED: Final = {"quint4x2": 2, "quint2x4": 4}
+#: entries of a quantizer's settings: scheme, scales, zero points, axis
+_PER_CHANNEL: Final = 4
 _PAIRS: Final = "float4_e2m1fn_x2"
 
 _CONTAINERS: Final = frozenset(
@@ -207,7 +209,7 @@ def _storages(path: Path, references: Iterable[Persistent]) -> dict[str, _Storag
     for reference in references:
         storage = _storage(path, reference)
         if storages.setdefault(storage.key, storage).nbytes != storage.nbytes:
-            raise CheckpointError(path, f"is no sound PyTorch file: two sizes of storage {storage.key!r}")
+            raise CheckpointError(path, f"is no sound PyTorch file: two sizes of storage {shown(storage.key)}")
     return storages
 
 
@@ -227,7 +229,7 @@ def _read_archive(source: Source) -> Value:
         if entry is None or not entry.stored or entry.nbytes != storage.nbytes:
             raise CheckpointError(
                 source.path,
-                f"is no sound PyTorch file: storage {storage.key!r} is not there in {storage.nbytes:,} bytes",
+                f"is no sound PyTorch file: storage {shown(storage.key)} is not there in {storage.nbytes:,} bytes",
             )
     return pickle.value
 
@@ -251,11 +253,13 @@ def _read_stream(source: Source) -> Value:
             raise CheckpointError(source.path, "is no sound PyTorch file: the keys of its storages", pickle.end)
         count = int.from_bytes(source.read(position, _COUNT_BYTES), "little")
         if count * _ITEMSIZES[storage.dtype] != storage.nbytes:
-            raise CheckpointError(source.path, f"is no sound PyTorch file: two sizes of storage {key!r}", position)
+            raise CheckpointError(source.path, f"is no sound PyTorch file: two sizes of storage {shown(key)}", position)
         position += _COUNT_BYTES + storage.nbytes
         source.read(position, 0)  # it ends within the file
     if storages:
-        raise CheckpointError(source.path, f"is no sound PyTorch file: no bytes of storage {min(storages)!r}", position)
+        raise CheckpointError(
+            source.path, f"is no sound PyTorch file: no bytes of storage {shown(min(storages))}", position
+        )
     return pickle.value
 
 
@@ -314,14 +318,12 @@ class _Reader:
 
     def rebuilt(self, name: str, kind: str, arguments: tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
         match kind, arguments:
-            case "tensor_v3", (storage, offset, size, stride, _, _, Global("torch", dtype), *_):
+            case "tensor_v3", (storage, offset, size, stride, _, _, Global("torch", dtype), *_) if dtype in _ITEMSIZES:
                 self.view(name, storage, offset, size, stride, dtype)
-            case "qtensor", (storage, offset, size, stride, (_, scales, zero_points, *_), *_):
+            case "qtensor", (storage, offset, size, stride, tuple(quantizer), *_) if len(quantizer) == _PER_CHANNEL:
                 self.view(name, storage, offset, size, stride)
-                return (  # ty: ignore[invalid-explicit-return]  # it loses types in nested patterns
-                    (f"{name}.q_per_channel_scales", scales),
-                    (f"{name}.q_per_channel_zero_points", zero_points),
-                )
+                _, scales, zero_points, _ = quantizer
+                return (f"{name}.q_per_channel_scales", scales), (f"{name}.q_per_channel_zero_points", zero_points)
             case "tensor" | "tensor_v2" | "qtensor", (storage, offset, size, stride, *_):
                 self.view(name, storage, offset, size, stride)
             case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):
@@ -333,7 +335,7 @@ class _Reader:
             case "wrapper_subclass" | "meta_tensor_no_storage", _:
                 pass  # without bytes of its own
             case _:
-                raise self.broken(f"tensor {name!r} is not made as torch makes them")
+                raise self.broken(f"tensor {shown(name)} is not made as torch makes them")
         return ()
 
     def attributes(self, name: str, state: Value) -> Iterator[tuple[str, Value]]:
@@ -351,9 +353,9 @@ class _Reader:
         dtype = dtype or whole.dtype
         sizes, steps = _integers(size), _integers(stride)
         if sizes is None or steps is None or len(sizes) != len(steps) or type(offset) is not int or offset < 0:
-            raise self.broken(f"tensor {name!r} has no shape")
+            raise self.broken(f"tensor {shown(name)} has no shape")
         if name in self.views:
-            raise self.broken(f"two tensors named {name!r}")
+            raise self.broken(f"two tensors named {shown(name)}")
         itemsize, packed = _ITEMSIZES[dtype], _PACKED.get(dtype, 1)
         axes = sorted((step, count) for step, count in zip(steps, sizes, strict=True) if count != 1)
         distinct = math.prod(count for step, count in axes if step or not count)
@@ -361,7 +363,7 @@ class _Reader:
         last = first + sum(step * (count - 1) for step, count in axes) + 1 if distinct else first
         start, end = first * itemsize // packed, -(-last * itemsize // packed)
         if end > whole.nbytes:
-            raise self.broken(f"tensor {name!r} reaches to byte {end:,} of {whole.nbytes:,} in its storage")
+            raise self.broken(f"tensor {shown(name)} reaches to byte {end:,} of {whole.nbytes:,} in its storage")
         shape = (*sizes[:-1], 2 * sizes[-1]) if dtype == _PAIRS and sizes else sizes
         nbytes = min(-(-distinct * itemsize // packed), end - start)
         self.views[name] = _View(dtype, shape, whole.key, start, end, nbytes, tuple(axes))
