@@ -113,6 +113,11 @@ class PluginStatus:
     seconds: float | None
 
     @property
+    def name(self) -> str:
+        """``distribution[entry]``."""
+        return f"{self.distribution}[{self.entry}]"
+
+    @property
     def fine(self) -> bool:
         """Whether nothing is wrong with it, as far as is known."""
         return self.state in ("found", "loaded")
@@ -123,7 +128,7 @@ class PluginStatus:
         return _REMEDIES[self.state]
 
     def __str__(self) -> str:
-        return f"{self.distribution}[{self.entry}] {self.state}" + (f": {self.reason}" if self.reason else "")
+        return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "")
 
 
 @final

@@ -114,6 +114,7 @@ class Site:
             environment["QUANTLEVELS_PLUGINS"] = plugins
         process = subprocess.run(
             [sys.executable, *options, "-c", PRELUDE + textwrap.dedent(code)],
+            cwd=self.path.parent,
             env=environment,
             capture_output=True,
             text=True,

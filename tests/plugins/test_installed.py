@@ -1,0 +1,100 @@
+"""Plugins as users get them: built by a build backend, installed by pip, as a wheel and as a link to the sources."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+import quantlevels
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "quantlevels-ik"
+
+
+@frozen
+class Environment:
+    """A virtual environment that sees what this one has installed, and what is installed into it."""
+
+    path: Path
+
+    def python(self, *arguments: str, cwd: Path | None = None) -> str:
+        scripts, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+        environment = {name: value for name, value in os.environ.items() if name != "QUANTLEVELS_PLUGINS"}
+        done = subprocess.run(
+            [str(self.path / scripts / f"python{suffix}"), *arguments],
+            cwd=cwd or self.path,
+            env={**environment, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def install(self, *what: str) -> None:
+        self.python("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", *what)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    path = tmp_path / "environment"
+    venv.create(path, with_pip=False, symlinks=os.name != "nt")
+    site = next(path.glob("[Ll]ib/**/site-packages"))
+    outside = [str(Path(quantlevels.__file__).parents[1]), *(p for p in sys.path if p.endswith("-packages"))]
+    (site / "outside.pth").write_text("\n".join(outside), encoding="utf-8")
+    return Environment(path)
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "quantlevels-ik"))
+
+
+STATES = """
+from quantlevels import levels
+assert levels.from_dialect("ggml", 139).name == "IQ4_K"
+print([(p.distribution, p.version, p.entry, p.state, p.editable) for p in levels.plugins() if p.entry == "IQ4_K"])
+"""
+
+
+@pytest.mark.parametrize("editable", [False, True])
+def test_the_example(environment: Environment, example: Path, editable: bool) -> None:
+    environment.install(*(["-e"] if editable else []), str(example))
+    assert environment.python("-c", STATES).strip() == f"[('quantlevels-ik', '1.0', 'IQ4_K', 'loaded', {editable})]"
+    tests = shutil.copytree(example / "tests", environment.path / "tests")
+    assert " passed" in environment.python("-m", "pytest", "-c", os.devnull, "--rootdir", str(tests), str(tests))
+
+
+def test_installing_while_the_process_runs(environment: Environment, example: Path) -> None:
+    environment.python("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(example))
+    (wheel,) = environment.path.glob("*.whl")
+    script = f"""
+import subprocess, sys
+from quantlevels import UnknownLevelError, levels
+assert "IQ4_K" not in levels
+subprocess.run([sys.executable, *"-m pip install --quiet --no-deps".split(), {str(wheel)!r}], check=True)
+assert "IQ4_K" not in levels
+levels.refresh()
+print(levels["IQ4_K"].bits_per_weight)
+"""
+    assert environment.python("-c", script).strip() == "9/2"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
+def test_what_a_page_says_works_when_pasted(environment: Environment, page: str) -> None:
+    project = environment.path / "acme-quant"
+    project.mkdir()
+    (block,) = re.findall(r"```sh\n(cat > pyproject.toml.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    subprocess.run(["bash", "-euc", block.partition("pip install")[0]], cwd=project, check=True)
+    environment.install(str(project))
+    script = "from quantlevels import levels; level = levels['int4acme']; print(level.name, level.bits_per_weight)"
+    assert environment.python("-c", script).strip() == "Int4Acme 17/4"
+    environment.python("-c", "from quantlevels.testing import check_plugin; check_plugin('acme-quant')")
