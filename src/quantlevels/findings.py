@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from quantlevels.schemes.base import UNQUANTIZED_BITS
 from quantlevels.schemes.patterns import Names
 
 if TYPE_CHECKING:
+    from quantlevels.schemes.base import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
     from quantlevels.schemes.folding import Folding, Part
     from quantlevels.stored import Stored
@@ -49,12 +50,12 @@ def disagreements(
 
 def _problems(folding: Folding) -> Iterator[Finding]:
     """Layouts that cannot be told, one finding for all modules with the same trouble."""
-    modules: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for module, parts in folding:
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for parts, modules in folding.alike:
         for part in parts:
             if part.problem:
-                modules[part.problem].append((module + part.name).removeprefix("."))
-    for (code, message), names in modules.items():
+                found[part.problem] += [(module + part.name).removeprefix(".") for module in modules]
+    for (code, message), names in found.items():
         yield Finding(code, message + _and_others(names), names[0])
 
 
@@ -77,54 +78,68 @@ def _parameter_claim(checkpoint: Checkpoint, stored: Stored) -> Iterator[Finding
 def _undeclared(checkpoint: Checkpoint, declared: Declared | None, folding: Folding) -> Iterator[Finding]:
     """Packed weights that no config speaks of; an ONNX graph says itself how it is quantized."""
     said = declared.dtype if declared else None
-    found = [(module, part) for module, part in _quantized(folding) if part.level != said]
+    found = [(part, modules) for part, modules in _quantized(folding) if part.level != said]
     if found and checkpoint.format != "onnx":
-        total = sum(part.parameters for _, part in found)
-        kinds = ", ".join(sorted({str(part.level) for _, part in found}))
-        yield Finding("QL104", f"{total:,} parameters are stored as {kinds}, and nothing declares it", found[0][0])
+        total = sum(part.parameters * len(modules) for part, modules in found)
+        kinds = ", ".join(sorted({str(part.level) for part, _ in found}))
+        message = f"{total:,} parameters are stored as {kinds}, and nothing declares it"
+        yield Finding("QL104", message, found[0][1][0])
 
 
-def _quantized(folding: Folding) -> Iterator[tuple[str, Part]]:
-    for module, parts in folding:
+def _quantized(folding: Folding) -> Iterator[tuple[Part, list[str]]]:
+    """Each quantized part, and the modules that have one like it."""
+    for parts, modules in folding.alike:
         for part in parts:
-            if part.quantized and part.code_bits is not None:
-                yield (module + part.name).removesuffix(".weight").removeprefix("."), part
+            if part.code_bits is not None:
+                base = part.name.removesuffix(".weight")
+                yield part, [module + base for module in modules] if base else modules
 
 
 def _widths(declared: Declared, folding: Folding) -> Iterator[Finding]:
     """Codes that take a whole bit more or less than their declared level."""
     skipped = Names(declared.skipped)
-    off: dict[tuple[str, QuantizationLevel, str, Fraction], list[tuple[str, Part]]] = defaultdict(list)
-    for module, part in _quantized(folding):
-        said = declared.level_of(module)
-        if said is None or part.code_bits is None or said.average or module in skipped:
-            continue
-        excess = part.code_bits - said.level.bits_per_param
-        if abs(excess) >= 1:
-            off["QL101" if excess > 0 else "QL102", said.level, str(part.level), part.code_bits].append((module, part))
+    off: dict[tuple[str, QuantizationLevel, str, Fraction], list[tuple[str, int]]] = defaultdict(list)
+    for part, modules in _quantized(folding):
+        for said, named in _by_declaration(declared, modules):
+            bits = part.code_bits
+            if said is None or said.average or bits is None or abs(bits - said.level.bits_per_param) < 1:
+                continue
+            code = "QL101" if bits > said.level.bits_per_param else "QL102"
+            mine = [(module, part.nbytes) for module in named if module not in skipped]
+            if mine:
+                off[code, said.level, str(part.level), bits] += mine
     for (code, level, stored, bits), found in off.items():
-        size = sum(part.nbytes for _, part in found)
         yield Finding(
             code,
             f"declared {level} ({level.bits_per_param} bits), stored as {stored} with {float(bits):g} bits a code: "
-            f"{len(found):,} weights, {size:,} bytes",
+            f"{len(found):,} weights, {sum(nbytes for _, nbytes in found):,} bytes",
             found[0][0],
         )
 
 
+def _by_declaration(declared: Declared, modules: list[str]) -> Iterable[tuple[DeclaredLevel | None, list[str]]]:
+    """The modules with the same declaration, together."""
+    if not declared.overrides:
+        return [(declared.general, modules)]
+    groups: dict[int, tuple[DeclaredLevel | None, list[str]]] = {}
+    for module in modules:
+        said = declared.level_of(module)
+        groups.setdefault(id(said), (said, []))[1].append(module)
+    return groups.values()
+
+
 def _named(declared: Declared, folding: Folding) -> Iterator[Finding]:
     """Modules the config leaves out that are quantized, and modules it names that are not."""
-    quantized = {module for module, _ in _quantized(folding)}
     skipped = Names(declared.skipped)
-    wrongly = [module for module in quantized if module in skipped]
+    wrongly = sorted(module for _, modules in _quantized(folding) for module in skipped.among(modules))
     if wrongly:
-        wrongly.sort()
         yield Finding("QL108", "the config leaves it out, but it is quantized" + _and_others(wrongly), wrongly[0])
-    named = {target for level in declared.levels for target in level.targets or ()} - quantized
+    targets = {target for level in declared.levels for target in level.targets or ()}
     plain = sorted(
         module
-        for module, parts in folding
-        if module in named and any(part.name == ".weight" and part.parameters for part in parts)
+        for parts, modules in folding.alike
+        if any(part.name == ".weight" and not part.quantized for part in parts)
+        for module in targets.intersection(modules)
     )
     if plain:
         yield Finding("QL109", "the config gives it a level, but it is not quantized" + _and_others(plain), plain[0])
@@ -155,12 +170,13 @@ def _label(declared: Declared | None, folding: Folding) -> Iterator[Finding]:
         return
     counts: Counter[object] = Counter()
     rest: Counter[object] = Counter()
-    for module, parts in folding:
+    for parts, modules in folding.alike:
+        embeddings = sum(module.startswith(_EMBEDDINGS) for module in modules)
         for part in parts:
-            mine = rest if module.startswith(_EMBEDDINGS) else counts
             if part.quantized or expected.bits_per_param >= UNQUANTIZED_BITS:
-                mine[part.level] += part.parameters
-    counts = counts or rest
+                counts[part.level] += part.parameters * (len(modules) - embeddings)
+                rest[part.level] += part.parameters * embeddings
+    counts = counts if counts.total() else rest
     most = max(counts.values(), default=0)
     if most and counts[expected] < most:
         level, parameters = counts.most_common(1)[0]

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 from attrs import field, frozen
 
-from quantlevels.checkpoint import read_checkpoint
+from quantlevels.checkpoint import read_checkpoint, uncollected
 from quantlevels.checkpoint.tensor import Checkpoint, File, Format, UnknownType
 from quantlevels.finding import Finding
 from quantlevels.findings import disagreements
@@ -78,14 +78,15 @@ def inspect(path: str | PathLike[str]) -> Inspection:
         CheckpointError: for a file that is malformed, truncated or unsafe, or a folder that holds no single model.
         ConfigError: for a config file with values that would mislead.
     """
-    return inspected(read_checkpoint(Path(path)))
+    with uncollected():
+        return inspected(read_checkpoint(Path(path)))
 
 
 def inspected(checkpoint: Checkpoint) -> Inspection:
     """The inspection of a checkpoint whose headers have been read."""
     declared, unknown = declared_by(checkpoint)
     own = declared.scheme.packings if declared and declared.scheme else ()
-    folding = Folding(checkpoint.tensors, own, packings(), declared.level_of if declared else lambda module: None)
+    folding = Folding(checkpoint.tensors, own, packings(), declared)
     stored = None if checkpoint.format == "config" else totals(checkpoint, folding)
     findings = (*checkpoint.findings, *unknown, *disagreements(checkpoint, declared, stored, folding))
     return Inspection(

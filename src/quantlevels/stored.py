@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from fractions import Fraction
 from typing import final
 
@@ -70,25 +71,21 @@ class Stored:
 
 def totals(checkpoint: Checkpoint, folding: Folding) -> Stored:
     """The sums of a checkpoint over its folded weights."""
-    alike: dict[tuple[object, ...], list[Part]] = {}
-    keys: dict[int, list[Part]] = {}  # a part stands for all modules like its own
-    for _, parts in folding:
+    alike: dict[tuple[object, ...], list[tuple[Part, int]]] = defaultdict(list)
+    for parts, modules in folding.alike:
         for part in parts:
-            if (group := keys.get(id(part))) is None:
-                key = (part.level, part.group_size, part.symmetric, part.quantized)
-                group = keys[id(part)] = alike.setdefault(key, [])
-            group.append(part)
+            alike[part.level, part.group_size, part.symmetric, part.quantized].append((part, len(modules)))
     found = [
         StoredLevel(
-            level=parts[0].level,
-            group_size=parts[0].group_size,
-            symmetric=parts[0].symmetric,
-            quantized=parts[0].quantized,
-            parameters=sum(part.parameters for part in parts),
-            weights=sum(1 for part in parts if part.parameters),
-            nbytes=sum(part.nbytes for part in parts),
+            level=counted[0][0].level,
+            group_size=counted[0][0].group_size,
+            symmetric=counted[0][0].symmetric,
+            quantized=counted[0][0].quantized,
+            parameters=sum(part.parameters * count for part, count in counted),
+            weights=sum(count for part, count in counted if part.parameters),
+            nbytes=sum(part.nbytes * count for part, count in counted),
         )
-        for parts in alike.values()
+        for counted in alike.values()
     ]
     return Stored(
         parameters=sum(one.parameters for one in found),

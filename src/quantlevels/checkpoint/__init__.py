@@ -47,7 +47,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             checkpoint in several files is a finding.
     """
     path = Path(path)
-    with _uncollected():
+    with uncollected():
         main = locate(path)
         if main.is_dir():
             return Checkpoint(path=path, format="config", configs=_configs(main))
@@ -90,7 +90,7 @@ def _stray(folder: Path, found: Checkpoint) -> Iterator[Finding]:
 
 
 @contextmanager
-def _uncollected() -> Generator[None, None, None]:
+def uncollected() -> Generator[None, None, None]:
     """Without garbage collection: it finds nothing in so many small records, and takes a third of the time."""
     if not gc.isenabled():
         yield

@@ -38,7 +38,8 @@ class Declared:
         skipped: modules left unquantized, as the config names them.
         stored: whether weights are stored quantized, not only once they are loaded.
         scheme: the scheme of the method.
-        level_of: module name → what is declared for it, whether skipped or not.
+        general: what is declared for modules that no override names.
+        overrides: module name, glob or ``re:`` pattern → its own level; None for left as it is.
     """
 
     source: str
@@ -50,7 +51,20 @@ class Declared:
     skipped: tuple[str, ...] = ()
     stored: bool = True
     scheme: Scheme | None = field(default=None, repr=False)
-    level_of: Callable[[str], DeclaredLevel | None] = field(default=lambda module: None, eq=False, repr=False)
+    general: DeclaredLevel | None = field(default=None, repr=False)
+    overrides: Mapping[str, DeclaredLevel | None] = field(factory=dict, repr=False)
+    _names: Names = field(init=False, eq=False, repr=False)
+
+    @_names.default
+    def _names_of_overrides(self) -> Names:
+        return Names(self.overrides)
+
+    def level_of(self, module: str) -> DeclaredLevel | None:
+        """What is declared for a module: by its own name, by the first entry that names it, else the general level."""
+        if not self.overrides:
+            return self.general
+        entry = module if module in self.overrides else self._names.first(module)
+        return self.general if entry is None else self.overrides[entry]
 
 
 @final
@@ -121,18 +135,19 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
         findings.append(Finding("QL302", message, first.file))
         return Declared(source=first.file, method=first.method, known=False, dtype=dtype), tuple(findings)
     own = _structured(evolve(first, config=config), scheme)
-    overrides = own.overrides()
+    general, overrides = own.general(), own.overrides()
     return (
         Declared(
             source=first.file,
             method=scheme.method,
             dtype=dtype,
             kv_cache=own.kv_cache(),
-            levels=_distinct(own.general(), overrides),
+            levels=_distinct(general, overrides),
             skipped=own.skipped(),
             stored=own.stored(),
             scheme=scheme,
-            level_of=_level_of(own.general(), overrides),
+            general=general,
+            overrides=overrides,
         ),
         tuple(findings),
     )
@@ -150,7 +165,7 @@ def _label(checkpoint: Checkpoint) -> Declared | None:
     if level.bits_per_param >= UNQUANTIZED_BITS:
         return Declared(source=source, dtype=level)
     declared = DeclaredLevel(level=level, bits_per_weight=level.bits_per_weight)
-    return Declared(source=source, method="gguf", levels=(declared,), level_of=lambda module: declared)
+    return Declared(source=source, method="gguf", levels=(declared,), general=declared)
 
 
 def _distinct(
@@ -163,22 +178,6 @@ def _distinct(
             targets.setdefault(evolve(level, targets=None), []).append(module)
     others = tuple(evolve(level, targets=tuple(modules)) for level, modules in targets.items())
     return others if general is None else (general, *others)
-
-
-def _level_of(
-    general: DeclaredLevel | None, overrides: Mapping[str, DeclaredLevel | None]
-) -> Callable[[str], DeclaredLevel | None]:
-    """Module name → its level: by its own name, by the first entry that names it, else the general one."""
-    if not overrides:
-        return lambda module: general
-    names = Names(overrides)
-
-    @cache
-    def level_of(module: str) -> DeclaredLevel | None:
-        entry = module if module in overrides else names.first(module)
-        return general if entry is None else overrides[entry]
-
-    return level_of
 
 
 def _blocks(checkpoint: Checkpoint) -> Iterator[Block]:

@@ -6,10 +6,9 @@ Folding depends on suffixes, types and shapes alone, and models repeat their lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import cache
-from typing import Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from attrs import frozen
 
@@ -27,6 +26,9 @@ from quantlevels.schemes.base import (
     Stored,
     Weight,
 )
+
+if TYPE_CHECKING:
+    from quantlevels.schemes.declaration import Declared
 
 #: Last parts of names that belong to the part before them: ``weight.absmax``, ``weight._data._data``.
 _INNER: Final = frozenset(
@@ -56,8 +58,6 @@ _FUSED: Final = {
 
 #: (suffix, dtype, shape, bytes) of a tensor in a module
 _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
-#: all that the folding of a module depends on
-_Signature: TypeAlias = tuple[_Member, ...]
 
 
 @final
@@ -88,66 +88,100 @@ class Part:
 
 @final
 class Folding:
-    """The weights of a checkpoint, module by module.
+    """The weights of a checkpoint: ``for name, parts in folding`` gives each module and what it amounts to.
 
     Args:
         tensors: all tensors of the checkpoint.
         own: the packings of the declared method, tried first.
         others: all packings that may stand in a checkpoint.
-        level_of: module name → what is declared for it.
+        declared: what its config files declare.
+
+    Attributes:
+        alike: what modules amount to, and the names of all modules that amount to the same.
     """
 
-    __slots__ = ("_fold", "_group_size", "_modules", "level_of")
+    __slots__ = ("alike",)
 
     def __init__(
         self,
         tensors: Sequence[Tensor],
         own: Sequence[Packing],
         others: Sequence[Packing],
-        level_of: Callable[[str], DeclaredLevel | None],
+        declared: Declared | None,
     ) -> None:
-        self.level_of = level_of
-        self._modules = [(name, tuple(members)) for name, members in _by_module(tensors).items()]
+        modules = _by_members(tensors)
 
-        @cache
-        def fold(signature: _Signature, hints: tuple[Hint, ...]) -> tuple[Part, ...]:
-            parts: list[Part] = []
-            for (name, module), hint in zip(_split(signature), hints, strict=True):
-                parts += _fold(name, module, hint, own, others)
-            return tuple(parts)
+        def folded(group_size: int | None) -> list[tuple[tuple[Part, ...], list[str]]]:
+            return [
+                (
+                    tuple(
+                        part
+                        for (piece, module), level in zip(pieces, said, strict=True)
+                        for part in _fold(piece, module, _hint(level, group_size), own, others)
+                    ),
+                    same,
+                )
+                for pieces, names in modules
+                for said, same in _by_declaration(pieces, names, declared)
+            ]
 
-        self._fold = fold
-        self._group_size: int | None = None
-        self._group_size = self._common_group_size()
+        self.alike = folded(None)
+        # a row that fits in one group shows no group size, but the other rows of a model without a config may
+        weights = [part for parts, _ in self.alike for part in parts if part.code_bits]
+        sizes = {part.group_size for part in weights}
+        if len(sizes - {None}) == 1 and None in sizes:
+            self.alike = folded(max(size for size in sizes if size))
 
     def __iter__(self) -> Iterator[tuple[str, tuple[Part, ...]]]:
-        """Each module's name and what it amounts to, in the order of the file."""
-        hint_of = cache(self._hint)
-        names_of = cache(lambda signature: tuple(name for name, _ in _split(signature)))
-        for module, signature in self._modules:
-            hints = tuple([hint_of(self.level_of(module + name)) for name in names_of(signature)])
-            yield module, self._fold(signature, hints)
-
-    def _hint(self, declared: DeclaredLevel | None) -> Hint:
-        if declared is None:
-            return Hint(group_size=self._group_size)
-        return Hint(level=declared.level, group_size=declared.group_size, symmetric=declared.symmetric)
-
-    def _common_group_size(self) -> int | None:
-        """The one group size all weights have that show theirs: a row that fits in one group shows none."""
-        sizes = {part.group_size for _, parts in self for part in parts if part.group_size}
-        return sizes.pop() if len(sizes) == 1 else None
+        return ((name, parts) for parts, names in self.alike for name in names)
 
 
-def _by_module(tensors: Sequence[Tensor]) -> dict[str, list[_Member]]:
-    modules = defaultdict(list)
+def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[tuple[str, Module]], list[str]]]:
+    """Modules apart in their parameters, and the names of all modules with equal tensors."""
+    modules: dict[str, list[_Member]] = defaultdict(list)
+    known: dict[tuple[str, int, int, int], _Member] = {}
     for name, dtype, shape, nbytes in tensors:
         module, _, suffix = name.rpartition(".")
-        while suffix.partition(".")[0] in _INNER or module.endswith("centroids"):
-            module, _, outer = module.rpartition(".")
-            suffix = f"{outer}.{suffix}"
-        modules[module].append((suffix, dtype, shape, nbytes))
-    return modules
+        if suffix in _INNER or module.endswith("centroids"):
+            module, suffix = _outer(module, suffix)
+        key = (suffix, id(dtype), id(shape), nbytes)  # readers share what is equal, and identity is hashed in no time
+        member = known.get(key)
+        if member is None:
+            member = known[key] = (suffix, dtype, shape, nbytes)
+        modules[module].append(member)
+    names: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name, members in modules.items():
+        names[tuple(map(id, members))].append(name)
+    return [(_split(modules[same[0]]), same) for same in names.values()]
+
+
+def _outer(module: str, suffix: str) -> tuple[str, str]:
+    """Module and suffix of a tensor whose last part belongs to the part before: ``("fc", "weight.absmax")``."""
+    while suffix.partition(".")[0] in _INNER or module.endswith("centroids"):
+        module, _, outer = module.rpartition(".")
+        suffix = f"{outer}.{suffix}"
+    return module, suffix
+
+
+def _by_declaration(
+    pieces: Sequence[tuple[str, Module]],
+    names: list[str],
+    declared: Declared | None,
+) -> Iterable[tuple[list[DeclaredLevel | None], list[str]]]:
+    """What is declared for the parameters of modules, and the names of all modules with the same."""
+    if declared is None or not declared.overrides:
+        return [([declared.general if declared else None] * len(pieces), names)]
+    groups: dict[tuple[int, ...], tuple[list[DeclaredLevel | None], list[str]]] = {}
+    for name in names:
+        said = [declared.level_of(name + piece) for piece, _ in pieces]
+        groups.setdefault(tuple(map(id, said)), (said, []))[1].append(name)
+    return groups.values()
+
+
+def _hint(declared: DeclaredLevel | None, group_size: int | None) -> Hint:
+    if declared is None:
+        return Hint(group_size=group_size)
+    return Hint(level=declared.level, group_size=declared.group_size, symmetric=declared.symmetric)
 
 
 def _fused(suffixes: Collection[str]) -> list[str]:
@@ -164,15 +198,15 @@ def _fused(suffixes: Collection[str]) -> list[str]:
     )
 
 
-def _split(signature: _Signature) -> list[tuple[str, Module]]:
+def _split(members: Sequence[_Member]) -> list[tuple[str, Module]]:
     """The parameters of a module that have side tensors of their own, then what remains: (name, tensors) of each."""
-    rest = {suffix: Stored(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in signature}
+    rest = {suffix: Stored(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in members}
     parts: list[tuple[str, Module]] = []
     for base in _fused(rest.keys()):
-        members = {role: rest.pop(base + ending) for ending, role in _FUSED.items() if base + ending in rest}
+        fused = {role: rest.pop(base + ending) for ending, role in _FUSED.items() if base + ending in rest}
         if base in rest:
-            members["weight"] = rest.pop(base)
-        parts.append((f".{base}", members))
+            fused["weight"] = rest.pop(base)
+        parts.append((f".{base}", fused))
     return [*parts, ("", rest)]
 
 
