@@ -69,7 +69,7 @@ def test_a_full_disk_is_said_in_one_line() -> None:
     assert (done.returncode, done.stderr) == (2, "quantlevels: output: No space left on device\n")
 
 
-COMMANDS = ["list", "show", "translate", "schema"]
+COMMANDS = ["list", "show", "translate", "plugins", "schema"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -83,7 +83,7 @@ def test_every_command_shows_an_example(process: Ask, command: str) -> None:
 def test_an_interrupt_leaves_no_mess(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import quantlevels.registry as r, time\n"
-        "r.Registry.__iter__ = lambda self: (print('on', flush=True), time.sleep(60))\n"
+        "r.Registry.all = lambda self, plugins: (print('on', flush=True), time.sleep(60))\n"
     )
     with subprocess.Popen(
         [*QUANTLEVELS, "list"],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
 
 import click
+from attrs import asdict
 
 from quantlevels import (
+    PluginWarning,
     QuantizationLevel,
     QuantLevelsError,
     UnknownLevelError,
@@ -45,7 +48,9 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = cli.main(arguments, prog_name="quantlevels", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = cli.main(arguments, prog_name="quantlevels", standalone_mode=False)
         sys.stdout.flush()
     except click.Abort:
         return INTERRUPTED
@@ -63,6 +68,10 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _refuse(f"{error.filename or 'output'}: {error.strerror}")
     return status if isinstance(status, int) else 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"quantlevels: {visible(message, _LONGEST_REASON)}", err=True)
 
 
 def _refuse(*reasons: str) -> int:
@@ -109,7 +118,8 @@ def cli() -> None:
 @as_json
 def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     """List the levels."""
-    chosen = [level for level in levels if bits in (None, level.bits_per_param) and kind in (None, level.kind)]
+    known = levels.all(plugins=True)
+    chosen = [level for level in known if bits in (None, level.bits_per_param) and kind in (None, level.kind)]
     if as_json:
         return show_json({"schema_version": 1, "levels": [_record(level) for level in chosen]})
     columns = (
@@ -202,6 +212,50 @@ def schema_(which: str) -> None:
     from quantlevels import schema
 
     show_json(schema.config_schema() if which == "config" else schema.INSPECTION)
+
+
+@cli.command(epilog="Example: quantlevels plugins --check")
+@click.option("--check", is_flag=True, help="Import them all; exit status 1 where one cannot be used.")
+@as_json
+def plugins(check: bool, as_json: bool) -> int:
+    """List the plugins that are installed, and what to do about those in trouble.
+
+    None is imported without --check.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)  # the list says it all
+        found = levels.plugins(load=check)
+    if as_json:
+        show_json({"schema_version": 1, "plugins": [{**asdict(plugin), "remedy": plugin.remedy} for plugin in found]})
+    elif not found:
+        show([Line(("no plugins are installed",))])
+    else:
+        columns = (
+            Column("plugin", style="strong"),
+            Column("version", style="faint", from_width=80),
+            Column("brings", style="faint"),
+            Column("state"),
+            Column("import", right=True, from_width=80),
+            Column("installed", style="faint", from_width=100),
+        )
+        rows = [
+            (
+                plugin.name,
+                plugin.version,
+                plugin.group.rpartition(".")[2],
+                Cell(plugin.state, "good" if plugin.state == "loaded" else "" if plugin.fine else "bad"),
+                None if plugin.seconds is None else f"{1000 * plugin.seconds:.1f} ms",
+                "editable" if plugin.editable else None,
+            )
+            for plugin in found
+        ]
+        troubles = [
+            [Line((Cell(bad.name, "strong"), Cell(bad.state, "bad"))), Line((bad.reason,), 2), Line((bad.remedy,), 2)]
+            for bad in found
+            if not bad.fine
+        ]
+        show([Table(columns, rows)], *troubles)
+    return ANSWER_IS_NO if check and not all(plugin.fine for plugin in found) else 0
 
 
 def _record(level: QuantizationLevel) -> dict[str, object]:
