@@ -44,12 +44,14 @@ def read_index(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
     format: Format = "pytorch" if path.name.endswith(".bin.index.json") else "safetensors"
     joined, shards = _join(path, format, named, read, places)
     findings = [*joined.findings, *_misplaced(places, shards)]
-    metadata = index.get("metadata")
-    claim = metadata.get("total_size") if isinstance(metadata, dict) else None
+    claims = index.get("metadata")
+    claims = claims if isinstance(claims, dict) else {}
+    claim = claims.get("total_size")
     total = sum(tensor.nbytes for tensor in joined.tensors)
     if claim is not None and claim != total and len(shards) == len(named):
         findings.append(Finding("QL204", f"total_size is {shown(claim)}, the tensors take {total:,} bytes", path.name))
-    return evolve(joined, findings=tuple(findings))
+    said = {key: value for key, value in claims.items() if isinstance(value, str | int | float)}
+    return evolve(joined, metadata={**joined.metadata, **said}, findings=tuple(findings))
 
 
 def _places(path: Path, index: Mapping[str, JSON]) -> dict[str, str]:
