@@ -65,6 +65,10 @@ class Finding:
         """``error`` fails a verification, ``warning`` only a strict one, ``info`` none."""
         return CODES[self.code][1]
 
+    def to_record(self) -> dict[str, str]:
+        """The finding as ``inspect --json`` prints it."""
+        return {"code": self.code, "severity": self.severity, "message": self.message, "where": self.where}
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         return f"{self.code} {self.slug}: {place}{self.message}"

@@ -60,10 +60,7 @@ class Inspection:
             "format": self.format,
             "declared": self.declared and _declared_record(self.declared),
             "stored": self.stored and _stored_record(self.stored),
-            "findings": [
-                {"code": one.code, "severity": one.severity, "message": one.message, "where": one.where}
-                for one in self.findings
-            ],
+            "findings": [one.to_record() for one in self.findings],
             "files": [{"path": file.path, "bytes": file.nbytes} for file in self.files],
         }
 

@@ -40,17 +40,39 @@ def verify(
         CheckpointError, ConfigError: as ``inspect``.
     """
     inspection = inspect(path)
-    found = (*inspection.findings, *expectations(inspection, level, max_bits_per_weight, parameters))
-    chosen, left_out = tuple(select) or ("",), tuple(ignore)
-    counted = {"error", "warning"} if strict else {"error"}
-    failed = tuple(
-        one
-        for one in found
-        if one.severity in counted and one.code.startswith(chosen) and not (left_out and one.code.startswith(left_out))
+    failed = failures(
+        inspection,
+        level=level,
+        max_bits_per_weight=max_bits_per_weight,
+        parameters=parameters,
+        strict=strict,
+        select=select,
+        ignore=ignore,
     )
     if failed:
         raise VerificationError(inspection.path, failed)
     return inspection
+
+
+def failures(
+    inspection: Inspection,
+    *,
+    level: QuantizationLevel | None = None,
+    max_bits_per_weight: Fraction | int | None = None,
+    parameters: int | None = None,
+    strict: bool = False,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+) -> tuple[Finding, ...]:
+    """The findings for which ``verify`` refuses what has been inspected; its options."""
+    found = (*inspection.findings, *expectations(inspection, level, max_bits_per_weight, parameters))
+    chosen, left_out = tuple(select) or ("",), tuple(ignore)
+    counted = {"error", "warning"} if strict else {"error"}
+    return tuple(
+        one
+        for one in found
+        if one.severity in counted and one.code.startswith(chosen) and not (left_out and one.code.startswith(left_out))
+    )
 
 
 def expectations(

@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
+import json
+import math
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 
 from quantlevels.cli.commands import run
+
+BITS = {"F32": 32, "BF16": 16, "F16": 16, "I32": 32, "I64": 64, "I8": 8, "U8": 8}
+#: name → dtype and shape
+Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
+
+#: a quantized linear layer, and the embedding and the norm its quantizer leaves alone
+W4A16: Tensors = {
+    "model.embed_tokens.weight": ("BF16", (256, 128)),
+    "model.layers.0.mlp.up_proj.weight_packed": ("I32", (256, 16)),
+    "model.layers.0.mlp.up_proj.weight_scale": ("BF16", (256, 1)),
+    "model.layers.0.mlp.up_proj.weight_shape": ("I64", (2,)),
+    "model.norm.weight": ("BF16", (128,)),
+}
+#: the same with every code in a byte
+W4A8: Tensors = {
+    **{name: tensor for name, tensor in W4A16.items() if "up_proj" not in name},
+    "model.layers.0.mlp.up_proj.weight": ("I8", (256, 128)),
+    "model.layers.0.mlp.up_proj.weight_scale": ("BF16", (256, 1)),
+}
+PLAIN: Tensors = {
+    **{name: tensor for name, tensor in W4A16.items() if "up_proj" not in name},
+    "model.layers.0.mlp.up_proj.weight": ("BF16", (256, 128)),
+}
+INT4_CONFIG: Mapping[str, object] = {
+    "torch_dtype": "bfloat16",
+    "quantization_config": {
+        "quant_method": "compressed-tensors",
+        "format": "pack-quantized",
+        "config_groups": {
+            "group_0": {
+                "targets": ["Linear"],
+                "weights": {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128},
+            }
+        },
+        "ignore": ["lm_head"],
+    },
+}
+
+
+def write_checkpoint(folder: Path, tensors: Tensors, config: Mapping[str, object] | None = None) -> Path:
+    """A folder with a sparse ``model.safetensors`` of these tensors, and perhaps a ``config.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    header, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        start, end = end, end + math.prod(shape) * BITS[dtype] // 8
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def w4a16(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "w4a16", W4A16, INT4_CONFIG)
+
+
+@pytest.fixture
+def w4a8(tmp_path: Path) -> Path:
+    """Declared INT4, stored a byte a code."""
+    return write_checkpoint(tmp_path / "w4a8", W4A8, INT4_CONFIG)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "plain", PLAIN, {"torch_dtype": "bfloat16"})
 
 
 @frozen

@@ -6,13 +6,17 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from fractions import Fraction
+from functools import partial
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
 
 import click
 from attrs import asdict
 
 from quantlevels import (
+    FP16,
     PluginWarning,
     QuantizationLevel,
     QuantLevelsError,
@@ -21,17 +25,20 @@ from quantlevels import (
     __version__,
     levels,
 )
-from quantlevels.cli.render import Cell, Column, Facts, Line, Table, Value, decimal, show, show_json, visible
+from quantlevels.cli import pages, reports
+from quantlevels.cli.options import Amount, CodePrefixes, Count, ExistingPath, Keep, LevelName, Memory, Ratio, Share
+from quantlevels.cli.render import LONG, Cell, Column, Facts, Line, Table, Value, decimal, show, show_json, visible
+from quantlevels.cli.render import size as size_text
 from quantlevels.level import Kind
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
+    from quantlevels.sizing import Sizing, Target
 
 ANSWER_IS_NO: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
-
-_LONGEST_REASON: Final = 4000
+#: weights that `diff` lists, unless told to list all
+FEW: Final = 20
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +50,10 @@ def as_json(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line, and give the exit status: 0 fine, 1 the answer is no, 2 refused, with the reason."""
+    """Run the command line, and give the exit status: 0 fine, 1 the answer is no, 2 refused, with the reason.
+
+    Nothing is raised but SystemExit, unless Python runs in development mode (``python -X dev``).
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -67,38 +77,21 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse("too little memory")
     except OSError as error:
         return _refuse(f"{error.filename or 'output'}: {error.strerror}")
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return _refuse(f"a defect of quantlevels, please report it: {type(error).__name__}: {error}")
     return status if isinstance(status, int) else 0
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"quantlevels: {visible(message, _LONGEST_REASON)}", err=True)
+    click.echo(f"quantlevels: {visible(message, LONG)}", err=True)
 
 
 def _refuse(*reasons: str) -> int:
     for reason in reasons:
-        click.echo(f"quantlevels: {visible(reason, _LONGEST_REASON)}", err=True)
+        click.echo(f"quantlevels: {visible(reason, LONG)}", err=True)
     return REFUSED
-
-
-class LevelName(click.ParamType[QuantizationLevel]):
-    """Any spelling of a level."""
-
-    name = "level"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> QuantizationLevel:
-        try:
-            return value if isinstance(value, QuantizationLevel) else levels[str(value)]
-        except LookupError as error:
-            self.fail(str(error), param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
-        return [
-            CompletionItem(level.name, help=level.summary)
-            for level in levels
-            if level.name.lower().startswith(incomplete.lower())
-        ]
 
 
 @click.group(
@@ -110,6 +103,188 @@ def cli() -> None:
 
     Only headers are read; nothing is downloaded or executed.
     """
+
+
+@cli.command(epilog="Example: quantlevels inspect ./Llama-3.1-8B-Instruct-W4A16")
+@click.argument("path", type=ExistingPath)
+@as_json
+def inspect(path: Path, as_json: bool) -> None:
+    """Show what a checkpoint declares, and what it stores.
+
+    PATH is a folder, a file, an index, the first part of a split GGUF, or a config file alone. Findings are shown and
+    do not change the exit status; `verify` is for that.
+    """
+    from quantlevels.inspection import inspect
+
+    report = inspect(path)
+    if as_json:
+        return show_json(report.to_record())
+    return show(*pages.inspection(report))
+
+
+@cli.command(epilog="Example: quantlevels verify ./out --level Int4 --max-bits-per-weight 5 --strict")
+@click.argument("path", type=ExistingPath)
+@click.option("--level", type=LevelName(), help="The level most quantized parameters must have.")
+@click.option("--max-bits-per-weight", type=Ratio(), help="The most bits a parameter may take, over all: 4.5 or 9/2.")
+@click.option("--parameters", type=Count(), help="How many parameters there must be: 8030261248.")
+@click.option("--strict", is_flag=True, help="Let warnings fail too.")
+@click.option("--select", type=CodePrefixes(), default="", help="Only codes that begin so count: QL1,QL206.")
+@click.option("--ignore", type=CodePrefixes(), default="", help="Codes that begin so do not count: QL204.")
+@click.option("--format", "format_", type=click.Choice(["github", "sarif"]), help="Annotations, or SARIF 2.1.0.")
+@as_json
+def verify(
+    path: Path,
+    level: QuantizationLevel | None,
+    max_bits_per_weight: Fraction | None,
+    parameters: Amount | None,
+    strict: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    format_: str | None,
+    as_json: bool,
+) -> int:
+    """Fail where a checkpoint is not what it says, or not what is expected.
+
+    Exit status 0 where it is, 1 where it is not, 2 where it cannot be read.
+    """
+    from quantlevels.inspection import inspect
+    from quantlevels.verification import failures
+
+    if as_json and format_:
+        raise click.UsageError("give --json or --format, not both")
+    report = inspect(path)
+    failed = failures(
+        report,
+        level=level,
+        max_bits_per_weight=max_bits_per_weight,
+        parameters=parameters.value if parameters else None,
+        strict=strict,
+        select=select,
+        ignore=ignore,
+    )
+    if as_json:
+        show_json({**report.to_record(), "verified": not failed, "failures": [one.to_record() for one in failed]})
+    elif format_ == "sarif":
+        show_json(reports.sarif(report.path, failed))
+    elif format_ == "github":
+        show([Line((line,)) for line in reports.github(report.path, failed)])
+    else:
+        show(*pages.verdict(report, failed))
+    return ANSWER_IS_NO if failed else 0
+
+
+@cli.command(epilog="Example: quantlevels diff ./model-Q4_K_M.gguf ./model-UD-Q4_K_XL.gguf")
+@click.argument("before", type=ExistingPath)
+@click.argument("after", type=ExistingPath)
+@click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not the first few.")
+@as_json
+def diff(before: Path, after: Path, everything: bool, as_json: bool) -> int:
+    """Compare two checkpoints weight by weight.
+
+    Names of a GGUF file and of a transformers folder are matched. Exit status 0 where both have the same weights by
+    the same recipe, 1 where they differ.
+    """
+    from quantlevels.comparison import compare
+
+    report = compare(before, after)
+    if as_json:
+        show_json(report.to_record())
+    else:
+        show(*pages.comparison(report, sys.maxsize if everything else FEW))
+    return 0 if report.same else ANSWER_IS_NO
+
+
+@cli.command(
+    epilog="Example: quantlevels size ./Llama-3.1-8B-Instruct --level Int4 --group 128 --scheme compressed-tensors"
+)
+@click.argument("path", type=ExistingPath, required=False)
+@click.option("--params", type=Count(), help="A number of parameters instead of a checkpoint: 70.6B.")
+@click.option("--level", type=LevelName(), required=True, help="The level to store the weights at.")
+@click.option("--group", type=click.IntRange(min=1), help="Weights that share a scale along a row.")
+@click.option("--scale", type=LevelName(), help="Level of the scales; Float16 unless given.")
+@click.option("--zero-point", type=LevelName(), help="Level of the zero points, where they are stored.")
+@click.option("--keep", type=Keep(), multiple=True, help="Another level for modules that match; may be repeated.")
+@click.option("--scheme", metavar="NAME", help="How it is packed: compressed-tensors, gptq, awq, mlx, gguf ...")
+@as_json
+def size(
+    path: Path | None,
+    params: Amount | None,
+    level: QuantizationLevel,
+    group: int | None,
+    scale: QuantizationLevel | None,
+    zero_point: QuantizationLevel | None,
+    keep: tuple[tuple[str, QuantizationLevel], ...],
+    scheme: str | None,
+    as_json: bool,
+) -> None:
+    """Say what a checkpoint will take, before it is made.
+
+    From the shapes in the headers of the checkpoint at PATH to the byte, or idealized from --params.
+    """
+    from quantlevels.sizing import Target
+
+    target = Target(level=level, group_size=group, scale=scale or FP16, zero_point=zero_point, keep=keep, scheme=scheme)
+    sized, source = _sizer(path, params)
+    report = sized(target)
+    if as_json:
+        return show_json(report.to_record())
+    return show(*pages.sizing(report, source))
+
+
+@cli.command(epilog="Example: quantlevels fit --params 70.6B --memory 80GiB --reserve 20%")
+@click.argument("path", type=ExistingPath, required=False)
+@click.option("--params", type=Count(), help="A number of parameters instead of a checkpoint: 70.6B.")
+@click.option("--memory", type=Memory(), required=True, help="Memory of one device: 80GiB, 24GB.")
+@click.option("--reserve", type=Share(), default="0%", help="Part of it that is not for weights: 20%.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, help="How many devices share the weights.")
+@as_json
+def fit(
+    path: Path | None, params: Amount | None, memory: Amount, reserve: Fraction, devices: int, as_json: bool
+) -> None:
+    """Show which levels fit into memory.
+
+    Weights only: no activations, no key-value cache. Levels are stored plain, without the scales a scheme adds; see
+    `size` for those.
+    """
+    from quantlevels.sizing import fit
+
+    sized, source = _sizer(path, params)
+    budget = int(memory.value * devices * (1 - reserve))
+    candidates = fit(lambda target: sized(target).nbytes, budget)
+    if as_json:
+        return show_json(
+            {
+                "schema_version": 1,
+                "memory_bytes": memory.value,
+                "devices": devices,
+                "budget_bytes": budget,
+                "levels": [
+                    {"level": it.level.name, "bytes": it.nbytes, "margin_bytes": it.margin, "fits": it.fits}
+                    for it in candidates
+                ],
+            }
+        )
+    facts: dict[str, Value] = {
+        "from": Cell(source, "strong"),
+        "memory": f"{f'{devices} x ' if devices > 1 else ''}{memory.taken}",
+        "budget": f"{size_text(budget)}{f', {float(100 * reserve):g}% held back' if reserve else ''}",
+        "": Cell("weights only, no key-value cache, no activations; levels stored plain", "faint"),
+    }
+    return show(*pages.fit(candidates, facts))
+
+
+def _sizer(path: Path | None, params: Amount | None) -> tuple[Callable[[Target], Sizing], str]:
+    """What sizes a target, from shapes or from a count, and in words what it goes by."""
+    from quantlevels.sizing import idealized, size
+
+    if (path is None) == (params is None):
+        raise click.UsageError("give either the PATH of a checkpoint or --params, such as --params 70.6B")
+    if params is not None:
+        return partial(idealized, params.value), params.taken
+    from quantlevels.checkpoint import read_checkpoint
+
+    assert path
+    return partial(size, read_checkpoint(path).tensors), str(path)
 
 
 @cli.command("list", epilog="Example: quantlevels list --bits 4 --kind codebook")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LONGEST: Final = 300  # characters of one piece of text; a file may name a tensor with a megabyte
+LONG: Final = 4000  # of a whole message
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _KIB: Final = 1024
 
@@ -65,9 +66,9 @@ def size(nbytes: int) -> str:
     return short_size(nbytes) if abs(nbytes) < _KIB else f"{short_size(nbytes)} ({nbytes:,} B)"
 
 
-def decimal(number: Fraction | float) -> str:
-    """A bits-per-weight figure, to three places."""
-    return f"{float(number):.3f}"
+def decimal(number: Fraction | None) -> str:
+    """A figure of bits per weight, to four places: ggml's are exact in four."""
+    return "-" if number is None else f"{float(number):.4f}"
 
 
 def percent(share: Fraction) -> str:
@@ -142,7 +143,25 @@ class Line:
     indent: int = 0
 
 
-Block: TypeAlias = Table | Facts | Line
+@final
+@frozen
+class Note:
+    """Something found: a mark and a heading, and below them what it is; one line in a pipe."""
+
+    code: str
+    severity: Literal["error", "warning", "info"]
+    slug: str
+    where: str
+    message: str
+
+
+Block: TypeAlias = Table | Facts | Line | Note
+
+_MARKS: Final[dict[str, Cell]] = {
+    "error": Cell("✗", "bad"),
+    "warning": Cell("!", "warning"),
+    "info": Cell("i", "faint"),
+}
 
 
 def text_of(value: Value) -> str:
@@ -199,6 +218,12 @@ def _plain(block: Block) -> list[str]:
     match block:
         case Line(pieces, indent):
             return [" " * indent + " ".join(text_of(piece) for piece in pieces)]
+        case Note(code, severity, slug, where, message):
+            return [
+                " ".join(
+                    [code, severity, f"{slug}:", *([f"{visible(where)}:"] if where else []), visible(message, LONG)]
+                )
+            ]
         case Facts(facts):
             return _aligned(
                 [[label, text_of(value)] for label, value in facts.items() if value is not None], (False,) * 2
@@ -233,6 +258,13 @@ def _rich(block: Block, console: Console) -> RenderableType:
 
             line = Text(" ").join(_rich_text(piece) for piece in pieces)
             return Padding(line, (0, 1, 0, 1 + indent))
+        case Note(code, severity, slug, where, message):
+            from rich.console import Group
+            from rich.padding import Padding
+
+            head = Line((_MARKS[severity], Cell(code, _MARKS[severity].style), Cell(slug, "strong")))
+            body = [Line((piece,)) for piece in (message, Cell(where, "faint") if where else "") if piece]
+            return Group(_rich(head, console), *(Padding(_rich(line, console), (0, 0, 0, 2)) for line in body))
         case Facts(facts):
             grid = _grid()
             for label, value in facts.items():
@@ -273,7 +305,7 @@ def _rich_text(value: Value, bar: int = 20) -> Text:
     from rich.text import Text
 
     if isinstance(value, Bar):
-        halves = max(round(2 * bar * value.share), 1 if value.share else 0)
+        halves = max(round(2 * bar * min(value.share, Fraction(1))), 1 if value.share else 0)
         filled = "━" * (halves // 2) + "╸" * (halves % 2)
         return Text.assemble(
             (filled, _THEME[value.style]), (" " * (bar - len(filled))), (percent(value.share).rjust(7), "")

@@ -1,0 +1,156 @@
+"""Values of options: levels, amounts with their units, and what was misspelt."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import click
+from attrs import frozen
+from click.shell_completion import CompletionItem
+
+from quantlevels import QuantizationLevel, levels
+from quantlevels.cli.render import size
+from quantlevels.finding import CODES
+
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_COUNTS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+_NUMBER: Final = r"\s*(\d[\d_,]*(?:\.\d+)?)\s*"
+_COUNT: Final = re.compile(_NUMBER + r"([KMBGT]?)\s*", re.ASCII | re.IGNORECASE)
+_MEMORY: Final = re.compile(_NUMBER + r"([KMGTP]?)(i?)(B?)\s*", re.ASCII | re.IGNORECASE)
+_SHARE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", re.ASCII)
+
+ExistingPath: Final = click.Path(exists=True, path_type=Path)
+
+
+@frozen
+class Amount:
+    """A number from the command line, and in words how it was taken."""
+
+    value: int
+    taken: str
+
+
+def _whole(digits: str, factor: int) -> int | None:
+    number = Fraction(re.sub("[_,]", "", digits)) * factor
+    return int(number) if number.denominator == 1 and number else None
+
+
+class Count(click.ParamType[Amount]):
+    """A number of parameters: ``70.6B``, ``8030261248``."""
+
+    name = "count"
+
+    def convert(self, value: str | Amount, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
+        if isinstance(value, Amount):
+            return value
+        match = _COUNT.fullmatch(value)
+        number = match and _whole(match[1], _COUNTS[match[2].upper()])
+        if not number:
+            self.fail(f"{value!r} is no number of parameters; write 8030261248, 8.03B or 350M", param, ctx)
+        return Amount(number, f"{number:,} parameters")
+
+
+class Memory(click.ParamType[Amount]):
+    """An amount of memory: ``80GiB`` in powers of 1024, ``80GB`` and ``80G`` in powers of 1000."""
+
+    name = "memory"
+
+    def convert(self, value: str | Amount, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
+        if isinstance(value, Amount):
+            return value
+        match = _MEMORY.fullmatch(value)
+        if not match or (match[3] and not match[2]):
+            self.fail(f"{value!r} is no amount of memory; write 80GiB or 80GB", param, ctx)
+        digits, prefix, binary, _ = match.groups()
+        nbytes = _whole(digits, (1024 if binary else 1000) ** _POWERS[prefix.upper()])
+        if not nbytes:
+            self.fail(f"{value!r} is no whole number of bytes", param, ctx)
+        unit = f"{prefix.upper()}{'i' if binary else ''}B"
+        return Amount(nbytes, f"{digits} {unit} = {size(nbytes)}")
+
+
+class Share(click.ParamType[Fraction]):
+    """A part of a whole: ``20%`` or ``0.2``."""
+
+    name = "share"
+
+    def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        if isinstance(value, Fraction):
+            return value
+        match = _SHARE.fullmatch(value)
+        share = Fraction(match[1]) / (100 if match[2] else 1) if match else None
+        if share is None or share >= 1:
+            self.fail(f"{value!r} is no part of a whole; write 20% or 0.2", param, ctx)
+        return share
+
+
+class Ratio(click.ParamType[Fraction]):
+    """An exact number: ``4.5`` or ``9/2``."""
+
+    name = "number"
+
+    def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        try:
+            number = Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            number = Fraction(0)
+        if number <= 0:
+            self.fail(f"{value!r} is no positive number; write 4.5 or 9/2", param, ctx)
+        return number
+
+
+class CodePrefixes(click.ParamType[tuple[str, ...]]):
+    """Codes of findings or what they begin with, apart by commas: ``QL1,QL206``."""
+
+    name = "codes"
+
+    def convert(
+        self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        prefixes = tuple(filter(None, (prefix.strip().upper() for prefix in value.split(","))))
+        for prefix in prefixes:
+            if not any(code.startswith(prefix) for code in CODES):
+                self.fail(f"no code begins with {prefix!r}; the codes are {', '.join(CODES)}", param, ctx)
+        return prefixes
+
+
+class LevelName(click.ParamType[QuantizationLevel]):
+    """Any spelling of a level."""
+
+    name = "level"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> QuantizationLevel:
+        try:
+            return value if isinstance(value, QuantizationLevel) else levels[str(value)]
+        except LookupError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [
+            CompletionItem(level.name, help=level.summary)
+            for level in levels
+            if level.name.lower().startswith(incomplete.lower())
+        ]
+
+
+class Keep(click.ParamType[tuple[str, QuantizationLevel]]):
+    """A glob and a level: ``lm_head=BFloat16``."""
+
+    name = "glob=level"
+
+    def convert(
+        self, value: str | tuple[str, QuantizationLevel], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, QuantizationLevel]:
+        if isinstance(value, tuple):
+            return value
+        glob, equals, level = value.rpartition("=")
+        if not (glob and equals):
+            self.fail(f"{value!r} is not of the form GLOB=LEVEL, such as lm_head=BFloat16", param, ctx)
+        return glob, LevelName().convert(level, param, ctx)

@@ -1,0 +1,372 @@
+"""What a page says: an inspection, a verdict, a comparison, a size or a fit, laid out in blocks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+from quantlevels.builtin import FP32
+from quantlevels.cli.render import (
+    Bar,
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Line,
+    Note,
+    Style,
+    Table,
+    Value,
+    decimal,
+    percent,
+    short_size,
+    size,
+)
+from quantlevels.level import QuantizationLevel
+
+if TYPE_CHECKING:
+    from quantlevels.checkpoint.tensor import UnknownType
+    from quantlevels.comparison import Comparison, Recipe
+    from quantlevels.finding import Finding
+    from quantlevels.inspection import Inspection
+    from quantlevels.schemes.base import DeclaredLevel
+    from quantlevels.schemes.declaration import Declared
+    from quantlevels.sizing import Candidate, Sizing
+    from quantlevels.stored import Stored
+
+#: levels named in one line
+MOST_LEVELS: Final = 4
+
+
+def label(level: QuantizationLevel | UnknownType) -> str:
+    """What people read of a level."""
+    return level.label if isinstance(level, QuantizationLevel) else str(level)
+
+
+def reduction(bits_per_weight: Fraction | None) -> str:
+    """How many times smaller than FP32: ``3.49x``."""
+    return f"{float(FP32.bits_per_weight / bits_per_weight):.2f}x" if bits_per_weight else "-"
+
+
+def inspection(report: Inspection) -> list[list[Block]]:
+    """Declared beside stored, totals, levels, findings."""
+    facts: dict[str, Value] = {"declared": "nothing"}
+    if report.declared:
+        facts = {"declared": _declared(report.declared), "by": _by(report.declared)}
+    if report.stored:
+        worst = any(it.severity == "error" for it in report.findings)
+        facts |= {"stored": Cell(_stored(report.stored), "bad" if worst else "strong"), **_totals(report.stored)}
+    return [
+        [_title(str(report.path), _format(report)), Facts(facts)],
+        [_levels(report.stored)] if report.stored else [],
+        findings(report.findings) or [Line((Cell("no findings", "good"),))],
+    ]
+
+
+def _title(path: str, what: str) -> Line:
+    return Line((Cell(path, "strong"), Cell(f"({what})", "faint")))
+
+
+def _format(report: Inspection) -> str:
+    files = len(report.files)
+    return report.format if files < 2 else f"{report.format}, {files:,} files"
+
+
+def _declared(declared: Declared) -> Value:
+    levels = [_declared_level(level) for level in declared.levels[:MOST_LEVELS]]
+    if declared.dtype and (not levels or len(declared.levels) < MOST_LEVELS):
+        levels.append(label(declared.dtype))
+    if len(declared.levels) > MOST_LEVELS:
+        levels.append(f"{len(declared.levels) - MOST_LEVELS} more")
+    return Cell(" + ".join(levels) or "a level that is not known", "strong")
+
+
+def _declared_level(declared: DeclaredLevel) -> str:
+    words = [
+        at(declared.level, declared.bits_per_weight),
+        f"groups of {declared.group_size}" if declared.group_size and declared.group_size > 0 else "",
+        f"blocks of {'x'.join(map(str, declared.block))}" if declared.block else "",
+        {True: "symmetric", False: "asymmetric", None: ""}[declared.symmetric],
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _by(declared: Declared) -> str:
+    method = f"{declared.method} in " if declared.method else ""
+    unknown = "" if declared.known else ", a method quantlevels does not know"
+    cache = f", key-value cache {label(declared.kv_cache)}" if declared.kv_cache else ""
+    return f"{method}{declared.source}{unknown}{cache}"
+
+
+def _stored(stored: Stored) -> str:
+    levels = [
+        at(level.level, level.bits_per_weight) if level.quantized else label(level.level)
+        for level in stored.levels
+        if level.parameters
+    ]
+    more = [f"{len(levels) - MOST_LEVELS} more"] if len(levels) > MOST_LEVELS else []
+    return " + ".join((*levels[:MOST_LEVELS], *more)) or "no weights"
+
+
+def at(level: QuantizationLevel | UnknownType, bits_per_weight: Fraction | None) -> str:
+    """A level and what it takes: ``INT4 at 4.125 bits``."""
+    return label(level) if bits_per_weight is None else f"{label(level)} at {float(round(bits_per_weight, 4)):g} bits"
+
+
+def _totals(stored: Stored) -> dict[str, Value]:
+    share = Fraction(stored.quantized_parameters, stored.parameters or 1)
+    return {
+        "parameters": f"{stored.parameters:,}, {percent(share)} of them quantized",
+        "size": f"{size(stored.tensor_bytes)}, {stored.tensors:,} tensors",
+        "bits/weight": f"{decimal(stored.bits_per_weight)}, {reduction(stored.bits_per_weight)} smaller than FP32",
+    }
+
+
+def _levels(stored: Stored) -> Table:
+    columns = (
+        Column("level"),
+        Column("group", right=True),
+        Column("weights", right=True, from_width=100),
+        Column("parameters", right=True),
+        Column("size", right=True),
+        Column("bytes", right=True, style="faint", from_width=110),
+        Column("bits/weight", right=True),
+        Column("share of bytes"),
+    )
+    total = stored.tensor_bytes or 1
+    rows = []
+    for level in stored.levels:
+        style: Style = "quantized" if level.quantized else "plain"
+        rows.append(
+            (
+                Cell(label(level.level), style),
+                level.group_size,
+                level.weights,
+                level.parameters,
+                short_size(level.nbytes),
+                level.nbytes,
+                decimal(level.bits_per_weight),
+                Bar(Fraction(level.nbytes, total), style),
+            )
+        )
+    return Table(columns, rows)
+
+
+def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
+    """What fails, what is only noted, and the verdict."""
+    noted: list[Block] = [
+        Note(it.code, "info", it.slug, it.where, it.message) for it in report.findings if it not in failed
+    ]
+    stored = f"({_stored(report.stored)})" if report.stored else ""
+    word = (
+        Cell(f"failed: {len(failed)} finding{'' if len(failed) == 1 else 's'}", "bad") if failed else Cell("ok", "good")
+    )
+    return [findings(failed), noted, [Line((word, Cell(str(report.path), "strong"), Cell(stored, "faint")))]]
+
+
+def findings(found: Sequence[Finding]) -> list[Block]:
+    """A note each."""
+    return [Note(it.code, it.severity, it.slug, it.where, it.message) for it in found]
+
+
+def comparison(report: Comparison, most: int) -> list[list[Block]]:
+    """Totals side by side, levels in bytes, and the weights that differ, the first ``most`` of them."""
+    before, after = report.before, report.after
+    assert before.stored
+    assert after.stored
+    totals = Table(
+        (
+            Column("", style="faint"),
+            Column("before", shrinks=True),
+            Column("after", shrinks=True),
+            Column("change", right=True),
+        ),
+        (
+            ("path", Cell(str(before.path), "strong"), Cell(str(after.path), "strong"), ""),
+            ("format", before.format, after.format, ""),
+            _side("parameters", before.stored.parameters, after.stored.parameters),
+            (
+                "size",
+                size(before.stored.tensor_bytes),
+                size(after.stored.tensor_bytes),
+                signed_size(after.stored.tensor_bytes - before.stored.tensor_bytes),
+            ),
+            (
+                "bits/weight",
+                decimal(before.stored.bits_per_weight),
+                decimal(after.stored.bits_per_weight),
+                _ratio(after.stored.tensor_bytes, before.stored.tensor_bytes),
+            ),
+        ),
+    )
+    levels = Table(
+        (
+            Column("level"),
+            Column("group", right=True),
+            Column("before", right=True),
+            Column("after", right=True),
+            Column("change", right=True),
+            Column("bytes", right=True, style="faint", from_width=100),
+        ),
+        [
+            (
+                label(it.level),
+                it.group_size,
+                short_size(it.before) if it.before else None,
+                short_size(it.after) if it.after else None,
+                Cell(signed_size(it.gained), _growth(it.gained)),
+                f"{it.gained:+,}" if it.gained else "0",
+            )
+            for it in report.levels
+        ],
+    )
+    pages: list[list[Block]] = [[totals], [levels]]
+    if report.changed:
+        columns = (
+            Column("weights", shrinks=True),
+            Column("count", right=True),
+            Column("before"),
+            Column("after"),
+            Column("change", right=True),
+        )
+        alike: dict[tuple[str, str, str], list[int]] = {}
+        for it in report.changed:
+            key = alike_name(it.name), recipes(it.before), recipes(it.after)
+            alike.setdefault(key, []).append(it.bytes_after - it.bytes_before)
+        rows = [
+            (name, len(changes), old, new, signed_size(sum(changes)))
+            for (name, old, new), changes in list(alike.items())[:most]
+        ]
+        pages.append([Table(columns, rows), *_more(len(alike), most)])
+    for names, where in ((report.only_before, "before"), (report.only_after, "after")):
+        if names:
+            counts = Counter(map(alike_name, names))
+            only = Column(f"only {where}", shrinks=True), Column("count", right=True)
+            pages.append([Table(only, list(counts.items())[:most]), *_more(len(counts), most)])
+    verdict = Cell("the same recipe", "good") if report.same else Cell("different recipes", "warning")
+    return [*pages, [Line((verdict,))]]
+
+
+def alike_name(name: str) -> str:
+    """A name without its numbers, the same in all layers: ``model.layers.*.mlp.up_proj``."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "*", name)
+
+
+def _more(rows: int, most: int) -> list[Block]:
+    return [Line((Cell(f"... and {rows - most:,} more rows; --all shows them", "faint"),))] if rows > most else []
+
+
+def _side(name: str, before: int, after: int) -> tuple[Value, ...]:
+    return name, f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else "="
+
+
+def _ratio(after: int, before: int) -> str:
+    return f"{after / before:.2f}x" if before and after != before else "="
+
+
+def signed_size(nbytes: int) -> str:
+    """A change in bytes: ``+1.31 GiB``; ``=`` where there is none."""
+    return f"{'+' if nbytes > 0 else '-'}{short_size(abs(nbytes))}" if nbytes else "="
+
+
+def _growth(nbytes: int) -> Style:
+    return "warning" if nbytes > 0 else "good" if nbytes < 0 else "faint"
+
+
+def recipes(of: Iterable[Recipe]) -> str:
+    """Recipes in short: ``INT4 g128 asymmetric``."""
+    return " + ".join(_recipe(recipe) for recipe in of)
+
+
+def _recipe(recipe: Recipe) -> str:
+    words = [label(recipe.level)]
+    if recipe.group_size:
+        words.append(f"g{recipe.group_size}")
+    if recipe.symmetric is False:
+        words.append("asymmetric")
+    nominal = recipe.level.block.bits_per_weight if isinstance(recipe.level, QuantizationLevel) else recipe.code_bits
+    if recipe.code_bits is not None and recipe.code_bits > (nominal or 0):
+        words.append(f"in {float(recipe.code_bits):g} bits")
+    return " ".join(words)
+
+
+def sizing(report: Sizing, source: str) -> list[list[Block]]:
+    """Totals, levels, and the tensors that cannot have theirs."""
+    target = report.target
+    facts: dict[str, Value] = {
+        "from": Cell(source, "strong"),
+        "level": label(target.level),
+        "scheme": target.scheme,
+        "parameters": report.parameters,
+        "size": Cell(size(report.nbytes), "strong"),
+        "bits/weight": f"{decimal(report.bits_per_weight)}, {reduction(report.bits_per_weight)} smaller than FP32",
+        "": Cell(
+            "exact: every tensor as it would be stored"
+            if report.exact
+            else "idealized: from a count alone, without padding or what is kept at another level",
+            "faint" if report.exact else "warning",
+        ),
+    }
+    columns = (
+        Column("level"),
+        Column("group", right=True),
+        Column("weights", right=True, from_width=100),
+        Column("parameters", right=True),
+        Column("size", right=True),
+        Column("bytes", right=True, style="faint", from_width=110),
+        Column("bits/weight", right=True),
+        Column("share of bytes"),
+    )
+    rows = [
+        (
+            label(it.level),
+            it.group_size,
+            it.weights,
+            it.parameters,
+            short_size(it.nbytes),
+            it.nbytes,
+            decimal(it.bits_per_weight),
+            Bar(Fraction(it.nbytes, report.nbytes or 1), "quantized" if it.level == target.level else "plain"),
+        )
+        for it in report.levels
+    ]
+    ragged = [(it.tensor, it.columns, label(it.wanted), label(it.given)) for it in report.fallbacks]
+    fallbacks = Table(
+        (
+            Column("tensor", shrinks=True),
+            Column("row", right=True),
+            Column("cannot be", style="faint"),
+            Column("becomes", style="warning"),
+        ),
+        ragged,
+    )
+    return [[Facts(facts)], [Table(columns, rows)] if report.exact else [], [fallbacks] if ragged else []]
+
+
+def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[Block]]:
+    """Levels from the widest to the narrowest, those of one size together, with the budget drawn where it falls."""
+    groups: dict[int, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(candidate.nbytes, []).append(candidate)
+    budget = candidates[0].budget if candidates else 1
+    rows = [
+        (
+            Cell("fits", "good") if group[0].fits else Cell("no", "faint"),
+            Cell(", ".join(label(it.level) for it in group), "" if group[0].fits else "faint"),
+            short_size(nbytes),
+            Cell(signed_size(group[0].margin), "good" if group[0].fits else "faint"),
+            Bar(Fraction(nbytes, budget or 1), "quantized" if group[0].fits else "plain"),
+        )
+        for nbytes, group in groups.items()
+    ]
+    columns = (
+        Column(""),
+        Column("level", shrinks=True),
+        Column("size", right=True),
+        Column("margin", right=True),
+        Column("of the budget"),
+    )
+    return [[Facts(facts)], [Table(columns, rows)]]

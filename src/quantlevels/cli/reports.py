@@ -1,0 +1,64 @@
+"""Findings in the forms that code hosts annotate with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from quantlevels import __version__
+from quantlevels.finding import CODES, Finding
+
+#: severity → GitHub's command, SARIF's level
+_GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}
+_SARIF: Final = {"error": "error", "warning": "warning", "info": "note"}
+
+_DATA: Final = {ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}
+_PROPERTY: Final = {**_DATA, ord(":"): "%3A", ord(","): "%2C"}
+
+
+def github(path: Path, found: Iterable[Finding]) -> list[str]:
+    """Workflow commands of GitHub Actions, one a finding.
+
+    Source: docs.github.com, workflow commands for GitHub Actions.
+    """
+    return [
+        f"::{_GITHUB[it.severity]} file={str(path).translate(_PROPERTY)},"
+        f"title={f'{it.code} {it.slug}'.translate(_PROPERTY)}::{_text(it).translate(_DATA)}"
+        for it in found
+    ]
+
+
+def sarif(path: Path, found: Sequence[Finding]) -> dict[str, object]:
+    """A SARIF 2.1.0 log.
+
+    Source: OASIS SARIF 2.1.0.
+    """
+    rules = [
+        {"id": code, "name": CODES[code][0], "defaultConfiguration": {"level": _SARIF[CODES[code][1]]}}
+        for code in dict.fromkeys(it.code for it in found)
+    ]
+    results = [
+        {
+            "ruleId": it.code,
+            "level": _SARIF[it.severity],
+            "message": {"text": _text(it)},
+            "locations": [
+                {
+                    "physicalLocation": {"artifactLocation": {"uri": path.as_posix()}},
+                    **({"logicalLocations": [{"fullyQualifiedName": it.where}]} if it.where else {}),
+                }
+            ],
+        }
+        for it in found
+    ]
+    driver = {"name": "quantlevels", "version": __version__, "rules": rules}
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.where}: {finding.message}" if finding.where else finding.message

@@ -1,0 +1,240 @@
+"""inspect, verify, diff, size, fit: what they say of a checkpoint, and with which status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cli.conftest import INT4_CONFIG, PLAIN, W4A16, write_checkpoint
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Ask
+
+
+def test_inspect_sets_declared_beside_stored(ask: Ask, w4a16: Path) -> None:
+    answer = ask("inspect", w4a16)
+    assert answer.status == 0
+    assert answer.out.splitlines() == [
+        f"{w4a16} (safetensors)",
+        "declared     INT4 at 4.125 bits, groups of 128, symmetric + BF16",
+        "by           compressed-tensors in config.json",
+        "stored       BF16 + INT4 at 4.1289 bits",
+        "parameters   65,664, 49.9% of them quantized",
+        "size         80.77 KiB (82,704 B), 5 tensors",
+        "bits/weight  10.0760, 3.18x smaller than FP32",
+        "",
+        "level  group  weights  parameters       size   bytes  bits/weight  share of bytes",
+        "BF16       -        2      32,896  64.25 KiB  65,792      16.0000  79.6%",
+        "INT4     128        1      32,768  16.52 KiB  16,912       4.1289  20.4%",
+        "",
+        "no findings",
+    ]
+
+
+def test_inspect_reports_findings_and_stays_zero(ask: Ask, w4a8: Path) -> None:
+    answer = ask("inspect", w4a8)
+    assert answer.status == 0
+    assert "\nQL101 error wider-than-declared: model.layers.0.mlp.up_proj: " in answer.out
+
+
+def test_inspect_as_json_is_the_record(ask: Ask, w4a16: Path) -> None:
+    record = json.loads(ask("inspect", w4a16, "--json").out)
+    assert record["stored"]["tensor_bytes"] == 82_704
+    assert [level["level"] for level in record["stored"]["levels"]] == ["BFloat16", "Int4"]
+
+
+def test_inspect_of_a_config_alone(ask: Ask, w4a16: Path) -> None:
+    answer = ask("inspect", w4a16 / "config.json")
+    assert answer.status == 0
+    assert "(config)\ndeclared  INT4 at 4.125 bits, groups of 128, symmetric + BF16\n" in answer.out
+    assert "stored" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "code"),
+    [
+        ((), 0, None),
+        (("--level", "int4"), 0, None),
+        (("--level", "int8"), 1, "QL501"),
+        (("--max-bits-per-weight", "10.08"), 0, None),
+        (("--max-bits-per-weight", "19/2"), 1, "QL502"),
+        (("--parameters", "65664"), 0, None),
+        (("--parameters", "1B"), 1, "QL503"),
+        (("--parameters", "1B", "--ignore", "QL503"), 0, None),
+        (("--parameters", "1B", "--select", "QL1,QL2"), 0, None),
+    ],
+)
+def test_verify(ask: Ask, w4a16: Path, options: tuple[str, ...], status: int, code: str | None) -> None:
+    answer = ask("verify", w4a16, *options)
+    assert answer.status == status
+    assert answer.out.startswith(f"{code} error" if code else "ok ")
+
+
+def test_verify_fails_what_is_wider_than_it_says(ask: Ask, w4a8: Path) -> None:
+    answer = ask("verify", w4a8)
+    assert answer.status == 1
+    assert "QL101 error wider-than-declared: model.layers.0.mlp.up_proj: " in answer.out
+    assert f"failed: 1 finding {w4a8} " in answer.out
+
+
+def test_verify_lets_warnings_fail_only_if_strict(ask: Ask, w4a16: Path) -> None:
+    (w4a16 / "old.safetensors").write_bytes((w4a16 / "model.safetensors").read_bytes())
+    lenient, strict = ask("verify", w4a16), ask("verify", w4a16, "--strict")
+    assert (lenient.status, strict.status) == (0, 1)
+    assert "QL205" in lenient.out
+    assert "QL205 warning unreferenced-file: old.safetensors" in strict.out
+
+
+def test_verify_as_json(ask: Ask, w4a8: Path) -> None:
+    answer = ask("verify", w4a8, "--json")
+    record = json.loads(answer.out)
+    assert (answer.status, record["verified"]) == (1, False)
+    assert [failure["code"] for failure in record["failures"]] == ["QL101"]
+    assert record["stored"]["parameters"] == 65_664
+
+
+def test_verify_as_annotations_of_github(ask: Ask, w4a8: Path) -> None:
+    answer = ask("verify", w4a8, "--format", "github")
+    assert answer.status == 1
+    assert answer.out.startswith(f"::error file={w4a8},title=QL101 wider-than-declared::model.layers.0.mlp.up_proj: ")
+
+
+def test_verify_as_sarif(ask: Ask, w4a8: Path) -> None:
+    log = json.loads(ask("verify", w4a8, "--format", "sarif").out)
+    (run,) = log["runs"]
+    assert log["version"] == "2.1.0"
+    assert run["tool"]["driver"]["rules"][0]["id"] == "QL101"
+    (result,) = run["results"]
+    assert (result["ruleId"], result["level"]) == ("QL101", "error")
+    assert result["locations"][0]["logicalLocations"] == [{"fullyQualifiedName": "model.layers.0.mlp.up_proj"}]
+
+
+def test_diff_of_the_same_recipe_is_zero(ask: Ask, w4a16: Path, tmp_path: Path) -> None:
+    other = write_checkpoint(tmp_path / "other", W4A16, INT4_CONFIG)
+    answer = ask("diff", w4a16, other)
+    assert answer.status == 0
+    assert answer.out.endswith("\nthe same recipe\n")
+
+
+def test_diff_names_what_is_stored_differently(ask: Ask, w4a16: Path, w4a8: Path) -> None:
+    answer = ask("diff", w4a16, w4a8)
+    assert answer.status == 1
+    assert "model.layers.*.mlp.up_proj      1  INT4 g128  INT4 g128 in 8 bits  +15.98 KiB\n" in answer.out
+    assert answer.out.endswith("\ndifferent recipes\n")
+
+
+def test_diff_as_json(ask: Ask, plain: Path, w4a16: Path) -> None:
+    answer = ask("diff", plain, w4a16, "--json")
+    record = json.loads(answer.out)
+    assert (answer.status, record["same"]) == (1, False)
+    assert record["changed"] == [
+        {
+            "weight": "model.layers.0.mlp.up_proj",
+            "before": [{"level": "BFloat16", "group_size": None, "symmetric": None, "code_bits": None}],
+            "after": [{"level": "Int4", "group_size": 128, "symmetric": True, "code_bits": 4.0}],
+            "bytes_before": 65_536,
+            "bytes_after": 16_912,
+        }
+    ]
+    assert record["only_before"] == record["only_after"] == []
+
+
+def test_diff_lists_what_one_side_alone_has(ask: Ask, plain: Path, tmp_path: Path) -> None:
+    tensors = {**PLAIN, **{f"model.layers.{n}.extra.weight": ("BF16", (4, 4)) for n in range(3)}}
+    answer = ask("diff", plain, write_checkpoint(tmp_path / "more", tensors))
+    assert answer.status == 1
+    assert "only after            count\nmodel.layers.*.extra      3\n" in answer.out
+
+
+def test_size_from_shapes_is_exact(ask: Ask, plain: Path) -> None:
+    options = ("--level", "Int4", "--group", "128", "--scheme", "compressed-tensors", "--keep", "*embed*=BFloat16")
+    record = json.loads(ask("size", plain, *options, "--json").out)
+    assert (record["exact"], record["tensor_bytes"]) == (True, 82_704)
+    answer = ask("size", plain, *options)
+    assert "size         80.77 KiB (82,704 B)\n" in answer.out
+    assert "exact" in answer.out
+
+
+def test_size_from_a_count_says_that_it_is_idealized(ask: Ask) -> None:
+    answer = ask("size", "--params", "70.6B", "--level", "int4", "--group", "128")
+    assert "33.90 GiB (36,403,125,000 B)" in answer.out
+    assert "idealized" in answer.out
+
+
+def test_size_reports_what_llama_cpp_takes_instead(ask: Ask, tmp_path: Path) -> None:
+    shapes = {"model.layers.0.mlp.up_proj.weight": ("BF16", (8, 320))}
+    answer = ask("size", write_checkpoint(tmp_path / "m", shapes), "--level", "Q4_K", "--scheme", "gguf")
+    assert answer.out.splitlines()[-1].split() == ["model.layers.0.mlp.up_proj.weight", "320", "Q4_K", "Q5_0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--level", "int4"), "give either the PATH of a checkpoint or --params"),
+        (("--level", "int4", "--params", "70.6"), "'70.6' is no number of parameters"),
+        (("--level", "int4", "--params", "7B", "--keep", "lm_head"), "'lm_head' is not of the form GLOB=LEVEL"),
+        (("--level", "int4", "--params", "7B", "--keep", "lm_head=in8"), "unknown level 'in8'; did you mean 'Int8'"),
+        (("--level", "int4", "--params", "7B", "--scheme", "gptq"), "need the shapes"),
+    ],
+)
+def test_size_refuses(ask: Ask, options: tuple[str, ...], reason: str) -> None:
+    answer = ask("size", *options)
+    assert answer.status == 2
+    assert reason in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_size_of_packed_weights_is_refused(ask: Ask, w4a16: Path) -> None:
+    answer = ask("size", w4a16, "--level", "Int8")
+    assert answer.status == 2
+    assert "already quantized" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("80GiB", "80 GiB = 80.00 GiB (85,899,345,920 B)"),
+        ("80GB", "80 GB = 74.51 GiB (80,000,000,000 B)"),
+        ("24G", "24 GB = 22.35 GiB (24,000,000,000 B)"),
+        ("1.5tib", "1.5 TiB = 1.50 TiB (1,649,267,441,664 B)"),
+    ],
+)
+def test_fit_says_how_it_took_the_memory(ask: Ask, said: str, taken: str) -> None:
+    assert f"memory  {taken}\n" in ask("fit", "--params", "8B", "--memory", said).out
+
+
+def test_fit_marks_the_budget(ask: Ask) -> None:
+    answer = ask("fit", "--params", "8B", "--memory", "10GB", "--reserve", "20%", "--devices", "2")
+    marks = {line.split()[0] for line in answer.out.splitlines() if "BF16" in line}
+    assert "budget  14.90 GiB (16,000,000,000 B), 20% held back" in answer.out
+    assert marks == {"fits"}
+    assert "weights only" in answer.out
+
+
+def test_fit_as_json(ask: Ask) -> None:
+    record = json.loads(ask("fit", "--params", "8B", "--memory", "16GB", "--json").out)
+    fits = {level["level"]: level["fits"] for level in record["levels"]}
+    assert (fits["None"], fits["BFloat16"], fits["Q4_K"]) == (False, True, True)
+
+
+@pytest.mark.parametrize("memory", ["lots", "80GiG", "0GB", "80i", "-3GB"])
+def test_what_is_no_memory_is_refused(ask: Ask, memory: str) -> None:
+    answer = ask("fit", "--params", "8B", f"--memory={memory}")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+
+
+def test_a_file_that_is_no_checkpoint_is_one_line(ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"\xff" * 100)
+    answer = ask("inspect", path)
+    assert answer.status == 2
+    assert answer.err.startswith(f"quantlevels: {path}: ")
+    assert answer.err.count("\n") == 1
+
+
+def test_a_path_that_is_not_there_is_one_line(ask: Ask, tmp_path: Path) -> None:
+    answer = ask("inspect", tmp_path / "nothing")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert "nothing" in answer.err

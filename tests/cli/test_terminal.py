@@ -1,0 +1,88 @@
+"""What reaches a terminal: widths, colors, and nothing that a file could have smuggled in."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import INT4_CONFIG, W4A8, write_checkpoint
+
+from quantlevels.cli.render import visible
+
+pty = pytest.importorskip("pty")
+
+#: colors and styles, the only sequences that may be written
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+#: ESC, an 8-bit CSI, an OSC that sets the title, right-to-left override, newline, bell
+HOSTILE = "evil\x1b[2Jname\x9b31m\x1b]0;title\x07\u202egnp.exe\n\u2028end"
+
+
+def on_terminal(*arguments: str | Path, columns: int = 80, **environment: str) -> str:
+    """What the command writes to a terminal of so many columns."""
+    reader, writer = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **environment}
+    with subprocess.Popen(
+        [sys.executable, "-m", "quantlevels", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=writer,
+        stderr=writer,
+        env=environment,
+    ):
+        os.close(writer)
+        written = b""
+        while True:
+            try:
+                chunk = os.read(reader, 65536)
+            except OSError:  # how Linux says that the other side is closed
+                break
+            if not chunk:
+                break
+            written += chunk
+    os.close(reader)
+    return written.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_nothing_important_is_wrapped_away(columns: int, w4a8: Path) -> None:
+    text = SGR.sub("", on_terminal("inspect", w4a8, columns=columns, NO_COLOR="1"))
+    assert max(map(len, text.splitlines())) <= columns
+    flat = " ".join(text.split())
+    for fact in ("INT4 at 4.125 bits, groups of 128, symmetric", "INT4 at 8.125 bits", "96.75 KiB (99,072 B)", "QL101"):
+        assert fact in flat
+
+
+def test_a_terminal_gets_bars_and_colors(w4a8: Path) -> None:
+    text = on_terminal("inspect", w4a8)
+    assert "━" in text
+    assert "\x1b[" in text
+
+
+def test_no_color_is_honored(w4a8: Path) -> None:
+    text = on_terminal("inspect", w4a8, NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*3\d", text)
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_names_from_files_cannot_move_the_cursor(command: str, tmp_path: Path) -> None:
+    tensors = {**W4A8, HOSTILE: ("BF16", (4, 4))}
+    tensors = {name.replace("up_proj", f"up{HOSTILE}"): tensor for name, tensor in tensors.items()}
+    folder = write_checkpoint(tmp_path / "model", tensors, INT4_CONFIG)
+    text = SGR.sub("", on_terminal(command, folder))
+    assert "QL101" in text
+    assert not [c for c in text if not c.isprintable() and c != "\n"]
+    assert r"\x1b[2J" in text.replace("\n  ", "")
+
+
+def test_a_path_cannot_move_the_cursor(tmp_path: Path) -> None:
+    text = on_terminal("inspect", tmp_path / "a\x1b[31mb")
+    assert "\x1b[31m" not in text
+
+
+def test_visible_escapes_and_cuts() -> None:
+    assert visible(HOSTILE + "\ud800").isprintable()
+    assert visible("näïve 模型 ✓") == "näïve 模型 ✓"
+    assert len(visible("x" * 1_000_000)) <= 301
