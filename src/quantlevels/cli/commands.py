@@ -17,6 +17,7 @@ from attrs import asdict
 
 from quantlevels import (
     FP16,
+    ConfigError,
     PluginWarning,
     QuantizationLevel,
     QuantLevelsError,
@@ -52,7 +53,8 @@ def as_json(command: Callable[P, R]) -> Callable[P, R]:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line, and give the exit status: 0 fine, 1 the answer is no, 2 refused, with the reason.
 
-    Nothing is raised but SystemExit, unless Python runs in development mode (``python -X dev``).
+    Raises:
+        Exception: a defect of quantlevels, in development mode (``python -X dev``) alone.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -69,8 +71,10 @@ def run(arguments: Sequence[str]) -> int:
         return REFUSED
     except click.ClickException as error:
         return _refuse(error.format_message().replace("\n", " "))
+    except ConfigError as error:
+        return _refuse(*error.messages)
     except QuantLevelsError as error:
-        return _refuse(*str(error).split("\n"))
+        return _refuse(str(error))
     except RecursionError:
         return _refuse("nested too deeply to be read")
     except MemoryError:
