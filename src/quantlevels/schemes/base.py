@@ -295,7 +295,7 @@ def family(name: str, bits_per_weight: Fraction | int, *, label: str | None = No
     exact = Fraction(bits_per_weight)
     text = format(float(exact), "g")
     return QuantizationLevel(
-        name=f"{name}_{text.replace('.', '_')}",
+        name=f"{name}_{''.join(char if char.isalnum() else '_' for char in text)}",
         label=label or f"{name} {text} bpw",
         bits_per_param=math.ceil(exact) or 1,
         kind="codebook",

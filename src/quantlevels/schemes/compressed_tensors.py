@@ -111,12 +111,20 @@ class QuantizationArgs:
     scale_dtype: str | None = None
 
     def level(self) -> QuantizationLevel:
-        """The level of a code: for 4- and 6-bit floats, that of the format their groups and scales make."""
+        """The level of a code: for 4- and 6-bit floats, that of the format their groups and scales make.
+
+        Raises:
+            ValueError: for floats of other widths.
+        """
         if self.type == "int":
             return integer(self.num_bits)
         if self.num_bits == 8:
             return levels["MXFP8_E4M3" if self._microscaled() else "Float8E4M3FN"]
-        return levels[{4: "MXFP4" if self.group_size == 32 else "NVFP4", 6: "MXFP6_E2M3"}[self.num_bits]]
+        if self.num_bits == 6:
+            return levels["MXFP6_E2M3"]
+        if self.num_bits == 4:
+            return levels["MXFP4" if self.group_size == 32 else "NVFP4"]
+        raise ValueError(f"there is no float of {self.num_bits} bits")
 
     def _microscaled(self) -> bool:
         return self.group_size == 32 and self.scale_dtype in (None, "torch.uint8", "torch.float8_e8m0fnu")

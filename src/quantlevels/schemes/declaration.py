@@ -19,7 +19,7 @@ from quantlevels.formats.ggml import FILE_TYPES, GUESSED
 from quantlevels.level import QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes import find_scheme
-from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, MethodConfig, Scheme
+from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, LayoutError, Scheme
 from quantlevels.schemes.patterns import Names
 
 
@@ -134,11 +134,17 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
         message = f"method {first.method!r} is not known; its weights cannot be told apart from plain tensors"
         findings.append(Finding("QL302", message, first.file))
         return Declared(source=first.file, method=first.method, known=False, dtype=dtype), tuple(findings)
-    own = _structured(evolve(first, config=config), scheme)
-    general, overrides = own.general(), own.overrides()
-    return (
-        Declared(
-            source=first.file,
+    return _read(evolve(first, config=config), scheme, dtype), tuple(findings)
+
+
+def _read(block: Block, scheme: Scheme, dtype: QuantizationLevel | None) -> Declared:
+    """What one block declares, by the scheme of its method."""
+    config = {_SKIPPED.get(key, key): value for key, value in block.config.items()}
+    try:
+        own = _converter().structure(scheme.prepare(config), scheme.config)
+        general, overrides = own.general(), own.overrides()
+        return Declared(
+            source=block.file,
             method=scheme.method,
             dtype=dtype,
             kv_cache=own.kv_cache(),
@@ -148,9 +154,10 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
             scheme=scheme,
             general=general,
             overrides=overrides,
-        ),
-        tuple(findings),
-    )
+        )
+    except Exception as error:  # cattrs raises groups of what hooks raise, and a plugin's class what it likes
+        lines = transform_error(error, path=block.path, format_exception=_text)
+        raise ConfigError(tuple(f"{block.file}: {_placed(line)}" for line in lines)) from error
 
 
 def _label(checkpoint: Checkpoint) -> Declared | None:
@@ -226,22 +233,14 @@ def _method(block: Config, path: str) -> str | None:
     return None if path == "$" else ""
 
 
-def _structured(block: Block, scheme: Scheme) -> MethodConfig:
-    config = {_SKIPPED.get(key, key): value for key, value in block.config.items()}
-    try:
-        return _converter().structure(scheme.prepare(config), scheme.config)
-    except Exception as error:  # cattrs raises groups of whatever its hooks raise
-        lines = transform_error(error, path=block.path, format_exception=_text)
-        raise ConfigError(tuple(f"{block.file}: {_placed(line)}" for line in lines)) from error
-
-
 def _placed(line: str) -> str:
     text, _, path = line.rpartition(" @ ")
     return f"{path}: {text}" if text else line
 
 
 def _text(error: BaseException, type_: type | None) -> str:
-    return str(error) if type(error) in (ValueError, TypeError) and error.args else format_exception(error, type_)
+    own = isinstance(error, ValueError | TypeError | LayoutError) and error.args
+    return str(error) if own else format_exception(error, type_)
 
 
 @cache
