@@ -18,7 +18,8 @@ from quantlevels.level import QuantizationLevel
 from quantlevels.schemes import packings
 from quantlevels.schemes.base import DeclaredLevel
 from quantlevels.schemes.declaration import Declared, declared_by
-from quantlevels.schemes.folding import Folding, Part
+from quantlevels.schemes.folding import Folding, Part, fold_modules
+from quantlevels.schemes.graph import fold_graph
 from quantlevels.stored import Stored, totals
 
 SCHEMA_VERSION: Final = 1
@@ -82,8 +83,11 @@ def inspect(path: str | PathLike[str]) -> Inspection:
 def inspected(checkpoint: Checkpoint) -> Inspection:
     """The inspection of a checkpoint whose headers have been read."""
     declared, unknown = declared_by(checkpoint)
-    own = declared.scheme.packings if declared and declared.scheme else ()
-    folding = Folding(checkpoint.tensors, own, packings(), declared)
+    if checkpoint.format == "onnx":
+        folding = fold_graph(checkpoint)
+    else:
+        own = declared.scheme.packings if declared and declared.scheme else ()
+        folding = fold_modules(checkpoint.tensors, own, packings(), declared)
     stored = None if checkpoint.format == "config" else totals(checkpoint, folding)
     findings = (*checkpoint.findings, *unknown, *disagreements(checkpoint, declared, stored, folding))
     return Inspection(

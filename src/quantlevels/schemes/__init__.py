@@ -26,6 +26,7 @@ _MODULES: Final = [
     "vptq",
     "exllama",
     "lattice",
+    "onnxruntime",
     "small",
 ]
 

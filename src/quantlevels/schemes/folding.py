@@ -87,53 +87,54 @@ class Part:
 
 
 @final
+@frozen
 class Folding:
     """The weights of a checkpoint: ``for name, parts in folding`` gives each module and what it amounts to.
+
+    Args:
+        alike: what modules amount to, and the names of all modules that amount to the same.
+    """
+
+    alike: Sequence[tuple[tuple[Part, ...], list[str]]]
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[Part, ...]]]:
+        return ((name, parts) for parts, names in self.alike for name in names)
+
+
+def fold_modules(
+    tensors: Sequence[Tensor], own: Sequence[Packing], others: Sequence[Packing], declared: Declared | None
+) -> Folding:
+    """The weights of tensors whose names tell modules apart.
 
     Args:
         tensors: all tensors of the checkpoint.
         own: the packings of the declared method, tried first.
         others: all packings that may stand in a checkpoint.
         declared: what its config files declare.
-
-    Attributes:
-        alike: what modules amount to, and the names of all modules that amount to the same.
     """
+    modules = _by_members(tensors)
 
-    __slots__ = ("alike",)
+    def folded(group_size: int | None) -> list[tuple[tuple[Part, ...], list[str]]]:
+        return [
+            (
+                tuple(
+                    part
+                    for (piece, module), level in zip(pieces, said, strict=True)
+                    for part in _fold(piece, module, _hint(level, group_size), own, others)
+                ),
+                same,
+            )
+            for pieces, names in modules
+            for said, same in _by_declaration(pieces, names, declared)
+        ]
 
-    def __init__(
-        self,
-        tensors: Sequence[Tensor],
-        own: Sequence[Packing],
-        others: Sequence[Packing],
-        declared: Declared | None,
-    ) -> None:
-        modules = _by_members(tensors)
-
-        def folded(group_size: int | None) -> list[tuple[tuple[Part, ...], list[str]]]:
-            return [
-                (
-                    tuple(
-                        part
-                        for (piece, module), level in zip(pieces, said, strict=True)
-                        for part in _fold(piece, module, _hint(level, group_size), own, others)
-                    ),
-                    same,
-                )
-                for pieces, names in modules
-                for said, same in _by_declaration(pieces, names, declared)
-            ]
-
-        self.alike = folded(None)
-        # a row that fits in one group shows no group size, but the other rows of a model without a config may
-        weights = [part for parts, _ in self.alike for part in parts if part.code_bits]
-        sizes = {part.group_size for part in weights}
-        if len(sizes - {None}) == 1 and None in sizes:
-            self.alike = folded(max(size for size in sizes if size))
-
-    def __iter__(self) -> Iterator[tuple[str, tuple[Part, ...]]]:
-        return ((name, parts) for parts, names in self.alike for name in names)
+    alike = folded(None)
+    # a row that fits in one group shows no group size, but the other rows of a model without a config may
+    weights = [part for parts, _ in alike for part in parts if part.code_bits]
+    sizes = {part.group_size for part in weights}
+    if len(sizes - {None}) == 1 and None in sizes:
+        alike = folded(max(size for size in sizes if size))
+    return Folding(alike)
 
 
 def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[tuple[str, Module]], list[str]]]:
@@ -231,7 +232,7 @@ def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others:
         nbytes = sum(rest.pop(suffix).nbytes for suffix in mine)
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
-            yield from _plain(f"{name}.bias", "bias", bias._replace(nbytes=0))
+            yield from plain(f"{name}.bias", "bias", bias._replace(nbytes=0))
         yield Part(
             name=name,
             level=weight.level,
@@ -243,7 +244,7 @@ def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others:
             code_bits=weight.code_bits,
         )
     for suffix, tensor in rest.items():
-        yield from _plain(f"{name}.{suffix}", suffix, tensor)
+        yield from plain(f"{name}.{suffix}", suffix, tensor)
 
 
 def _weight(
@@ -285,7 +286,7 @@ def _described(weight: Weight) -> str:
     return f"{weight.parameters:,} weights of {weight.level}{group}"
 
 
-def _plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
+def plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
     """A tensor that stands for itself: a parameter, or a buffer, which counts for nothing but its bytes."""
     level, elements = tensor.dtype, tensor.elements
     if isinstance(level, UnknownType):

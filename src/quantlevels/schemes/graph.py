@@ -1,0 +1,296 @@
+"""An ONNX graph → weights: its operators say which tensors are codes, which are scales, and how wide codes are.
+
+Operators and the order of their inputs: onnx 1.23.2 ``defs``, onnxruntime 1.32.0 ``docs/ContribOperators.md``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from quantlevels.checkpoint.tensor import Checkpoint, Node, UnknownType
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.registry import levels
+from quantlevels.schemes.base import Hint, LayoutError, Stored, Weight, code_bits, exact, integer
+from quantlevels.schemes.folding import Folding, Part, plain
+from quantlevels.schemes.scaled import microscaled
+
+
+class _Operand(NamedTuple):
+    """A quantized input of an operator: the places of its codes and of what belongs to them."""
+
+    codes: int
+    scale: int | None = None
+    zero_point: int | None = None
+    other: int | None = None
+
+
+_BINARY: Final = (_Operand(0, 1, 2), _Operand(3, 4, 5))
+_INTEGER: Final = (_Operand(0, None, 2), _Operand(1, None, 3))
+_OPERANDS: Final[dict[str, tuple[_Operand, ...]]] = {
+    "DequantizeLinear": (_Operand(0, 1, 2),),
+    "QLinearMatMul": _BINARY,
+    "QLinearAdd": _BINARY,
+    "QLinearMul": _BINARY,
+    "QLinearConv": (*_BINARY, _Operand(8, 4)),
+    "QGemm": (*_BINARY, _Operand(6, 4)),
+    "QAttention": (_Operand(0, 3, 6), _Operand(1, 4, 7)),
+    "QEmbedLayerNormalization": tuple(_Operand(2 + place, 8 + place, 13 + place) for place in range(5)),
+    "MatMulInteger": _INTEGER,
+    "ConvInteger": _INTEGER,
+    "MatMulIntegerToFloat": (_Operand(0, 2, 4), _Operand(1, 3, 5)),
+    "DynamicQuantizeMatMul": (_Operand(1, 2, 3),),
+    "DynamicQuantizeLSTM": (_Operand(1, 8, 9), _Operand(2, 10, 11)),
+    "MatMulNBits": (_Operand(1, 2, 3, 4),),
+    "MatMulBnb4": (_Operand(1, 2),),
+    "GatherBlockQuantized": (_Operand(0, 2, 3),),
+    "QMoE": (_Operand(2, 3, 11), _Operand(5, 6, 12), _Operand(8, 9, 13)),
+}
+#: operators whose output holds elements of their first input
+_MOVES: Final = frozenset(
+    {"Gather", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Expand", "Cast"}
+)
+#: floats that are settings of an operator: the places of its inputs
+_SETTINGS: Final = {"Resize": (1, 2), "Upsample": (1,)}
+#: weights that share a scale where the operator does not say
+_BLOCK_SIZES: Final = {"GatherBlockQuantized": 128, "QMoE": 0}
+_UNQUANTIZED_BITS: Final = 16
+_OWN_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
+_BNB4: Final = {0: "BNB_FP4", 1: "NF4"}
+#: what ONNX Runtime adds to the name of a tensor for that of its codes, and of their scale
+_CODES_ENDING: Final = "_quantized"
+_SCALE_ENDING: Final = "_scale"
+
+
+class _Found(NamedTuple):
+    """Codes, the operator that reads them, and the tensors that belong to them."""
+
+    node: Node
+    scale: str | None
+    zero_point: str | None
+
+
+def fold_graph(checkpoint: Checkpoint) -> Folding:
+    """The weights of an ONNX model, each under the name of its codes.
+
+    Parameters are floats of at least one dimension, and integers that an operator dequantizes. The bytes of scales,
+    zero points and biases count with their weight. Quantized vectors are biases: they count as what they become.
+    """
+    graph = _Graph(checkpoint)
+    return Folding([(tuple(graph.parts(tensor.name)), [tensor.name]) for tensor in checkpoint.tensors])
+
+
+class _Graph:
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.stored = {name: Stored(dtype, shape, nbytes) for name, dtype, shape, nbytes in checkpoint.tensors}
+        self.found: dict[str, _Found] = {}
+        #: scale, zero point ... → the codes it belongs to; None for those of activations
+        self.sides: dict[str, str | None] = {}
+        self.settings: set[str] = set()
+        #: tensor → the foreign operator that reads it, of which nothing is known
+        self.foreign: dict[str, str] = {}
+        #: value → the tensor whose elements it holds
+        self.origin = {name: name for name in self.stored}
+        #: value → the codes it was dequantized from, or summed up from without their scale
+        self.dequantized: dict[str, str] = {}
+        self.summed: dict[str, str] = {}
+        #: product of scales → the tensors among them
+        self.products: dict[str, list[str]] = {}
+        for node in checkpoint.nodes:
+            self.read(node)
+        for side in self.sides:
+            self.found.pop(side, None)
+        #: codes → what counts with them
+        self.owned: dict[str, list[str]] = defaultdict(list)
+        for side, owner in self.sides.items():
+            if owner in self.found:
+                self.owned[owner].append(side)
+        matrices = {_module(codes): codes for codes in self.found if len(self.stored[codes].shape) > 1}
+        self.biases: set[str] = set()
+        for name, tensor in self.stored.items():
+            if len(tensor.shape) == 1 and _leaf(name).startswith("bias") and _module(name) in matrices:
+                self.biases.add(name)
+                self.owned[matrices[_module(name)]].append(name)
+
+    def read(self, node: Node) -> None:
+        """Take note of one operator; whatever its inputs are, their operators have come before."""
+        op_type, inputs = node.op_type, node.inputs
+        output = node.outputs[0] if node.outputs else ""
+        operands = _OPERANDS.get(op_type, ())
+        for operand in operands:
+            self.read_operand(node, operand)
+        if op_type == "QuantizeLinear":
+            for value in inputs[1:3]:
+                self.own(value, None)
+        elif op_type in _MOVES and inputs:
+            for known in (self.origin, self.dequantized, self.summed):
+                if inputs[0] in known:
+                    known[output] = known[inputs[0]]
+        elif op_type == "Mul":
+            self.multiply(inputs, output)
+        elif op_type == "Constant" and output in self.stored and self.stored[output].elements == 1:
+            self.settings.add(output)
+        elif op_type in _SETTINGS:
+            self.settings.update(inputs[place] for place in _SETTINGS[op_type] if place < len(inputs))
+        elif not operands and node.domain not in _OWN_DOMAINS:
+            self.foreign.update((value, f"{node.domain}.{op_type}") for value in inputs if value in self.stored)
+
+    def read_operand(self, node: Node, operand: _Operand) -> None:
+        def value(place: int | None) -> str | None:
+            return node.inputs[place] if place is not None and place < len(node.inputs) else None
+
+        codes = self.origin.get(value(operand.codes) or "")
+        places = (operand.scale, operand.zero_point, operand.other)
+        scale, zero_point, _ = (self.own(value(place), codes) for place in places)
+        if codes is None:
+            return
+        self.found.setdefault(codes, _Found(node, scale, zero_point))
+        for output in node.outputs[:1]:
+            if node.op_type == "DequantizeLinear":
+                self.dequantized[output] = codes
+            elif operand.scale is None:
+                self.summed[output] = codes
+
+    def own(self, value: str | None, codes: str | None) -> str | None:
+        """Take note that what a value holds, or was dequantized from, belongs to codes; the name of that tensor."""
+        side = self.origin.get(value or "") or self.dequantized.get(value or "")
+        if side and side != codes and not self.sides.get(side):
+            self.sides[side] = codes
+        return side
+
+    def multiply(self, inputs: Sequence[str], output: str) -> None:
+        """Integer sums are multiplied by the scale of their weight, first multiplied by that of the activations."""
+        tensors = [value for value in inputs if value in self.stored]
+        if tensors:
+            self.products[output] = tensors
+        for value, other in (inputs, inputs[::-1]) if len(inputs) == 2 else ():
+            if codes := self.summed.get(value):
+                for scale in self.products.get(other, [other]):
+                    name = scale.removesuffix(_SCALE_ENDING)
+                    owner = name + _CODES_ENDING
+                    self.own(scale, owner if owner in self.found else codes)
+
+    def parts(self, name: str) -> Iterator[Part]:
+        """What a tensor amounts to; nothing for what is counted with another."""
+        tensor = self.stored[name]
+        level = tensor.dtype
+        nbytes = 0 if name in self.biases else self.nbytes(name)
+        if self.sides.get(name) in self.found:
+            return
+        if name in self.found and len(tensor.shape) > 1:
+            yield self.weight(name, tensor, nbytes)
+        elif name in self.found:
+            scale = self.stored.get(self.found[name].scale or "", tensor)
+            parameters = tensor.elements if tensor.shape else 0
+            yield Part(name="", level=scale.dtype, parameters=parameters, nbytes=nbytes, quantized=False)
+        elif isinstance(level, QuantizationLevel) and level.kind in ("int", "uint", "bool"):
+            if name in self.foreign and len(tensor.shape) > 1 and level.bits_per_param <= BITS_PER_BYTE:
+                reader = self.foreign[name]
+                yield _unclear(nbytes, reader, f"{level} elements are read by {reader}, of which nothing is known")
+        elif not tensor.shape or name in self.sides or name in self.settings:
+            yield Part(name="", level=level, parameters=0, nbytes=nbytes, quantized=False)
+        else:
+            yield from plain("", "", tensor._replace(nbytes=nbytes))
+
+    def nbytes(self, name: str) -> int:
+        """Bytes of a tensor, and of all that counts with it: a bias brings its own scale."""
+        return self.stored[name].nbytes + sum(map(self.nbytes, self.owned.get(name, ())))
+
+    def weight(self, name: str, codes: Stored, nbytes: int) -> Part:
+        node, scale, zero_point = self.found[name]
+        try:
+            weight = _folded(node, codes, self.stored.get(scale or ""), symmetric=zero_point is None)
+        except LayoutError as problem:
+            return _unclear(nbytes, node.op_type, str(problem))
+        return Part(
+            name="",
+            level=weight.level,
+            parameters=weight.parameters,
+            nbytes=nbytes,
+            quantized=weight.code_bits < _UNQUANTIZED_BITS,
+            group_size=weight.group_size,
+            symmetric=weight.symmetric,
+            code_bits=weight.code_bits,
+        )
+
+
+def _folded(node: Node, codes: Stored, scale: Stored | None, *, symmetric: bool) -> Weight:
+    """The weight that an operator makes of codes.
+
+    Raises:
+        LayoutError: if their bytes are not those its attributes ask for.
+    """
+    if not isinstance(codes.dtype, QuantizationLevel):
+        raise LayoutError(f"{node.op_type} of {codes.dtype}")
+    match node.op_type:
+        case "MatMulNBits":  # B [N, K / block, block * bits / 8]
+            bits, block = _setting(node, "bits", 4), _setting(node, "block_size", 32)
+            parameters = _setting(node, "N") * _setting(node, "K")
+            stored = _setting(node, "N") * -(-_setting(node, "K") // block) * -(-block * bits // BITS_PER_BYTE)
+            if codes.nbytes != stored:
+                raise LayoutError(f"{parameters:,} codes of {bits} bits take {stored:,} bytes, not {codes.nbytes:,}")
+            level, group = integer(bits), block
+        case "MatMulBnb4":  # B [N * K / 2]
+            parameters = _setting(node, "N") * _setting(node, "K")
+            if codes.nbytes != -(-parameters // 2):
+                raise LayoutError(f"{parameters:,} codes of 4 bits do not take {codes.nbytes:,} bytes")
+            level, group = levels[_BNB4.get(_setting(node, "quant_type", 1), "NF4")], _setting(node, "block_size", 64)
+        case "GatherBlockQuantized" | "QMoE" if codes.is_a("UInt8"):
+            bits = _setting(node, "bits" if node.op_type == "GatherBlockQuantized" else "expert_weight_bits", 4)
+            parameters = exact(codes.nbytes * BITS_PER_BYTE, bits, "codes in bytes")
+            level, group = integer(bits), _setting(node, "block_size", _BLOCK_SIZES[node.op_type])
+        case _:
+            along = _setting(node, "axis", 1)
+            group = _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
+            if group and scale and (weight := microscaled(_rows(codes, along), _rows(scale, along), Hint())):
+                return weight
+            level, parameters = codes.dtype, codes.elements
+    if not parameters:
+        raise LayoutError(f"{node.op_type} of no weights")
+    return Weight(
+        level=level,
+        parameters=parameters,
+        code_bits=code_bits(codes, parameters),
+        group_size=group or None,
+        symmetric=symmetric,
+    )
+
+
+def _rows(tensor: Stored, axis: int) -> Stored:
+    """A tensor with an axis made its last."""
+    shape = list(tensor.shape)
+    if -len(shape) <= axis < len(shape):
+        shape.append(shape.pop(axis))
+    return tensor._replace(shape=tuple(shape))
+
+
+def _setting(node: Node, name: str, default: int = 0) -> int:
+    """An attribute that is a number of something.
+
+    Raises:
+        LayoutError: if it is negative and no axis.
+    """
+    value = node.attributes.get(name, default)
+    if not isinstance(value, int) or (value < 0 and name != "axis"):
+        raise LayoutError(f"{node.op_type} with {name} {value!r}")
+    return value
+
+
+def _unclear(nbytes: int, reader: str, reason: str) -> Part:
+    return Part(
+        name="",
+        level=UnknownType("operator", reader),
+        parameters=0,
+        nbytes=nbytes,
+        quantized=True,
+        problem=("QL303", reason),
+    )
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
