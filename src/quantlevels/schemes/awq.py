@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from quantlevels.schemes.base import (
+    AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -28,6 +29,9 @@ from quantlevels.schemes.base import (
 from quantlevels.schemes.gptq import MARLIN
 
 _SCALE_BITS = 16
+_PER_WORD = 8
+#: group size → words of zero points that a gemv kernel reads at once
+_WORDS_AT_ONCE = {128: 1, 64: 2, 32: 4}
 
 
 def _fold_gemm(module: Module, hint: Hint) -> Weight:
@@ -40,24 +44,45 @@ def _fold_gemm(module: Module, hint: Hint) -> Weight:
 
 
 def _fold_gemv(module: Module, hint: Hint) -> Weight:
-    """qweight [N, K*b/32], qzeros [N, padded], scales [N, padded]: padding hides the number of groups."""
+    """qweight [N, K*b/32], qzeros [N, words], scales [N, 8*words]: padded so that kernels read whole words."""
     outputs, columns = module["qweight"].matrix
-    if not outputs == module["scales"].matrix[0] == module["qzeros"].matrix[0]:
+    words = module["qzeros"].matrix[1]
+    if module["scales"].matrix != (outputs, _PER_WORD * words) or module["qzeros"].matrix[0] != outputs:
         raise LayoutError("codes, scales and zero points do not have the same rows")
     bits = hint.bits or 4  # gemv kernels know no other width
     inputs = exact(module["qweight"].bits * columns, bits, "codes of a row")
-    known = hint.group_size if hint.group_size and hint.group_size > 0 else None
-    return _weight(module, bits, inputs, outputs, -(-inputs // known) if known else 1, hint)
+    return _weight(module, bits, inputs, outputs, _padded(inputs, words, hint), hint)
 
 
 def _fold_gemv_fast(module: Module, hint: Hint) -> Weight:
-    """qweight I16 [N/4, K], four 4-bit codes each; scales and 16-bit zero points [padded groups, N]."""
+    """qweight I16 [N/4, K], four 4-bit codes each; scales and 16-bit zero points [8*words, N]."""
     rows, inputs = module["qweight"].matrix
-    outputs = module["scales"].matrix[1]
+    groups, outputs = module["scales"].matrix
     if not module["qweight"].is_a("Int16") or 4 * rows != outputs:
         raise LayoutError("not four rows of 4-bit codes in 16-bit words")
-    known = hint.group_size if hint.group_size and hint.group_size > 0 else None
-    return _weight(module, 4, inputs, outputs, -(-inputs // known) if known else 1, hint)
+    words = exact(groups, _PER_WORD, "scales of a column")
+    return _weight(module, 4, inputs, outputs, _padded(inputs, words, hint), hint)
+
+
+def _padded(inputs: int, words: int, hint: Hint) -> int:
+    """Groups of a row whose zero points are padded to so many words.
+
+    Raises:
+        LayoutError, AmbiguousLayoutError: if groups of no known size, or of several, are padded so.
+    """
+    known = [hint.group_size] if hint.group_size and hint.group_size > 0 else list(_WORDS_AT_ONCE)
+    fits = [size for size in known if words == _words(inputs, size)]
+    if len(fits) > 1:
+        raise AmbiguousLayoutError(f"padded zero points fit groups of {' or '.join(map(str, fits))}")
+    if not fits:
+        raise LayoutError(f"{words} words of zero points for {inputs} codes of a row")
+    return -(-inputs // fits[0])
+
+
+def _words(inputs: int, size: int) -> int:
+    at_once = _WORDS_AT_ONCE.get(size, 1)
+    words = -(-inputs // (size * _PER_WORD))
+    return -(-words // at_once) * at_once
 
 
 def _weight(module: Module, bits: int, inputs: int, outputs: int, groups: int, hint: Hint) -> Weight:

@@ -33,6 +33,7 @@ class DeclaredLevel:
             None where it cannot be told.
         targets: the modules it is for, as the config names them; None for all that are not named otherwise.
         average: whether its width is one that weights keep on the whole, each with a width of its own (EXL2, EXL3).
+        parameters: logical weights of each of its modules, where the config says how many (VPTQ).
     """
 
     level: QuantizationLevel
@@ -42,6 +43,7 @@ class DeclaredLevel:
     bits_per_weight: Fraction | None = None
     targets: tuple[str, ...] | None = None
     average: bool = False
+    parameters: int | None = None
 
 
 class Stored(NamedTuple):
@@ -96,11 +98,13 @@ class Hint:
         level: the declared level; None where nothing is declared.
         group_size: weights that share one scale along a row; -1 or None for one scale a row.
         symmetric: whether codes need no zero point; None where nothing says.
+        parameters: logical weights, where the config says how many.
     """
 
     level: QuantizationLevel | None = None
     group_size: int | None = None
     symmetric: bool | None = None
+    parameters: int | None = None
 
     @property
     def bits(self) -> int | None:

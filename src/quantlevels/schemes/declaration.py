@@ -182,7 +182,7 @@ def _distinct(
     targets: dict[DeclaredLevel, list[str]] = {}
     for module, level in overrides.items():
         if level is not None and level != general:
-            targets.setdefault(evolve(level, targets=None), []).append(module)
+            targets.setdefault(evolve(level, targets=None, parameters=None), []).append(module)
     others = tuple(evolve(level, targets=tuple(modules)) for level, modules in targets.items())
     return others if general is None else (general, *others)
 

@@ -182,7 +182,12 @@ def _by_declaration(
 def _hint(declared: DeclaredLevel | None, group_size: int | None) -> Hint:
     if declared is None:
         return Hint(group_size=group_size)
-    return Hint(level=declared.level, group_size=declared.group_size, symmetric=declared.symmetric)
+    return Hint(
+        level=declared.level,
+        group_size=declared.group_size,
+        symmetric=declared.symmetric,
+        parameters=declared.parameters,
+    )
 
 
 def _fused(suffixes: Collection[str]) -> list[str]:

@@ -49,7 +49,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     codes, groups = module["W_q"], module["scale"].elements
     stored = _STORED[hint.level.bits_per_param]
     held = codes.nbytes * 8 / stored
-    parameters = groups * hint.group_size if hint.group_size > 0 else int(held)
+    parameters = groups * hint.group_size if hint.group_size > 0 else _rows(module, stored) * codes.matrix[1]
     if parameters > held:
         raise LayoutError(f"{groups} groups of {hint.group_size} weights do not fit in {codes.nbytes} bytes of codes")
     return Weight(
@@ -59,6 +59,19 @@ def _fold(module: Module, hint: Hint) -> Weight:
         group_size=hint.group_size if hint.group_size > 0 else None,
         symmetric="zero" not in module,
     )
+
+
+def _rows(module: Module, stored: Fraction) -> int:
+    """Rows of a weight whose codes are packed down its columns, W_q [rows*b/8, K], scale [rows, 1] or [1, K]."""
+    codes, scale = module["W_q"], module["scale"]
+    if scale.shape[-1] == 1:
+        return scale.elements
+    most = int(codes.bits / stored) * codes.matrix[0]
+    if "bias" in module:
+        return module["bias"].elements
+    if stored.denominator > 1:
+        raise AmbiguousLayoutError("rows padded to whole words, and nothing tells how many there are")
+    return most
 
 
 _META = (

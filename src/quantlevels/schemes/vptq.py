@@ -16,13 +16,14 @@ from quantlevels.schemes.base import (
     AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
+    LayoutError,
     MethodConfig,
     Module,
     Packing,
     Scheme,
     Weight,
     family,
-    within,
+    sizes,
 )
 
 _OFF = -1
@@ -33,9 +34,14 @@ def _fold(module: Module, hint: Hint) -> Weight:
     features = module.get("weight_scale") or module.get("perm")
     if hint.level is None or features is None or not hint.group_size:
         raise AmbiguousLayoutError("indices into centroids, and no config gives the length of a vector")
-    rows = module["indices"].matrix[0] * hint.group_size  # the last vector may reach past the last row
+    vectors, columns = module["indices"].matrix[0], features.elements
+    parameters = vectors * hint.group_size * columns
+    if said := hint.parameters:  # the last vector may reach past the last row
+        if said % columns or not vectors - 1 < Fraction(said, columns * hint.group_size) <= vectors:
+            raise LayoutError(f"{vectors} vectors of {hint.group_size} by {columns} do not hold {said:,} weights")
+        parameters = said
     bits = Fraction(hint.level.bits_per_param)
-    return Weight(level=hint.level, parameters=rows * features.elements, code_bits=bits, group_size=hint.group_size)
+    return Weight(level=hint.level, parameters=parameters, code_bits=bits, group_size=hint.group_size)
 
 
 _SIDES = "weight_scale weight_bias perm res_indices res_centroids.weight outlier_indices outlier_centroids.weight"
@@ -49,8 +55,8 @@ class VPTQLayer:
     vector_lens: tuple[int, int]
     num_centroids: tuple[int, int]
     num_res_centroids: tuple[int, int] = (_OFF, _OFF)
-    in_features: int = field(default=1, validator=within(1, 2**31))
-    out_features: int = field(default=1, validator=within(1, 2**31))
+    in_features: int | None = field(default=None, validator=sizes)
+    out_features: int | None = field(default=None, validator=sizes)
 
     def declared(self) -> DeclaredLevel:
         """The bits of an index and its residual over the vector."""
@@ -58,7 +64,13 @@ class VPTQLayer:
             (count - 1).bit_length() for count in (self.num_centroids[1], self.num_res_centroids[1]) if count > 0
         )
         bits = Fraction(index_bits, max(self.vector_lens[1], 1))
-        return DeclaredLevel(level=family("VPTQ", bits), group_size=self.vector_lens[1], bits_per_weight=bits)
+        parameters = self.in_features * self.out_features if self.in_features and self.out_features else None
+        return DeclaredLevel(
+            level=family("VPTQ", bits),
+            group_size=self.vector_lens[1],
+            bits_per_weight=bits,
+            parameters=parameters,
+        )
 
 
 @frozen(kw_only=True)

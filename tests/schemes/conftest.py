@@ -1,0 +1,116 @@
+"""Checkpoints made of headers alone: the data after them is a hole in the file."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+from attrs import frozen
+
+from quantlevels import Inspection, inspect
+from quantlevels.schemes.declaration import Declared
+from quantlevels.stored import Stored
+
+#: dtype and shape, as a header of safetensors has them
+Described: TypeAlias = tuple[str, Sequence[int]]
+Write: TypeAlias = Callable[..., Path]
+Look: TypeAlias = Callable[..., "Found"]
+
+BITS: Final = {
+    **dict.fromkeys(("F64", "I64", "U64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0", "I8", "U8", "BOOL"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
+
+
+def write_header(path: Path, tensors: Mapping[str, Described], metadata: Mapping[str, str] | None = None) -> None:
+    """A safetensors file whose data is a hole."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + BITS[dtype] * prod(shape) // 8
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    raw = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(raw)) + raw)
+        file.truncate(8 + len(raw) + end)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a checkpoint: tensors, a ``quantization_config`` or a whole config, other config files by their names."""
+
+    def write(
+        tensors: Mapping[str, Described] | None,
+        quantization: Mapping[str, Any] | None = None,
+        *,
+        config: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Path:
+        for old in tmp_path.iterdir():
+            old.unlink()
+        if tensors is not None:
+            write_header(tmp_path / "model.safetensors", tensors, metadata)
+        whole = dict(config or {}) | ({"quantization_config": quantization} if quantization is not None else {})
+        for name, content in {**({"config.json": whole} if whole else {}), **(files or {})}.items():
+            (tmp_path / name).write_text(json.dumps(content))
+        return tmp_path
+
+    return write
+
+
+@frozen
+class Found:
+    """What an inspection found, in few words."""
+
+    inspection: Inspection
+
+    @property
+    def stored(self) -> Stored:
+        assert self.inspection.stored is not None
+        return self.inspection.stored
+
+    @property
+    def declared(self) -> Declared:
+        assert self.inspection.declared is not None
+        return self.inspection.declared
+
+    @property
+    def quantized(self) -> list[tuple[str, int | None, bool | None, int]]:
+        """Level, group size, symmetry and parameters of all that is quantized, the most bytes first."""
+        return [
+            (getattr(one.level, "name", str(one.level)), one.group_size, one.symmetric, one.parameters)
+            for one in self.stored.levels
+            if one.quantized
+        ]
+
+    @property
+    def level(self) -> str:
+        """The one level of all that is quantized."""
+        (one,) = {level for level, *_ in self.quantized}
+        return one
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of all findings."""
+        return [finding.code for finding in self.inspection.findings]
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether nothing of it could be told, and it was said so."""
+        return "QL303" in self.codes and not self.stored.parameters
+
+
+@pytest.fixture
+def look(write: Write) -> Look:
+    """Write a checkpoint as ``write`` does, and inspect it."""
+    return lambda *args, **options: Found(inspect(write(*args, **options)))
