@@ -37,7 +37,6 @@ AMBIGUOUS = (
     "quanto qint4",
     "quanto qint2",
     "bitnet offline",
-    "torchao NVFP4WeightOnlyConfig",
 )
 #: Rows that are padded to whole words, with nothing beside them that counts them.
 PADDED = ("hqq b3 gNone axis0",)

@@ -21,12 +21,12 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
-    exact,
     with_scales,
 )
 
 _LEVELS = {"nf4": "NF4", "fp4": "BNB_FP4"}
 _BLOCK_SIZE = 64
+_BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # those that bitsandbytes has kernels for
 _NESTED_BLOCK_SIZE = 256
 _STATE = "weight.quant_state.bitsandbytes__"
 
@@ -41,8 +41,16 @@ def _fold_4bit(module: Module, hint: Hint) -> Weight:
         level=levels[kinds[0]] if kinds else hint.level or levels["NF4"],
         parameters=parameters,
         code_bits=Fraction(4),
-        group_size=exact(parameters, module["weight.absmax"].elements, "weights of a scale"),
+        group_size=_block_size(parameters, module["weight.absmax"].elements, hint),
     )
+
+
+def _block_size(parameters: int, blocks: int, hint: Hint) -> int | None:
+    """Weights of a block, the last of which may be short; None where one block shows no size."""
+    fits = [size for size in _BLOCK_SIZES if -(-parameters // size) == blocks]
+    if not fits:
+        raise LayoutError(f"{blocks:,} scales for {parameters:,} weights")
+    return fits[0] if len(fits) == 1 else hint.group_size
 
 
 def _fold_8bit(module: Module, hint: Hint) -> Weight:

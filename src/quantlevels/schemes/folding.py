@@ -6,7 +6,7 @@ Folding depends on suffixes, types and shapes alone, and models repeat their lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
@@ -54,7 +54,10 @@ _FUSED: Final = {
     "_weight_scale": "weight_scale",
     "_input_scale": "input_scale",
     "_scale": "weight_scale",
+    "_qdata": "_weight_qdata",
 }
+#: those of codes, which have no parameter of the bare name beside them
+_CODES: Final = ("_blocks", "_packed", "_qdata")
 
 #: (suffix, dtype, shape, bytes) of a tensor in a module
 _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
@@ -190,14 +193,15 @@ def _hint(declared: DeclaredLevel | None, group_size: int | None) -> Hint:
     )
 
 
-def _fused(suffixes: Collection[str]) -> list[str]:
+def _fused(module: Module) -> list[str]:
     """Names of the parameters of a module whose side tensors are told by an ending alone, longest first."""
-    bases = {suffix.removesuffix(ending) for suffix in suffixes for ending in _FUSED if suffix.endswith(ending)}
+    bases = {suffix.removesuffix(ending) for suffix in module for ending in _FUSED if suffix.endswith(ending)}
     return sorted(
         (
             base
-            for base in bases - {"", "weight"}
-            if base in suffixes or f"{base}_blocks" in suffixes or f"{base}_packed" in suffixes
+            for base in bases - {"", "weight", "_weight"}
+            if (base in module and not module[base].is_a("None", "Float64", "BFloat16", "Float16"))
+            or any(f"{base}{ending}" in module for ending in _CODES)
         ),
         key=len,
         reverse=True,
@@ -208,11 +212,15 @@ def _split(members: Sequence[_Member]) -> list[tuple[str, Module]]:
     """The parameters of a module that have side tensors of their own, then what remains: (name, tensors) of each."""
     rest = {suffix: Stored(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in members}
     parts: list[tuple[str, Module]] = []
-    for base in _fused(rest.keys()):
-        fused = {role: rest.pop(base + ending) for ending, role in _FUSED.items() if base + ending in rest}
+    for base in _fused(rest):
+        if f"{base}_qdata" in rest:  # torchao has the name of the parameter first, and its own side tensors
+            mine = [suffix for suffix in rest if suffix.startswith(f"{base}_")]
+            fused = {f"_weight{suffix.removeprefix(base)}": rest.pop(suffix) for suffix in mine}
+        else:
+            fused = {role: rest.pop(base + ending) for ending, role in _FUSED.items() if base + ending in rest}
         if base in rest:
             fused["weight"] = rest.pop(base)
-        parts.append((f".{base}", fused))
+        parts.append((f".{base.removeprefix('_')}", fused))
     return [*parts, ("", rest)]
 
 

@@ -1,7 +1,7 @@
 """Codes in ``weight`` with scales beside them: the layout that FP8, NVFP4, MX and 8-bit integer quantizers share.
 
 The types of codes and scales, and how many codes a scale serves, tell the formats apart. Written by compressed-tensors
-0.20.0, modelopt 0.47.0, quark 0.13, transformers 5.23.0 (fp8, fbgemm_fp8, mxfp8) and others.
+0.20.0, modelopt 0.47.0, quark 0.13, transformers 5.23.0 (fp8, fbgemm_fp8, mxfp8), ComfyUI and others.
 """
 
 from __future__ import annotations
@@ -33,29 +33,48 @@ _MICROSCALED = {
     "MXFP8_E5M2": (8, ("Float8E5M2",), ("UInt8", "Float8E8M0FNU"), 32),
     "MXINT8": (8, ("Int8",), ("UInt8", "Float8E8M0FNU"), 32),
 }
-_SCALES = ("weight_scale", "weight_scale_inv", "scale", "weight_scales")
+_FLOATS = ("None", "BFloat16", "Float16")
+_SCALES = ("weight_scale", "weight_scale_inv", "scale", "weight_scales", "scale_weight")
 _SIDES = (*_SCALES, "weight_scale_2", "weight_global_scale", "weight_zero_point", "weight_shape", "weight_g_idx")
+#: bits of a code and codes of a group, in I8 with floats for scales
+_DEEPSEEK_FP4 = (4, 32)
+#: rows and groups of the tiles to which torchao and ComfyUI pad scales, as NVIDIA's kernels read them
+_TILE_ROWS, _TILE_GROUPS = 128, 4
 
 
 def microscaled(codes: Stored, scale: Stored, hint: Hint) -> Weight | None:
     """A microscaling weight, told by the types of codes and scales and how many share one; None if it is not one.
 
-    codes [N, K*b/8] in bytes, or [N, K] elements of that width; scales [N, K/16] or [N, K/32].
+    codes [N, K*b/8] in bytes, or [N, K] elements of that width; scales [N, K/16] or [N, K/32], or padded to the tiles
+    of a kernel. Fused experts may have both with rows and columns exchanged.
     """
-    if len(scale.shape) < 2 or codes.shape[:-1] != scale.shape[:-1]:
+    if len(codes.shape) < 2:
         return None
-    row_bits = codes.bits * codes.shape[-1]
     for name, (bits, holders, scales, group) in _MICROSCALED.items():
-        if codes.is_a(*holders) and scale.is_a(*scales) and row_bits == bits * group * scale.shape[-1]:
-            same_width = hint.level and hint.level.kind == "microscaling" and hint.bits == bits
+        said = hint.level if hint.level and hint.level.kind == "microscaling" and hint.bits == bits else None
+        typed = scale.is_a(*scales) or (said == levels[name] and scale.is_a(*_FLOATS))
+        if codes.is_a(*holders) and typed and _serves(codes, scale, bits, group):
             return Weight(
-                level=hint.level if hint.level and same_width else levels[name],
-                parameters=group * scale.elements,
+                level=said or levels[name],
+                parameters=codes.elements * codes.bits // bits,
                 code_bits=Fraction(bits),
                 group_size=group,
                 symmetric=True,
             )
     return None
+
+
+def _serves(codes: Stored, scale: Stored, bits: int, group: int) -> bool:
+    """Whether there is a scale for each group of codes of so many bits, down rows or columns."""
+    rows, columns = codes.matrix
+    across, rest = divmod(codes.bits * columns, bits * group)
+    if not rest and scale.shape == (*codes.shape[:-1], across):
+        return True
+    down, more = divmod(codes.bits * rows, bits * group)
+    if not more and scale.shape == (*codes.shape[:-2], down, columns):
+        return True
+    padded = -(-rows // _TILE_ROWS) * _TILE_ROWS * -(-across // _TILE_GROUPS) * _TILE_GROUPS
+    return not rest and len(scale.shape) > 1 and scale.elements == codes.stack * padded
 
 
 def _fold(module: Module, hint: Hint) -> Weight | None:
@@ -71,6 +90,8 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     level = codes.dtype
     if not isinstance(level, QuantizationLevel) or level.bits_per_param > 8:
         return None  # scales of activations, or of a quantization that was only simulated
+    if codes.is_a("Int8") and hint.level is None and _serves(codes, scale, *_DEEPSEEK_FP4):
+        raise AmbiguousLayoutError("can be INT8 in groups of 16 or pairs of MXFP4 in groups of 32, and no config tells")
     if level.name == "Int8" and hint.level and hint.level.kind in ("int", "uint"):
         level = hint.level if hint.level.bits_per_param < 8 else level
     return Weight(

@@ -11,17 +11,19 @@ from fractions import Fraction
 from attrs import field, frozen
 
 from quantlevels.checkpoint.tensor import JSON
-from quantlevels.level import QuantizationLevel
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
     Hint,
+    LayoutError,
     MethodConfig,
     Module,
     Packing,
     Scheme,
+    Stored,
     Weight,
     exact,
     group_size,
@@ -65,38 +67,69 @@ def _fold(module: Module, hint: Hint) -> Weight:
     level = codes.dtype
     if not isinstance(level, QuantizationLevel):
         raise AmbiguousLayoutError(f"codes are of an {level}")
-    packed = codes.is_a("UInt8", "Int32")
-    if packed:
+    if pairs := _in_pairs(codes, scale, hint):
+        level = levels["Int4"]
+    elif codes.is_a("UInt8", "Int32"):
         if hint.level is None:
             raise AmbiguousLayoutError("packed codes, and no config tells their bits")
-        level = hint.level
+        pairs, level = True, hint.level
     elif codes.is_a("Int8") and hint.level and hint.level.kind in ("int", "uint"):
         level = hint.level
-    code = Fraction(level.bits_per_param if packed else codes.bits)
-    parameters = int(8 * codes.nbytes / code)
-    row, rows = parameters // (codes.elements // codes.shape[-1]), codes.shape[0]
+    code = level.bits_per_param if pairs else codes.bits
+    parameters = exact(codes.nbytes * BITS_PER_BYTE, code, "codes in bytes")
+    rows = codes.elements // codes.shape[-1]
     groups = exact(scale.elements, rows, "scales of a row") if scale.elements % rows == 0 else 1
     return Weight(
         level=level,
         parameters=parameters,
-        code_bits=code,
-        group_size=group_size(row, groups, hint),
+        code_bits=Fraction(code),
+        group_size=group_size(parameters // rows, groups, hint),
         symmetric=hint.symmetric if "_weight_zero_point" in module else True,
     )
 
 
-PACKING = Packing(
-    "_weight_qdata",
-    ("_weight_scale",),
-    _fold,
-    sides=(
-        "_weight_zero_point",
-        "_weight_scale_and_zero",
-        "_weight_per_tensor_scale",
-        "_weight_act_per_tensor_scale",
-        "_weight_act_pre_scale",
-    ),
+def _in_pairs(codes: Stored, scale: Stored, hint: Hint) -> bool:
+    """Whether bytes hold two 4-bit codes each, as ``Int4Tensor`` has them: I8 [N, K/2] with scales [K/g, N].
+
+    Raises:
+        AmbiguousLayoutError: if scales may as well be [N, K/g], those of a code a byte, and no group size tells.
+    """
+    if not codes.is_a("Int8") or len(scale.shape) < 2 or scale.matrix[1] != codes.matrix[0]:
+        return False
+    if scale.matrix[0] != codes.matrix[0]:
+        return scale.matrix[1] > 1
+    if not hint.group_size:
+        raise AmbiguousLayoutError("as many scales as rows, down or across, and no config gives the size of a group")
+    return 2 * codes.matrix[1] == scale.matrix[0] * hint.group_size
+
+
+def _fold_tiles(module: Module, hint: Hint) -> Weight:
+    """_weight_qdata I32 in tiles of 8 rows, eight 4-bit codes a word; _weight_scale_and_zero [K/g, N, 2]."""
+    codes, scales = module["_weight_qdata"], module["_weight_scale_and_zero"]
+    if len(codes.shape) < 4 or len(scales.shape) < 3 or scales.shape[-1] != 2:
+        raise LayoutError(f"tiles {list(codes.shape)} do not fit scales {list(scales.shape)}")
+    groups = scales.shape[-3]
+    parameters = codes.nbytes * BITS_PER_BYTE // 4
+    row = exact(parameters, scales.elements // (2 * groups), "codes of a row")
+    return Weight(
+        level=levels["Int4"],
+        parameters=parameters,
+        code_bits=Fraction(4),
+        group_size=group_size(row, groups, hint),
+        symmetric=False,
+    )
+
+
+_SIDES = (
+    "_weight_zero_point",
+    "_weight_per_tensor_scale",
+    "_weight_act_quant_scale",
+    "_weight_act_quant_zero_point",
+    "_weight_act_per_tensor_scale",
+    "_weight_act_pre_scale",
 )
+PACKING = Packing("_weight_qdata", ("_weight_scale",), _fold, sides=_SIDES)
+TILES = Packing("_weight_qdata", ("_weight_scale_and_zero",), _fold_tiles, sides=_SIDES)
 
 
 @frozen(kw_only=True)
@@ -169,4 +202,4 @@ def _enum(value: JSON) -> JSON:
     return value.get("_data") if isinstance(value, dict) else value
 
 
-SCHEMES = (Scheme(method="torchao", config=TorchAOConfig, packings=(PACKING,), prepare=_prepare),)
+SCHEMES = (Scheme(method="torchao", config=TorchAOConfig, packings=(PACKING, TILES), prepare=_prepare),)
