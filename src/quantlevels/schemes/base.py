@@ -278,7 +278,8 @@ ALWAYS_SIDES: Final = (
         for what in ("input", "output", "q", "k", "v", "prob", "input_global", "input_activation", "output_activation")
         for scale in ("_scale", "_zero_point")
     )
-    | {"pre_quant_scale", "act_global_scale", "input_scale_inv", "activation_scale", "kv_scale"}
+    | {"pre_quant_scale", "act_global_scale", "input_scale_inv", "activation_scale", "kv_scale", "act_scale"}
+    | {"kv_cache_scaling_factor"}
     | {"scale_weight", "scale_input", "scaled_fp8", "comfy_quant"}
     | {f"weight_{what}" for what in ["scale", "scale_inv", "scale_2", "global_scale", "zero_point", "shape", "g_idx"]}
 )

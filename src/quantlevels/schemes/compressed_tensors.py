@@ -7,10 +7,11 @@ Source: compressed-tensors 0.20.0, ``quantization/quant_args.py``, ``quant_schem
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 
 from attrs import field, frozen
 
-from quantlevels.level import QuantizationLevel
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     AmbiguousLayoutError,
@@ -98,6 +99,33 @@ PACKED = Packing(
 )
 
 
+def _fold_marlin_24(module: Module, hint: Hint) -> Weight:
+    """2 of 4 weights in Marlin's tiles: weight_packed [K/32, N*b/2], scale_packed [groups, N], meta where they are."""
+    (tiles, columns), (groups, outputs) = module["weight_packed"].matrix, module["scale_packed"].matrix
+    bits = exact(2 * columns, outputs, "bits of a code")
+    return Weight(
+        level=integer(bits),
+        parameters=32 * tiles * outputs,
+        code_bits=Fraction(bits),
+        group_size=group_size(32 * tiles, groups, hint),
+        symmetric=True,
+    )
+
+
+def _fold_bitmask(module: Module, hint: Hint) -> Weight:
+    """compressed: the weights that are not zero, as they are; bitmask U8 [N, K/8], a bit a weight."""
+    codes, mask = module["compressed"], module["bitmask"]
+    if not isinstance(codes.dtype, QuantizationLevel) or not mask.is_a("UInt8"):
+        raise LayoutError("not weights beside a mask of bytes")
+    return Weight(
+        level=codes.dtype, parameters=BITS_PER_BYTE * mask.elements, code_bits=Fraction(codes.bits), symmetric=True
+    )
+
+
+MARLIN_24 = Packing("weight_packed", ("scale_packed", "meta"), _fold_marlin_24)
+BITMASK = Packing("compressed", ("bitmask",), _fold_bitmask, sides=("shape", "row_offsets", "weight_scale"))
+
+
 @frozen(kw_only=True)
 class QuantizationArgs:
     """How weights, activations or the cache are rounded."""
@@ -182,6 +210,10 @@ _PRESETS = {
 }
 
 
+#: class of modules → the names that its modules go by
+_CLASSES = {"Embedding": "*embed*"}
+
+
 @frozen(kw_only=True)
 class CompressedTensorsConfig(MethodConfig):
     """A ``quantization_config`` or ``compression_config`` of method compressed-tensors."""
@@ -206,8 +238,13 @@ class CompressedTensorsConfig(MethodConfig):
         return general[0] if general else groups[0][1] if len(groups) == 1 else None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
-        """The groups for modules by name; classes of modules other than linear layers cannot be told from tensors."""
-        return {target: level for targets, level in self._groups() for target in targets if target != "Linear"}
+        """The groups for modules by name; of classes, only embeddings can be told from the names of tensors."""
+        return {
+            _CLASSES.get(target, target): level
+            for targets, level in self._groups()
+            for target in targets
+            if target != "Linear"
+        }
 
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of ``kv_cache_scheme``."""
@@ -218,7 +255,7 @@ SCHEMES = (
     Scheme(
         method="compressed-tensors",
         config=CompressedTensorsConfig,
-        packings=(PACKED, *SCALED),
+        packings=(PACKED, *SCALED, MARLIN_24, BITMASK),
         aliases=("compressed_tensors",),
     ),
 )

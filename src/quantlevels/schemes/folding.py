@@ -199,7 +199,7 @@ def _fused(module: Module) -> list[str]:
     return sorted(
         (
             base
-            for base in bases - {"", "weight", "_weight"}
+            for base in bases - {"", "weight", "_weight", "scale"}
             if (base in module and not module[base].is_a("None", "Float64", "BFloat16", "Float16"))
             or any(f"{base}{ending}" in module for ending in _CODES)
         ),
@@ -251,7 +251,7 @@ def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others:
             level=weight.level,
             parameters=weight.parameters,
             nbytes=nbytes,
-            quantized=True,
+            quantized=weight.level.bits_per_param < UNQUANTIZED_BITS,
             group_size=weight.group_size,
             symmetric=weight.symmetric,
             code_bits=weight.code_bits,

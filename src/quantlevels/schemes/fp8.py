@@ -67,11 +67,24 @@ class FP8Config(MethodConfig):
 
 @frozen(kw_only=True)
 class RowFP8Config(MethodConfig):
-    """A ``quantization_config`` of method fbgemm_fp8: FP8 with a scale a row."""
+    """A ``quantization_config`` of method fbgemm_fp8, or SGLang's w8a8_fp8: FP8 with a scale a row."""
 
     def general(self) -> DeclaredLevel:
         """FP8; row scales are per-row extras."""
         return declared_as("Float8E4M3FN")
+
+
+@frozen(kw_only=True)
+class RowInt8Config(MethodConfig):
+    """A ``quantization_config`` of SGLang's methods w8a8_int8 and blockwise_int8: a scale a row, or a block."""
+
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=_positive)
+
+    def general(self) -> DeclaredLevel:
+        """Integers of 8 bits."""
+        block = self.weight_block_size
+        bits = with_scales(8, block[0] * block[1], _SCALE_BITS) if block else Fraction(8)
+        return DeclaredLevel(level=levels["Int8"], block=block, symmetric=True, bits_per_weight=bits)
 
 
 @frozen(kw_only=True)
@@ -124,6 +137,9 @@ BLOCKS = Packing("blocks", ("scales",), _fold_blocks)
 SCHEMES = (
     Scheme(method="fp8", config=FP8Config, packings=SCALED, aliases=("deepgemm_fp8", "ptpc_fp8")),
     Scheme(method="fbgemm_fp8", config=RowFP8Config, packings=SCALED),
+    Scheme(method="w8a8_fp8", config=RowFP8Config, packings=SCALED),
+    Scheme(method="w8a8_int8", config=RowInt8Config, packings=SCALED),
+    Scheme(method="blockwise_int8", config=RowInt8Config, packings=SCALED),
     Scheme(method="mxfp8", config=MXFP8Config, packings=SCALED),
     Scheme(method="mxfp4", config=MXFP4Config, packings=(BLOCKS, *SCALED)),
     Scheme(method="nvfp4", config=NVFP4Config, packings=SCALED),
