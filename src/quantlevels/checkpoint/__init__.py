@@ -85,7 +85,7 @@ def _stray(folder: Path, found: Checkpoint) -> Iterator[Finding]:
     own = {file.path for file in found.files}
     suffixes = {Path(name).suffix for name in own}
     for entry in sorted(folder.iterdir()):
-        if entry.name not in own and entry.suffix in suffixes and is_weights(entry.name):
+        if entry.name not in own and entry.suffix in suffixes and is_weights(entry.name) and entry.is_file():
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", entry.name)
 
 
