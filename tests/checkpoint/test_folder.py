@@ -103,6 +103,12 @@ def test_a_blob_without_a_suffix_is_told_by_its_bytes(tmp_path: Path) -> None:
     assert names(weights(tmp_path / "0123abcd")) == ["a"]
 
 
+@pytest.mark.parametrize("name", ["ggml-model.bin", "model.safetensors", "0123abcd"])
+def test_a_gguf_is_told_by_its_bytes_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    assert read_checkpoint(tmp_path / name).format == "gguf"
+
+
 def test_missing_and_truncated_shards_are_findings_and_the_rest_is_read(sharded: Path) -> None:
     (sharded / SECOND).unlink()
     assert names(sharded) == ["a", "b"]

@@ -217,6 +217,11 @@ def test_dimensions_may_be_zero(file: Path) -> None:
     assert [(tensor.shape, tensor.nbytes) for tensor in read_checkpoint(file).tensors] == [((1 << 40, 0), 0), ((1,), 1)]
 
 
+def test_a_vocabulary_alone_needs_no_data(file: Path) -> None:
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + ARCHITECTURE)
+    assert read_checkpoint(file).tensors == []
+
+
 def test_alignment_is_obeyed(file: Path) -> None:
     pairs = [LITTLE.pair("general.alignment", U32, struct.pack("<I", 1024))]
     infos = [LITTLE.info("a", [8], 0, 0), LITTLE.info("b", [8], 0, 1024)]

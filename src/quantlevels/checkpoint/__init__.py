@@ -17,7 +17,6 @@ from quantlevels.checkpoint.pytorch import read_pytorch
 from quantlevels.checkpoint.safetensors import read_safetensors
 from quantlevels.checkpoint.shards import read_index, read_parts
 from quantlevels.checkpoint.tensor import CONFIG_FILES, Checkpoint, Format
-from quantlevels.errors import CheckpointError
 from quantlevels.finding import Finding
 
 if TYPE_CHECKING:
@@ -68,12 +67,9 @@ def read_file(path: Path) -> Checkpoint:
     """The tensors of one file.
 
     Raises:
-        CheckpointError: if it is malformed, or of a format that is not read.
+        CheckpointError: if it is malformed or of no known format.
     """
-    format = kind(path)
-    if format not in READERS:
-        raise CheckpointError(path, f"is of the format {format}, which is not read")
-    return READERS[format](path)
+    return READERS[kind(path)](path)
 
 
 def _configs(folder: Path) -> Mapping[str, Mapping[str, JSON]]:

@@ -354,7 +354,7 @@ def _tensors(path: Path, infos: list[_Info], alignment: int, size: int) -> tuple
         nbytes = info.nbytes(block) if block else span
         end = info.offset + max(nbytes, 0)
         tensors.append(Tensor(info.name, dtype, info.dims[::-1], nbytes))
-    if end > size:
+    if tensors and end > size:
         raise TruncatedError(path, f"truncated: its tensors take {end:,} bytes, {max(size, 0):,} are there")
     return tensors, _unknown(tensors)
 

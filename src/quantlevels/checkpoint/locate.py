@@ -38,10 +38,15 @@ _NOT_WEIGHTS: Final = re.compile(r"(training_args|optimizer|scheduler|scaler|rng
 PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)", re.ASCII)
 
 _HEAD: Final = 512
+#: told whatever the name is
 _MAGICS: Final[tuple[tuple[re.Pattern[bytes], Format], ...]] = (
     (re.compile(rb"GGUF"), "gguf"),
     (re.compile(rb"PK\x03\x04"), "pytorch"),
-    (re.compile(rb".{8}\{\s*\"", re.DOTALL), "safetensors"),
+)
+#: told where the name says nothing, as in a cache of blobs; a header of safetensors may have any length before it
+_LOOKS: Final[tuple[tuple[re.Pattern[bytes], Format], ...]] = (
+    (re.compile(rb".{8}\{\s*[\"}]", re.DOTALL), "safetensors"),
+    (re.compile(rb"\x80[\x02-\x05]"), "pytorch"),
 )
 _FOREIGN: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
     (
@@ -54,7 +59,7 @@ _FOREIGN: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
 
 
 def kind(path: Path) -> Format:
-    """The format of one file, by its suffix, or without a known one by its first bytes.
+    """The format of one file: by its first bytes where they are plain, else by its suffix.
 
     Raises:
         CheckpointError: if it is of no format that is read here, or only a pointer to a file.
@@ -64,11 +69,12 @@ def kind(path: Path) -> Format:
     for magic, reason in _FOREIGN:
         if magic.match(head):
             raise CheckpointError(path, reason)
-    if format := _SUFFIXES.get(path.suffix.lower()):
-        return format
-    for magic, format in _MAGICS:
+    named = _SUFFIXES.get(path.suffix.lower())
+    for magic, format in _MAGICS if named else (*_MAGICS, *_LOOKS):
         if magic.match(head):
             return format
+    if named:
+        return named
     raise CheckpointError(path, "is no checkpoint: neither its name nor its first bytes are of a known format")
 
 
