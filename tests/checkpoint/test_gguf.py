@@ -304,7 +304,7 @@ def test_defects_of_split_models_are_findings(tmp_path: Path) -> None:
     paths[0].unlink()
     assert codes(tmp_path) == [("QL201", paths[0].name)]
     paths[1].write_bytes(paths[1].read_bytes()[:-1])
-    assert codes(tmp_path) == [("QL201", paths[0].name), ("QL206", paths[1].name)]
+    assert codes(tmp_path) == [("QL206", paths[1].name), ("QL201", paths[0].name)]
 
 
 def test_a_renamed_part_misses_the_others(tmp_path: Path) -> None:

@@ -170,6 +170,9 @@ RAW = {
     "byte order mark": b'\xef\xbb\xbf{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
     "space before": b' {"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
     "other digits": '{"a":{"dtype":"U8","shape":[٢],"data_offsets":[0,2]}}'.encode(),
+    "another bracket": b'["a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
+    "lone surrogate in metadata": b'{"__metadata__":{"a":"\\ud800"},"a":{"dtype":"U8","shape":[1],'
+    b'"data_offsets":[0,1]}}',
     "list": b"[]",
     "null": b"null",
     "nothing": b"",
@@ -258,7 +261,7 @@ NOISE = st.lists(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(NOISE.map(lambda noise: b"{" + noise + b"}"), st.integers(0, 2))
+@given(NOISE.map(lambda noise: b"{" + noise + b"}") | NOISE, st.integers(0, 2))
 def test_what_the_reference_refuses_is_refused_and_what_it_reads_is_read(file: Path, header: bytes, size: int) -> None:
     write(file, header, size)
     try:
