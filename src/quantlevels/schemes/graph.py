@@ -57,6 +57,8 @@ _SETTINGS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 _BLOCK_SIZES: Final = {"GatherBlockQuantized": 128, "QMoE": 0}
 _UNQUANTIZED_BITS: Final = 16
 _OWN_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
+#: operators with several codes in a byte
+_PACKED: Final = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized", "QMoE"})
 _BNB4: Final = {0: "BNB_FP4", 1: "NF4"}
 #: what ONNX Runtime adds to the name of a tensor for that of its codes, and of their scale
 _CODES_ENDING: Final = "_quantized"
@@ -106,7 +108,7 @@ class _Graph:
         for side, owner in self.sides.items():
             if owner in self.found:
                 self.owned[owner].append(side)
-        matrices = {_module(codes): codes for codes in self.found if len(self.stored[codes].shape) > 1}
+        matrices = {_module(codes): codes for codes in self.found if not self.is_vector(codes)}
         self.biases: set[str] = set()
         for name, tensor in self.stored.items():
             if len(tensor.shape) == 1 and _leaf(name).startswith("bias") and _module(name) in matrices:
@@ -178,7 +180,7 @@ class _Graph:
         nbytes = 0 if name in self.biases else self.nbytes(name)
         if self.sides.get(name) in self.found:
             return
-        if name in self.found and len(tensor.shape) > 1:
+        if name in self.found and not self.is_vector(name):
             yield self.weight(name, tensor, nbytes)
         elif name in self.found:
             scale = self.stored.get(self.found[name].scale or "", tensor)
@@ -192,6 +194,10 @@ class _Graph:
             yield Part(name="", level=level, parameters=0, nbytes=nbytes, quantized=False)
         else:
             yield from plain("", "", tensor._replace(nbytes=nbytes))
+
+    def is_vector(self, codes: str) -> bool:
+        """Whether codes are those of a bias or the like; packed codes may have any shape."""
+        return len(self.stored[codes].shape) < 2 and self.found[codes].node.op_type not in _PACKED
 
     def nbytes(self, name: str) -> int:
         """Bytes of a tensor, and of all that counts with it: a bias brings its own scale."""
