@@ -15,7 +15,19 @@ from attrs import frozen
 
 from quantlevels.cli.commands import run
 
-BITS = {"F32": 32, "BF16": 16, "F16": 16, "I32": 32, "I64": 64, "I8": 8, "U8": 8}
+#: bits of an element, where they are not 8
+BITS = {"C64": 64, "F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
+    "C64": 64,
+    "F64": 64,
+    "F32": 32,
+    "I32": 32,
+    "I64": 64,
+    "F16": 16,
+    "BF16": 16,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "F4": 4,
+}
 #: name → dtype and shape
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 
@@ -58,7 +70,7 @@ def write_checkpoint(folder: Path, tensors: Tensors, config: Mapping[str, object
     folder.mkdir(parents=True, exist_ok=True)
     header, end = {}, 0
     for name, (dtype, shape) in tensors.items():
-        start, end = end, end + math.prod(shape) * BITS[dtype] // 8
+        start, end = end, end + math.prod(shape) * BITS.get(dtype, 8) // 8
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     with (folder / "model.safetensors").open("wb") as file:

@@ -27,6 +27,7 @@ from quantlevels import (
     levels,
 )
 from quantlevels.cli import pages, reports
+from quantlevels.cli import svg as pictures
 from quantlevels.cli.options import Amount, CodePrefixes, Count, ExistingPath, Keep, LevelName, Memory, Ratio, Share
 from quantlevels.cli.render import LONG, Cell, Column, Facts, Line, Table, Value, decimal, show, show_json, visible
 from quantlevels.cli.render import size as size_text
@@ -98,6 +99,12 @@ def _refuse(*reasons: str) -> int:
     return REFUSED
 
 
+def svg_option(command: Callable[P, R]) -> Callable[P, R]:
+    """The option ``--svg``."""
+    kind = click.Path(dir_okay=False, writable=True, path_type=Path)
+    return click.option("--svg", type=kind, metavar="FILE", help="Save a picture of it too.")(command)
+
+
 @click.group(
     epilog="Example: quantlevels inspect ./Llama-3.1-8B-Instruct-W4A16", context_settings={"max_content_width": 100}
 )
@@ -111,8 +118,9 @@ def cli() -> None:
 
 @cli.command(epilog="Example: quantlevels inspect ./Llama-3.1-8B-Instruct-W4A16")
 @click.argument("path", type=ExistingPath)
+@svg_option
 @as_json
-def inspect(path: Path, as_json: bool) -> None:
+def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
     """Show what a checkpoint declares, and what it stores.
 
     PATH is a folder, a file, an index, the first part of a split GGUF, or a config file alone. Findings are shown and
@@ -121,6 +129,8 @@ def inspect(path: Path, as_json: bool) -> None:
     from quantlevels.inspection import inspect
 
     report = inspect(path)
+    if svg:
+        svg.write_text(pictures.inspection(report), encoding="utf-8")
     if as_json:
         return show_json(report.to_record())
     return show(*pages.inspection(report))
@@ -181,8 +191,9 @@ def verify(
 @click.argument("before", type=ExistingPath)
 @click.argument("after", type=ExistingPath)
 @click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not the first few.")
+@svg_option
 @as_json
-def diff(before: Path, after: Path, everything: bool, as_json: bool) -> int:
+def diff(before: Path, after: Path, everything: bool, svg: Path | None, as_json: bool) -> int:
     """Compare two checkpoints weight by weight.
 
     Names of a GGUF file and of a transformers folder are matched. Exit status 0 where both have the same weights by
@@ -191,6 +202,8 @@ def diff(before: Path, after: Path, everything: bool, as_json: bool) -> int:
     from quantlevels.comparison import compare
 
     report = compare(before, after)
+    if svg:
+        svg.write_text(pictures.comparison(report), encoding="utf-8")
     if as_json:
         show_json(report.to_record())
     else:
@@ -241,9 +254,16 @@ def size(
 @click.option("--memory", type=Memory(), required=True, help="Memory of one device: 80GiB, 24GB.")
 @click.option("--reserve", type=Share(), default="0%", help="Part of it that is not for weights: 20%.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, help="How many devices share the weights.")
+@svg_option
 @as_json
 def fit(
-    path: Path | None, params: Amount | None, memory: Amount, reserve: Fraction, devices: int, as_json: bool
+    path: Path | None,
+    params: Amount | None,
+    memory: Amount,
+    reserve: Fraction,
+    devices: int,
+    svg: Path | None,
+    as_json: bool,
 ) -> None:
     """Show which levels fit into memory.
 
@@ -255,6 +275,9 @@ def fit(
     sized, source = _sizer(path, params)
     budget = int(memory.value * devices * (1 - reserve))
     candidates = fit(lambda target: sized(target).nbytes, budget)
+    held = f"{f'{devices} x ' if devices > 1 else ''}{memory.taken}"
+    if svg:
+        svg.write_text(pictures.fit(candidates, source, held), encoding="utf-8")
     if as_json:
         return show_json(
             {
@@ -270,7 +293,7 @@ def fit(
         )
     facts: dict[str, Value] = {
         "from": Cell(source, "strong"),
-        "memory": f"{f'{devices} x ' if devices > 1 else ''}{memory.taken}",
+        "memory": held,
         "budget": f"{size_text(budget)}{f', {float(100 * reserve):g}% held back' if reserve else ''}",
         "": Cell("weights only, no key-value cache, no activations; levels stored plain", "faint"),
     }

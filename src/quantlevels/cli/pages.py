@@ -55,10 +55,10 @@ def inspection(report: Inspection) -> list[list[Block]]:
     """Declared beside stored, totals, levels, findings."""
     facts: dict[str, Value] = {"declared": "nothing"}
     if report.declared:
-        facts = {"declared": _declared(report.declared), "by": _by(report.declared)}
+        facts = {"declared": Cell(declared_line(report.declared), "strong"), "by": _by(report.declared)}
     if report.stored:
         worst = any(it.severity == "error" for it in report.findings)
-        facts |= {"stored": Cell(_stored(report.stored), "bad" if worst else "strong"), **_totals(report.stored)}
+        facts |= {"stored": Cell(stored_line(report.stored), "bad" if worst else "strong"), **_totals(report.stored)}
     return [
         [_title(str(report.path), _format(report)), Facts(facts)],
         [_levels(report.stored)] if report.stored else [],
@@ -75,13 +75,14 @@ def _format(report: Inspection) -> str:
     return report.format if files < 2 else f"{report.format}, {files:,} files"
 
 
-def _declared(declared: Declared) -> Value:
+def declared_line(declared: Declared) -> str:
+    """The levels that are declared, in one line."""
     levels = [_declared_level(level) for level in declared.levels[:MOST_LEVELS]]
     if declared.dtype and (not levels or len(declared.levels) < MOST_LEVELS):
         levels.append(label(declared.dtype))
     if len(declared.levels) > MOST_LEVELS:
         levels.append(f"{len(declared.levels) - MOST_LEVELS} more")
-    return Cell(" + ".join(levels) or "a level that is not known", "strong")
+    return " + ".join(levels) or "a level that is not known"
 
 
 def _declared_level(declared: DeclaredLevel) -> str:
@@ -101,7 +102,8 @@ def _by(declared: Declared) -> str:
     return f"{method}{declared.source}{unknown}{cache}"
 
 
-def _stored(stored: Stored) -> str:
+def stored_line(stored: Stored) -> str:
+    """The levels of the stored weights, in one line."""
     levels = [
         at(level.level, level.bits_per_weight) if level.quantized else label(level.level)
         for level in stored.levels
@@ -160,7 +162,7 @@ def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
     noted: list[Block] = [
         Note(it.code, "info", it.slug, it.where, it.message) for it in report.findings if it not in failed
     ]
-    stored = f"({_stored(report.stored)})" if report.stored else ""
+    stored = f"({stored_line(report.stored)})" if report.stored else ""
     word = (
         Cell(f"failed: {len(failed)} finding{'' if len(failed) == 1 else 's'}", "bad") if failed else Cell("ok", "good")
     )
@@ -346,21 +348,26 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
     return [[Facts(facts)], [Table(columns, rows)] if report.exact else [], [fallbacks] if ragged else []]
 
 
-def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[Block]]:
-    """Levels from the widest to the narrowest, those of one size together, with the budget drawn where it falls."""
+def same_size(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    """Candidates that take the same bytes, together."""
     groups: dict[int, list[Candidate]] = {}
     for candidate in candidates:
         groups.setdefault(candidate.nbytes, []).append(candidate)
+    return list(groups.values())
+
+
+def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[Block]]:
+    """Levels from the widest to the narrowest, those of one size together, with the budget drawn where it falls."""
     budget = candidates[0].budget if candidates else 1
     rows = [
         (
             Cell("fits", "good") if group[0].fits else Cell("no", "faint"),
             Cell(", ".join(label(it.level) for it in group), "" if group[0].fits else "faint"),
-            short_size(nbytes),
+            short_size(group[0].nbytes),
             Cell(signed_size(group[0].margin), "good" if group[0].fits else "faint"),
-            Bar(Fraction(nbytes, budget or 1), "quantized" if group[0].fits else "plain"),
+            Bar(Fraction(group[0].nbytes, budget or 1), "quantized" if group[0].fits else "plain"),
         )
-        for nbytes, group in groups.items()
+        for group in same_size(candidates)
     ]
     columns = (
         Column(""),

@@ -1,0 +1,242 @@
+"""Pictures of an inspection, a comparison and a fit: one self-contained SVG each, light and dark.
+
+Figures stand in a monospaced font, whose width is known, so that nothing overlaps whatever font a viewer has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from html import escape
+from textwrap import wrap
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from quantlevels.cli.pages import declared_line, label, reduction, same_size, signed_size, stored_line
+from quantlevels.cli.render import decimal, percent, short_size, size, visible
+
+if TYPE_CHECKING:
+    from quantlevels.comparison import Comparison
+    from quantlevels.inspection import Inspection
+    from quantlevels.sizing import Candidate
+
+_WIDTH: Final = 860
+_EDGE: Final = 28
+_RIGHT: Final = _WIDTH - _EDGE
+_CHARACTER: Final = 7.83  # of the monospaced font at 13 px
+_ROW: Final = 24
+
+_SEVERE: Final = {"error": "bad strong", "warning": "warn strong", "info": "faint"}
+
+Anchor: TypeAlias = Literal["start", "middle", "end"]
+
+_STYLE: Final = """
+svg{--paper:#ffffff;--ink:#1f2328;--faint:#656d76;--track:#eaeef2;--good:#1a7f37;--bad:#cf222e;--warn:#9a6700;
+--c0:#0969da;--c1:#8250df;--c2:#1a7f37;--c3:#bf3989;--c4:#bc4c00;--c5:#0e7490;--c6:#6e7781;--c7:#a0770b}
+@media (prefers-color-scheme:dark){svg{--paper:#0d1117;--ink:#e6edf3;--faint:#8d96a0;--track:#21262d;--good:#3fb950;
+--bad:#f85149;--warn:#d29922;--c0:#4493f8;--c1:#a371f7;--c2:#3fb950;--c3:#db61a2;--c4:#f0883e;--c5:#39c5cf;--c6:#8b949e;
+--c7:#e3b341}}
+text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:var(--ink)}
+.title{font:600 19px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}
+.big{font:600 23px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}
+.small{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;fill:var(--faint)}
+.faint{fill:var(--faint)}.good{fill:var(--good)}.bad{fill:var(--bad)}.warn{fill:var(--warn)}.strong{font-weight:600}
+"""
+
+
+class _Canvas:
+    """Elements from the top down; ``y`` is where the next goes."""
+
+    def __init__(self) -> None:
+        self.y = 0
+        self.elements: list[str] = []
+
+    def text(self, x: float, content: str, style: str = "", anchor: Anchor = "start", *, room: float = _WIDTH) -> None:
+        """Text on the line at ``y``, cut to what fits in ``room`` pixels of the monospaced font."""
+        content = visible(content)
+        most = int(room / _CHARACTER)
+        if len(content) > most:
+            content = f"{content[: most - 1]}…"
+        place = "" if anchor == "start" else f' text-anchor="{anchor}"'
+        kind = f' class="{style}"' if style else ""
+        self.elements.append(f'<text x="{x:g}" y="{self.y}"{place}{kind}>{escape(content)}</text>')
+
+    def paragraph(self, x: float, content: str) -> None:
+        """Text over as many lines as it needs, up to four."""
+        room = _RIGHT - x
+        lines = wrap(visible(content), int(room / _CHARACTER), max_lines=4, placeholder=" …", break_on_hyphens=False)
+        for number, line in enumerate(lines):
+            self.y += 18 if number else 0
+            self.text(x, line, room=room)
+
+    def bar(self, x: float, width: float, fill: str, *, above: int = 9, height: int = 8, round_: float = 2) -> None:
+        """A bar beside the text at ``y``; what is there at all is at least a pixel wide."""
+        self.elements.append(
+            f'<rect x="{x:.2f}" y="{self.y - above}" width="{max(width, 1):.2f}" height="{height}" rx="{round_:g}" '
+            f'fill="var(--{fill})"/>'
+        )
+
+    def svg(self, title: str) -> str:
+        """The picture, as high as what was drawn."""
+        height = self.y + _EDGE
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
+            f'height="{height}" role="img"><title>{escape(visible(title))}</title><style>{_STYLE}</style>'
+            f'<rect width="{_WIDTH}" height="{height}" rx="10" fill="var(--paper)"/>'
+        )
+        return "\n".join((head, *self.elements, "</svg>\n"))
+
+    def heading(self, title: str, what: str) -> None:
+        """The title, and in small letters what it is."""
+        self.y += 44
+        self.text(_EDGE, title, "title", room=_CHARACTER * 56)
+        self.text(_RIGHT, what, "small", "end", room=_CHARACTER * 34)
+        self.y += 8
+
+    def fact(self, name: str, value: str, style: str = "") -> None:
+        """A line with a label."""
+        self.y += 22
+        self.text(_EDGE, name, "small")
+        self.text(_EDGE + 78, value, style, room=_RIGHT - _EDGE - 78)
+
+    def figures(self, *figures: tuple[str, str]) -> None:
+        """Large figures side by side, each with what it is below."""
+        self.y += 46
+        step = (_RIGHT - _EDGE) / len(figures)
+        for column, (figure, caption) in enumerate(figures):
+            self.text(_EDGE + column * step, figure, "big")
+            self.y += 19
+            self.text(_EDGE + column * step, caption, "small")
+            self.y -= 19
+        self.y += 19
+
+    def titles(self, *titles: tuple[float, str, Anchor]) -> None:
+        """What stands above the columns of a table."""
+        self.y += 36
+        for x, title, anchor in titles:
+            self.text(x, title, "small", anchor)
+        self.y += 4
+
+
+def _color(index: int) -> str:
+    return f"c{index % 8}"
+
+
+def inspection(report: Inspection) -> str:
+    """Declared beside stored, the levels with their shares, and the findings."""
+    canvas = _Canvas()
+    canvas.heading(report.path.resolve().name, report.format)
+    if report.declared:
+        canvas.fact("declared", declared_line(report.declared))
+    stored = report.stored
+    if stored:
+        wrong = any(it.severity == "error" for it in report.findings)
+        canvas.fact("stored", stored_line(stored), "bad" if wrong else "")
+        canvas.figures(
+            (short_size(stored.tensor_bytes), f"{stored.tensor_bytes:,} bytes"),
+            (decimal(stored.bits_per_weight), "bits per weight"),
+            (reduction(stored.bits_per_weight), "smaller than FP32"),
+            (f"{stored.parameters:,}", "parameters"),
+        )
+        total = stored.tensor_bytes or 1
+        canvas.y += 34
+        x = float(_EDGE)
+        for index, level in enumerate(stored.levels):
+            width = float(Fraction(level.nbytes, total)) * (_RIGHT - _EDGE)
+            if width >= 1:
+                canvas.bar(x, width - 1, _color(index), above=14, height=14)
+            x += width
+        canvas.titles(
+            (_EDGE + 18, "level", "start"),
+            (258, "group", "end"),
+            (386, "parameters", "end"),
+            (486, "size", "end"),
+            (574, "bits/weight", "end"),
+            (_RIGHT, "share", "end"),
+        )
+        for index, level in enumerate(stored.levels):
+            canvas.y += _ROW
+            canvas.bar(_EDGE, 10, _color(index), above=10, height=10)
+            canvas.text(_EDGE + 18, label(level.level), "strong", room=165)
+            canvas.text(258, str(level.group_size or "-"), "faint", "end")
+            canvas.text(386, f"{level.parameters:,}", anchor="end")
+            canvas.text(486, short_size(level.nbytes), anchor="end")
+            canvas.text(574, decimal(level.bits_per_weight), anchor="end")
+            canvas.bar(594, 178, "track")
+            canvas.bar(594, 178 * float(Fraction(level.nbytes, total)), _color(index))
+            canvas.text(_RIGHT, percent(Fraction(level.nbytes, total)), anchor="end")
+    canvas.y += 14 if report.findings else 0
+    for finding in report.findings:
+        canvas.y += _ROW
+        canvas.text(_EDGE, finding.code, _SEVERE[finding.severity])
+        canvas.paragraph(_EDGE + 60, f"{finding.slug}: {finding.message}")
+    return canvas.svg(f"{report.path.name}: what it declares and what it stores")
+
+
+def comparison(report: Comparison) -> str:
+    """Both totals, and each level's bytes before and after."""
+    canvas = _Canvas()
+    before, after = report.before.stored, report.after.stored
+    assert before
+    assert after
+    canvas.heading("before and after", "the same recipe" if report.same else "different recipes")
+    for name, path, color in (("before", report.before.path, "c6"), ("after", report.after.path, "c0")):
+        canvas.fact(name, str(path))
+        canvas.bar(_EDGE + 54, 10, color, above=10, height=10)
+    change = after.tensor_bytes - before.tensor_bytes
+    canvas.figures(
+        (short_size(before.tensor_bytes), f"before, {decimal(before.bits_per_weight)} bits/weight"),
+        (short_size(after.tensor_bytes), f"after, {decimal(after.bits_per_weight)} bits/weight"),
+        (signed_size(change), f"{change:+,} bytes"),
+        (f"{len(report.changed):,}", "weights stored differently"),
+    )
+    canvas.titles(
+        (_EDGE, "level", "start"),
+        (258, "group", "end"),
+        (366, "before", "end"),
+        (466, "after", "end"),
+        (_RIGHT, "change", "end"),
+    )
+    widest = max((max(it.before, it.after) for it in report.levels), default=1) or 1
+    for delta in report.levels:
+        canvas.y += _ROW + 2
+        canvas.text(_EDGE, label(delta.level), "strong", room=185)
+        canvas.text(258, str(delta.group_size or "-"), "faint", "end")
+        canvas.text(366, short_size(delta.before) if delta.before else "-", anchor="end")
+        canvas.text(466, short_size(delta.after) if delta.after else "-", anchor="end")
+        if delta.before:
+            canvas.bar(486, 230 * delta.before / widest, "c6", above=11, height=6)
+        if delta.after:
+            canvas.bar(486, 230 * delta.after / widest, "c0", above=4, height=6)
+        style = "warn" if delta.gained > 0 else "good" if delta.gained else "faint"
+        canvas.text(_RIGHT, signed_size(delta.gained), style, "end")
+    return canvas.svg("two checkpoints, level by level")
+
+
+def fit(candidates: Sequence[Candidate], source: str, memory: str) -> str:
+    """Levels from the widest to the narrowest against the budget."""
+    canvas = _Canvas()
+    canvas.heading("what fits", "weights only")
+    canvas.fact("weights", source)
+    canvas.fact("memory", memory)
+    budget = candidates[0].budget if candidates else 1
+    left, right = 360, 726
+    scale = (right - left) * 2 / (3 * (budget or 1))  # the budget at two thirds
+    canvas.titles(
+        (_EDGE, "level", "start"),
+        (342, "size", "end"),
+        (left + budget * scale, f"budget {short_size(budget)}", "middle"),
+        (_RIGHT, "margin", "end"),
+    )
+    top = canvas.y + 6
+    for group in same_size(candidates):
+        first = group[0]
+        canvas.y += _ROW - 3
+        canvas.text(_EDGE, ", ".join(label(it.level) for it in group), "" if first.fits else "faint", room=222)
+        canvas.text(342, short_size(first.nbytes), "" if first.fits else "faint", "end")
+        canvas.bar(left, min(first.nbytes * scale, right - left), "c0" if first.fits else "track")
+        canvas.text(_RIGHT, signed_size(first.margin), "good" if first.fits else "faint", "end")
+    x = left + budget * scale
+    canvas.elements.append(
+        f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{top}" y2="{canvas.y + 4}" stroke="var(--bad)" stroke-width="1.5"/>'
+    )
+    return canvas.svg(f"which levels fit {size(budget)}")
