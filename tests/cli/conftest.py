@@ -16,18 +16,7 @@ from attrs import frozen
 from quantlevels.cli.commands import run
 
 #: bits of an element, where they are not 8
-BITS = {"C64": 64, "F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
-    "C64": 64,
-    "F64": 64,
-    "F32": 32,
-    "I32": 32,
-    "I64": 64,
-    "F16": 16,
-    "BF16": 16,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-    "F4": 4,
-}
+BITS = dict(C64=64, F64=64, I64=64, F32=32, I32=32, F16=16, BF16=16, F6_E2M3=6, F6_E3M2=6, F4=4)  # noqa: C408
 #: name → dtype and shape
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 
