@@ -7,7 +7,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -45,8 +44,17 @@ from cattrs.cols import (
 )
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from quantlevels.converters import Hook, configure_converter, keys_of, shown, structure_mapping, structure_table
-from quantlevels.documents import SUFFIXES, Document, Format, Keys, dump, parse
+from quantlevels.converters import (
+    Hook,
+    closest,
+    configure_converter,
+    hint,
+    keys_of,
+    shown,
+    structure_mapping,
+    structure_table,
+)
+from quantlevels.documents import SUFFIXES, Document, Format, Keys, dump, library, parse
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.level import QuantizationLevel
 from quantlevels.registry import Registry, levels
@@ -65,7 +73,8 @@ def load(path: str | os.PathLike[str], cls: type[T]) -> T:
         OSError: if the file cannot be read.
     """
     path = Path(path)
-    return _structured(path.read_bytes(), _format_of(path), _converter_for, cls, str(path))
+    format = _format_of(path)
+    return _structured(path.read_bytes(), format, _converter_for, cls, str(path))
 
 
 def loads(text: str | bytes, format: Format, cls: type[T]) -> T:
@@ -112,7 +121,8 @@ def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) ->
         converter.register_structure_hook(_Definitions, _structure_definitions(converter, registry))
         return converter
 
-    found = _structured(path.read_bytes(), _format_of(path), converter_for, _LevelsFile, str(path)).levels
+    format = _format_of(path)
+    found = _structured(path.read_bytes(), format, converter_for, _LevelsFile, str(path)).levels
     try:
         return registry.register_all(found)
     except QuantLevelsError as error:  # another thread was faster
@@ -213,11 +223,8 @@ def _strict(format: Format) -> Converter:
     """The converter of cattrs for a format, made to convert nothing."""
     converter = _preconf(format)
     configure_converter(converter)
-    for scalar in (bool, int, str):
-        converter.register_structure_hook(scalar, _structure_scalar)
-    converter.register_structure_hook(float, _structure_float)
-    if format == "msgpack":
-        converter.register_structure_hook(bytes, _structure_scalar)
+    for scalar in (bool, int, float, str, *((bytes,) if format == "msgpack" else ())):
+        converter.register_structure_hook(scalar, _structure_scalar(scalar))
     converter.register_structure_hook(_IntegerKey, _structure_integer_key)
     converter.register_structure_hook_factory(_is_plain_mapping, _structure_mapping)
     converter.register_structure_hook_factory(is_namedtuple, _structure_namedtuple)
@@ -232,6 +239,7 @@ def _strict(format: Format) -> Converter:
 
 def _preconf(format: Format) -> Converter:
     if format == "msgpack":
+        library("msgpack")
         from cattrs.preconf import msgpack
 
         return msgpack.make_converter(forbid_extra_keys=True)
@@ -248,16 +256,15 @@ def _expected(what: str, value: object) -> ConfigError:
     return ConfigError((f"expected {what}, got {shown(value)}",))
 
 
-def _structure_scalar(value: object, type_: type) -> object:
-    if type(value) is not type_:
-        raise _expected(_IN_WORDS[type_], value)
-    return value
+def _structure_scalar(scalar: type) -> Hook:
+    def structure(value: Any, type_: Any) -> object:  # Any: what a parser gave, a type form
+        if issubclass(type_, Enum):  # cattrs takes subclasses for the scalar
+            return _structure_choice(type_)(value, type_)
+        if type(value) is not scalar and not (scalar is float and type(value) is int):
+            raise _expected(_IN_WORDS[scalar], value)
+        return value if type(value) is type_ else type_(value)
 
-
-def _structure_float(value: object, _: object) -> float:
-    if type(value) not in (int, float):
-        raise _expected(_IN_WORDS[float], value)
-    return float(value)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]  # one of the two
+    return structure
 
 
 def _is_record(type_: Any) -> bool:  # Any: a type form
@@ -336,9 +343,8 @@ def _structure_choice(type_: Any) -> Hook:  # Any: a type form
             if type(value) is type(word) and value == word:
                 return member
         words = [word for word, _ in choices]
-        close = get_close_matches(value, [w for w in words if isinstance(w, str)], 1) if isinstance(value, str) else ()
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError((f"expected {' or '.join(map(shown, words))}, got {shown(value)}{hint}",))
+        meant = hint(closest(value, words))
+        raise ConfigError((f"expected {' or '.join(map(shown, words))}, got {shown(value)}{meant}",))
 
     return structure_choice
 
@@ -377,9 +383,10 @@ def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Ite
     elif isinstance(error, ForbiddenExtraKeysError):
         known = keys_of(error.cl)
         for key in error.extra_fields:
-            close = get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            yield _Mistake((*keys, key), f"unknown key{hint}", (*keys, *close) if close else None)
+            meant = closest(key, known)
+            yield _Mistake((*keys, key), f"unknown key{hint(meant)}", (*keys, meant) if meant else None)
+    elif isinstance(error, RecursionError):
+        yield _Mistake((), "nested too deeply")
     elif isinstance(error, QuantLevelsError):
         yield _Mistake(keys, str(error))
     elif isinstance(error, KeyError) and error.args[:1] == keys[-1:] and not _found(keys, data):

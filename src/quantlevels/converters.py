@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from enum import Enum, EnumType
 from functools import partial
@@ -98,8 +98,21 @@ def format_exception(error: BaseException, type_: type | None) -> str:
 
 
 def _extra(key: str, known: tuple[str, ...]) -> str:
-    close = get_close_matches(key, known, n=1)
-    return f"unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    return f"unknown key {key!r}{hint(closest(key, known))}"
+
+
+def closest(word: object, known: Iterable[object]) -> str | None:
+    """The known word that was most likely meant: one that is close, or begins so."""
+    words = [one for one in known if isinstance(one, str)]
+    if not isinstance(word, str) or not word:
+        return None
+    begin_so = (one for one in words if one.startswith(word))
+    return next(iter(get_close_matches(word, words, n=1)), None) or next(begin_so, None)
+
+
+def hint(meant: str | None) -> str:
+    """The end of a message: what was meant, if anything is close."""
+    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def keys_of(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
@@ -234,7 +247,8 @@ def _by_the_rules(attribute: Attribute[Any]) -> Hook:  # Any: attributes of ever
         try:
             attribute.validator(None, attribute, value)  # type: ignore[misc]  # ty: ignore[not-callable]  # they all have one
         except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError((str(error),)) from error
+            text = str(error).replace("a tuple of", "a list of")  # a file has no others
+            raise ConfigError((text,)) from error
         return value
 
     return structure
@@ -403,8 +417,8 @@ def _mend(converter: BaseConverter, unstructure: Callable[[QuantizationLevel], o
     - Named tuples whose annotations are text (``from __future__ import annotations``) are not resolved; nor are
       dataclasses by the msgspec converter, which then writes the insides of a level.
     - The bson converter reads a TypedDict as any mapping; the tomlkit converter copies one as its own container.
-    - Both, and the tomllib converter, write the keys of mappings without type arguments by ``str``, which for a level
-      is its label.
+    - Both, and those of orjson and tomllib, write the keys of mappings without type arguments by ``str``, which for a
+      level is its label.
     """
     converter.register_structure_hook_factory(_has_text_annotations, _structure_resolved)
     converter.register_unstructure_hook_factory(_has_text_annotations, _unstructure_resolved)
@@ -413,7 +427,7 @@ def _mend(converter: BaseConverter, unstructure: Callable[[QuantizationLevel], o
     homes = {cls.__module__.removeprefix("cattrs.preconf.") for cls in type(converter).__mro__}
     if homes & {"bson", "tomlkit"}:
         converter.register_structure_hook_factory(is_typeddict, _structure_typeddict)
-    if homes & {"bson", "tomlkit", "tomllib"}:
+    if homes & {"bson", "orjson", "tomlkit", "tomllib"}:
         converter.register_unstructure_hook_factory(_is_bare_mapping, partial(_unstructure_bare, unstructure))
 
 

@@ -37,6 +37,7 @@ SUFFIXES: Final[Mapping[str, Format]] = {
     ".mpk": "msgpack",
 }
 
+_MOST_DEPTH: Final = 100  # of tables and lists in each other, for whoever reads on by recursion
 _MOST_VALUES: Final = 1_000_000  # of a YAML document whose aliases are written out
 _MOST_LINES: Final = 1_000  # of one value in TOML whose place is searched
 
@@ -64,16 +65,28 @@ def parse(content: bytes | str, format: Format) -> Document:
     """
     try:
         if format == "msgpack":
-            return _msgpack(content.encode() if isinstance(content, str) else content)
-        text = content.decode("utf-8") if isinstance(content, bytes) else content
-        return _TEXTS[format](text.removeprefix("\ufeff"))
+            document = _msgpack(content.encode() if isinstance(content, str) else content)
+        else:
+            text = content.decode("utf-8") if isinstance(content, bytes) else content
+            document = _TEXTS[format](text.removeprefix("\ufeff"))
+        _check_depth(document.data, _MOST_DEPTH)
     except RecursionError:
         reason = "nested too deeply"
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text, from byte {error.start:,} on"
     except ValueError as error:
         reason = " ".join(str(error).split())
+    else:
+        return document
     raise ConfigError((f"not {_NAMES[format]}: {reason}",))
+
+
+def _check_depth(data: object, left: int) -> None:
+    if left < 0:
+        raise RecursionError
+    if isinstance(data, (dict, list)):
+        for item in data.values() if isinstance(data, dict) else data:
+            _check_depth(item, left - 1)
 
 
 def dump(data: object, format: Format) -> bytes:
@@ -84,7 +97,7 @@ def dump(data: object, format: Format) -> bytes:
     """
     try:
         if format == "msgpack":
-            packed: bytes = _library("msgpack").packb(data)
+            packed: bytes = library("msgpack").packb(data)
             return packed
         return _WRITERS[format](data).encode()
     except RecursionError:
@@ -94,7 +107,12 @@ def dump(data: object, format: Format) -> bytes:
     raise ConfigError((f"cannot be written as {_NAMES[format]}: {reason}",))
 
 
-def _library(module: str, extra: str | None = None) -> Any:  # Any: libraries that are not there to check against
+def library(module: str, extra: str | None = None) -> Any:  # Any: libraries that are not there to check against
+    """A library that a format needs; ``extra`` is the extra it comes with, if not of its own name.
+
+    Raises:
+        ConfigError: if it is missing.
+    """
     try:
         return import_module(module)
     except ImportError as error:
@@ -203,21 +221,21 @@ def _toml(text: str) -> Document:
     data = tomllib.loads(text, parse_float=_finite)
     lines = cache(lambda: _toml_lines(text))
 
-    def line(keys: Keys) -> int:
-        while keys not in lines():
+    def line(keys: Keys) -> int | None:
+        while keys and keys not in lines():
             keys = keys[:-1]
-        return lines()[keys]
+        return lines().get(keys)
 
     return Document(data, line)
 
 
 def _toml_lines(text: str) -> dict[Keys, int]:
-    """The line of every key of a valid document, told by the parser itself.
+    """The line of every key of a valid document, told by the parser itself; nothing where a value has too many lines.
 
     A statement of TOML, a header or a key with its value, is a document of its own, and no beginning of one is: so it
     ends at the first line where the parser takes it.
     """
-    rows = text.split("\n")
+    rows = text.replace("\r\n", "\n").split("\n")
     found: dict[Keys, int] = {(): 1}
     lengths: dict[Keys, int] = {}  # of arrays of tables, so far
     table: Keys = ()
@@ -230,7 +248,7 @@ def _toml_lines(text: str) -> dict[Keys, int]:
             except tomllib.TOMLDecodeError:
                 continue
         else:
-            return found
+            return {}
         header = rows[start].lstrip().startswith("[")
         keys = () if header else table
         while isinstance(statement, dict) and statement:
@@ -276,7 +294,7 @@ _SCALARS: Final[Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]]] =
 @cache
 def _yaml_classes() -> tuple[Any, Any]:  # Any: classes of a library that may be missing
     """A loader that tells plain words as above, and a dumper that quotes what it or YAML 1.1 would not read as text."""
-    yaml = _library("yaml")
+    yaml = library("yaml")
     # Any: as of the result
     loader: Any = type("Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {}})
     dumper: Any = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
@@ -290,7 +308,7 @@ def _yaml_classes() -> tuple[Any, Any]:  # Any: classes of a library that may be
 
 
 def _yaml(text: str) -> Document:
-    yaml = _library("yaml")
+    yaml = library("yaml")
     try:
         root = yaml.compose(text, Loader=_yaml_classes()[0])
     except yaml.YAMLError as error:
@@ -356,7 +374,7 @@ def _yaml_node(root: Any) -> _Node:  # Any: nodes of a library that may be missi
 
 
 def _yaml_text(data: object) -> str:
-    yaml = _library("yaml")
+    yaml = library("yaml")
     try:
         text: str = yaml.dump(data, Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True)
     except yaml.YAMLError as error:
@@ -368,7 +386,7 @@ def _yaml_text(data: object) -> str:
 
 
 def _msgpack(content: bytes) -> Document:
-    msgpack = _library("msgpack")
+    msgpack = library("msgpack")
     repeated: list[object] = []
 
     def table(pairs: list[tuple[object, object]]) -> dict[object, object]:
@@ -394,7 +412,7 @@ _NAMES: Final[Mapping[Format, str]] = {"json": "JSON", "toml": "TOML", "yaml": "
 _TEXTS: Final[Mapping[str, Callable[[str], Document]]] = {"json": _json, "toml": _toml, "yaml": _yaml}
 _WRITERS: Final[Mapping[str, Callable[[object], str]]] = {
     "json": lambda data: json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
-    "toml": lambda data: str(_library("tomli_w", "toml").dumps(data)),
+    "toml": lambda data: str(library("tomli_w", "toml").dumps(data)),
     "yaml": _yaml_text,
 }
 assert set(_NAMES) == set(get_args(Format))
