@@ -375,8 +375,11 @@ def _yaml_node(root: Any) -> _Node:  # Any: nodes of a library that may be missi
 
 def _yaml_text(data: object) -> str:
     yaml = library("yaml")
+    _, dumper = _yaml_classes()
     try:
-        text: str = yaml.dump(data, Dumper=_yaml_classes()[1], sort_keys=False, allow_unicode=True)
+        text: str = yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True)
+        if re.search("[\x85\u2028\u2029]", text):  # line breaks to YAML, which PyYAML does not escape then
+            text = yaml.dump(data, Dumper=dumper, sort_keys=False)
     except yaml.YAMLError as error:
         raise ValueError(error) from error
     return text

@@ -182,7 +182,7 @@ def test_a_yaml_word_is_a_value_where_both_versions_agree_and_else_text(word: st
         new = parse(f"[ {word} ]", "yaml").data
     except (yaml.YAMLError, ValueError, ConfigError):
         return
-    if old != new:
+    if old != new and not isinstance(new[0], dict):  # ``00:`` is a table
         assert new == [word.strip()] or isinstance(new[0], float)  # exponents, which YAML 1.1 wants with a point
 
 
@@ -219,7 +219,7 @@ def test_what_cannot_be_dumped(format: Format) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["None", "no", "010", "1e3", "0o7", "~", "<<", "1:30", ".inf", "2020-01-01", "", "é\n", "="]
+    "word", ["None", "no", "010", "1e3", "0o7", "~", "<<", "1:30", ".inf", "2020-01-01", "", "é\n", "\x85", "="]
 )
 def test_text_stays_text_in_yaml_of_either_version(word: str) -> None:
     written = dump([word, {word: word}], "yaml")
