@@ -11,10 +11,10 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from importlib import import_module, invalidate_caches
-from operator import attrgetter
+from functools import cached_property
+from importlib import invalidate_caches
 from pathlib import PurePath
 from time import perf_counter
 from types import MappingProxyType
@@ -27,7 +27,7 @@ from quantlevels.index import dialect_words, normalized, own_words, shipped
 from quantlevels.level import QuantizationLevel
 
 if TYPE_CHECKING:
-    from importlib_metadata import Distribution
+    from importlib_metadata import Distribution, EntryPoint
 
     from quantlevels.level import Spelling
 
@@ -44,7 +44,7 @@ VARIABLE: Final = "QUANTLEVELS_PLUGINS"
 
 _SECTION: Final = "[quantlevels."  # of entry_points.txt; most distributions have none and are parsed no further
 
-_PROTECTED: Final = "it uses {!r}, which means {}, a level that comes with quantlevels"
+_PROTECTED: Final = "it uses {!r}, which means {} that comes with quantlevels"
 
 _REMEDIES: Final[Mapping[State, str]] = MappingProxyType(
     {
@@ -131,41 +131,6 @@ class PluginStatus:
         return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "")
 
 
-@final
-@frozen(eq=False)
-class _Outcome:
-    """What loading a plugin gave: a value, or an error."""
-
-    value: object = None
-    error: PluginError | None = None
-    seconds: float | None = None
-
-    @property
-    def state(self) -> State:
-        if self.error is None:
-            return "loaded"
-        return "rejected" if isinstance(self.error, PluginContractError) else "failed"
-
-
-def _by_word(installed: _Installed) -> Mapping[tuple[str, str], tuple[FoundPlugin, ...]]:
-    by_word: dict[tuple[str, str], tuple[FoundPlugin, ...]] = {}
-    for plugin in installed.plugins:
-        key = plugin.group, normalized(plugin.entry)
-        by_word[key] = (*by_word.get(key, ()), plugin)
-    return by_word
-
-
-@final
-@frozen
-class _Installed:
-    """The result of one scan."""
-
-    plugins: tuple[FoundPlugin, ...]
-    by_word: Mapping[tuple[str, str], tuple[FoundPlugin, ...]] = field(
-        init=False, default=Factory(_by_word, takes_self=True)
-    )
-
-
 def policy_from_environment() -> PluginPolicy:
     """The policy that ``QUANTLEVELS_PLUGINS`` sets."""
     match [word.strip() for word in os.environ.get(VARIABLE, "").split(",") if word.strip()]:
@@ -177,57 +142,49 @@ def policy_from_environment() -> PluginPolicy:
             return names
 
 
-def scan(policy: PluginPolicy) -> tuple[FoundPlugin, ...]:
-    """The plugins of the installed distributions that a policy allows, sorted; none is imported."""
-    if policy == "off":
-        return ()
-    from importlib_metadata import distributions  # here, for with plugins off nothing is paid
+@final
+@frozen(eq=False)
+class _Offer:
+    """The entry points of one distribution; its METADATA is read when it matters whose they are."""
 
-    found = {plugin for distribution in distributions() for plugin in _offered(distribution)}
-    if policy != "all":
-        allowed = set(map(_canonical, policy))
-        found = {plugin for plugin in found if _canonical(plugin.distribution) in allowed}
-    return tuple(sorted(found))
+    distribution: Distribution
+    entries: tuple[EntryPoint, ...]
+    defect: str = ""
 
-
-def _canonical(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _offered(distribution: Distribution) -> Iterator[FoundPlugin]:
-    try:
-        text = distribution.read_text("entry_points.txt") or ""
-    except Exception as error:
-        text, unreadable = "", f"its entry_points.txt cannot be read: {_told(error)}"
-    else:
-        unreadable = ""
-        if _SECTION not in text:
-            return
-    try:
-        name, version = distribution.name, distribution.version
-    except Exception as error:
-        name, version = PurePath(str(getattr(distribution, "_path", "?"))).name, ""
-        unreadable = unreadable or f"its METADATA cannot be read: {_told(error)}"
-    if _shadowed(distribution, name):
-        return
-    try:
-        entries = [entry for entry in distribution.entry_points if entry.group in GROUPS] if text else []
-    except Exception as error:
-        entries, unreadable = [], f"its entry_points.txt is malformed: {_told(error)}"
-    if unreadable and not entries:
-        yield FoundPlugin(name, "", "", "", version, defect=unreadable)
-    for entry in entries:
-        defect = unreadable
+    @cached_property
+    def plugins(self) -> tuple[FoundPlugin, ...]:
+        defect = self.defect
         try:
-            value = f"{entry.module}:{entry.attr}"
-            if not entry.attr:
-                defect = defect or f"{entry.value!r} is a whole module: it has to be 'module:NAME'"
-        except Exception:
-            value, defect = entry.value, f"{entry.value!r} is no object reference: it has to be 'module:NAME'"
-        yield FoundPlugin(name, entry.name, entry.group, value, version, _is_editable(distribution), defect)
+            name, version = self.distribution.name, self.distribution.version
+        except Exception as error:
+            name, version = PurePath(str(getattr(self.distribution, "_path", "?"))).name, ""
+            defect = defect or f"its METADATA cannot be read: {_told(error)}"
+        if _is_shadowed(self.distribution, name):
+            return ()
+        editable = _is_editable(self.distribution)
+        if not self.entries:
+            return (FoundPlugin(name, "", "", "", version, editable, defect),)
+        return tuple(
+            FoundPlugin(name, entry.name, entry.group, entry.value, version, editable, defect or _misreference(entry))
+            for entry in self.entries
+        )
 
 
-def _shadowed(distribution: Distribution, name: str) -> bool:
+def _offer(distribution: Distribution) -> _Offer | None:
+    try:
+        text = distribution.read_text("entry_points.txt")
+    except Exception as error:
+        return _Offer(distribution, (), f"its entry_points.txt cannot be read: {_told(error)}")
+    if not text or _SECTION not in text:
+        return None
+    try:
+        entries = tuple(entry for entry in distribution.entry_points if entry.group in GROUPS)
+    except Exception as error:
+        return _Offer(distribution, (), f"its entry_points.txt is malformed: {_told(error)}")
+    return _Offer(distribution, entries) if entries else None
+
+
+def _is_shadowed(distribution: Distribution, name: str) -> bool:
     """Whether Python imports from another installation of the same distribution, earlier on ``sys.path``."""
     import importlib_metadata
 
@@ -248,6 +205,13 @@ def _is_editable(distribution: Distribution) -> bool:
         return False
 
 
+def _misreference(entry: EntryPoint) -> str:
+    try:
+        return "" if entry.attr else f"{entry.value!r} is a whole module: it has to be 'module:NAME'"
+    except Exception:
+        return f"{entry.value!r} is no object reference: it has to be 'module:NAME'"
+
+
 def _told(error: BaseException) -> str:
     """An error in one line, whatever its ``__str__`` does."""
     from traceback import format_exception_only
@@ -255,36 +219,129 @@ def _told(error: BaseException) -> str:
     return " ".join("".join(format_exception_only(error)).split())
 
 
-def check_level(plugin: FoundPlugin, value: object) -> None:
-    """Raise PluginContractError unless ``value`` is a level that the plugin may bring."""
+def _by_word(installed: _Installed) -> Mapping[tuple[str, str], list[_Offer]]:
+    by_word: dict[tuple[str, str], list[_Offer]] = {}
+    for offer in installed.offers:
+        for entry in offer.entries:
+            by_word.setdefault((entry.group, normalized(entry.name)), []).append(offer)
+    return by_word
 
-    def refuse(reason: str) -> PluginContractError:
-        return PluginContractError(str(plugin), reason)
 
+@final
+@frozen(eq=False)
+class _Installed:
+    """The result of one scan: no plugin is imported, and no METADATA read before it is needed."""
+
+    offers: tuple[_Offer, ...]
+    by_word: Mapping[tuple[str, str], list[_Offer]] = field(init=False, default=Factory(_by_word, takes_self=True))
+
+    @cached_property
+    def plugins(self) -> tuple[FoundPlugin, ...]:
+        """All there are, sorted."""
+        return _sorted(self.offers)
+
+    def named(self, group: str, word: str) -> tuple[FoundPlugin, ...]:
+        """Those whose entry point has a normalised name, sorted."""
+        plugins = _sorted(self.by_word.get((group, word), ()))
+        return tuple(plugin for plugin in plugins if (plugin.group, normalized(plugin.entry)) == (group, word))
+
+
+def _sorted(offers: Iterable[_Offer]) -> tuple[FoundPlugin, ...]:
+    return tuple(sorted({plugin for offer in offers for plugin in offer.plugins}))
+
+
+def scan(policy: PluginPolicy) -> _Installed:
+    """What the installed distributions offer that a policy allows."""
+    if policy == "off":
+        return _Installed(())
+    from importlib_metadata import distributions  # here, for with plugins off nothing is paid
+
+    offers = tuple(offer for distribution in distributions() if (offer := _offer(distribution)))
+    if policy != "all":
+        allowed = set(map(_canonical, policy))
+        offers = tuple(o for o in offers if any(_canonical(plugin.distribution) in allowed for plugin in o.plugins))
+    return _Installed(offers)
+
+
+def _canonical(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+@final
+@frozen(eq=False)
+class _Outcome:
+    """What loading a plugin gave: a value, or an error."""
+
+    value: object = None
+    error: PluginError | None = None
+    seconds: float | None = None
+
+    @property
+    def state(self) -> State:
+        if self.error is None:
+            return "loaded"
+        return "rejected" if isinstance(self.error, PluginContractError) else "failed"
+
+
+def _reserved(group: str, entry: str) -> str:
+    """Why an entry point may not be called as it is; empty where it may."""
+    if group == SCHEMES:
+        from quantlevels.schemes import shipped as shipped_schemes  # a floor above, and not needed for levels
+
+        return _PROTECTED.format(entry, "a method") if entry in shipped_schemes() else ""
+    owners = shipped().means(entry)
+    return _PROTECTED.format(entry, " or ".join(owners)) if owners else ""
+
+
+def _check_level(plugin: FoundPlugin, value: object) -> str:
+    """Why a value is no level that a plugin may bring; empty where it is."""
     if type(value) is not QuantizationLevel:
-        raise refuse(f"{plugin.value} has to be a QuantizationLevel, and is of type {type(value).__name__!r}")
+        return f"{plugin.value} has to be a QuantizationLevel, and is of type {type(value).__name__!r}"
     if normalized(plugin.entry) not in map(normalized, (value.name, *value.aliases)):
-        raise refuse(f"the entry point has to be called {value.name!r} as the level is, or by one of its aliases")
-    if clash := shipped().clash(value):
-        raise refuse(_PROTECTED.format(*clash))
+        return f"the entry point has to be called {value.name!r} as the level is, or by one of its aliases"
+    clash = shipped().clash(value)
+    return _PROTECTED.format(*clash) if clash else ""
 
 
-def check_scheme(plugin: FoundPlugin, value: object) -> None:
-    """Raise PluginContractError unless ``value`` is a scheme that the plugin may bring."""
-    if value is None:
-        raise PluginContractError(str(plugin), f"{plugin.value} is None")
+def _check_scheme(plugin: FoundPlugin, value: object) -> str:
+    """Why a value is no scheme that a plugin may bring; empty where it is."""
+    from quantlevels.schemes.base import Scheme
+
+    if type(value) is not Scheme:
+        return f"{plugin.value} has to be a Scheme, and is of type {type(value).__name__!r}"
+    if normalized(plugin.entry) not in map(normalized, (value.method, *value.aliases)):
+        return f"the entry point has to be called {value.method!r} as the method is, or by one of its aliases"
+    return next(filter(None, (_reserved(SCHEMES, method) for method in (value.method, *value.aliases))), "")
 
 
-_CHECKS: Final[Mapping[str, Callable[[FoundPlugin, object], None]]] = {LEVELS: check_level, SCHEMES: check_scheme}
+_CHECKS: Final[Mapping[str, Callable[[FoundPlugin, object], str]]] = {LEVELS: _check_level, SCHEMES: _check_scheme}
 
 
 def _unusable(plugin: FoundPlugin) -> PluginError | None:
     """What keeps a plugin from being imported at all."""
     if plugin.defect:
         return PluginLoadError(str(plugin), plugin.defect)
-    if plugin.group == LEVELS and (owners := shipped().means(plugin.entry)):
-        return PluginContractError(str(plugin), _PROTECTED.format(plugin.entry, " or ".join(owners)))
+    if reason := _reserved(plugin.group, plugin.entry):
+        return PluginContractError(str(plugin), reason)
     return None
+
+
+def _attempt(plugin: FoundPlugin) -> _Outcome:
+    if unusable := _unusable(plugin):
+        return _Outcome(error=unusable)
+    from importlib_metadata import EntryPoint
+
+    start = perf_counter()
+    try:
+        value = EntryPoint(plugin.entry, plugin.value, plugin.group).load()
+    except (Exception, SystemExit) as cause:  # but nothing stops a KeyboardInterrupt
+        error: PluginError = PluginLoadError(str(plugin), f"it cannot be imported: {_told(cause)}")
+        error.__cause__ = cause
+        return _Outcome(error=error, seconds=perf_counter() - start)
+    seconds = perf_counter() - start
+    if reason := _CHECKS[plugin.group](plugin, value):
+        return _Outcome(error=PluginContractError(str(plugin), reason), seconds=seconds)
+    return _Outcome(value, seconds=seconds)
 
 
 @final
@@ -336,7 +393,7 @@ class Plugins:
     def _named(self, group: str, spelling: str) -> object | None:
         key = group, normalized(spelling)
         errors: list[PluginError] = []
-        for plugin in self._scan().by_word.get(key, ()):
+        for plugin in self._scan().named(*key):
             with suppress(PluginWarning):  # an error to those who filter it so: who asks by name gets the plugin's own
                 self._load(plugin)
             if error := self._load(plugin).error:
@@ -374,16 +431,20 @@ class Plugins:
         loaded = sorted(self._outcomes.copy().items(), key=lambda item: item[0])
         return tuple(dict.fromkeys(o.value for _, o in loaded if isinstance(o.value, QuantizationLevel)))
 
-    def equal(self, value: object) -> QuantizationLevel | None:
+    def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
         """The level of a loaded plugin that equals another one, or None."""
-        return next((level for level in self.levels() if level == value), None)
+        meanings = self._meanings.get((LEVELS, normalized(level.name)), {})
+        return next(
+            (known for known in meanings.values() if isinstance(known, QuantizationLevel) and known == level), None
+        )
 
     def names(self) -> tuple[str, ...]:
-        """What the entry points of levels are called that can be used, as far as is known; imports none of them."""
+        """What the entry points of levels are called; imports none of them."""
         return tuple(
-            plugin.entry
-            for plugin in self._scan().plugins
-            if plugin.group == LEVELS and not (plugin in self._outcomes and self._outcomes[plugin].error)
+            entry.name
+            for offer in self._scan().offers
+            for entry in offer.entries
+            if entry.group == LEVELS and not _reserved(LEVELS, entry.name)
         )
 
     def status(self, *, load: bool = False) -> tuple[PluginStatus, ...]:
@@ -391,7 +452,9 @@ class Plugins:
         if load:
             for group in GROUPS:
                 self.load(group)
-        return tuple(map(self._status, self._scan().plugins))
+        plugins = self._scan().plugins
+        self._reject(plugins)
+        return tuple(map(self._status, plugins))
 
     def _status(self, plugin: FoundPlugin) -> PluginStatus:
         state: State = "found"
@@ -419,12 +482,16 @@ class Plugins:
             if self._installed is not None:
                 return self._installed
             policy = policy_from_environment() if self._policy is None else self._policy
-            self._installed = installed = _Installed(scan(policy))
-            unusable = {plugin: error for plugin in installed.plugins if (error := _unusable(plugin))}
-            self._outcomes.update({plugin: _Outcome(error=error) for plugin, error in unusable.items()})
-        for plugin, error in unusable.items():
-            _warn(plugin, error.reason)
+            self._installed = installed = scan(policy)
+        named = (o for o in installed.offers if any(e.group == LEVELS and _reserved(LEVELS, e.name) for e in o.entries))
+        self._reject(_sorted((*named, *(offer for offer in installed.offers if offer.defect))))
         return installed
+
+    def _reject(self, plugins: Iterable[FoundPlugin]) -> None:
+        """Record which of some plugins are not even to be imported."""
+        for plugin in plugins:
+            if _unusable(plugin):
+                self._load(plugin)
 
     def _load(self, plugin: FoundPlugin) -> _Outcome:
         if outcome := self._outcomes.get(plugin):
@@ -434,7 +501,7 @@ class Plugins:
             return _Outcome(error=PluginLoadError(str(plugin), "it is asked for while it is being imported"))
         self._importing.add(mine)
         try:
-            outcome = _attempt(plugin)  # no lock of ours: two threads are kept in order by Python's import locks
+            outcome = _attempt(plugin)  # under no lock of ours: Python's import locks keep two threads in order
         finally:
             self._importing.discard(mine)
         return self._publish(plugin, outcome)
@@ -454,7 +521,9 @@ class Plugins:
 
     def _learn(self, plugin: FoundPlugin, outcome: _Outcome) -> _Outcome:
         """Note what a loaded plugin means by its words; equal levels of several plugins become one object."""
-        value = self.equal(outcome.value) or outcome.value
+        value = outcome.value
+        if isinstance(value, QuantizationLevel):
+            value = self.equal(value) or value
         for place in _places(plugin, value):
             self._meanings[place] = {**self._meanings.get(place, {}), plugin: value}  # anew, for readers take no lock
         return evolve(outcome, value=value)
@@ -475,23 +544,6 @@ def _places(plugin: FoundPlugin, value: object) -> Iterable[tuple[str, Spelling]
     if not isinstance(value, QuantizationLevel):
         return {(plugin.group, normalized(plugin.entry))}
     return {*((plugin.group, normalized(word)) for word in own_words(value)), *dialect_words(value)}
-
-
-def _attempt(plugin: FoundPlugin) -> _Outcome:
-    module, _, attribute = plugin.value.partition(":")
-    start = perf_counter()
-    try:
-        value = attrgetter(attribute)(import_module(module))
-    except (Exception, SystemExit) as cause:  # but nothing stops a KeyboardInterrupt
-        error: PluginError = PluginLoadError(str(plugin), f"it cannot be imported: {_told(cause)}")
-        error.__cause__ = cause
-        return _Outcome(error=error, seconds=perf_counter() - start)
-    seconds = perf_counter() - start
-    try:
-        _CHECKS[plugin.group](plugin, value)
-    except PluginContractError as error:
-        return _Outcome(error=error, seconds=seconds)
-    return _Outcome(value, seconds=seconds)
 
 
 def _warn(plugin: FoundPlugin, reason: str) -> None:

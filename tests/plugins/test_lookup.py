@@ -129,16 +129,21 @@ def test_with_plugins_off_nothing_is_paid(site: Site) -> None:
 
 
 def test_schemes_are_found_by_their_method(site: Site) -> None:
-    files: dict[str, str | bytes] = {"acme_quant.py": "print('imported', __name__)\nclass AcmeScheme: ...\n"}
-    site.install("acme-quant", {"acme": "acme_quant:AcmeScheme"}, files, group="quantlevels.schemes")
+    source = """
+from quantlevels.schemes.base import MethodConfig, Scheme
+AcmeScheme = Scheme(method="acme", config=MethodConfig)
+"""
+    site.install(
+        "acme-quant", {"acme": "acme_quant:AcmeScheme"}, {"acme_quant.py": source}, group="quantlevels.schemes"
+    )
     result = site.run("""
         levels.with_bits(4)
         answer(level=tried(lambda: levels["acme"]), states=states())
-        answer(scheme=levels.installed.scheme("acme").__name__, none=levels.installed.scheme("acne"), after=states())
+        answer(scheme=levels.installed.scheme("acme").method, none=levels.installed.scheme("acne"), after=states())
     """)
     assert result["level"] == "UnknownLevelError: unknown level 'acme'"
     assert result["states"] == {"acme-quant[acme]": "found"}
-    assert result["scheme"] == "AcmeScheme"
+    assert result["scheme"] == "acme"
     assert result["none"] is None
     assert result["after"] == {"acme-quant[acme]": "loaded"}
 

@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from quantlevels.checkpoint.protobuf import Wire, fixed32, fixed64, signed, span, varint
 from quantlevels.checkpoint.source import Source, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Node, Tensor, UnknownType
-from quantlevels.errors import CheckpointError, UnknownLevelError
+from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
 from quantlevels.finding import Finding
 from quantlevels.level import BITS_PER_BYTE
 from quantlevels.registry import levels
@@ -507,7 +507,7 @@ class _Reader:
         if number not in self.dtypes:
             try:
                 self.dtypes[number] = levels.from_dialect("onnx", number)
-            except UnknownLevelError:
+            except (UnknownLevelError, AmbiguousLevelError):
                 self.dtypes[number] = UnknownType("onnx", number)
         dtype = self.dtypes[number]
         if isinstance(dtype, UnknownType):

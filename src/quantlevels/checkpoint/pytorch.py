@@ -14,7 +14,7 @@ from quantlevels.checkpoint.archive import Archive
 from quantlevels.checkpoint.pickle import Global, Object, Persistent, Value, interpret
 from quantlevels.checkpoint.source import Source, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType
-from quantlevels.errors import CheckpointError, UnknownLevelError
+from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
 from quantlevels.finding import Finding
 from quantlevels.registry import levels
 
@@ -433,5 +433,5 @@ def _integers(value: Value) -> tuple[int, ...] | None:
 def _dtype(name: str) -> QuantizationLevel | UnknownType:
     try:
         return levels.from_dialect("torch", _CODES.get(name, name))
-    except UnknownLevelError:
+    except (UnknownLevelError, AmbiguousLevelError):
         return UnknownType("torch", name)

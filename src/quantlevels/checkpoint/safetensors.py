@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from quantlevels.checkpoint.jsonfile import finite, unique
 from quantlevels.checkpoint.source import Source, TruncatedError, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor
-from quantlevels.errors import CheckpointError, UnknownLevelError
+from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
 from quantlevels.level import BITS_PER_BYTE
 from quantlevels.registry import levels
 
@@ -174,7 +174,7 @@ def _checked_metadata(value: JSON) -> Mapping[str, str]:
 def _level(dtype: str) -> QuantizationLevel:
     try:
         return levels.from_dialect("safetensors", dtype)
-    except UnknownLevelError as error:
+    except (UnknownLevelError, AmbiguousLevelError) as error:
         raise ValueError(f"unknown dtype {shown(dtype)}") from error
 
 

@@ -6,6 +6,8 @@ from functools import cache
 from importlib import import_module
 from typing import Final
 
+from quantlevels.errors import AmbiguousLevelError, PluginError
+from quantlevels.registry import levels
 from quantlevels.schemes.base import Packing, Scheme
 
 #: Modules of this package that hold schemes, in the order in which their packings are tried.
@@ -45,5 +47,11 @@ def packings() -> tuple[Packing, ...]:
 
 
 def find_scheme(method: str) -> Scheme | None:
-    """The scheme of a ``quant_method``, None where none answers to it."""
-    return shipped().get(method)
+    """The scheme of a ``quant_method``, of a plugin where none is shipped, None where none answers to it."""
+    if scheme := shipped().get(method):
+        return scheme
+    try:
+        brought = levels.installed.scheme(method)
+    except (PluginError, AmbiguousLevelError):  # warned about; a reader reports the method as unknown
+        return None
+    return brought if isinstance(brought, Scheme) else None
