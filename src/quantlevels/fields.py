@@ -35,6 +35,11 @@ else:
 T = TypeVar("T")
 
 
+def _check_levels(one_of: object, attribute: object, levels: tuple[object, ...]) -> None:
+    if not levels or not all(isinstance(level, QuantizationLevel) for level in levels):
+        raise TypeError(f"levels to choose from are needed, not {levels!r}")
+
+
 @final
 @frozen(init=False)
 class OneOf:
@@ -47,15 +52,10 @@ class OneOf:
         TypeError: for anything but levels, or none.
     """
 
-    levels: tuple[QuantizationLevel, ...] = field()
+    levels: tuple[QuantizationLevel, ...] = field(validator=_check_levels)
 
     def __init__(self, *levels: QuantizationLevel) -> None:
-        self.__attrs_init__(levels)
-
-    @levels.validator
-    def _check_levels(self, attribute: object, levels: tuple[object, ...]) -> None:
-        if not levels or not all(isinstance(level, QuantizationLevel) for level in levels):
-            raise TypeError(f"levels to choose from are needed, not {levels!r}")
+        self.__attrs_init__(levels)  # pyright: ignore[reportAttributeAccessIssue]  # ty: ignore[missing-attribute]
 
     def check(self, value: T) -> T:
         """The value itself.
