@@ -7,7 +7,15 @@ from importlib import import_module
 
 from benchmarks.measurement import Measurement
 
-NAMES = ("import_time", "lookup", "plugin_scan", "structuring", "gguf_header", "safetensors_headers")
+NAMES = (
+    "import_time",
+    "lookup",
+    "plugin_scan",
+    "structuring",
+    "gguf_header",
+    "safetensors_headers",
+    "linear",
+)
 
 
 def row(measurement: Measurement) -> str:
