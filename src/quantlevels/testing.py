@@ -85,7 +85,7 @@ def _modules(plugins: Sequence[PluginStatus]) -> Iterator[str]:
     modules = {plugin.value.partition(":")[0]: plugin.name for plugin in reversed(plugins) if plugin.state == "loaded"}
     for module, name in modules.items():
         package = find_spec(module.partition(".")[0])
-        folders = (package and package.submodule_search_locations) or []
+        folders = package.submodule_search_locations if package else None
         if folders and not any(Path(folder, "py.typed").is_file() for folder in folders):
             yield f"{name}: type checkers do not see that it is a level: put an empty file py.typed in {folders[0]}"
         yield from (f"{name}: {problem}" for problem in _import_alone(module))
@@ -120,7 +120,7 @@ def _import_alone(module: str) -> Iterator[str]:
         )
 
 
-def _probe(module: str, report: str) -> None:
+def _probe(module: str, report: str) -> None:  # pyright: ignore[reportUnusedFunction]
     """Import a module, in a process made for it, and report what that did."""
     written: list[str] = []
     known = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names | {module.partition(".")[0]}

@@ -320,9 +320,9 @@ class _Reader:
         match kind, arguments:
             case "tensor_v3", (storage, offset, size, stride, _, _, Global("torch", dtype), *_) if dtype in _ITEMSIZES:
                 self.view(name, storage, offset, size, stride, dtype)
-            case "qtensor", (storage, offset, size, stride, tuple(quantizer), *_) if len(quantizer) == _PER_CHANNEL:
+            case "qtensor", (storage, offset, size, stride, tuple() as quantizer, *_) if len(quantizer) == _PER_CHANNEL:
                 self.view(name, storage, offset, size, stride)
-                _, scales, zero_points, _ = quantizer
+                _, scales, zero_points, _ = quantizer  # pyright: ignore[reportAssignmentType]
                 return (f"{name}.q_per_channel_scales", scales), (f"{name}.q_per_channel_zero_points", zero_points)
             case "tensor" | "tensor_v2" | "qtensor", (storage, offset, size, stride, *_):
                 self.view(name, storage, offset, size, stride)

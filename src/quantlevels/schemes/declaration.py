@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, final, get_args, get_origin
 
 import attrs
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 from cattrs import Converter, transform_error
 
 from quantlevels.checkpoint.tensor import JSON, Checkpoint
@@ -21,6 +21,10 @@ from quantlevels.registry import levels
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, LayoutError, Scheme
 from quantlevels.schemes.patterns import Names
+
+
+def _names_of_overrides(declared: Declared) -> Names:
+    return Names(declared.overrides)
 
 
 @final
@@ -53,11 +57,7 @@ class Declared:
     scheme: Scheme | None = field(default=None, repr=False)
     general: DeclaredLevel | None = field(default=None, repr=False)
     overrides: Mapping[str, DeclaredLevel | None] = field(factory=dict, repr=False)
-    _names: Names = field(init=False, eq=False, repr=False)
-
-    @_names.default
-    def _names_of_overrides(self) -> Names:
-        return Names(self.overrides)
+    _names: Names = field(init=False, eq=False, repr=False, default=Factory(_names_of_overrides, takes_self=True))
 
     def level_of(self, module: str) -> DeclaredLevel | None:
         """What is declared for a module: by its own name, by the first entry that names it, else the general level."""
