@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]  # it takes more
             status = cli.main(arguments, prog_name="quantlevels", standalone_mode=False)
         sys.stdout.flush()
     except click.Abort:

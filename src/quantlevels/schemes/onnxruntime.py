@@ -47,7 +47,7 @@ class ORTConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """Codes with a scale a tensor or a channel; None where the files of a model differ."""
-        types = {model.weight_type for model in self.per_model_config.values()}
+        types: set[QuantType] = {model.weight_type for model in self.per_model_config.values()}
         if self.weights_dtype:
             types.add(self.weights_dtype)
         if len(types) != 1:
