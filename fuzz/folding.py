@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fuzz.choices import ODD_NUMBERS, Choices
 from fuzz.invariants import check
-from quantlevels.checkpoint.tensor import Checkpoint, Tensor, UnknownType
+from quantlevels.checkpoint.tensor import JSON, Checkpoint, Tensor, UnknownType
 from quantlevels.inspection import inspected
 from quantlevels.level import BITS_PER_BYTE
 from quantlevels.registry import levels
@@ -15,11 +15,7 @@ from quantlevels.schemes import packings, shipped
 from quantlevels.schemes.base import ALWAYS_SIDES
 
 _SUFFIXES = sorted(
-    {
-        suffix
-        for packing in packings()
-        for suffix in (packing.codes, *packing.needs, *packing.sides)
-    }
+    {suffix for packing in packings() for suffix in (packing.codes, *packing.needs, *packing.sides)}
     | ALWAYS_SIDES
     | {"bias", "weight", "down_proj_blocks", "down_proj_scales", "experts_weight_scale", "quant_state", ""}
 )
@@ -37,7 +33,8 @@ def run(data: bytes) -> None:
     """Inspect a table of tensors that the bytes say."""
     choices = Choices(data)
     method = choices.one_of(_METHODS)
-    config = {"quant_method": method, "bits": choices.one_of([4, 2, 3, 8, 1]), "group_size": choices.one_of([128, -1, 8])}
+    bits, group_size = choices.one_of([4, 2, 3, 8, 1]), choices.one_of([128, -1, 8])
+    config: dict[str, JSON] = {"quant_method": method, "bits": bits, "group_size": group_size}
     tensors: dict[str, Tensor] = {}
     for _ in range(choices.number(6) + 1):
         module = choices.one_of(_MODULES)

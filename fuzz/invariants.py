@@ -17,8 +17,14 @@ def check(inspection: Callable[[], Inspection]) -> None:
     try:
         report = inspection()
     except (CheckpointError, ConfigError) as error:
-        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+        refused: Exception = error
+    else:
+        _hold(report)
         return
+    assert str(pickle.loads(pickle.dumps(refused))) == str(refused)
+
+
+def _hold(report: Inspection) -> None:
     json.dumps(report.to_record(), allow_nan=False)
     for finding in report.findings:
         assert str(finding)

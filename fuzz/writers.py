@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import pickle
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Final
 from quantlevels import levels
 
 _ALIGNMENT: Final = 32
+_ITEMSIZES: Final = {"FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "IntStorage": 4, "CharStorage": 1}
 
 #: name → dtype and shape
 Tensors = Mapping[str, tuple[str, Sequence[int]]]
@@ -72,40 +72,34 @@ def torch_archive(pickled: bytes, storages: Mapping[str, int]) -> bytes:
     return out.getvalue()
 
 
-class _Named:
-    """Pickles as a name and its arguments."""
-
-    def __init__(self, module: str, name: str, *arguments: object) -> None:
-        self.called = (module, name, arguments)
-
-
-class _Pickler(pickle._Pickler):  # type: ignore[misc]  # the one in Python, whose output can be steered
-    def save(self, value: object, save_persistent_id: bool = True) -> None:
-        if isinstance(value, _Named):
-            module, name, arguments = value.called
-            self.write(f"c{module}\n{name}\n".encode())
-            if arguments:
-                super().save(arguments)
-                self.write(b"R")
-        else:
-            super().save(value, save_persistent_id)
-
-    def persistent_id(self, value: object) -> object:
-        return tuple(value) if isinstance(value, list) and value[:1] == ["storage"] else None
-
-
 def torch_pickle(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> tuple[bytes, dict[str, int]]:
     """The pickle of a state dict by storage class and shape, and the bytes of its storages."""
-    width = {"FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "IntStorage": 4, "CharStorage": 1}
-    state: dict[str, object] = {}
     storages: dict[str, int] = {}
-    for index, (name, (storage, shape)) in enumerate(tensors.items()):
+    state = b""
+    for key, (name, (storage, shape)) in enumerate(tensors.items()):
         count = math.prod(shape)
-        storages[str(index)] = count * width[storage]
-        strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-        kept = ["storage", _Named("torch", storage), str(index), "cpu", count]
-        hooks = _Named("collections", "OrderedDict")
-        state[name] = _Named("torch._utils", "_rebuild_tensor_v2", kept, 0, tuple(shape), strides, False, hooks)
-    out = io.BytesIO()
-    _Pickler(out, 2).dump(state)
-    return out.getvalue(), storages
+        storages[str(key)] = count * _ITEMSIZES[storage]
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        kept = (
+            b"(" + _word("storage") + _global("torch", storage) + _word(str(key)) + _word("cpu") + _int(count) + b"tQ"
+        )
+        hooks = _global("collections", "OrderedDict") + b")R"
+        arguments = kept + _int(0) + _ints(shape) + _ints(strides) + b"\x89" + hooks
+        state += _word(name) + _global("torch._utils", "_rebuild_tensor_v2") + b"(" + arguments + b"tR"
+    return b"\x80\x02}(" + state + b"u.", storages
+
+
+def _word(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def _global(module: str, name: str) -> bytes:
+    return f"c{module}\n{name}\n".encode()
+
+
+def _int(number: int) -> bytes:
+    return b"J" + struct.pack("<i", number)
+
+
+def _ints(numbers: Sequence[int]) -> bytes:
+    return b"(" + b"".join(map(_int, numbers)) + b"t"

@@ -162,6 +162,17 @@ class Packing:
         """Whether a module has the tensors this packing needs."""
         return self.codes in module and all(side in module for side in self.needs)
 
+    def weight(self, module: Module, hint: Hint) -> Weight | None:
+        """The weight of a module that it matches, None where the tensors are none of its own.
+
+        Raises:
+            LayoutError: if a tensor has no elements, or shapes do not fit.
+            AmbiguousLayoutError: if shapes leave open what the config does not say.
+        """
+        if not all(module[suffix].elements for suffix in (self.codes, *self.needs)):
+            raise LayoutError("codes or scales without elements")
+        return self.fold(module, hint)
+
 
 def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
     """A validator for the widths in bits a method knows.

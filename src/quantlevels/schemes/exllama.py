@@ -12,6 +12,7 @@ from attrs import field, frozen
 from quantlevels.schemes.base import (
     DeclaredLevel,
     Hint,
+    LayoutError,
     MethodConfig,
     Module,
     Packing,
@@ -34,8 +35,11 @@ def _fold_exl2(module: Module, hint: Hint) -> Weight:
 
 def _fold_exl3(module: Module, hint: Hint) -> Weight:
     """trellis I16 [K/16, N/16, 16*b]: b may be a half."""
-    inputs, outputs, words = module["trellis"].shape[-3:]
-    bits = Fraction(words * module["trellis"].bits, 256)
+    trellis = module["trellis"]
+    if len(trellis.shape) < 3:
+        raise LayoutError(f"a trellis of tiles is needed, not a shape of {list(trellis.shape)}")
+    inputs, outputs, words = trellis.shape[-3:]
+    bits = Fraction(words * trellis.bits, 256)
     return Weight(level=family("EXL3", bits), parameters=256 * inputs * outputs, code_bits=bits)
 
 

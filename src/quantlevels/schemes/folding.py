@@ -270,7 +270,7 @@ def _weight(
         for packing in packings:
             if packing.matches(module):
                 try:
-                    weight = packing.fold(module, hint)
+                    weight = packing.weight(module, hint)
                 except LayoutError as misfit:
                     misfits.append(misfit)
                     continue

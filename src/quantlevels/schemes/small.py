@@ -148,8 +148,8 @@ def _fold_squeezellm(module: Module, hint: Hint) -> Weight:
     """qweight I32 [K*b/32, N], lookup_table [N, 2^b]."""
     codes, table = module["qweight"], module["lookup_table"]
     bits = (table.matrix[1] - 1).bit_length()
-    parameters = codes.nbytes * 8 // bits
-    return Weight(level=integer(bits), parameters=parameters, code_bits=Fraction(bits), symmetric=False)
+    level = integer(bits)
+    return Weight(level=level, parameters=codes.nbytes * 8 // bits, code_bits=Fraction(bits), symmetric=False)
 
 
 _FP_QUANT = Packing(

@@ -1,0 +1,36 @@
+"""Tensors by the names of a layout, in shapes it cannot have: a finding each, found by fuzzing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from quantlevels import levels
+from quantlevels.checkpoint.tensor import Checkpoint, Tensor
+from quantlevels.inspection import inspected
+
+#: suffix → dtype and shape
+MISFITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
+    "a trellis without tiles": {"trellis": ("Int16", (4, 16))},
+    "EXL2 without inputs": {"q_weight": ("Int32", (4, 8)), "q_invperm": ("Int16", (0,)), "q_scale": ("Int32", (1, 1))},
+    "QuIP without outputs": {"Qidxs": ("Int64", (4, 8)), "SU": ("Float16", (8,)), "SV": ("Float16", (0,))},
+    "packed without groups": {"weight_packed": ("Int32", (4, 8)), "weight_scale": ("Float16", (4, 0))},
+    "AWQ without columns": {"qweight": ("Int32", (8, 0)), "qzeros": ("Int32", (1, 0)), "scales": ("Float16", (1, 0))},
+    "torchao without rows": {"_weight_qdata": ("Int8", (0, 8)), "_weight_scale": ("Float32", (1,))},
+    "torchao, a scalar": {"_weight_qdata": ("Int8", ()), "_weight_scale": ("Float32", (1,))},
+    "SqueezeLLM with codes of no bits": {"qweight": ("Int32", (4, 8)), "lookup_table": ("Float16", (8, 1))},
+}
+
+
+@pytest.mark.parametrize("tensors", MISFITS.values(), ids=MISFITS)
+def test_shapes_that_do_not_fit_are_a_finding(tensors: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+    found = [
+        Tensor(f"up.{suffix}", levels[dtype], shape, math.prod(shape) * levels[dtype].block.bits // 8)
+        for suffix, (dtype, shape) in tensors.items()
+    ]
+    report = inspected(Checkpoint(path=Path("model"), format="safetensors", tensors=found))
+    assert [(finding.code, finding.where) for finding in report.findings] == [("QL303", "up")]
+    assert report.stored
+    assert sum(level.nbytes for level in report.stored.levels) == report.stored.tensor_bytes
