@@ -99,11 +99,31 @@ _REBUILDS: Final = frozenset(
     }
     | {Global("torch._tensor", f"_rebuild_from_type{version}") for version in ("", "_v2")}
 )
+#: module → the classes torchao's tensors are of, and those of their settings (torchao 0.18.0, `add_safe_globals`)
+_TORCHAO: Final = {
+    "quantization": "Float8Tensor Int4PlainInt32Tensor Int4PreshuffledTensor Int4Tensor Int4TilePackedTo4dTensor "
+    "Int8Tensor IntxOpaqueTensor IntxUnpackedToInt8Tensor",
+    "quantization.granularity": "PerBlock PerRow PerTensor",
+    "quantization.quant_primitives": "MappingType ZeroPointDomain",
+    "quantization.quantize_.common.kernel_preference": "KernelPreference",
+    "quantization.quantize_.workflows.float8.float8_packing_format": "Float8PackingFormat",
+    "quantization.quantize_.workflows.float8.float8_tensor": "QuantizeTensorToFloat8Kwargs",
+    "quantization.quantize_.workflows.int8.int8_tensor": "QuantizeTensorToInt8Kwargs",
+    "quantization.quantize_.workflows.intx.intx_packing_format": "IntxPackingFormat",
+    "quantization.quantize_.workflows.intx.intx_unpacked_to_int8_tensor": (
+        "IntxUnpackedToInt8TensorActivationQuantization"
+    ),
+    "float8.inference": "Float8MMConfig",
+    "prototype.mx_formats.config": "ScaleCalculationMode",
+    "prototype.mx_formats.mx_tensor": "MXTensor QuantizeTensorToMXKwargs",
+    "prototype.mx_formats.nvfp4_tensor": "NVFP4Tensor QuantizeTensorToNVFP4Kwargs",
+}
 #: what `torch.load` itself takes for weights, and the scalars and settings often kept beside them
 _KNOWN: Final = frozenset(
     {
         *_CONTAINERS,
         *_REBUILDS,
+        *(Global(f"torchao.{module}", name) for module, names in _TORCHAO.items() for name in names.split()),
         *(Global(module, f"{name}Storage") for module in ("torch", "torch.cuda") for name in _STORAGES),
         *(Global(module, name) for module in ("torch", "torch.storage") for name in _UNTYPED_STORAGES),
         *(Global("torch", dtype) for dtype in _ITEMSIZES),
@@ -125,6 +145,12 @@ _KNOWN: Final = frozenset(
         *(Global("numpy", name) for name in ("dtype", "ndarray")),
     }
 )
+#: where a quantized linear layer of torch.ao keeps the pair of its weight and bias
+_LINEAR: Final = "._packed_params._packed_params"
+_LINEAR_PARTS: Final = ("weight", "bias")
+#: HQQ's codes, and the dict of what belongs to them
+_HQQ_CODES: Final = "W_q"
+_HQQ_META: Final = "meta"
 #: the keys of what `Optimizer.state_dict()` returns
 _OPTIMIZER: Final = frozenset({"state", "param_groups"})
 
@@ -298,7 +324,10 @@ class _Reader:
     def parts(self, name: str, value: Object | list[Value] | tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
         """What a container, or a tensor made of others, holds, by name; a tensor of its own is taken note of."""
         if not isinstance(value, Object):
-            return ((_dotted(name, index), part) for index, part in enumerate(value))
+            keys: Iterable[str | int] = range(len(value))
+            if name.endswith(_LINEAR) and len(value) == len(_LINEAR_PARTS):
+                name, keys = name.removesuffix(_LINEAR), _LINEAR_PARTS
+            return ((_dotted(name, key), part) for key, part in zip(keys, value, strict=True))
         if value.function is None or value.function in _CONTAINERS:
             return self.entries(name, value)
         if value.function in _REBUILDS:
@@ -307,10 +336,12 @@ class _Reader:
 
     def entries(self, name: str, value: Object) -> Iterator[tuple[str, Value]]:
         pairs = _items(value)
-        if {key for key, _ in pairs if isinstance(key, str)} >= _OPTIMIZER:
+        keys = {key for key, _ in pairs if isinstance(key, str)}
+        if keys >= _OPTIMIZER:
             return
         for index, (key, part) in enumerate(pairs):
-            child = _dotted(name, key if isinstance(key, (str, int)) else index)
+            beside = key == _HQQ_META and _HQQ_CODES in keys
+            child = name if beside else _dotted(name, key if isinstance(key, (str, int)) else index)
             if isinstance(part, (str, int, float)):
                 self.metadata[child] = part
             else:
@@ -322,8 +353,7 @@ class _Reader:
                 self.view(name, storage, offset, size, stride, dtype)
             case "qtensor", (storage, offset, size, stride, tuple() as quantizer, *_) if len(quantizer) == _PER_CHANNEL:
                 self.view(name, storage, offset, size, stride)
-                _, scales, zero_points, _ = quantizer  # pyright: ignore[reportAssignmentType]
-                return (f"{name}.q_per_channel_scales", scales), (f"{name}.q_per_channel_zero_points", zero_points)
+                return (f"{name}_scale", quantizer[1]), (f"{name}_zero_point", quantizer[2])
             case "tensor" | "tensor_v2" | "qtensor", (storage, offset, size, stride, *_):
                 self.view(name, storage, offset, size, stride)
             case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):
@@ -342,7 +372,7 @@ class _Reader:
         """The tensors a tensor subclass is made of, named as torchao names them in safetensors."""
         module, dot, leaf = name.rpartition(".")
         if isinstance(state, Object):
-            for attribute, part in self.entries("", state):
+            for attribute, part in _items(state):
                 yield f"{module}{dot}_{leaf}_{attribute}", part
 
     def view(
