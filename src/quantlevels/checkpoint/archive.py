@@ -63,20 +63,21 @@ class Archive:
         extents: list[tuple[int, int]] = [(start, start)]
         at = 0
         while at < size:
-            if directory[at : at + 4] != b"PK\x01\x02" or size - at < _CENTRAL.size:
+            header = directory[at : at + _CENTRAL.size]
+            if len(header) < _CENTRAL.size or not header.startswith(b"PK\x01\x02"):
                 raise self._broken("its directory holds no entry where one must be", start + at)
-            _, flags, method, packed, nbytes, name_length, extra_length, comment_length, offset = _CENTRAL.unpack_from(
-                directory, at
-            )
-            at += _CENTRAL.size
-            name = directory[at : at + name_length].decode(errors="replace")
-            at += name_length
-            nbytes, packed, offset = _wide([nbytes, packed, offset], directory[at : at + extra_length])
-            at += extra_length + comment_length
+            _, flags, method, packed, nbytes, *lengths, offset = _CENTRAL.unpack(header)
+            extra_at = at + _CENTRAL.size + lengths[0]
+            following = at + _CENTRAL.size + sum(lengths)
+            if following > size:
+                raise self._broken("its directory ends within an entry", start + at)
+            name = directory[at + _CENTRAL.size : extra_at].decode(errors="replace")
+            nbytes, packed, offset = _wide([nbytes, packed, offset], directory[extra_at : extra_at + lengths[1]])
             if name.startswith("/") or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts:
                 raise self._broken(f"the entry {shown(name)} leads outside of it", start + at)
             if name in self.entries:
                 raise self._broken(f"two entries named {shown(name)}", start + at)
+            at = following
             stored = method == _STORED and not flags & _ENCRYPTED and packed == nbytes
             self.entries[name] = Entry(offset, nbytes, stored)
             extents.append((offset, offset + _LOCAL.size + packed))

@@ -304,6 +304,8 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.views: dict[str, _View] = {}
+        #: names of tensors that another name came to before
+        self.tied: list[str] = []
         self.metadata: dict[str, str | int | float | bool] = {}
 
     def collect(self, root: Value) -> None:
@@ -313,7 +315,11 @@ class _Reader:
         seen: dict[int, Value] = {}  # alive, so that no other can have its id
         while pending:
             name, value, depth = pending.pop()
-            if not isinstance(value, (Object, list, tuple)) or id(value) in seen:
+            if not isinstance(value, (Object, list, tuple)):
+                continue
+            if id(value) in seen:
+                if isinstance(value, Object) and value.function in _REBUILDS:
+                    self.tied.append(name)
                 continue
             seen[id(value)] = value
             if depth > _DEEPEST:
@@ -440,6 +446,7 @@ class _Reader:
             metadata=self.metadata,
             files=files,
             findings=findings,
+            tied=(*self.tied, *(name for name in self.views if name not in shares)),
         )
 
     def broken(self, reason: str) -> CheckpointError:

@@ -121,6 +121,8 @@ def _join(
         for name, shard in shards.items():  # of those the one that the index means, else the first
             actual.update((tensor.name, name) for tensor in shard.tensors if places.get(tensor.name) == name)
         tensors = [tensor for name, shard in shards.items() for tensor in shard.tensors if actual[tensor.name] == name]
+    for name, shard in shards.items():
+        actual.update((tied, name) for tied in shard.tied if tied not in actual)
     metadata = {key: value for shard in reversed(shards.values()) for key, value in shard.metadata.items()}
     findings.extend(finding for shard in shards.values() for finding in shard.findings)
     joined = Checkpoint(

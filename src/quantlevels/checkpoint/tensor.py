@@ -85,6 +85,8 @@ class Checkpoint:
     findings: tuple[Finding, ...] = ()
     #: the operators of a graph and its subgraphs, in their order
     nodes: tuple[Node, ...] = ()
+    #: names of what shows elements of one of the tensors again (PyTorch)
+    tied: tuple[str, ...] = ()
 
 
 #: Config files that may stand beside the weights and say something of their levels.
