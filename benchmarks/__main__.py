@@ -14,6 +14,7 @@ NAMES = (
     "structuring",
     "gguf_header",
     "safetensors_headers",
+    "onnx_walk",
     "linear",
 )
 
