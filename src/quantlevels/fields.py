@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.level import QuantizationLevel
@@ -35,11 +35,6 @@ else:
 T = TypeVar("T")
 
 
-def _check_levels(one_of: object, attribute: object, levels: tuple[object, ...]) -> None:
-    if not levels or not all(isinstance(level, QuantizationLevel) for level in levels):
-        raise TypeError(f"levels to choose from are needed, not {levels!r}")
-
-
 @final
 @frozen(init=False)
 class OneOf:
@@ -52,10 +47,12 @@ class OneOf:
         TypeError: for anything but levels, or none.
     """
 
-    levels: tuple[QuantizationLevel, ...] = field(validator=_check_levels)
+    levels: tuple[QuantizationLevel, ...]
 
     def __init__(self, *levels: QuantizationLevel) -> None:
-        self.__attrs_init__(levels)  # pyright: ignore[reportAttributeAccessIssue]  # ty: ignore[missing-attribute]
+        if not levels or not all(isinstance(level, QuantizationLevel) for level in levels):
+            raise TypeError(f"levels to choose from are needed, not {levels!r}")
+        object.__setattr__(self, "levels", levels)  # frozen for all others
 
     def check(self, value: T) -> T:
         """The value itself.
@@ -70,8 +67,9 @@ class OneOf:
         return value
 
     def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], object]) -> object:
-        core = import_module("pydantic_core").core_schema
-        return core.no_info_after_validator_function(_for_pydantic(self.check), handler(source))
+        core: Any = import_module("pydantic_core").core_schema  # Any: a library that may be missing
+        schema: object = core.no_info_after_validator_function(_for_pydantic(self.check), handler(source))
+        return schema
 
     def __get_pydantic_json_schema__(
         self, core_schema: object, handler: Callable[[object], dict[str, object]]
@@ -130,10 +128,11 @@ def _for_pydantic(function: Callable[[T], object]) -> Callable[[T], object]:
 
 def pydantic_core_schema() -> object:
     """The core schema of pydantic v2 for a level: any spelling is read, the name is written."""
-    core = import_module("pydantic_core").core_schema
-    return core.no_info_plain_validator_function(
+    core: Any = import_module("pydantic_core").core_schema  # Any: a library that may be missing
+    schema: object = core.no_info_plain_validator_function(
         _for_pydantic(read), serialization=core.plain_serializer_function_ser_schema(write)
     )
+    return schema
 
 
 def enc_hook(value: object) -> str | dict[str, object]:
