@@ -25,7 +25,7 @@ def test_inspect_sets_declared_beside_stored(ask: Ask, w4a16: Path) -> None:
         "size         80.77 KiB (82,704 B), 5 tensors",
         "bits/weight  10.0760, 3.18x smaller than FP32",
         "",
-        "level  group  weights  parameters       size   bytes  bits/weight  share of bytes",
+        "level  group  weights  parameters       size   bytes  bits/weight  share",
         "BF16       -        2      32,896  64.25 KiB  65,792      16.0000  79.6%",
         "INT4     128        1      32,768  16.52 KiB  16,912       4.1289  20.4%",
         "",
@@ -76,6 +76,7 @@ def test_verify_fails_what_is_wider_than_it_says(ask: Ask, w4a8: Path) -> None:
     answer = ask("verify", w4a8)
     assert answer.status == 1
     assert "QL101 error wider-than-declared: model.layers.0.mlp.up_proj: " in answer.out
+    assert answer.out.splitlines()[-3:-1] == ["quantlevels explain QL101 says what to do", ""]
     assert f"failed: 1 finding {w4a8} " in answer.out
 
 

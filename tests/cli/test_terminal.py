@@ -46,7 +46,7 @@ def on_terminal(*arguments: str | Path, columns: int = 80, **environment: str) -
     return written.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("columns", [50, 80, 140])
 def test_nothing_important_is_wrapped_away(columns: int, w4a8: Path) -> None:
     text = SGR.sub("", on_terminal("inspect", w4a8, columns=columns, NO_COLOR="1"))
     assert max(map(len, text.splitlines())) <= columns

@@ -28,9 +28,21 @@ from quantlevels import (
 )
 from quantlevels.cli import pages, reports
 from quantlevels.cli import svg as pictures
-from quantlevels.cli.options import Amount, CodePrefixes, Count, ExistingPath, Keep, LevelName, Memory, Ratio, Share
+from quantlevels.cli.options import (
+    Amount,
+    Code,
+    CodePrefixes,
+    Count,
+    ExistingPath,
+    Keep,
+    LevelName,
+    Memory,
+    Ratio,
+    Share,
+)
 from quantlevels.cli.render import LONG, Cell, Column, Facts, Line, Table, Value, decimal, show, show_json, visible
 from quantlevels.cli.render import size as size_text
+from quantlevels.finding import CODES
 from quantlevels.level import Kind
 
 if TYPE_CHECKING:
@@ -330,7 +342,7 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
         Column("bits/weight", right=True),
         Column("vs FP32", right=True, from_width=100),
         Column("kind", style="faint"),
-        Column("summary", shrinks=True),
+        Column("summary", shrinks="keeps start"),
     )
     rows = [
         (
@@ -403,6 +415,24 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
     else:
         click.echo(f"quantlevels: {reason}", err=True)
     return 0 if word else ANSWER_IS_NO
+
+
+@cli.command(epilog="Example: quantlevels explain QL105")
+@click.argument("code", type=Code())
+@as_json
+def explain(code: str, as_json: bool) -> None:
+    """Explain a finding: what it means, an example, and what to do.
+
+    CODE is as findings show it, QL105, or in words, dtype-mismatch.
+    """
+    from quantlevels.explanations import explanation
+
+    slug, severity = CODES[code]
+    text = explanation(code)
+    if as_json:
+        return show_json({"schema_version": 1, "code": code, "slug": slug, "severity": severity, "text": text})
+    head = Line((Cell(code, "strong"), Cell(slug, "strong"), Cell(f"({severity})", "faint")))
+    return show([head], *([Line((paragraph,))] for paragraph in text.split("\n\n")))
 
 
 @cli.command("schema", epilog="Example: quantlevels schema config > quantlevels.schema.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -100,6 +101,25 @@ class Ratio(click.ParamType[Fraction]):
         if number <= 0:
             self.fail(f"{value!r} is no positive number; write 4.5 or 9/2", param, ctx)
         return number
+
+
+class Code(click.ParamType[str]):
+    """The code of a finding, or its slug."""
+
+    name = "code"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        slugs = {slug: code for code, (slug, _) in CODES.items()}
+        code = slugs.get(value.lower(), value.upper())
+        if code not in CODES:
+            close = get_close_matches(code, CODES) + get_close_matches(value.lower(), slugs)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"codes are {', '.join(CODES)}"
+            self.fail(f"no finding is called {value!r}; {hint}", param, ctx)
+        return code
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        found = CODES.items()
+        return [CompletionItem(code, help=slug) for code, (slug, _) in found if code.startswith(incomplete.upper())]
 
 
 class CodePrefixes(click.ParamType[tuple[str, ...]]):

@@ -63,6 +63,7 @@ def inspection(report: Inspection) -> list[list[Block]]:
         [_title(str(report.path), _format(report)), Facts(facts)],
         [_levels(report.stored)] if report.stored else [],
         findings(report.findings) or [Line((Cell("no findings", "good"),))],
+        remedies(report.findings),
     ]
 
 
@@ -136,7 +137,7 @@ def _levels(stored: Stored) -> Table:
         Column("size", right=True),
         Column("bytes", right=True, style="faint", from_width=110),
         Column("bits/weight", right=True),
-        Column("share of bytes"),
+        Column("share"),
     )
     total = stored.tensor_bytes or 1
     rows = []
@@ -166,12 +167,22 @@ def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
     word = (
         Cell(f"failed: {len(failed)} finding{'' if len(failed) == 1 else 's'}", "bad") if failed else Cell("ok", "good")
     )
-    return [findings(failed), noted, [Line((word, Cell(str(report.path), "strong"), Cell(stored, "faint")))]]
+    return [
+        findings(failed),
+        noted,
+        remedies(failed),
+        [Line((word, Cell(str(report.path), "strong"), Cell(stored, "faint")))],
+    ]
 
 
 def findings(found: Sequence[Finding]) -> list[Block]:
     """A note each."""
     return [Note(it.code, it.severity, it.slug, it.where, it.message) for it in found]
+
+
+def remedies(found: Sequence[Finding]) -> list[Block]:
+    """Where to read on."""
+    return [Line((Cell(f"quantlevels explain {found[0].code} says what to do", "faint"),))] if found else []
 
 
 def comparison(report: Comparison, most: int) -> list[list[Block]]:
@@ -182,8 +193,8 @@ def comparison(report: Comparison, most: int) -> list[list[Block]]:
     totals = Table(
         (
             Column("", style="faint"),
-            Column("before", shrinks=True),
-            Column("after", shrinks=True),
+            Column("before", shrinks="wraps"),
+            Column("after", shrinks="wraps"),
             Column("change", right=True),
         ),
         (
@@ -228,7 +239,7 @@ def comparison(report: Comparison, most: int) -> list[list[Block]]:
     pages: list[list[Block]] = [[totals], [levels]]
     if report.changed:
         columns = (
-            Column("weights", shrinks=True),
+            Column("weights", shrinks="keeps end"),
             Column("count", right=True),
             Column("before"),
             Column("after"),
@@ -246,7 +257,7 @@ def comparison(report: Comparison, most: int) -> list[list[Block]]:
     for names, where in ((report.only_before, "before"), (report.only_after, "after")):
         if names:
             counts = Counter(map(alike_name, names))
-            only = Column(f"only {where}", shrinks=True), Column("count", right=True)
+            only = Column(f"only {where}", shrinks="keeps end"), Column("count", right=True)
             pages.append([Table(only, list(counts.items())[:most]), *_more(len(counts), most)])
     verdict = Cell("the same recipe", "good") if report.same else Cell("different recipes", "warning")
     return [*pages, [Line((verdict,))]]
@@ -320,7 +331,7 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
         Column("size", right=True),
         Column("bytes", right=True, style="faint", from_width=110),
         Column("bits/weight", right=True),
-        Column("share of bytes"),
+        Column("share"),
     )
     rows = [
         (
@@ -338,7 +349,7 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
     ragged = [(it.tensor, it.columns, label(it.wanted), label(it.given)) for it in report.fallbacks]
     fallbacks = Table(
         (
-            Column("tensor", shrinks=True),
+            Column("tensor", shrinks="keeps end"),
             Column("row", right=True),
             Column("cannot be", style="faint"),
             Column("becomes", style="warning"),
@@ -358,20 +369,33 @@ def same_size(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
 
 def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[Block]]:
     """Levels from the widest to the narrowest, those of one size together, with the budget drawn where it falls."""
-    budget = candidates[0].budget if candidates else 1
-    rows = [
-        (
-            Cell("fits", "good") if group[0].fits else Cell("no", "faint"),
-            Cell(", ".join(label(it.level) for it in group), "" if group[0].fits else "faint"),
-            short_size(group[0].nbytes),
-            Cell(signed_size(group[0].margin), "good" if group[0].fits else "faint"),
-            Bar(Fraction(group[0].nbytes, budget or 1), "quantized" if group[0].fits else "plain"),
+    budget = candidates[0].budget if candidates else 0
+    whole = budget or 1
+    rows: list[Sequence[Value]] = []
+    for group in same_size(candidates):
+        first = group[0]
+        style: Style = "" if first.fits else "faint"
+        rows.append(
+            (
+                Cell("fits", "good") if first.fits else Cell("no", "faint"),
+                Cell(", ".join(label(it.level) for it in group), style),
+                Cell(short_size(first.nbytes), style),
+                Cell(signed_size(first.margin), "good" if first.fits else "faint"),
+                Bar(Fraction(first.nbytes, whole), "quantized" if first.fits else "faint"),
+            )
         )
-        for group in same_size(candidates)
-    ]
+    too_wide = sum(not group[0].fits for group in same_size(candidates))
+    mark: Sequence[Value] = (
+        "",
+        Cell("budget", "warning"),
+        Cell(short_size(budget), "warning"),
+        "",
+        Bar(Fraction(1), "warning"),
+    )
+    rows.insert(too_wide, mark)
     columns = (
         Column(""),
-        Column("level", shrinks=True),
+        Column("level", shrinks="wraps"),
         Column("size", right=True),
         Column("margin", right=True),
         Column("of the budget"),

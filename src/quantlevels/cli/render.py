@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.measure import Measurement
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -25,7 +26,12 @@ LONG: Final = 4000  # of a whole message
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _KIB: Final = 1024
 
+_ROOM_FOR_BARS: Final = 76
+_NARROW: Final = 12  # the least a column that shrinks keeps
+
 Style: TypeAlias = Literal["", "strong", "faint", "quantized", "plain", "good", "warning", "bad"]
+
+Shrinks: TypeAlias = Literal["", "wraps", "keeps start", "keeps end"]
 
 #: what a style is on a terminal: the terminal's own colors, which its theme makes readable on light and dark
 _THEME: Final[dict[Style, str]] = {
@@ -107,14 +113,14 @@ class Column:
         right: whether its cells end where it ends, as figures do.
         style: of its cells, where they have none of their own.
         from_width: the terminal width below which it is left out; pipes always have it.
-        shrinks: whether it gives way when the terminal is narrow.
+        shrinks: what its cells do when the terminal is narrow: nothing, wrap, lose their end, lose their beginning.
     """
 
     title: str
     right: bool = False
     style: Style = ""
     from_width: int = 0
-    shrinks: bool = False
+    shrinks: Shrinks = ""
 
 
 @final
@@ -164,19 +170,19 @@ _MARKS: Final[dict[str, Cell]] = {
 }
 
 
-def text_of(value: Value) -> str:
+def text_of(value: Value, longest: int = LONGEST) -> str:
     """A value as plain text; ``-`` where there is none."""
     match value:
-        case None | "":
+        case None:
             return "-"
         case Bar(share):
             return percent(share)
         case Cell(text):
-            return visible(text)
+            return visible(text, longest)
         case int():
             return f"{value:,}"
         case str():
-            return visible(value)
+            return visible(value, longest)
 
 
 def show(*pages: Iterable[Block]) -> None:
@@ -217,7 +223,7 @@ def _finite(record: object) -> object:
 def _plain(block: Block) -> list[str]:
     match block:
         case Line(pieces, indent):
-            return [" " * indent + " ".join(text_of(piece) for piece in pieces)]
+            return [" " * indent + " ".join(text_of(piece, LONG) for piece in pieces)]
         case Note(code, severity, slug, where, message):
             return [
                 " ".join(
@@ -256,7 +262,7 @@ def _rich(block: Block, console: Console) -> RenderableType:
             from rich.padding import Padding
             from rich.text import Text
 
-            line = Text(" ").join(_rich_text(piece) for piece in pieces)
+            line = Text(" ").join(_rich_text(piece, longest=LONG) for piece in pieces)
             return Padding(line, (0, 1, 0, 1 + indent))
         case Note(code, severity, slug, where, message):
             from rich.console import Group
@@ -282,32 +288,67 @@ def _grid() -> RichTable:
 
 
 def _rich_table(table: Table, console: Console) -> RichTable:
+    """The table; where its narrowest form is too wide for the terminal, cells fold rather than lose a figure."""
     from rich.table import Table as RichTable
 
-    shown = [index for index, column in enumerate(table.columns) if column.from_width <= console.width]
+    shown = [(index, column) for index, column in enumerate(table.columns) if column.from_width <= console.width]
+    bar = min(console.width - 66, 30) if console.width >= _ROOM_FOR_BARS else 0
+    cells = [[_rich_text(row[index], bar) for index, _ in shown] for row in table.rows]
+    narrowest = sum(
+        _NARROW if column.shrinks else max(len(column.title), *(len(row[at]) for row in cells), 0)
+        for at, (_, column) in enumerate(shown)
+    )
+    folds = narrowest + 2 * len(shown) > console.width
     grid = RichTable(box=None, padding=(0, 1), header_style="dim")
-    for index in shown:
-        column = table.columns[index]
+    for _, column in shown:
         grid.add_column(
             _rich_text(column.title),
             justify="right" if column.right else "left",
             style=_THEME[column.style],
-            no_wrap=not column.shrinks,
-            overflow="ellipsis",
+            no_wrap=not (folds or column.shrinks),
+            overflow="fold",
         )
-    bar = min(max(console.width - 66, 10), 30)
-    for row in table.rows:
-        grid.add_row(*(_rich_text(row[index], bar) for index in shown))
+    for row in cells:
+        grid.add_row(
+            *(
+                _Cut(text, column.shrinks) if column.shrinks.startswith("keeps") else text
+                for text, (_, column) in zip(row, shown, strict=True)
+            )
+        )
     return grid
 
 
-def _rich_text(value: Value, bar: int = 20) -> Text:
+@final
+@frozen
+class _Cut:
+    """Text that loses its end, or its beginning, where there is too little room."""
+
+    text: Text
+    shrinks: Shrinks
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.measure import Measurement
+
+        return Measurement(min(len(self.text), _NARROW), len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        text, room = self.text.plain, options.max_width
+        if len(text) > room:
+            text = f"…{text[1 - room :]}" if self.shrinks == "keeps end" else f"{text[: room - 1]}…"
+        yield Text(text, self.text.style)
+
+
+def _rich_text(value: Value, bar: int = 20, longest: int = LONGEST) -> Text:
     from rich.text import Text
 
     if isinstance(value, Bar):
-        halves = max(round(2 * bar * min(value.share, Fraction(1))), 1 if value.share else 0)
+        halves = max(round(2 * bar * min(value.share, Fraction(1))), 1 if value.share and bar else 0)
         filled = "━" * (halves // 2) + "╸" * (halves % 2)
         return Text.assemble(
-            (filled, _THEME[value.style]), (" " * (bar - len(filled))), (percent(value.share).rjust(7), "")
+            (filled, _THEME[value.style]),
+            (" " * (bar - len(filled))),
+            (percent(value.share).rjust(7 if bar else 0), ""),
         )
-    return Text(text_of(value), _THEME[value.style] if isinstance(value, Cell) else "")
+    return Text(text_of(value, longest), _THEME[value.style] if isinstance(value, Cell) else "")

@@ -1,0 +1,34 @@
+"""explain: a section on every finding, under its code and its name."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quantlevels.finding import CODES
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Ask
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_has_its_section(ask: Ask, code: str) -> None:
+    slug, severity = CODES[code]
+    head, meaning, *rest = ask("explain", code).out.split("\n\n")
+    assert head == f"{code} {slug} ({severity})"
+    assert meaning
+    assert [paragraph.split(":")[0] for paragraph in rest] == ["Example", "Remedy"]
+
+
+@pytest.mark.parametrize("word", ["ql105", "QL105", "dtype-mismatch"])
+def test_explain_takes_the_code_or_the_name(ask: Ask, word: str) -> None:
+    record = json.loads(ask("explain", word, "--json").out)
+    assert (record["code"], record["severity"]) == ("QL105", "error")
+
+
+def test_a_misspelt_code_is_answered(ask: Ask) -> None:
+    answer = ask("explain", "dtype-missmatch")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert "did you mean dtype-mismatch" in answer.err
