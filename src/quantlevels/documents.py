@@ -229,6 +229,9 @@ def _toml(text: str) -> Document:
     return Document(data, line)
 
 
+_TOML_END: Final = re.compile("""[]}]|\"{3}|'{3}""")  # in the last line of a value of several
+
+
 def _toml_lines(text: str) -> dict[Keys, int]:
     """The line of every key of a valid document, told by the parser itself; nothing where a value has too many lines.
 
@@ -242,6 +245,8 @@ def _toml_lines(text: str) -> dict[Keys, int]:
     start = 0
     while start < len(rows):
         for end in range(start + 1, min(start + _MOST_LINES, len(rows)) + 1):
+            if end > start + 1 and not _TOML_END.search(rows[end - 1]):
+                continue
             try:
                 statement: object = tomllib.loads("\n".join(rows[start:end]))
                 break
