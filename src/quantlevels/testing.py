@@ -25,7 +25,6 @@ from quantlevels.registry import Registry
 _SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
 _TIMEOUT: Final = 120  # seconds
 
-_PROBE: Final = "import sys; from quantlevels import testing; testing._probe(*sys.argv[1:])"
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -95,7 +94,7 @@ def _import_alone(module: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         child = subprocess.run(
-            [sys.executable, "-B", "-c", _PROBE, module, str(report)],
+            [sys.executable, "-B", "-m", __name__, module, str(report)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             capture_output=True,
@@ -137,3 +136,7 @@ def _probe(module: str, report: str) -> None:  # pyright: ignore[reportUnusedFun
     files = [path for path in dict.fromkeys(written) if path != os.devnull]
     others = sorted({name.partition(".")[0] for name in sys.modules} - known)
     Path(report).write_text(json.dumps({"seconds": seconds, "written": files, "others": others}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _probe(*sys.argv[1:])
