@@ -195,6 +195,7 @@ JSON = {
     "not JSON": b"{'a': 1}",
     "list": b"[]",
     "repeated key": b'{"a": {"b": 1, "b": 2}}',
+    "repeated by an escape": b'{"a\\\\": 1, "\\u0061\\\\": "\\""}',
     "NaN": b'{"a": NaN}',
     "infinite": b'{"a": -Infinity}',
     "overflow": b'{"a": 1e400}',
@@ -224,10 +225,10 @@ def test_a_huge_json_file_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "quantize_config.json", "anything.json"])
 def test_a_config_file_alone_keeps_its_name(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b'\xef\xbb\xbf{"bits": 4, "deep": [[[1.5]]]}')
+    (tmp_path / name).write_bytes(b'\xef\xbb\xbf{"bits": 4, "deep": [[[1.5]]], "\\"\\\\": "\\\\\\""}')
     found = read_checkpoint(tmp_path / name)
     assert found.format == "config"
-    assert found.configs == {name: {"bits": 4, "deep": [[[1.5]]]}}
+    assert found.configs == {name: {"bits": 4, "deep": [[[1.5]]], '"\\': '\\"'}}
     assert not found.tensors
 
 

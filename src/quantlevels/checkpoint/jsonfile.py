@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: the largest index of a public model has a few MB; the limit is the one safetensors has for headers
 MAX_BYTES: Final = 100_000_000
 _MAX_DEPTH: Final = 64
+_TOO_DEEP: Final = "it is nested too deeply"
 
 
 def unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
@@ -48,7 +49,8 @@ def finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
+_FAST = json.JSONDecoder(parse_float=finite, parse_constant=finite)
+_EXACT = json.JSONDecoder(object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
 
 
 def read_object(path: Path) -> dict[str, JSON]:
@@ -66,25 +68,44 @@ def read_object(path: Path) -> dict[str, JSON]:
     except UnicodeDecodeError as error:
         raise CheckpointError(path, "is not UTF-8", error.start) from error
     try:
-        found = cast("JSON", _DECODER.decode(text))
+        found = cast("JSON", _FAST.decode(text))
+        if _count_literals(text) != _count_strings(found):  # a repeated key has dropped some
+            _EXACT.decode(text)
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        reason = str(error) if isinstance(error, ValueError) else _TOO_DEEP
         raise CheckpointError(path, f"is no JSON that can be used: {reason}") from error
     if not isinstance(found, dict):
         raise CheckpointError(path, f"must hold a JSON object, not {shown(found)}")
-    if text.count("{") + text.count("[") > _MAX_DEPTH:  # else it cannot be deep
-        _check_depth(path, found)
     return found
 
 
-def _check_depth(path: Path, found: JSON) -> None:
+def _count_literals(text: str) -> int:
+    """The strings in a JSON text, by the quotes that no backslash escapes."""
+    text = text.replace(r"\\", "")
+    return (text.count('"') - text.count(r"\"")) // 2
+
+
+def _count_strings(found: JSON) -> int:
+    """The strings in a JSON value, keys included.
+
+    Raises:
+        ValueError: if it is nested too deeply.
+    """
+    strings = int(isinstance(found, str))
     layer = [found]
     for _ in range(_MAX_DEPTH):
-        layer = [
-            child
-            for value in layer
-            if isinstance(value, dict | list)
-            for child in (value.values() if isinstance(value, dict) else value)
-        ]
-    if layer:
-        raise CheckpointError(path, f"is nested more than {_MAX_DEPTH} deep")
+        below: list[JSON] = []
+        for value in layer:
+            if isinstance(value, dict):
+                strings += len(value)
+                children = list(value.values())
+            else:
+                children = value if isinstance(value, list) else []
+            kinds = list(map(type, children))
+            strings += kinds.count(str)
+            if dict in kinds or list in kinds:
+                below += (child for child in children if isinstance(child, dict | list))
+        if not below:
+            return strings
+        layer = below
+    raise ValueError(_TOO_DEEP)

@@ -62,8 +62,8 @@ def _places(path: Path, index: Mapping[str, JSON]) -> dict[str, str]:
     places = index.get("weight_map")
     if not isinstance(places, dict):
         raise CheckpointError(path, "has no weight_map, an object of tensor and file names")
-    if wrong := [name for name in places.values() if not isinstance(name, str)]:
-        raise CheckpointError(path, f"weight_map must name files, not {shown(wrong[0])}")
+    if set(map(type, places.values())) - {str}:
+        raise CheckpointError(path, "weight_map must name files, not numbers or other things")
     for name in set(cast("dict[str, str]", places).values()):
         if not name.strip(".") or _NOT_PLAIN & set(name) or not is_weights(name):
             raise CheckpointError(
