@@ -208,6 +208,13 @@ def test_sub_byte_tensors_end_on_a_byte(file: Path) -> None:
     assert "3 elements of F4" in refusal(write(file, bad(dtype="F4", shape=[3], data_offsets=[0, 2]), 2))
 
 
+@pytest.mark.parametrize(
+    "piece", [b',"a":{"dtype"', b',"a":{"dtype":"U8","shape":[', b',"a', b',"a":{"dtype":"U8","shape":[],', b", "]
+)
+def test_no_header_takes_longer_than_its_length_allows(file: Path, piece: bytes) -> None:
+    assert "malformed header" in refusal(write(file, b"{" + piece * 200_000 + b"}", 0))
+
+
 def test_names_from_the_file_are_escaped_and_cut_in_messages(file: Path) -> None:
     message = refusal(write(file, {"\x1b[31m" + "x" * 10_000: {**GOOD, "dtype": "no"}}))
     assert "\x1b" not in message
