@@ -15,6 +15,7 @@ NAMES = (
     "gguf_header",
     "safetensors_headers",
     "onnx_walk",
+    "schemes_fold",
     "linear",
 )
 

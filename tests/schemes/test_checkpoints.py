@@ -530,6 +530,11 @@ def test_bytes_that_are_one_code_or_two_are_not_guessed(look: Look) -> None:
     assert found.ambiguous
 
 
+def test_rows_that_end_within_a_word_are_not_guessed(look: Look) -> None:
+    tensors = module("a", weight_packed=("I32", [64, 13]), weight_scale=("BF16", [64, 1]), weight_shape=("I64", [2]))
+    assert look(tensors, groups(group_0=ints(3, None, ["Linear"]))).ambiguous
+
+
 def test_parameters_that_end_like_scales_are_parameters(look: Look) -> None:
     found = look({"block.mix": ("F32", [24, H]), "block.mix_scale": ("F32", [3]), "logit_scale": ("F32", [])})
     assert found.stored.parameters == 24 * H + 3 + 1

@@ -21,10 +21,46 @@ FOLDER: Final = Path(__file__).parent.parent / "data/schemes"
 
 #: name of a checkpoint → level, group size and number of its quantized weights; and what is found
 WRITTEN: Final[dict[str, tuple[set[tuple[str, int | None, int]], list[str]]]] = {
+    "auto_round_experts_gptq": ({("Int4", 32, 32)}, []),
+    "auto_round_mixed": ({("Int4", 64, 12), ("Int8", 64, 2)}, []),
+    "bitsandbytes_fp4_in_bf16": ({("BNB_FP4", 64, 14)}, []),
+    "bitsandbytes_int8": ({("Int8", None, 14)}, []),
+    "bitsandbytes_nf4_twice": ({("NF4", 64, 14)}, []),
+    "compressed_tensors_experts_w4a16": ({("Int4", 32, 32)}, []),
+    "compressed_tensors_fp8_block": ({("Float8E4M3FN", None, 14)}, []),
+    "compressed_tensors_mixed": ({("Int4", 64, 6), ("Int8", None, 8)}, []),
+    "compressed_tensors_nvfp4a16": ({("NVFP4", 16, 14)}, []),
+    "compressed_tensors_w3_asymmetric_rows": ({("Int3", None, 14)}, []),
+    "compressed_tensors_w4a8": ({("Int4", 64, 14)}, ["QL101"]),
+    "hqq_3bit": ({("Int3", 64, 14)}, []),
+    "hqq_4bit_rows": ({("Int4", None, 14)}, []),
+    "mlx_5bit": ({("Int5", 32, 16)}, []),
+    "mlx_experts_4bit": ({("Int4", 64, 16), ("Int8", 64, 2)}, []),
+    "mlx_nvfp4": ({("NVFP4", 16, 15)}, []),
+    "modelopt_fp8_cache": ({("Float8E4M3FN", None, 14)}, []),
+    "modelopt_int4_awq": ({("Int4", 128, 14)}, []),
+    "modelopt_nvfp4_experts": ({("NVFP4", 16, 32)}, []),
+    "quanto_qfloat8": ({("Float8E4M3FN", None, 14)}, []),
+    "quanto_qint2": ({("Int2", 128, 12), ("Int2", 96, 2)}, []),
+    "quanto_qint4": ({("Int4", 32, 12), ("Int4", 96, 2)}, []),
+    "quark_int8": ({("Int8", None, 14)}, []),
+    "quark_mxfp4": ({("MXFP4", 32, 14)}, []),
+    "torchao_float8": ({("Float8E4M3FN", None, 14)}, []),
+    "torchao_int8_rows": ({("Int8", None, 14)}, []),
+    "torchao_intx_by_name": ({("Int4", 32, 6), ("Int8", None, 12)}, ["QL101"]),
 }
 #: those whose shapes leave something open, and those that are told wide where their config knows them narrow
-AMBIGUOUS: Final = ("hqq_3bit", "hqq_4bit_rows", "quanto_qint2", "quanto_qint4")
-IN_BYTES: Final = ("torchao_intx_by_name",)
+AMBIGUOUS: Final = (
+    "compressed_tensors_experts_w4a16",
+    "compressed_tensors_mixed",
+    "compressed_tensors_w3_asymmetric_rows",
+    "hqq_3bit",
+    "hqq_4bit_rows",
+    "mlx_experts_4bit",
+    "quanto_qint2",
+    "quanto_qint4",
+)
+IN_BYTES: Final = ("torchao_intx_by_name", "compressed_tensors_w4a8")
 
 
 @pytest.fixture

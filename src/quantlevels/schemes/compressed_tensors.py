@@ -83,6 +83,8 @@ def _row(columns: int, word: int, groups: int, bits: int, hint: Hint) -> int | N
             if full - size < inputs <= full:
                 return inputs
         return None
+    if columns * word % bits:
+        raise AmbiguousLayoutError(f"rows of {bits}-bit codes that end within a word, and no group size tells where")
     return columns * word // bits
 
 

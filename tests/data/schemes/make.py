@@ -123,7 +123,7 @@ def compressed_tensors_experts_w4a16(folder: Path) -> int:
 @maker
 def compressed_tensors_w3_asymmetric_rows(folder: Path) -> int:
     weights = _weights(3, None, symmetric=False)
-    return _compressed(dense(136, 200), folder, {"a": {"targets": ["Linear"], "weights": weights}})
+    return _compressed(dense(160, 192), folder, {"a": {"targets": ["Linear"], "weights": weights}})
 
 
 @maker
