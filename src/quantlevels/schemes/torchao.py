@@ -77,7 +77,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
         level = hint.level
     code = level.bits_per_param if pairs else codes.bits
     parameters = exact(codes.nbytes * BITS_PER_BYTE, code, "codes in bytes")
-    rows = codes.elements // codes.matrix[1]
+    rows = exact(codes.elements, codes.shape[-1] if codes.shape else 0, "rows of codes")  # one for a bias
     groups = exact(scale.elements, rows, "scales of a row") if scale.elements % rows == 0 else 1
     return Weight(
         level=level,
