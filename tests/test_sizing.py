@@ -104,6 +104,61 @@ def test_what_real_quantizers_wrote(name: str, scheme: str | None, options: dict
     assert size(SMALL, target).nbytes == written
 
 
+#: A Llama as GGUF names it, its shapes, and what llama.cpp's llama_model_quantize wrote of it at each type.
+DENSE = {
+    "output.weight": (256, 256),
+    "output_norm.weight": (256,),
+    "token_embd.weight": (256, 256),
+    "blk.0.attn_k.weight": (64, 256),
+    "blk.0.attn_norm.weight": (256,),
+    "blk.0.attn_output.weight": (256, 256),
+    "blk.0.attn_q.weight": (256, 256),
+    "blk.0.attn_v.weight": (64, 256),
+    "blk.0.ffn_down.weight": (256, 256),
+    "blk.0.ffn_gate.weight": (256, 256),
+    "blk.0.ffn_norm.weight": (256,),
+    "blk.0.ffn_up.weight": (256, 256),
+}
+HEAD = ("output", "Q6_K")
+QUANTIZED = [
+    ("Q4_K", (), 279_552),  # with --pure
+    ("Q8_0", (), 525_312),
+    ("Q6_K", (), 406_272),
+    ("Q4_0", (HEAD,), 296_448),
+    ("Q5_0", (HEAD,), 349_696),
+    ("Q4_K", (HEAD, ("*attn_v", "Q5_K")), 298_496),  # Q4_K_S
+    ("Q4_K", (HEAD, ("*attn_v", "Q6_K"), ("*ffn_down", "Q6_K")), 317_568),  # Q4_K_M
+    ("IQ4_NL", (HEAD, ("*attn_v", "Q5_K")), 298_496),
+    ("IQ4_XS", (HEAD, ("*attn_v", "Q5_K")), 285_696),
+    ("TQ2_0", (HEAD, ("token_embd", "Q4_K")), 186_624),
+]
+
+
+@pytest.mark.parametrize(("name", "keep", "written"), QUANTIZED)
+def test_what_llama_cpp_wrote(name: str, keep: tuple[tuple[str, str], ...], written: int) -> None:
+    tensors = [Tensor(tensor, FP16, shape, 2 * math.prod(shape)) for tensor, shape in DENSE.items()]
+    kept = tuple((glob, levels[level]) for glob, level in keep)
+    assert size(tensors, Target(level=levels[name], scheme="gguf", keep=kept)).nbytes == written
+
+
+def test_what_llama_cpp_wrote_where_rows_are_no_whole_blocks() -> None:
+    """A Q4_K_M of rows of 320: most of it is Q5_0 and Q8_0, and only what is 512 wide is as it should."""
+    shapes = {"output.weight": (256, 320), "output_norm.weight": (320,), "token_embd.weight": (256, 320)}
+    shapes |= {"blk.0.attn_norm.weight": (320,), "blk.0.ffn_norm.weight": (320,)}
+    shapes |= {"blk.0.attn_k.weight": (64, 320), "blk.0.attn_v.weight": (64, 320)}
+    shapes |= {"blk.0.attn_q.weight": (320, 320), "blk.0.attn_output.weight": (320, 320)}
+    shapes |= {
+        "blk.0.ffn_gate.weight": (512, 320),
+        "blk.0.ffn_up.weight": (512, 320),
+        "blk.0.ffn_down.weight": (320, 512),
+    }
+    tensors = [Tensor(name, FP16, shape, 2 * math.prod(shape)) for name, shape in shapes.items()]
+    keep = tuple((glob, levels["Q6_K"]) for glob in ("output", "*attn_v", "*ffn_down"))
+    sizing = size(tensors, Target(level=levels["Q4_K"], scheme="gguf", keep=keep))
+    assert sizing.nbytes == 683_520
+    assert len(sizing.fallbacks) == 8
+
+
 def test_shapes_of_packed_codes_are_refused() -> None:
     packed = [Tensor("model.layers.0.mlp.up_proj.qweight", levels["Int32"], (16, 128), 8192)]
     with pytest.raises(SizingError, match="already quantized"):

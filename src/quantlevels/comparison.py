@@ -35,12 +35,13 @@ class Recipe:
 @final
 @frozen(kw_only=True)
 class Change:
-    """A weight that both checkpoints have and store differently.
+    """A weight that both checkpoints have, of different size or stored differently.
 
     Args:
         name: as the first checkpoint has it.
         before, after: its recipes; several where what is one weight here is many there, as experts are.
         bytes_before, bytes_after: its bytes, scales and all.
+        parameters_before, parameters_after: its logical weights.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Change:
     after: tuple[Recipe, ...]
     bytes_before: int
     bytes_after: int
+    parameters_before: int
+    parameters_after: int
 
 
 @final
@@ -74,7 +77,7 @@ class Comparison:
     Args:
         before, after: the inspections.
         levels: bytes by level and group size, the largest change first.
-        changed: weights stored differently.
+        changed: weights of different size, or stored differently.
         only_before, only_after: names of weights that one alone has.
     """
 
@@ -87,7 +90,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both have the same weights by the same recipe."""
+        """Whether both have the same weights, of the same sizes, by the same recipe."""
         return not (self.changed or self.only_before or self.only_after)
 
     def to_record(self) -> dict[str, Any]:  # Any: a JSON object
@@ -113,6 +116,8 @@ class Comparison:
                     "after": [_recipe(recipe) for recipe in it.after],
                     "bytes_before": it.bytes_before,
                     "bytes_after": it.bytes_after,
+                    "parameters_before": it.parameters_before,
+                    "parameters_after": it.parameters_after,
                 }
                 for it in self.changed
             ],
@@ -177,9 +182,11 @@ def compared(before: Inspection, after: Inspection) -> Comparison:
             after=new[name].recipes,
             bytes_before=old[name].nbytes,
             bytes_after=new[name].nbytes,
+            parameters_before=old[name].parameters,
+            parameters_after=new[name].parameters,
         )
         for name in both
-        if set(old[name].recipes) != set(new[name].recipes)
+        if set(old[name].recipes) != set(new[name].recipes) or old[name].parameters != new[name].parameters
     ]
     return Comparison(
         before=before,
@@ -211,6 +218,7 @@ class _Weight:
     name: str
     recipes: tuple[Recipe, ...]
     nbytes: int
+    parameters: int
 
 
 #: What `transformers` calls a module of a layer → what llama.cpp does: gguf-py's tensor_mapping.py
@@ -281,8 +289,9 @@ def _weights(report: Inspection, across: bool) -> Mapping[str, _Weight]:
         key = gguf_name(name, sandwich=sandwich) if translate else name
         other = found.get(key)
         if other is None:
-            found[key] = _Weight(name, (recipe,), part.nbytes)
+            found[key] = _Weight(name, (recipe,), part.nbytes, part.parameters)
         else:
             recipes = other.recipes if recipe in other.recipes else (*other.recipes, recipe)
-            found[key] = _Weight(other.name, recipes, other.nbytes + part.nbytes)
+            nbytes, parameters = other.nbytes + part.nbytes, other.parameters + part.parameters
+            found[key] = _Weight(other.name, recipes, nbytes, parameters)
     return found

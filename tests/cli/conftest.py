@@ -70,6 +70,19 @@ def write_checkpoint(folder: Path, tensors: Tensors, config: Mapping[str, object
     return folder
 
 
+def write_shards(folder: Path, count: int) -> Path:
+    """A folder with an index and so many shards of one tensor each."""
+    places = {}
+    for number in range(1, count + 1):
+        name = f"model-{number:05}-of-{count:05}.safetensors"
+        tensors: Tensors = {f"model.layers.{number}.mlp.up_proj.weight": ("BF16", (4, 4))}
+        write_checkpoint(folder, tensors).joinpath("model.safetensors").rename(folder / name)
+        places.update(dict.fromkeys(tensors, name))
+    index = {"metadata": {"total_size": 32 * count}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
 @pytest.fixture
 def w4a16(tmp_path: Path) -> Path:
     return write_checkpoint(tmp_path / "w4a16", W4A16, INT4_CONFIG)

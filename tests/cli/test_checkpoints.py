@@ -137,9 +137,18 @@ def test_diff_as_json(ask: Ask, plain: Path, w4a16: Path) -> None:
             "after": [{"level": "Int4", "group_size": 128, "symmetric": True, "code_bits": 4.0}],
             "bytes_before": 65_536,
             "bytes_after": 16_912,
+            "parameters_before": 32_768,
+            "parameters_after": 32_768,
         }
     ]
     assert record["only_before"] == record["only_after"] == []
+
+
+def test_diff_tells_models_of_different_size_apart(ask: Ask, plain: Path, tmp_path: Path) -> None:
+    small = {**PLAIN, "model.norm.weight": ("BF16", (64,))}
+    answer = ask("diff", plain, write_checkpoint(tmp_path / "small", small))
+    assert answer.status == 1
+    assert "model.norm      1  BF16 x 128  BF16 x 64  -128 B\n" in answer.out
 
 
 def test_diff_lists_what_one_side_alone_has(ask: Ask, plain: Path, tmp_path: Path) -> None:

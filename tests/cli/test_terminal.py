@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import INT4_CONFIG, W4A8, write_checkpoint
+from tests.cli.conftest import INT4_CONFIG, W4A8, write_checkpoint, write_shards
 
 from quantlevels.cli.render import visible
 
@@ -21,12 +22,17 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 HOSTILE = "evil\x1b[2Jname\x9b31m\x1b]0;title\x07\u202egnp.exe\n\u2028end"
 
 
-def on_terminal(*arguments: str | Path, columns: int = 80, **environment: str) -> str:
+QUANTLEVELS = [sys.executable, "-m", "quantlevels"]
+
+
+def on_terminal(
+    *arguments: str | Path, columns: int = 80, program: Sequence[str] = QUANTLEVELS, **environment: str
+) -> str:
     """What the command writes to a terminal of so many columns."""
     reader, writer = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **environment}
     with subprocess.Popen(
-        [sys.executable, "-m", "quantlevels", *map(str, arguments)],
+        [*program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=writer,
         stderr=writer,
@@ -86,3 +92,23 @@ def test_visible_escapes_and_cuts() -> None:
     assert visible(HOSTILE + "\ud800").isprintable()
     assert visible("näïve 模型 ✓") == "näïve 模型 ✓"
     assert len(visible("x" * 1_000_000)) <= 301
+
+
+def test_a_bar_counts_the_files_of_a_slow_folder_and_is_wiped_away(tmp_path: Path) -> None:
+    sharded = write_shards(tmp_path / "many", 5)
+    slow = (
+        "import sys, quantlevels.cli.progress as p\n"
+        "p.watched.__defaults__ = (-1,)\n"
+        "from quantlevels.cli.commands import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    (tmp_path / "slow.py").write_text(slow)
+    text = on_terminal("inspect", sharded, program=[sys.executable, str(tmp_path / "slow.py")])
+    assert "reading headers" in text
+    assert "/5 files" in SGR.sub("", text)
+    assert "\x1b[2K" in text
+    assert "5 files)" in SGR.sub("", text.rpartition("\x1b[2K")[2])
+
+
+def test_no_bar_for_a_fast_folder(tmp_path: Path) -> None:
+    assert "reading" not in on_terminal("inspect", write_shards(tmp_path / "many", 5))

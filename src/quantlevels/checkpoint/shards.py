@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextvars import ContextVar
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, cast
@@ -17,11 +18,13 @@ from quantlevels.errors import CheckpointError
 from quantlevels.finding import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from quantlevels.checkpoint.tensor import JSON, Format, Tensor
 
+#: what hands on the names of files while they are read, one after the other: a place for a progress bar
+WATCH: Final[ContextVar[Callable[[list[str]], Iterable[str]]]] = ContextVar("WATCH", default=iter)
 #: how many names a finding lists
 _LISTED: Final = 3
 #: how many tensors a split GGUF says it has
@@ -99,7 +102,7 @@ def _join(
     files: list[File] = []
     findings: list[Finding] = []
     missing: list[str] = []
-    for name in names:
+    for name in WATCH.get()(names):
         file = path.with_name(name)
         if not file.exists():  # nor what it links to
             missing.append(name)

@@ -140,6 +140,7 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
     """
     from quantlevels.inspection import inspect
 
+    _watch()
     report = inspect(path)
     if svg:
         svg.write_text(pictures.inspection(report), encoding="utf-8")
@@ -178,6 +179,7 @@ def verify(
 
     if as_json and format_:
         raise click.UsageError("give --json or --format, not both")
+    _watch()
     report = inspect(path)
     failed = failures(
         report,
@@ -213,6 +215,7 @@ def diff(before: Path, after: Path, everything: bool, svg: Path | None, as_json:
     """
     from quantlevels.comparison import compare
 
+    _watch()
     report = compare(before, after)
     if svg:
         svg.write_text(pictures.comparison(report), encoding="utf-8")
@@ -286,7 +289,7 @@ def fit(
 
     sized, source = _sizer(path, params)
     budget = int(memory.value * devices * (1 - reserve))
-    candidates = fit(lambda target: sized(target).nbytes, budget)
+    candidates = fit(lambda target: sized(target).nbytes, budget, levels.all(plugins=True))
     held = f"{f'{devices} x ' if devices > 1 else ''}{memory.taken}"
     if svg:
         svg.write_text(pictures.fit(candidates, source, held), encoding="utf-8")
@@ -312,6 +315,14 @@ def fit(
     return show(*pages.fit(candidates, facts))
 
 
+def _watch() -> None:
+    """Show a bar while many files are read."""
+    from quantlevels.checkpoint.shards import WATCH
+    from quantlevels.cli.progress import watched
+
+    WATCH.set(watched)
+
+
 def _sizer(path: Path | None, params: Amount | None) -> tuple[Callable[[Target], Sizing], str]:
     """What sizes a target, from shapes or from a count, and in words what it goes by."""
     from quantlevels.sizing import idealized, size
@@ -323,6 +334,7 @@ def _sizer(path: Path | None, params: Amount | None) -> tuple[Callable[[Target],
     from quantlevels.checkpoint import read_checkpoint
 
     assert path
+    _watch()
     return partial(size, read_checkpoint(path).tensors), str(path)
 
 

@@ -211,7 +211,7 @@ def comparison(report: Comparison, most: int) -> list[list[Block]]:
                 "bits/weight",
                 decimal(before.stored.bits_per_weight),
                 decimal(after.stored.bits_per_weight),
-                _ratio(after.stored.tensor_bytes, before.stored.tensor_bytes),
+                _ratio(before.stored.bits_per_weight, after.stored.bits_per_weight),
             ),
         ),
     )
@@ -247,7 +247,12 @@ def comparison(report: Comparison, most: int) -> list[list[Block]]:
         )
         alike: dict[tuple[str, str, str], list[int]] = {}
         for it in report.changed:
-            key = alike_name(it.name), recipes(it.before), recipes(it.after)
+            resized = it.parameters_before != it.parameters_after
+            key = (
+                alike_name(it.name),
+                recipes(it.before) + (f" x {it.parameters_before:,}" if resized else ""),
+                recipes(it.after) + (f" x {it.parameters_after:,}" if resized else ""),
+            )
             alike.setdefault(key, []).append(it.bytes_after - it.bytes_before)
         rows = [
             (name, len(changes), old, new, signed_size(sum(changes)))
@@ -276,8 +281,8 @@ def _side(name: str, before: int, after: int) -> tuple[Value, ...]:
     return name, f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else "="
 
 
-def _ratio(after: int, before: int) -> str:
-    return f"{after / before:.2f}x" if before and after != before else "="
+def _ratio(before: Fraction | None, after: Fraction | None) -> str:
+    return f"{float(after / before):.2f}x" if before and after and after != before else "="
 
 
 def signed_size(nbytes: int) -> str:
