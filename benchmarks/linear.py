@@ -12,7 +12,7 @@ from benchmarks.measurement import Measurement, best
 from quantlevels import inspect
 
 FEW, MANY = 10_000, 100_000
-ROUNDS = 5
+ROUNDS = 15
 _NBYTES = 2 * 128 * 128
 
 
