@@ -359,7 +359,8 @@ class _Reader:
                 self.view(name, storage, offset, size, stride, dtype)
             case "qtensor", (storage, offset, size, stride, tuple() as quantizer, *_) if len(quantizer) == _PER_CHANNEL:
                 self.view(name, storage, offset, size, stride)
-                return (f"{name}_scale", quantizer[1]), (f"{name}_zero_point", quantizer[2])
+                _, scale, zero_point, *_ = quantizer  # pyright: ignore[reportAssignmentType]  # not one of our records
+                return (f"{name}_scale", scale), (f"{name}_zero_point", zero_point)
             case "tensor" | "tensor_v2" | "qtensor", (storage, offset, size, stride, *_):
                 self.view(name, storage, offset, size, stride)
             case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     Described: TypeAlias = tuple[QuantizationLevel, tuple[int, ...], int]
 
 #: `Tensor` from its fields, at a third of the cost
-_new: Callable[[type[Tensor], tuple[str, QuantizationLevel, tuple[int, ...], int]], Tensor] = tuple.__new__
+_new: Callable[[type[Tensor], tuple[str, QuantizationLevel, tuple[int, ...], int]], Tensor]
+_new = tuple.__new__  # pyrefly: ignore[bad-assignment]
 _LIMIT: Final = 1 << 64
 #: a little-endian u64 before the header: its bytes
 _PREFIX: Final = 8

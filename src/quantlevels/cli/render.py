@@ -305,7 +305,7 @@ def _rich_table(table: Table, console: Console) -> RichTable:
             _rich_text(column.title),
             justify="right" if column.right else "left",
             style=_THEME[column.style],
-            no_wrap=not (folds or column.shrinks),
+            no_wrap=not folds and not column.shrinks,
             overflow="fold",
         )
     for row in cells:
