@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from quantlevels.checkpoint.tensor import Checkpoint
+from quantlevels.checkpoint.locate import PART
+from quantlevels.checkpoint.tensor import Checkpoint, UnknownType
 from quantlevels.finding import Finding
 from quantlevels.level import QuantizationLevel
 from quantlevels.schemes.base import UNQUANTIZED_BITS
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 #: Weights of a GGUF that its label does not speak of: quantizers give them a type of their own.
 _EMBEDDINGS: Final = ("token_embd", "output", "per_layer_token_embd")
+#: Those that the mixtures of llama.cpp give wider types than the label's. Source: llama.cpp llama-quant.cpp.
+_WIDENED: Final = ("attn_v.", "attn_qkv.", "attn_output.", "ffn_down")
+#: Findings of a container that lacks a part, so that what is not there may be elsewhere.
+_LACKING: Final = frozenset({"QL201", "QL206"})
 
 
 def disagreements(
@@ -33,19 +39,22 @@ def disagreements(
     if _is_adapter(checkpoint):
         yield Finding("QL401", "low-rank matrices to add to a model, not a model; its size is not the model's")
         return
-    yield from _parameter_claim(checkpoint, stored)
-    if checkpoint.format == "gguf":
-        yield from _label(declared, folding)
-    elif declared is None or declared.method is None:
+    partial = _is_partial(checkpoint)
+    if not partial:
+        yield from _parameter_claim(checkpoint, stored)
+    if declared is None or declared.method is None:
         yield from _undeclared(checkpoint, declared, folding)
     elif declared.levels and declared.stored:
-        if stored.quantized_parameters:
+        if not stored.quantized_parameters:
+            if not partial:
+                yield _not_quantized(declared, stored)
+        elif checkpoint.format != "gguf":
             yield from _widths(declared, folding)
             yield from _named(declared, folding)
-        else:
-            yield Finding("QL103", f"{declared.method} is declared, but no weight is quantized", declared.source)
-    if declared and declared.dtype and checkpoint.format != "gguf":
-        yield from _dtype(declared, stored)
+    if declared and checkpoint.format == "gguf":
+        yield from _label(checkpoint, declared)
+    elif declared and declared.dtype:
+        yield from _dtype(declared, declared.dtype, folding)
 
 
 def _problems(folding: Folding) -> Iterator[Finding]:
@@ -56,16 +65,23 @@ def _problems(folding: Folding) -> Iterator[Finding]:
             if part.problem:
                 found[part.problem] += [(module + part.name).removeprefix(".") for module in modules]
     for (code, message), names in found.items():
-        yield Finding(code, message + _and_others(names), names[0])
+        yield Finding(code, message + _and_others(names[1:]), names[0])
 
 
-def _and_others(names: list[str]) -> str:
-    return f" (and {len(names) - 1:,} more alike)" if len(names) > 1 else ""
+def _and_others(others: Sequence[object]) -> str:
+    return f" (and {len(others):,} more alike)" if others else ""
 
 
 def _is_adapter(checkpoint: Checkpoint) -> bool:
     low_rank = sum(1 for tensor in checkpoint.tensors if ".lora_" in tensor.name)
     return "adapter_config.json" in checkpoint.configs or 2 * low_rank > len(checkpoint.tensors)
+
+
+def _is_partial(checkpoint: Checkpoint) -> bool:
+    """Whether it is one file of several, or not all of them are there."""
+    return not _LACKING.isdisjoint(one.code for one in checkpoint.findings) or (
+        checkpoint.format == "safetensors" and PART.fullmatch(checkpoint.path.name) is not None
+    )
 
 
 def _parameter_claim(checkpoint: Checkpoint, stored: Stored) -> Iterator[Finding]:
@@ -76,10 +92,10 @@ def _parameter_claim(checkpoint: Checkpoint, stored: Stored) -> Iterator[Finding
 
 
 def _undeclared(checkpoint: Checkpoint, declared: Declared | None, folding: Folding) -> Iterator[Finding]:
-    """Packed weights that no config speaks of; an ONNX graph says itself how it is quantized."""
+    """Packed weights that no config speaks of; an ONNX graph and a GGUF say themselves how they are quantized."""
     said = declared.dtype if declared else None
     found = [(part, modules) for part, modules in _quantized(folding) if part.level != said]
-    if found and checkpoint.format != "onnx":
+    if found and checkpoint.format not in ("onnx", "gguf"):
         total = sum(part.parameters * len(modules) for part, modules in found)
         kinds = ", ".join(sorted({str(part.level) for part, _ in found}))
         message = f"{total:,} parameters are stored as {kinds}, and nothing declares it"
@@ -93,6 +109,15 @@ def _quantized(folding: Folding) -> Iterator[tuple[Part, list[str]]]:
             if part.code_bits is not None:
                 base = part.name.removesuffix(".weight")
                 yield part, [module + base for module in modules] if base else modules
+
+
+def _not_quantized(declared: Declared, stored: Stored) -> Finding:
+    said = ", ".join(str(one.level) for one in declared.levels)
+    kinds = ", ".join(dict.fromkeys(str(one.level) for one in stored.levels if one.parameters))
+    message = (
+        f"{declared.method} is declared with {said}, but all {stored.parameters:,} parameters are stored as {kinds}"
+    )
+    return Finding("QL103", message, declared.source)
 
 
 def _widths(declared: Declared, folding: Folding) -> Iterator[Finding]:
@@ -112,7 +137,7 @@ def _widths(declared: Declared, folding: Folding) -> Iterator[Finding]:
         yield Finding(
             code,
             f"declared {level} ({level.bits_per_param} bits), stored as {stored} with {float(bits):g} bits a code: "
-            f"{len(found):,} weights, {sum(nbytes for _, nbytes in found):,} bytes",
+            f"{len(found):,} weight{'s' if len(found) > 1 else ''}, {sum(nbytes for _, nbytes in found):,} bytes",
             found[0][0],
         )
 
@@ -131,58 +156,73 @@ def _by_declaration(declared: Declared, modules: list[str]) -> Iterable[tuple[De
 def _named(declared: Declared, folding: Folding) -> Iterator[Finding]:
     """Modules the config leaves out that are quantized, and modules it names that are not."""
     skipped = Names(declared.skipped)
-    wrongly = sorted(module for _, modules in _quantized(folding) for module in skipped.among(modules))
+    wrongly = sorted(
+        (module, str(part.level)) for part, modules in _quantized(folding) for module in skipped.among(modules)
+    )
     if wrongly:
-        yield Finding("QL108", "the config leaves it out, but it is quantized" + _and_others(wrongly), wrongly[0])
-    targets = {target for level in declared.levels for target in level.targets or ()}
+        (module, level), *others = wrongly
+        yield Finding("QL108", f"the config leaves it out, but it is stored as {level}{_and_others(others)}", module)
+    targets = {target: one.level for one in declared.levels for target in one.targets or ()}
     plain = sorted(
-        module
+        (module, str(part.level))
         for parts, modules in folding.alike
-        if any(part.name == ".weight" and not part.quantized for part in parts)
-        for module in targets.intersection(modules)
+        for part in parts
+        if part.name == ".weight" and not part.quantized
+        for module in targets.keys() & modules
     )
     if plain:
-        yield Finding("QL109", "the config gives it a level, but it is not quantized" + _and_others(plain), plain[0])
+        (module, level), *others = plain
+        message = f"the config gives it {targets[module]}, but it is stored as {level}{_and_others(others)}"
+        yield Finding("QL109", message, module)
 
 
-def _dtype(declared: Declared, stored: Stored) -> Iterator[Finding]:
-    """Unquantized weights of another dtype; beside quantized ones, only another width: quantizers choose their own."""
+def _dtype(declared: Declared, said: QuantizationLevel, folding: Folding) -> Iterator[Finding]:
+    """Unquantized weights of another dtype than is declared.
+
+    Beside quantized ones only matrices of another width: quantizers choose the dtype of what they leave, and keep norms
+    in FP32. Where the declared dtype is itself below 16 bits, as of plain FP8 weights, all count.
+    """
     sizes: Counter[QuantizationLevel] = Counter()
-    for one in stored.levels:
-        if not one.quantized and one.parameters and isinstance(one.level, QuantizationLevel):
-            sizes[one.level] += one.nbytes
-    if not sizes or declared.dtype is None:
-        return
-    ((level, size),) = sizes.most_common(1)
-    same = level.bits_per_param == declared.dtype.bits_per_param if declared.method else level == declared.dtype
+    for parts, modules in folding.alike:
+        for part in parts:
+            counts = part.parameters and (said.bits_per_param < UNQUANTIZED_BITS or not part.quantized)
+            if counts and isinstance(part.level, QuantizationLevel) and not (declared.method and part.vector):
+                sizes[part.level] += part.nbytes * len(modules)
+    ((level, size),) = sizes.most_common(1) or [(said, 0)]
+    same = level.bits_per_param == said.bits_per_param if declared.method else level == said
     if not same and 2 * size > sizes.total():
         yield Finding(
             "QL105",
-            f"declared {declared.dtype}, but {size:,} of {sizes.total():,} bytes of unquantized weights are {level}",
+            f"declared {said}, but {size:,} of {sizes.total():,} bytes of unquantized weights are {level}",
             declared.source,
         )
 
 
-def _label(declared: Declared | None, folding: Folding) -> Iterator[Finding]:
-    """A GGUF whose ``general.file_type`` names a level that other levels outweigh."""
-    expected = declared and (declared.levels[0].level if declared.levels else declared.dtype)
-    if declared is None or expected is None:
+def _label(checkpoint: Checkpoint, declared: Declared) -> Iterator[Finding]:
+    """A GGUF whose ``general.file_type`` names a level that other levels outweigh.
+
+    No lie are the wider types that mixtures give to some tensors, nor those of rows that blocks of the level do not
+    tile: llama.cpp takes another type for them.
+    """
+    expected = declared.levels[0].level if declared.levels else declared.dtype
+    if expected is None:
         return
-    counts: Counter[object] = Counter()
-    rest: Counter[object] = Counter()
-    for parts, modules in folding.alike:
-        embeddings = sum(module.startswith(_EMBEDDINGS) for module in modules)
-        for part in parts:
-            if part.quantized or expected.bits_per_param >= UNQUANTIZED_BITS:
-                counts[part.level] += part.parameters * (len(modules) - embeddings)
-                rest[part.level] += part.parameters * embeddings
-    counts = counts if counts.total() else rest
-    most = max(counts.values(), default=0)
-    if most and counts[expected] < most:
-        level, parameters = counts.most_common(1)[0]
+    bound: Counter[QuantizationLevel | UnknownType] = Counter()
+    free: Counter[QuantizationLevel | UnknownType] = Counter()
+    for name, dtype, shape, _ in checkpoint.tensors:
+        width, exact = (dtype.bits_per_param, dtype.bits_per_weight) if isinstance(dtype, QuantizationLevel) else (0, 0)
+        unquantized = width >= UNQUANTIZED_BITS > expected.bits_per_param
+        if unquantized or not shape or shape[-1] % expected.block.weights:
+            continue
+        wider = exact > expected.bits_per_weight
+        spared = name.startswith(_EMBEDDINGS) or (wider and any(part in name for part in _WIDENED))
+        (free if spared else bound)[dtype] += math.prod(shape)
+    counts = bound if bound.total() else free
+    ((level, most),) = counts.most_common(1) or [(expected, 0)]
+    if counts[expected] < most:
         yield Finding(
             "QL106",
-            f"general.file_type says {expected}, but of {counts.total():,} quantized parameters {parameters:,} are "
+            f"general.file_type says {expected}, but of {counts.total():,} parameters that it speaks of {most:,} are "
             f"{level} and {counts[expected]:,} are {expected}",
             declared.source,
         )

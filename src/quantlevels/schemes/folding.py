@@ -75,6 +75,7 @@ class Part:
         nbytes: bytes of all its tensors, the bias of a quantized weight among them.
         quantized: whether its weights are stored in less than 16 bits.
         group_size, symmetric, code_bits: as in ``Weight``.
+        vector: whether it is a plain tensor and no matrix: a norm, a bias.
         problem: (code, message) of the finding where its layout is ambiguous or contradictory.
     """
 
@@ -86,6 +87,7 @@ class Part:
     group_size: int | None = None
     symmetric: bool | None = None
     code_bits: Fraction | None = None
+    vector: bool = False
     problem: tuple[str, str] | None = None
 
 
@@ -329,5 +331,11 @@ def plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
         quantized = level.bits_per_param < UNQUANTIZED_BITS
         bits = level.bits_per_weight if quantized else None
         yield Part(
-            name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=quantized, code_bits=bits
+            name=name,
+            level=level,
+            parameters=elements,
+            nbytes=tensor.nbytes,
+            quantized=quantized,
+            code_bits=bits,
+            vector=len(tensor.shape) < 2,
         )

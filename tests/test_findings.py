@@ -1,0 +1,114 @@
+"""What is a finding and, of honest checkpoints, what is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from fuzz.writers import gguf, safetensors
+
+from quantlevels import inspect
+from quantlevels.finding import Finding
+
+Q8_0, Q2_K, Q3_K, Q4_K, Q5_0, Q6_K, F16, F32 = 8, 10, 11, 12, 6, 14, 1, 0
+EMBEDDING = ("BF16", [32, 128])
+GPTQ = {"up.qweight": ("I32", [16, 256]), "up.qzeros": ("I32", [1, 32]), "up.scales": ("F16", [1, 256])}
+GPTQ_CONFIG = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+
+
+def of_gguf(folder: Path, label: int, tensors: Mapping[str, tuple[int, list[int]]]) -> list[Finding]:
+    (folder / "model.gguf").write_bytes(gguf(tensors, {"general.file_type": label}))
+    return list(inspect(folder).findings)
+
+
+def of_folder(folder: Path, tensors: Mapping[str, tuple[str, list[int]]], **config: object) -> list[str]:
+    (folder / "model.safetensors").write_bytes(safetensors(tensors))
+    (folder / "config.json").write_text(json.dumps(config))
+    return [finding.code for finding in inspect(folder).findings]
+
+
+#: label → tensors of an honest file under it
+HONEST: dict[str, tuple[int, dict[str, tuple[int, list[int]]]]] = {
+    "Q3_K_M with queries, keys and values in one tensor": (
+        12,
+        {
+            "blk.0.attn_qkv.weight": (Q4_K, [768, 256]),
+            "blk.0.attn_output.weight": (Q4_K, [256, 256]),
+            "blk.0.ffn_up.weight": (Q3_K, [1024, 256]),
+            "blk.0.ffn_down.weight": (Q4_K, [256, 1024]),
+        },
+    ),
+    "Q4_K_M of rows that blocks of 256 do not tile": (
+        15,
+        {
+            "token_embd.weight": (Q8_0, [4096, 896]),
+            "blk.0.attn_q.weight": (Q5_0, [896, 896]),
+            "blk.0.ffn_up.weight": (Q5_0, [1024, 896]),
+            "blk.0.ffn_down.weight": (Q4_K, [896, 1024]),
+            "blk.1.ffn_down.weight": (Q6_K, [896, 1024]),
+        },
+    ),
+    "Q4_K_M none of whose rows blocks of 256 tile": (15, {"blk.0.attn_q.weight": (Q5_0, [96, 96])}),
+    "Q4_K_M with a wide embedding": (
+        15,
+        {"token_embd.weight": (Q6_K, [4096, 256]), "blk.0.attn_q.weight": (Q4_K, [256, 256])},
+    ),
+    "F16 with norms in F32": (1, {"blk.0.attn_q.weight": (F16, [256, 256]), "blk.0.attn_norm.weight": (F32, [256])}),
+}
+
+
+@pytest.mark.parametrize(("label", "tensors"), HONEST.values(), ids=HONEST)
+def test_what_llama_cpp_writes_under_a_label_is_no_finding(
+    tmp_path: Path, label: int, tensors: dict[str, tuple[int, list[int]]]
+) -> None:
+    assert of_gguf(tmp_path, label, tensors) == []
+
+
+def test_a_label_over_another_level_is_a_finding(tmp_path: Path) -> None:
+    (finding,) = of_gguf(tmp_path, 15, {"blk.0.ffn_up.weight": (Q2_K, [256, 256])})
+    assert (finding.code, finding.where) == ("QL106", "model.gguf")
+
+
+def test_tensors_that_mixtures_widen_are_not_free_to_be_narrower(tmp_path: Path) -> None:
+    tensors = {"blk.0.ffn_up.weight": (Q4_K, [256, 256]), "blk.0.ffn_down.weight": (Q2_K, [256, 1024])}
+    assert [finding.code for finding in of_gguf(tmp_path, 15, tensors)] == ["QL106"]
+
+
+def test_a_quantized_label_over_plain_weights_is_a_stale_one(tmp_path: Path) -> None:
+    (finding,) = of_gguf(tmp_path, 15, {"blk.0.ffn_up.weight": (F16, [256, 256])})
+    assert str(finding) == (
+        "QL103 not-quantized: model.gguf: gguf is declared with Q4_K, but all 65,536 parameters are stored as FP16"
+    )
+
+
+def test_plain_fp8_that_says_so_is_no_finding(tmp_path: Path) -> None:
+    tensors = {"up.weight": ("F8_E4M3", [128, 128]), "norm.weight": ("BF16", [128])}
+    assert of_folder(tmp_path, tensors, dtype="float8_e4m3fn") == []
+    assert of_folder(tmp_path, tensors, dtype="bfloat16") == ["QL104"]
+
+
+def test_fp8_that_is_said_but_not_stored_is_a_finding(tmp_path: Path) -> None:
+    assert of_folder(tmp_path, {"up.weight": ("BF16", [128, 128])}, dtype="float8_e4m3fn") == ["QL105"]
+
+
+def test_norms_in_fp32_beside_quantized_weights_are_no_finding(tmp_path: Path) -> None:
+    tensors = {**GPTQ, "norm.weight": ("F32", [256])}
+    assert of_folder(tmp_path, tensors, dtype="float16", quantization_config=GPTQ_CONFIG) == []
+
+
+def test_an_embedding_in_fp32_beside_quantized_weights_is_a_finding(tmp_path: Path) -> None:
+    tensors = {**GPTQ, "embed_tokens.weight": ("F32", [32, 128])}
+    assert of_folder(tmp_path, tensors, dtype="float16", quantization_config=GPTQ_CONFIG) == ["QL105"]
+
+
+def test_what_a_missing_shard_may_hold_is_not_said_to_be_lacking(tmp_path: Path) -> None:
+    first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    placed = {"embed_tokens.weight": first, **dict.fromkeys(GPTQ, second)}
+    index = {"metadata": {"total_parameters": 36_864}, "weight_map": placed}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": GPTQ_CONFIG}))
+    (tmp_path / first).write_bytes(safetensors({"embed_tokens.weight": EMBEDDING}))
+    assert [finding.code for finding in inspect(tmp_path).findings] == ["QL201"]
+    assert inspect(tmp_path / first).findings == ()
