@@ -147,8 +147,7 @@ def _by_declaration(declared: Declared, modules: list[str]) -> Iterable[tuple[De
     if not declared.overrides:
         return [(declared.general, modules)]
     groups: dict[int, tuple[DeclaredLevel | None, list[str]]] = {}
-    for module in modules:
-        said = declared.level_of(module)
+    for module, said in zip(modules, declared.levels_of(modules), strict=True):
         groups.setdefault(id(said), (said, []))[1].append(module)
     return groups.values()
 

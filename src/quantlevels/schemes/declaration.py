@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, Final, final, get_args, get_origin
@@ -61,10 +61,15 @@ class Declared:
 
     def level_of(self, module: str) -> DeclaredLevel | None:
         """What is declared for a module: by its own name, by the first entry that names it, else the general level."""
+        return self.levels_of([module])[0]
+
+    def levels_of(self, modules: Sequence[str]) -> list[DeclaredLevel | None]:
+        """What `level_of` says of each module; fast for the layers of a model."""
         if not self.overrides:
-            return self.general
-        entry = module if module in self.overrides else self._names.first(module)
-        return self.general if entry is None else self.overrides[entry]
+            return [self.general] * len(modules)
+        entries = zip(modules, self._names.firsts(modules), strict=True)
+        said = (module if module in self.overrides else entry for module, entry in entries)
+        return [self.general if entry is None else self.overrides[entry] for entry in said]
 
 
 @final

@@ -178,8 +178,8 @@ def _by_declaration(
     if declared is None or not declared.overrides:
         return [([declared.general if declared else None] * len(pieces), names)]
     groups: dict[tuple[int, ...], tuple[list[DeclaredLevel | None], list[str]]] = {}
-    for name in names:
-        said = [declared.level_of(name + piece) for piece, _ in pieces]
+    every = [declared.levels_of([name + piece for name in names] if piece else names) for piece, _ in pieces]
+    for name, *said in zip(names, *every, strict=True):
         groups.setdefault(tuple(map(id, said)), (said, []))[1].append(name)
     return groups.values()
 

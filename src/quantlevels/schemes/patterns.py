@@ -101,20 +101,26 @@ class Names:
 
     def first(self, name: str) -> str | None:
         """The first of the entries that names the module ``name``, None if none does."""
-        found = (self._machine.first(name), self._tree.first(name.split(".")))
-        lowest = min((index for index in found if index is not None), default=None)
-        return None if lowest is None else self._entries[lowest]
+        plain = self._tree.first(name.split(".")) if self._tree else None
+        pattern = self._machine.first(name)
+        if plain is None or (pattern is not None and pattern < plain):
+            return None if pattern is None else self._entries[pattern]
+        return self._entries[plain]
 
-    def among(self, names: Sequence[str]) -> list[str]:
-        """Those of ``names`` that an entry names, in their order; fast for the layers of a model.
+    def firsts(self, names: Sequence[str]) -> list[str | None]:
+        """What `first` says of each name; fast for the layers of a model.
 
         Entries without a digit cannot tell ``layers.1`` from ``layers.2``: of such names one is matched.
         """
         alike = names if self._numbered else "\n".join(names).translate(_ALIKE).split("\n")
         if len(alike) != len(names):  # a name with a line break
             alike = names
-        named = {name for name in set(alike) if self.first(name) is not None}
-        return [name for name, like in zip(names, alike, strict=True) if like in named]
+        entries = {name: self.first(name) for name in set(alike)}
+        return [entries[like] for like in alike]
+
+    def among(self, names: Sequence[str]) -> list[str]:
+        """Those of ``names`` that an entry names, in their order."""
+        return [name for name, entry in zip(names, self.firsts(names), strict=True) if entry is not None]
 
 
 def _glob_expression(pattern: str) -> str:
