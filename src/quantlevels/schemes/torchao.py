@@ -50,12 +50,15 @@ _CONFIGS = {
     "UIntXWeightOnlyConfig": "UInt4",
     "GemliteUIntXWeightOnlyConfig": "UInt4",
 }
+#: what stood in place of a config object before 0.15
 _STRINGS = {
-    "int4_weight_only": "Int4",
-    "int8_weight_only": "Int8",
-    "int8_dynamic_activation_int8_weight": "Int8",
-    "float8_weight_only": "Float8E4M3FN",
-    "float8_dynamic_activation_float8_weight": "Float8E4M3FN",
+    "int4_weight_only": "Int4WeightOnlyConfig",
+    "int4_dynamic_activation_int4_weight": "Int4WeightOnlyConfig",
+    "int8_dynamic_activation_int4_weight": "Int8DynamicActivationInt4WeightConfig",
+    "int8_weight_only": "Int8WeightOnlyConfig",
+    "int8_dynamic_activation_int8_weight": "Int8DynamicActivationInt8WeightConfig",
+    "float8_weight_only": "Float8WeightOnlyConfig",
+    "float8_dynamic_activation_float8_weight": "Float8DynamicActivationFloat8WeightConfig",
 }
 
 
@@ -174,6 +177,8 @@ class TorchAOConfig(MethodConfig):
 def _prepare(config: Config) -> Config:
     """``quant_type`` is a config object, a string (before 0.15), or configs by the names of layers."""
     kind = config.get("quant_type")
+    if isinstance(kind, str):
+        kind = {"_type": _STRINGS.get(kind, kind), "_data": config.get("quant_type_kwargs") or {}}
     objects = kind if isinstance(kind, dict) and "_type" not in kind else {"default": kind}
     default = objects.get("default")
     if isinstance(default, dict) and isinstance(data := default.get("_data"), dict):
@@ -183,8 +188,6 @@ def _prepare(config: Config) -> Config:
 
 
 def _layer(value: JSON) -> JSON:
-    if isinstance(value, str):
-        return {"type": _STRINGS.get(value, value)}
     if not isinstance(value, dict) or not isinstance(data := value.get("_data", {}), dict):
         return value
     granularity = data.get("granularity")

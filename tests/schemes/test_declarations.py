@@ -1,0 +1,371 @@
+"""What configs declare: every method's keys and places, and the values that are refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from quantlevels import CheckpointError, ConfigError, inspect
+
+if TYPE_CHECKING:
+    from .conftest import Look, Write
+
+INT4: Final = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128}
+AO: Final = {"_type": "Int4WeightOnlyConfig", "_version": 2, "_data": {"group_size": 32}}
+
+
+def method(name: str, **keys: Any) -> dict[str, Any]:
+    return {"config": {"quantization_config": {"quant_method": name, **keys}}}
+
+
+#: what it is → configs, the method, and of its first level: name, group size, block, symmetric, bits per weight
+DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
+    "gptq": (method("gptq", bits=4, group_size=128, sym=True), "gptq", ("Int4", 128, None, True, "133/32")),
+    "gptq, w_bit": (method("gptq", w_bit=3, q_group_size=64), "gptq", ("Int3", 64, None, True, "211/64")),
+    "gptq, wbits": (method("gptq", wbits=8, group_size=-1, sym=False), "gptq", ("Int8", -1, None, False, "8")),
+    "gptq in quantize_config.json": (
+        {"files": {"quantize_config.json": {"bits": 4, "group_size": 32, "desc_act": True, "damp_percent": 0.1}}},
+        "gptq",
+        ("Int4", 32, None, True, "37/8"),
+    ),
+    "awq": (method("awq", bits=4, group_size=128, zero_point=True), "awq", ("Int4", 128, None, False, "133/32")),
+    "awq in quant_config.json": (
+        {"files": {"quant_config.json": {"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM"}}},
+        "awq",
+        ("Int4", 64, None, False, "69/16"),
+    ),
+    "auto-round": (method("auto-round", bits=4, group_size=64), "auto-round", ("Int4", 64, None, True, "69/16")),
+    "auto-round, its old name": (method("intel/auto-round", bits=2), "auto-round", ("Int2", 128, None, True, "137/64")),
+    "auto-round, MXFP4": (
+        method("auto-round", bits=4, group_size=32, data_type="mx_fp"),
+        "auto-round",
+        ("MXFP4", 32, None, True, "17/4"),
+    ),
+    "bitsandbytes, NF4": (
+        method("bitsandbytes", load_in_4bit=True, bnb_4bit_quant_type="nf4"),
+        "bitsandbytes",
+        ("NF4", 64, None, None, "9/2"),
+    ),
+    "bitsandbytes, scales quantized": (
+        method("bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True),
+        "bitsandbytes",
+        ("BNB_FP4", 64, None, None, "2113/512"),
+    ),
+    "bitsandbytes by its keys": (
+        {"config": {"quantization_config": {"load_in_8bit": True}}},
+        "bitsandbytes",
+        ("Int8", None, None, True, "8"),
+    ),
+    "compressed-tensors": (
+        method("compressed-tensors", config_groups={"g": {"targets": ["Linear"], "weights": INT4}}),
+        "compressed-tensors",
+        ("Int4", 128, None, True, "33/8"),
+    ),
+    "compressed-tensors in compression_config": (
+        {"config": {"compression_config": {"config_groups": {"g": {"targets": ["Linear"], "weights": INT4}}}}},
+        "compressed-tensors",
+        ("Int4", 128, None, True, "33/8"),
+    ),
+    "compressed-tensors in text_config": (
+        {
+            "config": {
+                "text_config": {
+                    "quantization_config": {
+                        "quant_method": "compressed-tensors",
+                        "config_groups": {"g": {"targets": ["Linear"], "weights": {**INT4, "symmetric": False}}},
+                    }
+                }
+            }
+        },
+        "compressed-tensors",
+        ("Int4", 128, None, False, "133/32"),
+    ),
+    "compressed-tensors by a preset": (
+        method("compressed-tensors", config_groups={"NVFP4A16": ["Linear"]}),
+        "compressed-tensors",
+        ("NVFP4", 16, None, True, "9/2"),
+    ),
+    "compressed-tensors, FP8 in blocks": (
+        method("compressed-tensors", config_groups={"FP8_BLOCK": ["Linear"]}),
+        "compressed-tensors",
+        ("Float8E4M3FN", None, (128, 128), True, "8193/1024"),
+    ),
+    "fp8": (
+        method("fp8", weight_block_size=[128, 128]),
+        "fp8",
+        ("Float8E4M3FN", None, (128, 128), True, "4097/512"),
+    ),
+    "fp8, E5M2": (method("fp8", fmt="e5m2"), "fp8", ("Float8E5M2", None, None, True, "8")),
+    "fbgemm_fp8": (method("fbgemm_fp8"), "fbgemm_fp8", ("Float8E4M3FN", None, None, True, "8")),
+    "w8a8_int8": (method("w8a8_int8"), "w8a8_int8", ("Int8", None, None, True, "8")),
+    "mxfp4": (method("mxfp4"), "mxfp4", ("MXFP4", 32, None, True, "17/4")),
+    "mxfp8": (method("mxfp8"), "mxfp8", ("MXFP8_E4M3", 32, None, True, "33/4")),
+    "modelopt": (method("modelopt", quant_algo="NVFP4"), "modelopt", ("NVFP4", 16, None, True, "9/2")),
+    "modelopt in hf_quant_config.json": (
+        {"files": {"hf_quant_config.json": {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}}},
+        "modelopt",
+        ("Float8E4M3FN", None, None, True, "8"),
+    ),
+    "quark": (
+        method("quark", global_quant_config={"weight": {"dtype": "uint4", "group_size": 32, "symmetric": False}}),
+        "quark",
+        ("UInt4", 32, None, False, None),
+    ),
+    "torchao": (method("torchao", quant_type={"default": AO}), "torchao", ("Int4", 32, None, None, None)),
+    "torchao, as before 0.15": (
+        method("torchao", quant_type="int4_weight_only", quant_type_kwargs={"group_size": 64}),
+        "torchao",
+        ("Int4", 64, None, None, None),
+    ),
+    "quanto": (method("quanto", weights="int4"), "quanto", ("Int4", None, None, None, None)),
+    "quanto in quanto_qmap.json": (
+        {"files": {"quanto_qmap.json": {"m": {"weights": "qint2", "activations": "none"}}}},
+        "quanto",
+        ("Int2", None, None, None, None),
+    ),
+    "hqq": (
+        method("hqq", quant_config={"weight_quant_params": {"nbits": 3, "group_size": 64}}),
+        "hqq",
+        ("Int3", 64, None, False, "37/10"),
+    ),
+    "aqlm": (
+        method("aqlm", in_group_size=8, num_codebooks=2, nbits_per_codebook=8),
+        "aqlm",
+        ("AQLM_2", 8, None, None, "2"),
+    ),
+    "spqr": (method("spqr", bits=3), "spqr", ("Int3", 16, None, False, None)),
+    "quip#": ({"config": {"quip_params": {"codebook": "E8P12"}}}, "quip#", ("QUIP_2", None, None, None, "2")),
+    "higgs": (method("higgs", bits=4, group_size=256), "higgs", ("HIGGS_4", 256, None, None, "65/16")),
+    "eetq": (method("eetq", weights="int8"), "eetq", ("Int8", None, None, True, "8")),
+    "bitnet": (method("bitnet"), "bitnet", ("Ternary", None, None, True, "2")),
+    "exl2": (method("exl2", bits=4.25), "exl2", ("Int4", None, None, None, "17/4")),
+    "exl3": (method("exl3", bits=3.5), "exl3", ("EXL3_3_5", None, None, None, "7/2")),
+    "mlx": ({"config": {"quantization": {"bits": 4, "group_size": 64}}}, "mlx", ("Int4", 64, None, False, "9/2")),
+    "mlx, MXFP4": (
+        {"config": {"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4"}}},
+        "mlx",
+        ("MXFP4", 32, None, True, "17/4"),
+    ),
+    "metal": (method("metal", bits=8, group_size=32), "metal", ("Int8", 32, None, False, None)),
+    "gemma": (method("gemma", num_bits=2), "gemma", ("Int2", None, None, None, "2")),
+    "fp_quant": (method("fp_quant", forward_dtype="mxfp4"), "fp_quant", ("MXFP4", 32, None, True, "17/4")),
+    "fouroversix": (method("fouroversix"), "fouroversix", ("NVFP4", 16, None, True, "9/2")),
+    "sinq": (method("sinq", nbits=4, group_size=64), "sinq", ("Int4", 64, None, False, None)),
+    "squeezellm": (method("squeezellm", wbits=3), "squeezellm", ("Int3", None, None, False, None)),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_config_declares_its_level(name: str, look: Look) -> None:
+    configs, method, (level, group_size, block, symmetric, bits) = DECLARED[name]
+    found = look({"norm.weight": ("BF16", [8])}, **configs).declared
+    assert (found.method, found.known) == (method, True)
+    first = found.levels[0]
+    assert (first.level.name, first.group_size, first.block, first.symmetric) == (level, group_size, block, symmetric)
+    if bits is not None:
+        assert first.bits_per_weight == Fraction(bits)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_keys_that_are_not_known_are_left_alone(name: str, look: Look) -> None:
+    configs, method, _ = DECLARED[name]
+    block = configs.get("config", {}).get("quantization_config")
+    if not block or method == "quanto":
+        pytest.skip("has a form of its own")
+    found = look({"norm.weight": ("BF16", [8])}, {**block, "meta": {"by": ["me"]}, "unheard_of": 7}).declared
+    assert (found.method, found.levels[0].level.name) == (method, DECLARED[name][2][0])
+
+
+NUMBERS: Final = (True, "4", 0, -4, 17, 4.5, 1e308, [4], None)
+REFUSED: Final = [
+    *({"quant_method": "gptq", "bits": bits, "group_size": 128} for bits in NUMBERS),
+    *({"quant_method": "awq", "bits": bits} for bits in NUMBERS),
+    *({"quant_method": "auto-round", "bits": bits} for bits in NUMBERS),
+    *({"quant_method": "metal", "bits": bits} for bits in NUMBERS),
+    *({"quant_method": "gemma", "num_bits": bits} for bits in NUMBERS),
+    *({"quant_method": "higgs", "bits": bits} for bits in NUMBERS),
+    *({"quant_method": "exl3", "bits": bits} for bits in (True, "4", 0, -4, 17, 1e308, [4], None)),
+    *(
+        {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": bits}}}
+        for bits in (True, "4", 0, 7, 17, 1.5, [4])
+    ),
+    *(
+        {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {**INT4, "num_bits": bits}}}}
+        for bits in NUMBERS
+    ),
+    *({"quant_method": "gptq", "bits": 4, "group_size": size} for size in (0, -2, True, "128", 1.5, 1e308, 2**40)),
+    *({"quant_method": "awq", "group_size": size} for size in (0, -2, True, "128")),
+    *({"quant_method": "aqlm", "in_group_size": size} for size in (0, -1, True, "8")),
+    *(
+        {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {**INT4, "group_size": size}}}}
+        for size in (0, -2, True, "128")
+    ),
+    *(
+        {"quant_method": "fp8", "weight_block_size": block}
+        for block in (
+            [0, 128],
+            [128, -1],
+            [128],
+            [128, 128, 128],
+            [True, 128],
+            ["128", "128"],
+            128,
+            "128x128",
+            [1.5, 2],
+        )
+    ),
+    {"quant_method": "fp8", "fmt": "e9m9"},
+    {"quant_method": "bitsandbytes", "load_in_4bit": "yes"},
+    {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf3"},
+    {"quant_method": "quanto", "weights": "int5"},
+    {"quant_method": "gptq", "bits": 4, "sym": "true"},
+    {"quant_method": "gptq", "bits": 4, "dynamic": {"a": {"bits": 17}}},
+    {"quant_method": "auto-round", "bits": 4, "extra_config": {"a": {"group_size": 0}}},
+    ["gptq"],
+    "gptq",
+    4,
+]
+
+
+@pytest.mark.parametrize("block", REFUSED, ids=str)
+def test_a_value_that_would_mislead_is_refused_with_its_place(block: Any, write: Write) -> None:
+    folder = write(None, block, config={"model_type": "llama"})
+    with pytest.raises(ConfigError, match=r"config\.json: \$\.quantization_config"):
+        inspect(folder)
+
+
+def test_what_is_no_number_is_no_json(write: Write) -> None:
+    folder = write(None, {"quant_method": "gptq", "bits": float("nan")})
+    with pytest.raises(CheckpointError, match=r"config\.json.*NaN"):
+        inspect(folder)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"bits": 17}, {"bits": "4"}, {"bits": 4, "group_size": 0}, {"bits": 4, "mode": "x"}]
+)
+def test_mlx_is_strict_about_all_modules_and_each(setting: dict[str, Any], look: Look) -> None:
+    for block in ({"group_size": 64, **setting}, {"bits": 4, "group_size": 64, "m": setting}):
+        with pytest.raises(ConfigError, match=r"\$\.quantization"):
+            look(None, config={"quantization": block})
+
+
+#: what it is → configs, module → its level and group size, None for left as it is
+OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None] | None]]]] = {
+    "gptq": (
+        method(
+            "gptq",
+            bits=4,
+            group_size=128,
+            dynamic={r"+:.*\.0\.up": {"bits": 8, "group_size": 64}, r"-:.*\.1\.up": {}},
+        ),
+        {"m.0.up": ("Int8", 64), "m.1.up": None, "m.2.up": ("Int4", 128)},
+    ),
+    "mlx": (
+        {"config": {"quantization": {"bits": 4, "group_size": 64, "m.0": {"bits": 6}, "m.1": False, "m.2": True}}},
+        {"m.0": ("Int6", 64), "m.1": None, "m.2": ("Int4", 64), "m.3": ("Int4", 64)},
+    ),
+    "quark": (
+        method(
+            "quark",
+            global_quant_config={"weight": {"dtype": "int4", "group_size": 128}},
+            layer_quant_config={"*.down": {"weight": {"dtype": "fp8_e4m3"}}, "m.head": {"weight": None}},
+        ),
+        {"m.0.down": ("Float8E4M3FN", None), "m.head": None, "m.0.up": ("Int4", 128)},
+    ),
+    "modelopt": (
+        method(
+            "modelopt",
+            quant_algo="MIXED_PRECISION",
+            quantized_layers={"m.a": {"quant_algo": "FP8"}, "m.b": {"quant_algo": "W4A16_AWQ", "group_size": 128}},
+        ),
+        {"m.a": ("Float8E4M3FN", None), "m.b": ("Int4", 128), "m.c": None},
+    ),
+    "compressed-tensors": (
+        method(
+            "compressed-tensors",
+            config_groups={
+                "a": {"targets": ["re:.*up.*"], "weights": INT4},
+                "b": {"targets": ["m.q"], "weights": {**INT4, "num_bits": 8}},
+                "FP8_DYNAMIC": ["Linear"],
+            },
+        ),
+        {"m.up": ("Int4", 128), "m.q": ("Int8", 128), "m.down": ("Float8E4M3FN", None)},
+    ),
+    "hqq": (
+        method(
+            "hqq",
+            quant_config={"self_attn.q": {"weight_quant_params": {"nbits": 4, "group_size": 64}}, "mlp.up": None},
+        ),
+        {"m.self_attn.q": ("Int4", 64), "m.mlp.up": None, "m.mlp.down": None},
+    ),
+    "auto-round": (
+        method(
+            "auto-round",
+            bits=4,
+            group_size=128,
+            extra_config={"m.q": {"bits": 8}, r".*\.gate.*": {"bits": 16}, ".*down": {"group_size": 32}},
+        ),
+        {"m.q": ("Int8", 128), "m.gate": None, "m.down": ("Int4", 32), "m.up": ("Int4", 128)},
+    ),
+    "gemma": (
+        method("gemma", num_bits=4, module_quant_configs={r".*per_layer.*": {"num_bits": 8}}),
+        {"m.per_layer_gate": ("Int8", None), "m.up": ("Int4", None)},
+    ),
+    "torchao": (
+        method(
+            "torchao",
+            quant_type={
+                "default": {
+                    "_type": "FqnToConfig",
+                    "_data": {
+                        "fqn_to_config": {
+                            "m.q": AO,
+                            r"re:m\.\d+\.k": None,
+                            "_default": AO | {"_data": {"group_size": 64}},
+                        }
+                    },
+                }
+            },
+        ),
+        {"m.q": ("Int4", 32), "m.0.k": None, "m.up": ("Int4", 64)},
+    ),
+    "vptq": (
+        method(
+            "vptq",
+            config_for_layers={"m.q": {"vector_lens": [-1, 8], "num_centroids": [-1, 65536]}},
+        ),
+        {"m.q": ("VPTQ_2", 8), "m.up": None},
+    ),
+    "fp8 with experts of 4 bits": (
+        method("fp8", weight_block_size=[128, 128], expert_dtype="fp4"),
+        {"m.experts.0.up": ("MXFP4", 32), "m.shared_experts.up": ("Float8E4M3FN", None)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_modules_have_the_level_that_the_config_gives_them(name: str, look: Look) -> None:
+    configs, modules = OVERRIDES[name]
+    declared = look({"norm.weight": ("BF16", [8])}, **configs).declared
+    said = {module: declared.level_of(module) for module in modules}
+    assert {module: one and (one.level.name, one.group_size) for module, one in said.items()} == modules
+
+
+def test_an_unknown_method_keeps_its_name(look: Look) -> None:
+    found = look({"w.weight": ("BF16", [8, 8])}, {"quant_method": "acme-4.2", "bits": 4})
+    assert (found.declared.method, found.declared.known, found.declared.levels) == ("acme-4.2", False, ())
+    assert found.codes == ["QL302"]
+
+
+def test_a_quantized_cache_alone_declares_no_level(look: Look) -> None:
+    cache = {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "tensor"}
+    found = look({"w.weight": ("BF16", [8, 8])}, {"quant_method": "compressed-tensors", "kv_cache_scheme": cache})
+    assert (found.declared.levels, found.declared.kv_cache and found.declared.kv_cache.name) == ((), "Float8E4M3FN")
+    assert found.codes == []
+
+
+def test_weights_quantized_on_loading_are_not_missed(look: Look) -> None:
+    for block in ({"quant_method": "nvfp4"}, {"quant_method": "bitnet", "quantization_mode": "online"}):
+        assert look({"w.weight": ("BF16", [8, 8])}, block).codes == []
