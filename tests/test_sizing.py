@@ -10,7 +10,7 @@ import pytest
 
 from quantlevels import BF16, FP16, FP32, INT4, INT8, QuantizationLevel, SizingError, UnknownLevelError, levels
 from quantlevels.checkpoint.tensor import Tensor
-from quantlevels.sizing import Fallback, Target, fit, idealized, size
+from quantlevels.sizing import Fallback, Target, fit, idealized, idealized_bytes, plain_bytes, size
 
 
 def llama(*, hidden: int, inner: int, kv: int, vocab: int, layers: int) -> list[Tensor]:
@@ -251,8 +251,14 @@ def test_a_misspelt_scheme_is_answered_with_the_closest() -> None:
         size(SMALL, Target(level=INT4, scheme="compresed-tensors"))
 
 
+@pytest.mark.parametrize("name", ["None", "BFloat16", "Int4", "Q4_K", "NVFP4"])
+def test_tensors_alike_are_reckoned_once_and_add_up(name: str) -> None:
+    target = Target(level=levels[name])
+    assert plain_bytes(SMALL)(target) == size(SMALL, target).nbytes
+
+
 def test_fit_goes_from_the_widest_to_the_narrowest() -> None:
-    found = fit(lambda target: idealized(8_000_000_000, target).nbytes, 16 * 2**30)
+    found = fit(idealized_bytes(8_000_000_000), 16 * 2**30)
     assert [candidate.nbytes for candidate in found] == sorted((c.nbytes for c in found), reverse=True)
     by_name = {candidate.level.name: candidate for candidate in found}
     assert not by_name["None"].fits

@@ -331,6 +331,27 @@ class Candidate:
         return self.margin >= 0
 
 
+def plain_bytes(tensors: Iterable[Tensor]) -> Callable[[Target], int]:
+    """What tensors take at a target, stored plain, in bytes; as `size` says, with tensors alike reckoned once.
+
+    Raises:
+        SizingError: when it is called, as `size` does.
+    """
+    alike: dict[tuple[object, ...], list[Tensor]] = {}
+    for tensor in tensors:
+        alike.setdefault((tensor.dtype, tensor.shape, tensor.nbytes), []).append(tensor)
+    return lambda target: sum(len(group) * _plain(group[0], target, None).nbytes for group in alike.values())
+
+
+def idealized_bytes(parameters: int) -> Callable[[Target], int]:
+    """What so many weights take at a target, in bytes, as `idealized` says.
+
+    Raises:
+        SizingError: when it is called, as `idealized` does.
+    """
+    return lambda target: idealized(parameters, target).nbytes
+
+
 #: Kinds of level that no model has its weights in.
 _NO_WEIGHTS: Final = frozenset(("bool", "complex"))
 
@@ -339,7 +360,7 @@ def fit(nbytes: Callable[[Target], int], budget: int, known: Iterable[Quantizati
     """Every level from the widest to the narrowest, with what the weights take and whether a budget holds them.
 
     Args:
-        nbytes: what the weights take at a target, in bytes; see `size` and `idealized`.
+        nbytes: what the weights take at a target, in bytes: see `plain_bytes` and `idealized_bytes`.
         budget: bytes for the weights.
         known: the levels to try.
     """

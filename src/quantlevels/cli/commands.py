@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from fractions import Fraction
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
@@ -46,7 +45,7 @@ from quantlevels.finding import CODES
 from quantlevels.level import Kind
 
 if TYPE_CHECKING:
-    from quantlevels.sizing import Sizing, Target
+    from quantlevels.checkpoint.tensor import Tensor
 
 ANSWER_IS_NO: Final = 1
 REFUSED: Final = 2
@@ -253,11 +252,11 @@ def size(
 
     From the shapes in the headers of the checkpoint at PATH to the byte, or idealized from --params.
     """
-    from quantlevels.sizing import Target
+    from quantlevels.sizing import Target, idealized, size
 
     target = Target(level=level, group_size=group, scale=scale or FP16, zero_point=zero_point, keep=keep, scheme=scheme)
-    sized, source = _sizer(path, params)
-    report = sized(target)
+    weights, source = _tensors_or_count(path, params)
+    report = idealized(weights, target) if isinstance(weights, int) else size(weights, target)
     if as_json:
         return show_json(report.to_record())
     return show(*pages.sizing(report, source))
@@ -285,11 +284,12 @@ def fit(
     Weights only: no activations, no key-value cache. Levels are stored plain, without the scales a scheme adds; see
     `size` for those.
     """
-    from quantlevels.sizing import fit
+    from quantlevels.sizing import fit, idealized_bytes, plain_bytes
 
-    sized, source = _sizer(path, params)
+    weights, source = _tensors_or_count(path, params)
+    nbytes = idealized_bytes(weights) if isinstance(weights, int) else plain_bytes(weights)
     budget = int(memory.value * devices * (1 - reserve))
-    candidates = fit(lambda target: sized(target).nbytes, budget, levels.all(plugins=True))
+    candidates = fit(nbytes, budget, levels.all(plugins=True))
     held = f"{f'{devices} x ' if devices > 1 else ''}{memory.taken}"
     if svg:
         svg.write_text(pictures.fit(candidates, source, held), encoding="utf-8")
@@ -323,19 +323,16 @@ def _watch() -> None:
     WATCH.set(watched)
 
 
-def _sizer(path: Path | None, params: Amount | None) -> tuple[Callable[[Target], Sizing], str]:
-    """What sizes a target, from shapes or from a count, and in words what it goes by."""
-    from quantlevels.sizing import idealized, size
-
-    if (path is None) == (params is None):
+def _tensors_or_count(path: Path | None, params: Amount | None) -> tuple[Sequence[Tensor] | int, str]:
+    """The tensors of a checkpoint or a count of parameters, and in words which."""
+    if params and path is None:
+        return params.value, params.taken
+    if params or path is None:
         raise click.UsageError("give either the PATH of a checkpoint or --params, such as --params 70.6B")
-    if params is not None:
-        return partial(idealized, params.value), params.taken
     from quantlevels.checkpoint import read_checkpoint
 
-    assert path
     _watch()
-    return partial(size, read_checkpoint(path).tensors), str(path)
+    return read_checkpoint(path).tensors, str(path)
 
 
 @cli.command("list", epilog="Example: quantlevels list --bits 4 --kind codebook")
