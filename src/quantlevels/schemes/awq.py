@@ -17,16 +17,13 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
-    code_bits,
     declared_integer,
     exact,
-    group_size,
-    integer,
     one_of,
     renamed,
     sizes,
 )
-from quantlevels.schemes.gptq import MARLIN
+from quantlevels.schemes.gptq import MARLIN, unpacked
 
 _SCALE_BITS = 16
 _PER_WORD = 8
@@ -40,7 +37,7 @@ def _fold_gemm(module: Module, hint: Hint) -> Weight:
     if module["qzeros"].matrix != (groups, columns):
         raise LayoutError("zero points are not packed as the codes are")
     bits = exact(module["qweight"].bits * columns, outputs, "bits of a code")
-    return _weight(module, bits, inputs, outputs, groups, hint)
+    return unpacked(module, bits, inputs, outputs, groups, hint)
 
 
 def _fold_gemv(module: Module, hint: Hint) -> Weight:
@@ -51,7 +48,7 @@ def _fold_gemv(module: Module, hint: Hint) -> Weight:
         raise LayoutError("codes, scales and zero points do not have the same rows")
     bits = hint.bits or 4  # gemv kernels know no other width
     inputs = exact(module["qweight"].bits * columns, bits, "codes of a row")
-    return _weight(module, bits, inputs, outputs, _padded(inputs, words, hint), hint)
+    return unpacked(module, bits, inputs, outputs, _padded(inputs, words, hint), hint)
 
 
 def _fold_gemv_fast(module: Module, hint: Hint) -> Weight:
@@ -61,7 +58,7 @@ def _fold_gemv_fast(module: Module, hint: Hint) -> Weight:
     if not module["qweight"].is_a("Int16") or 4 * rows != outputs:
         raise LayoutError("not four rows of 4-bit codes in 16-bit words")
     words = exact(groups, _PER_WORD, "scales of a column")
-    return _weight(module, 4, inputs, outputs, _padded(inputs, words, hint), hint)
+    return unpacked(module, 4, inputs, outputs, _padded(inputs, words, hint), hint)
 
 
 def _padded(inputs: int, words: int, hint: Hint) -> int:
@@ -83,18 +80,6 @@ def _words(inputs: int, size: int) -> int:
     at_once = _WORDS_AT_ONCE.get(size, 1)
     words = -(-inputs // (size * _PER_WORD))
     return -(-words // at_once) * at_once
-
-
-def _weight(module: Module, bits: int, inputs: int, outputs: int, groups: int, hint: Hint) -> Weight:
-    qweight = module["qweight"]
-    parameters = inputs * outputs * qweight.stack
-    return Weight(
-        level=integer(bits),
-        parameters=parameters,
-        code_bits=code_bits(qweight, parameters),
-        group_size=group_size(inputs, groups, hint),
-        symmetric=hint.symmetric,
-    )
 
 
 _TENSORS = ("scales", "qzeros")

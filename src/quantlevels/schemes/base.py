@@ -307,13 +307,13 @@ def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:
     return levels[f"{'UInt' if unsigned else 'Int'}{bits}"]
 
 
-def family(name: str, bits_per_weight: Fraction | int, *, label: str | None = None) -> QuantizationLevel:
+def family(name: str, bits_per_weight: Fraction | int) -> QuantizationLevel:
     """A level of a codebook method, which has as many as its settings allow: ``EXL3_3``, 3 bits per weight."""
     exact = Fraction(bits_per_weight)
     text = format(float(exact), "g")
     return QuantizationLevel(
         name=f"{name}_{''.join(char if char.isalnum() else '_' for char in text)}",
-        label=label or f"{name} {text} bpw",
+        label=f"{name} {text} bpw",
         bits_per_param=math.ceil(exact) or 1,
         kind="codebook",
     )
@@ -336,12 +336,12 @@ def declared_integer(
     )
 
 
-def declared_as(name: str, group_size: int | None = None) -> DeclaredLevel:
+def declared_as(name: str) -> DeclaredLevel:
     """A level that says all of its storage itself: microscaling formats, and floats scaled per row or tensor."""
     level = levels[name]
     return DeclaredLevel(
         level=level,
-        group_size=level.block.weights if level.block.weights > 1 else group_size,
+        group_size=level.block.weights if level.block.weights > 1 else None,
         symmetric=True,
         bits_per_weight=level.bits_per_weight,
     )

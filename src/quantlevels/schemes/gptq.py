@@ -46,7 +46,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     else:
         raise LayoutError("neither zero points nor a config tell the bits of a code")
     inputs = exact(qweight.bits * rows, bits, "codes of a column")
-    return _weight(module, bits, inputs, outputs, groups, hint)
+    return unpacked(module, bits, inputs, outputs, groups, hint)
 
 
 def _fold_marlin(module: Module, hint: Hint) -> Weight:
@@ -54,10 +54,11 @@ def _fold_marlin(module: Module, hint: Hint) -> Weight:
     (tiles, columns), (groups, outputs) = module["qweight"].matrix, module["scales"].matrix
     if "qzeros" in module or columns == outputs:
         raise LayoutError("not in Marlin's tiles")
-    return _weight(module, exact(2 * columns, outputs, "bits of a code"), 16 * tiles, outputs, groups, hint)
+    return unpacked(module, exact(2 * columns, outputs, "bits of a code"), 16 * tiles, outputs, groups, hint)
 
 
-def _weight(module: Module, bits: int, inputs: int, outputs: int, groups: int, hint: Hint) -> Weight:
+def unpacked(module: Module, bits: int, inputs: int, outputs: int, groups: int, hint: Hint) -> Weight:
+    """The weight that ``qweight`` holds: integers of so many bits, so many groups for each output."""
     qweight = module["qweight"]
     parameters = inputs * outputs * qweight.stack
     return Weight(

@@ -176,10 +176,10 @@ class TorchAOConfig(MethodConfig):
 
 def _prepare(config: Config) -> Config:
     """``quant_type`` is a config object, a string (before 0.15), or configs by the names of layers."""
-    kind = config.get("quant_type")
+    kind: JSON = config.get("quant_type")
     if isinstance(kind, str):
         kind = {"_type": _STRINGS.get(kind, kind), "_data": config.get("quant_type_kwargs") or {}}
-    objects = kind if isinstance(kind, dict) and "_type" not in kind else {"default": kind}
+    objects: dict[str, JSON] = kind if isinstance(kind, dict) and "_type" not in kind else {"default": kind}
     default = objects.get("default")
     if isinstance(default, dict) and isinstance(data := default.get("_data"), dict):
         named = next((data[key] for key in ("fqn_to_config", "module_fqn_to_config") if key in data), None)
