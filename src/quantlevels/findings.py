@@ -35,7 +35,8 @@ def disagreements(
     """Every finding that the declaration and the weights of a checkpoint give together, each with its evidence."""
     if stored is None:
         return
-    yield from _problems(folding)
+    problems = list(_problems(folding))
+    yield from problems
     if _is_adapter(checkpoint):
         yield Finding("QL401", "low-rank matrices to add to a model, not a model; its size is not the model's")
         return
@@ -46,7 +47,7 @@ def disagreements(
         yield from _undeclared(checkpoint, declared, folding)
     elif declared.levels and declared.stored:
         if not stored.quantized_parameters:
-            if not partial:
+            if not (partial or problems):
                 yield _not_quantized(declared, stored)
         elif checkpoint.format != "gguf":
             yield from _widths(declared, folding)

@@ -99,12 +99,14 @@ class Hint:
         group_size: weights that share one scale along a row; -1 or None for one scale a row.
         symmetric: whether codes need no zero point; None where nothing says.
         parameters: logical weights, where the config says how many.
+        block: rows and columns of weights that share one scale, where the config says so.
     """
 
     level: QuantizationLevel | None = None
     group_size: int | None = None
     symmetric: bool | None = None
     parameters: int | None = None
+    block: tuple[int, int] | None = None
 
     @property
     def bits(self) -> int | None:

@@ -192,6 +192,7 @@ def _hint(declared: DeclaredLevel | None, group_size: int | None) -> Hint:
         group_size=declared.group_size,
         symmetric=declared.symmetric,
         parameters=declared.parameters,
+        block=declared.block,
     )
 
 

@@ -109,6 +109,10 @@ def _along_row(codes: Stored, scale: Stored, hint: Hint) -> int | None:
         known = hint.group_size
         one_group = len(scale.shape) > 1 and scale.matrix == (codes.matrix[0], 1)
         return known if one_group and known and 0 < known >= codes.matrix[1] else None
+    if hint.block and scale.matrix == tuple(
+        -(-size // side) for size, side in zip(codes.matrix, hint.block, strict=True)
+    ):
+        return None
     return group_size(codes.matrix[1], scale.matrix[1], hint)
 
 
