@@ -114,7 +114,8 @@ class GPTQConfig(MethodConfig):
 
     def skipped(self) -> tuple[str, ...]:
         """The modules that ``dynamic`` leaves alone."""
-        return tuple(pattern for pattern, level in self.overrides().items() if level is None)
+        own = (pattern for pattern, level in self.overrides().items() if level is None)
+        return (*(self.modules_to_not_convert or ()), *own)
 
 
 SCHEMES = (

@@ -1,0 +1,186 @@
+"""Each finding about declared and stored levels: where it is due, and where it would be a false alarm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from quantlevels import FP16, INT4, INT8, VerificationError, verify
+
+if TYPE_CHECKING:
+    from .conftest import Described, Look, Write
+
+    Tensors = dict[str, Described]
+
+GPTQ: Final = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+MLX: Final = {"bits": 4, "group_size": 64}
+REST: Final[Tensors] = {
+    "model.embed_tokens.weight": ("BF16", [96, 128]),
+    "model.layers.0.input_layernorm.weight": ("BF16", [128]),
+    "model.layers.0.mlp.gate.weight": ("BF16", [4, 128]),
+    "vision_tower.patch_embed.proj.weight": ("BF16", [64, 3, 14, 14]),
+    "lm_head.weight": ("BF16", [96, 128]),
+}
+
+
+def gptq(name: str, bits: int = 4) -> Tensors:
+    return {
+        f"{name}.qweight": ("I32", [256 * bits // 32, 512]),
+        f"{name}.qzeros": ("I32", [2, 512 * bits // 32]),
+        f"{name}.scales": ("F16", [2, 512]),
+    }
+
+
+def compressed(**weights: Any) -> dict[str, Any]:
+    args = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, **weights}
+    return {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"g": {"targets": ["Linear"], "weights": args}},
+        "ignore": ["lm_head", "re:.*gate$", "re:vision_tower.*"],
+    }
+
+
+FP8: Final[Tensors] = {"model.up.weight": ("F8_E4M3", [256, 512]), "model.up.weight_scale": ("BF16", [256, 1])}
+INT8_CODES: Final[Tensors] = {"model.up.weight": ("I8", [256, 512]), "model.up.weight_scale": ("BF16", [256, 4])}
+PLAIN: Final[Tensors] = {"model.up.weight": ("BF16", [256, 512])}
+LORA: Final[Tensors] = {"up.lora_A.weight": ("F16", [8, 512]), "up.lora_B.weight": ("F16", [256, 8])}
+MLX_UP: Final[Tensors] = {
+    "model.up.weight": ("U32", [256, 64]),
+    "model.up.scales": ("BF16", [256, 8]),
+    "model.up.biases": ("BF16", [256, 8]),
+}
+
+#: what it is → tensors, what ``write`` takes, the findings
+CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
+    "QL101: int4 in bytes": (INT8_CODES, {"quantization": compressed()}, ["QL101"]),
+    "QL101: 8-bit GPTQ under a config of 4": (gptq("model.up", 8), {"quantization": GPTQ}, ["QL101"]),
+    "QL101 not: int8 in bytes": (INT8_CODES, {"quantization": compressed(num_bits=8)}, []),
+    "QL101 not: EXL3 above its average": (
+        {"q.trellis": ("I16", [16, 16, 96]), "q.suh": ("F16", [256]), "q.svh": ("F16", [256])},
+        {"quantization": {"quant_method": "exl3", "bits": 3.0, "head_bits": 6}},
+        [],
+    ),
+    "QL101 not: FP8 beside BF16": (
+        REST | FP8,
+        {"quantization": {"quant_method": "fbgemm_fp8", "modules_to_not_convert": ["lm_head"]}},
+        [],
+    ),
+    "QL102: 3-bit GPTQ under a config of 4": (gptq("model.up", 3), {"quantization": GPTQ}, ["QL102"]),
+    "QL102: NVFP4 under a config of FP8": (
+        {
+            "model.up.weight": ("U8", [256, 256]),
+            "model.up.weight_scale": ("F8_E4M3", [256, 32]),
+            "model.up.weight_scale_2": ("F32", []),
+        },
+        {"quantization": {"quant_method": "modelopt", "quant_algo": "FP8"}},
+        ["QL102"],
+    ),
+    "QL102 not: other bits for one module": (
+        gptq("model.up", 3) | gptq("model.down"),
+        {"quantization": GPTQ | {"dynamic": {"+:.*up": {"bits": 3}}}},
+        [],
+    ),
+    "QL103: a stale config": (REST | PLAIN, {"quantization": GPTQ}, ["QL103"]),
+    "QL103 not: quantized on loading": (REST | PLAIN, {"quantization": {"quant_method": "nvfp4"}}, []),
+    "QL103 not: a layout that cannot be read": (
+        {"model.up.weight": ("U8", [256, 100]), "model.up.weight_scale": ("F32", [256, 1])},
+        {"quantization": {"quant_method": "modelopt"}},
+        ["QL303"],
+    ),
+    "QL104: codes without a config": (REST | gptq("model.up"), {"config": {"dtype": "bfloat16"}}, ["QL104"]),
+    "QL104 not: plain weights": (REST | PLAIN, {"config": {"dtype": "bfloat16"}}, []),
+    "QL104 not: scales of a cache alone": (REST | PLAIN | {"model.k_scale": ("F32", [])}, {}, []),
+    "QL105: BF16 that is FP32": (
+        {"up.weight": ("F32", [64, 64])},
+        {"config": {"torch_dtype": "bfloat16"}},
+        ["QL105"],
+    ),
+    "QL105 not: norms in FP32": (
+        REST | {"model.norm.weight": ("F32", [128])},
+        {"config": {"torch_dtype": "bfloat16"}},
+        [],
+    ),
+    "QL105 not: AWQ in FP16 under BF16": (
+        {name: ("F16", shape) for name, (_, shape) in REST.items()} | gptq("model.up"),
+        {"quantization": GPTQ, "config": {"torch_dtype": "bfloat16"}},
+        [],
+    ),
+    "QL107: packed elements for parameters": (
+        gptq("model.up"),
+        {"quantization": GPTQ, "metadata": {"total_parameters": "17664"}},
+        ["QL107"],
+    ),
+    "QL107 not: the truth": (
+        gptq("model.up"),
+        {"quantization": GPTQ, "metadata": {"total_parameters": "131072"}},
+        [],
+    ),
+    "QL108: a head that was to be left alone": (
+        gptq("lm_head"),
+        {"quantization": GPTQ | {"modules_to_not_convert": ["lm_head"]}},
+        ["QL108"],
+    ),
+    "QL108 not: the router and its experts": (
+        REST | gptq("model.layers.0.mlp.gate_proj"),
+        {"quantization": GPTQ | {"modules_to_not_convert": ["mlp.gate", "lm_head"]}},
+        [],
+    ),
+    "QL109: a module with bits of its own that has none": (
+        MLX_UP | {"model.head.weight": ("BF16", [256, 512])},
+        {"config": {"quantization": MLX | {"model.head": {"bits": 8, "group_size": 64}}}},
+        ["QL109"],
+    ),
+    "QL109 not: a module that is said to be left alone": (
+        MLX_UP | {"model.head.weight": ("BF16", [256, 512])},
+        {"config": {"quantization": MLX | {"model.head": False}}},
+        [],
+    ),
+    "QL302: nobody's method": (REST | PLAIN, {"quantization": {"quant_method": "acme"}}, ["QL302"]),
+    "QL303: MLX without a config": (MLX_UP, {}, ["QL303"]),
+    "QL303: groups that do not tile a row": (
+        {
+            "q.qweight": ("I32", [20, 64]),
+            "q.qzeros": ("I32", [3, 8]),
+            "q.scales": ("F16", [3, 64]),
+        },
+        {},
+        ["QL303"],
+    ),
+    "QL303 not: the same with its config": (
+        {
+            "q.qweight": ("I32", [40, 64]),
+            "q.qzeros": ("I32", [3, 8]),
+            "q.scales": ("F16", [3, 64]),
+        },
+        {"quantization": GPTQ},
+        [],
+    ),
+    "QL401: an adapter": (LORA, {"files": {"adapter_config.json": {"peft_type": "LORA"}}}, ["QL401"]),
+    "QL401 not: a model": (REST | PLAIN, {}, []),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_found(name: str, look: Look) -> None:
+    tensors, options, codes = CASES[name]
+    assert look(tensors, **options).codes == codes
+
+
+def test_a_tied_head_is_no_lack(look: Look) -> None:
+    found = look({"model.embed_tokens.weight": ("BF16", [96, 128])} | gptq("model.up"), GPTQ)
+    assert (found.stored.parameters, found.codes) == (96 * 128 + 256 * 512, [])
+
+
+def test_what_a_verification_expects(write: Write) -> None:
+    folder = write(gptq("model.up"), GPTQ)
+    assert verify(folder, level=INT4, max_bits_per_weight=5, parameters=256 * 512).findings == ()
+    for code, expected in {
+        "QL501": {"level": INT8},
+        "QL502": {"max_bits_per_weight": 4},
+        "QL503": {"parameters": 17},
+    }.items():
+        with pytest.raises(VerificationError) as refused:
+            verify(folder, **expected)
+        assert [finding.code for finding in refused.value.findings] == [code]
+    verify(write(PLAIN | {"a.weight": ("F16", [1024, 1024])}), level=FP16)
