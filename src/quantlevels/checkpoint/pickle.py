@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _NEWEST_PROTOCOL: Final = 5
 _STOP: Final = ord(".")
 _CHUNK: Final = 1 << 16
-_MOST_OPCODES: Final = 4_000_000
+#: those of eighty thousand tensors
+_MOST_OPCODES: Final = 2_500_000
 _LONGEST_INTEGER: Final = 64
 _LONGEST_TEXT: Final = 1 << 24
 _LONGEST_LINE: Final = 1 << 10
@@ -142,7 +143,12 @@ class _Machine:
         return self.buffer[self.at - count : self.at]
 
     def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
+        at, following = self.at, self.at + size
+        if following > len(self.buffer):
+            self.fill(size)
+            at, following = 0, size
+        self.at = following
+        return int.from_bytes(self.buffer[at:following], "little")
 
     def real(self) -> float:
         (value,) = struct.unpack(">d", self.take(8))
@@ -159,11 +165,13 @@ class _Machine:
             raise self.broken("a text that is not UTF-8") from error
 
     def line(self) -> str:
-        line = bytearray()
-        while (byte := self.take(1)) != b"\n":
-            line += byte
-            if len(line) > _LONGEST_LINE:
-                raise self.broken("a name that does not end")
+        if (end := self.buffer.find(b"\n", self.at)) < 0:
+            self.fill(min(_LONGEST_LINE, self.end - self.position))
+            end = self.buffer.find(b"\n")
+        if not 0 <= end - self.at < _LONGEST_LINE:
+            raise self.broken("a name that does not end")
+        line = self.buffer[self.at : end]
+        self.at = end + 1
         return line.decode(errors="replace")
 
     def pop(self) -> Value:
@@ -182,8 +190,9 @@ class _Machine:
         return above
 
     def tuple_of(self, count: int) -> None:
-        values = [self.pop() for _ in range(count)]
-        self.push(tuple(reversed(values)))
+        if count > len(self.stack):
+            raise IndexError(count)
+        self.stack[-count:] = [tuple(self.stack[-count:])]
 
     def integer(self, size: int) -> None:
         length = self.number(size)
@@ -272,30 +281,30 @@ _OPERATIONS: Final[dict[int, Callable[[_Machine], object]]] = {
     0x80: _Machine.protocol,  # PROTO
     0x95: _Machine.frame,  # FRAME
     # constants and numbers
-    0x4E: lambda m: m.push(None),  # NONE
-    0x88: lambda m: m.push(True),  # NEWTRUE
-    0x89: lambda m: m.push(False),  # NEWFALSE
-    0x4B: lambda m: m.push(m.number(1)),  # BININT1
-    0x4D: lambda m: m.push(m.number(2)),  # BININT2
-    0x4A: lambda m: m.push(int.from_bytes(m.take(4), "little", signed=True)),  # BININT
+    0x4E: lambda m: m.stack.append(None),  # NONE
+    0x88: lambda m: m.stack.append(True),  # NEWTRUE
+    0x89: lambda m: m.stack.append(False),  # NEWFALSE
+    0x4B: lambda m: m.stack.append(m.number(1)),  # BININT1
+    0x4D: lambda m: m.stack.append(m.number(2)),  # BININT2
+    0x4A: lambda m: m.stack.append(int.from_bytes(m.take(4), "little", signed=True)),  # BININT
     0x8A: lambda m: m.integer(1),  # LONG1
     0x8B: lambda m: m.integer(4),  # LONG4
-    0x47: lambda m: m.push(m.real()),  # BINFLOAT
+    0x47: lambda m: m.stack.append(m.real()),  # BINFLOAT
     # texts and bytes
-    0x8C: lambda m: m.push(m.text(1)),  # SHORT_BINUNICODE
-    0x58: lambda m: m.push(m.text(4)),  # BINUNICODE
-    0x8D: lambda m: m.push(m.text(8)),  # BINUNICODE8
-    0x55: lambda m: m.push(m.text(1)),  # SHORT_BINSTRING
-    0x54: lambda m: m.push(m.text(4)),  # BINSTRING
+    0x8C: lambda m: m.stack.append(m.text(1)),  # SHORT_BINUNICODE
+    0x58: lambda m: m.stack.append(m.text(4)),  # BINUNICODE
+    0x8D: lambda m: m.stack.append(m.text(8)),  # BINUNICODE8
+    0x55: lambda m: m.stack.append(m.text(1)),  # SHORT_BINSTRING
+    0x54: lambda m: m.stack.append(m.text(4)),  # BINSTRING
     0x43: lambda m: m.skip(1),  # SHORT_BINBYTES
     0x42: lambda m: m.skip(4),  # BINBYTES
     0x8E: lambda m: m.skip(8),  # BINBYTES8
     0x96: lambda m: m.skip(8),  # BYTEARRAY8
     # containers; a set is a list here
-    0x5D: lambda m: m.push([]),  # EMPTY_LIST
-    0x8F: lambda m: m.push([]),  # EMPTY_SET
-    0x7D: lambda m: m.push(Object()),  # EMPTY_DICT
-    0x29: lambda m: m.push(()),  # EMPTY_TUPLE
+    0x5D: lambda m: m.stack.append([]),  # EMPTY_LIST
+    0x8F: lambda m: m.stack.append([]),  # EMPTY_SET
+    0x7D: lambda m: m.stack.append(Object()),  # EMPTY_DICT
+    0x29: lambda m: m.stack.append(()),  # EMPTY_TUPLE
     0x85: lambda m: m.tuple_of(1),  # TUPLE1
     0x86: lambda m: m.tuple_of(2),  # TUPLE2
     0x87: lambda m: m.tuple_of(3),  # TUPLE3
@@ -311,7 +320,7 @@ _OPERATIONS: Final[dict[int, Callable[[_Machine], object]]] = {
     0x28: _Machine.mark,  # MARK
     0x30: _Machine.pop,  # POP
     0x31: _Machine.unmark,  # POP_MARK
-    0x32: lambda m: m.push(m.stack[-1]),  # DUP
+    0x32: lambda m: m.stack.append(m.stack[-1]),  # DUP
     0x71: lambda m: m.put(m.number(1)),  # BINPUT
     0x72: lambda m: m.put(m.number(4)),  # LONG_BINPUT
     0x94: lambda m: m.put(len(m.memo)),  # MEMOIZE
