@@ -148,7 +148,7 @@ def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[tuple[str, Module]
     known: dict[tuple[str, int, int, int], _Member] = {}
     for name, dtype, shape, nbytes in tensors:
         module, _, suffix = name.rpartition(".")
-        if suffix in _INNER or module.endswith("centroids"):
+        if suffix in _INNER or (suffix == "weight" and module.endswith("centroids")):
             module, suffix = _outer(module, suffix)
         key = (suffix, id(dtype), id(shape), nbytes)  # readers share what is equal, and identity is hashed in no time
         member = known.get(key)
