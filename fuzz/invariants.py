@@ -32,6 +32,7 @@ def _hold(report: Inspection) -> None:
         assert 0 <= stored.quantized_parameters <= stored.parameters
         assert 0 <= sum(level.nbytes for level in stored.levels) <= stored.tensor_bytes
         assert all(level.parameters >= 0 and level.nbytes >= 0 for level in stored.levels)
+        assert all(level.group_size is None or level.group_size > 0 for level in stored.levels)
 
 
 def check_file(name: str, content: bytes, nbytes: int | None = None) -> None:

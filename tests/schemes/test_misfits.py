@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantlevels import levels
-from quantlevels.checkpoint.tensor import Checkpoint, Tensor
+from quantlevels.checkpoint.tensor import JSON, Checkpoint, Tensor
 from quantlevels.inspection import inspected
 
 #: suffix → dtype and shape
@@ -23,14 +23,29 @@ MISFITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "SqueezeLLM with codes of no bits": {"qweight": ("Int32", (4, 8)), "lookup_table": ("Float16", (8, 1))},
 }
 
+VECTORS = {"indices": ("Int32", (1, 4, 8)), "centroids.weight": ("Float16", (1, 8))}
+#: the same under a config that gives one scale a row
+MISFITS_OF_ROWS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
+    "VPTQ with vectors of no length": {**VECTORS, "perm": ("Int32", (8,))},
+    "VPTQ without columns": {**VECTORS, "perm": ("Int32", (0,))},
+}
+CONFIG: JSON = {"quant_method": "auto-round", "bits": 3, "group_size": -1}
 
-@pytest.mark.parametrize("tensors", MISFITS.values(), ids=MISFITS)
-def test_shapes_that_do_not_fit_are_a_finding(tensors: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+
+@pytest.mark.parametrize(
+    ("tensors", "config"),
+    [*((tensors, {}) for tensors in MISFITS.values()), *((tensors, CONFIG) for tensors in MISFITS_OF_ROWS.values())],
+    ids=[*MISFITS, *MISFITS_OF_ROWS],
+)
+def test_shapes_that_do_not_fit_are_a_finding(
+    tensors: dict[str, tuple[str, tuple[int, ...]]], config: dict[str, JSON]
+) -> None:
+    configs: dict[str, dict[str, JSON]] = {"config.json": {"quantization_config": config}} if config else {}
     found = [
         Tensor(f"up.{suffix}", levels[dtype], shape, math.prod(shape) * levels[dtype].block.bits // 8)
         for suffix, (dtype, shape) in tensors.items()
     ]
-    report = inspected(Checkpoint(path=Path("model"), format="safetensors", tensors=found))
+    report = inspected(Checkpoint(path=Path("model"), format="safetensors", tensors=found, configs=configs))
     assert [(finding.code, finding.where) for finding in report.findings] == [("QL303", "up")]
     assert report.stored
     assert sum(level.nbytes for level in report.stored.levels) == report.stored.tensor_bytes

@@ -50,7 +50,7 @@ def _block_size(parameters: int, blocks: int, hint: Hint) -> int | None:
     fits = [size for size in _BLOCK_SIZES if -(-parameters // size) == blocks]
     if not fits:
         raise LayoutError(f"{blocks:,} scales for {parameters:,} weights")
-    return fits[0] if len(fits) == 1 else hint.group_size
+    return fits[0] if len(fits) == 1 else hint.group_size if hint.group_size in fits else None
 
 
 def _fold_8bit(module: Module, hint: Hint) -> Weight:

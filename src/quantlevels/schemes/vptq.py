@@ -32,9 +32,11 @@ _OFF = -1
 def _fold(module: Module, hint: Hint) -> Weight:
     """indices [groups, N/v, words], centroids.weight [groups, k*v], perm and weight_scale [K]."""
     features = module.get("weight_scale") or module.get("perm")
-    if hint.level is None or features is None or not hint.group_size:
+    if hint.level is None or features is None or not hint.group_size or hint.group_size < 1:
         raise AmbiguousLayoutError("indices into centroids, and no config gives the length of a vector")
     vectors, columns = module["indices"].matrix[0], features.elements
+    if not columns:
+        raise LayoutError("a scale or a permutation of no columns")
     parameters = vectors * hint.group_size * columns
     if said := hint.parameters:  # the last vector may reach past the last row
         if said % columns or not vectors - 1 < Fraction(said, columns * hint.group_size) <= vectors:
