@@ -116,6 +116,26 @@ def svg_option(command: Callable[P, R]) -> Callable[P, R]:
     return click.option("--svg", type=kind, metavar="FILE", help="Save a picture of it too.")(command)
 
 
+def _register(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path:
+        from quantlevels.config import levels_file  # here, for few need cattrs
+
+        levels_file(path)
+
+
+def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
+    """The option ``--levels-file``, read before any level is named."""
+    return click.option(
+        "--levels-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_register,
+        help="Levels of your own, from a TOML, JSON or YAML file.",
+    )(command)
+
+
 @click.group(
     epilog="Example: quantlevels inspect ./Llama-3.1-8B-Instruct-W4A16", context_settings={"max_content_width": 100}
 )
@@ -157,6 +177,7 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
 @click.option("--select", type=CodePrefixes(), default="", help="Only codes that begin so count: QL1,QL206.")
 @click.option("--ignore", type=CodePrefixes(), default="", help="Codes that begin so do not count: QL204.")
 @click.option("--format", "format_", type=click.Choice(["github", "sarif"]), help="Annotations, or SARIF 2.1.0.")
+@levels_file_option
 @as_json
 def verify(
     path: Path,
@@ -236,6 +257,7 @@ def diff(before: Path, after: Path, everything: bool, svg: Path | None, as_json:
 @click.option("--zero-point", type=LevelName(), help="Level of the zero points, where they are stored.")
 @click.option("--keep", type=Keep(), multiple=True, help="Another level for modules that match; may be repeated.")
 @click.option("--scheme", metavar="NAME", help="How it is packed: compressed-tensors, gptq, awq, mlx, gguf ...")
+@levels_file_option
 @as_json
 def size(
     path: Path | None,
@@ -269,6 +291,7 @@ def size(
 @click.option("--reserve", type=Share(), default="0%", help="Part of it that is not for weights: 20%.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, help="How many devices share the weights.")
 @svg_option
+@levels_file_option
 @as_json
 def fit(
     path: Path | None,
@@ -338,6 +361,7 @@ def _tensors_or_count(path: Path | None, params: Amount | None) -> tuple[Sequenc
 @cli.command("list", epilog="Example: quantlevels list --bits 4 --kind codebook")
 @click.option("--bits", type=click.IntRange(min=1), help="Only levels of this nominal width.")
 @click.option("--kind", type=click.Choice(sorted(get_args(Kind))), help="Only levels of this family.")
+@levels_file_option
 @as_json
 def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     """List the levels."""
@@ -369,6 +393,7 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
 
 @cli.command("show", epilog="Example: quantlevels show Q4_K")
 @click.argument("level", metavar="NAME", type=LevelName())
+@levels_file_option
 @as_json
 def show_(level: QuantizationLevel, as_json: bool) -> None:
     """Show all that is known of one level.
@@ -399,6 +424,7 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
 @cli.command(epilog="Example: quantlevels translate bf16 --to torch")
 @click.argument("level", metavar="NAME", type=LevelName())
 @click.option("--to", "dialect", metavar="DIALECT", required=True, help="torch, safetensors, onnx, ggml ...")
+@levels_file_option
 @as_json
 def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
     """Say a level's name in another naming system.
