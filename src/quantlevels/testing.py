@@ -1,4 +1,4 @@
-"""Checks for the tests of others: the contract of plugins."""
+"""Checks for the tests of others: the level of a checkpoint, the contract of plugins."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from fractions import Fraction
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,13 +20,60 @@ from typing import Final
 
 from quantlevels.errors import PluginWarning
 from quantlevels.index import normalized, shipped
+from quantlevels.inspection import Inspection, inspect
+from quantlevels.level import QuantizationLevel
 from quantlevels.plugins import LEVELS, PluginStatus
 from quantlevels.registry import Registry
+from quantlevels.verification import failures
 
 _SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
 _TIMEOUT: Final = 120  # seconds
+_MOST_LEVELS: Final = 5
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def assert_level(
+    path: str | os.PathLike[str],
+    level: QuantizationLevel,
+    *,
+    max_bits_per_weight: Fraction | int | None = None,
+    parameters: int | None = None,
+    strict: bool = False,
+    ignore: Iterable[str] = (),
+) -> None:
+    """Assert that a checkpoint is what it says, and of a level: one call for the test of an export.
+
+    Args:
+        path, level, max_bits_per_weight, parameters, strict, ignore: as ``quantlevels.verify``.
+
+    Raises:
+        AssertionError: with what is declared, what is stored, the most bytes first, and all findings that count.
+        CheckpointError, ConfigError: as ``quantlevels.inspect``.
+    """
+    __tracebackhide__ = True
+    report = inspect(path)
+    failed = failures(
+        report,
+        level=level,
+        max_bits_per_weight=max_bits_per_weight,
+        parameters=parameters,
+        strict=strict,
+        ignore=ignore,
+    )
+    if failed:
+        raise AssertionError("\n".join([f"{path}: not what it should be", *_evidence(report), *map(str, failed)]))
+
+
+def _evidence(report: Inspection) -> Iterator[str]:
+    said = report.declared
+    levels = (
+        ", ".join(str(level) for level in (*(one.level for one in said.levels), said.dtype) if level) if said else ""
+    )
+    yield f"declared: {levels or 'nothing'}{f' in {said.source}' if said else ''}"
+    for one in report.stored.levels[:_MOST_LEVELS] if report.stored else ():
+        group = f" in groups of {one.group_size}" if one.group_size else ""
+        yield f"stored: {one.level}{group}, {one.parameters:,} parameters, {one.nbytes:,} bytes"
 
 
 def check_plugin(distribution: str) -> None:

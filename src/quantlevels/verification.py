@@ -81,9 +81,13 @@ def expectations(
     max_bits_per_weight: Fraction | int | None,
     parameters: int | None,
 ) -> Iterator[Finding]:
-    """Findings where a checkpoint is not what somebody expects of it; nothing is stored in a config file alone."""
+    """Findings where a checkpoint is not what somebody expects of it; a config file alone is of no level."""
     stored = inspection.stored
     if stored is None:
+        if level is not None:
+            yield Finding("QL501", f"expected {level}, but there are no weights, only what declares them")
+        if parameters is not None:
+            yield Finding("QL503", f"expected {parameters:,} parameters, but there are no weights")
         return
     if level is not None:
         counts: Counter[QuantizationLevel | UnknownType] = Counter()

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
@@ -46,6 +47,8 @@ from quantlevels.level import Kind
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.tensor import Tensor
+    from quantlevels.finding import Finding
+    from quantlevels.inspection import Inspection
 
 ANSWER_IS_NO: Final = 1
 REFUSED: Final = 2
@@ -169,7 +172,7 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
 
 
 @cli.command(epilog="Example: quantlevels verify ./out --level Int4 --max-bits-per-weight 5 --strict")
-@click.argument("path", type=ExistingPath)
+@click.argument("paths", metavar="PATH...", type=ExistingPath, nargs=-1, required=True)
 @click.option("--level", type=LevelName(), help="The level most quantized parameters must have.")
 @click.option("--max-bits-per-weight", type=Ratio(), help="The most bits a parameter may take, over all: 4.5 or 9/2.")
 @click.option("--parameters", type=Count(), help="How many parameters there must be: 8030261248.")
@@ -180,7 +183,7 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
 @levels_file_option
 @as_json
 def verify(
-    path: Path,
+    paths: tuple[Path, ...],
     level: QuantizationLevel | None,
     max_bits_per_weight: Fraction | None,
     parameters: Amount | None,
@@ -192,17 +195,18 @@ def verify(
 ) -> int:
     """Fail where a checkpoint is not what it says, or not what is expected.
 
-    Exit status 0 where it is, 1 where it is not, 2 where it cannot be read.
+    PATH is what `inspect` takes; several are verified one after the other. Exit status 0 where it is, 1 where it is
+    not, 2 where it cannot be read.
     """
-    from quantlevels.inspection import inspect
     from quantlevels.verification import failures
 
     if as_json and format_:
         raise click.UsageError("give --json or --format, not both")
+    if (as_json or format_ == "sarif") and len(paths) > 1:
+        raise click.UsageError("--json and --format sarif take one PATH")
     _watch()
-    report = inspect(path)
-    failed = failures(
-        report,
+    expected = partial(
+        failures,
         level=level,
         max_bits_per_weight=max_bits_per_weight,
         parameters=parameters.value if parameters else None,
@@ -210,7 +214,15 @@ def verify(
         select=select,
         ignore=ignore,
     )
-    if as_json:
+    return max([_verify(path, expected, "json" if as_json else format_) for path in paths])
+
+
+def _verify(path: Path, expected: Callable[[Inspection], tuple[Finding, ...]], format_: str | None) -> int:
+    from quantlevels.inspection import inspect
+
+    report = inspect(path)
+    failed = expected(report)
+    if format_ == "json":
         show_json({**report.to_record(), "verified": not failed, "failures": [one.to_record() for one in failed]})
     elif format_ == "sarif":
         show_json(reports.sarif(report.path, failed))
