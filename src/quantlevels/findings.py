@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,6 @@ from quantlevels.schemes.base import UNQUANTIZED_BITS
 from quantlevels.schemes.patterns import Names
 
 if TYPE_CHECKING:
-    from quantlevels.schemes.base import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
     from quantlevels.schemes.folding import Folding, Part
     from quantlevels.stored import Stored
@@ -126,7 +125,7 @@ def _widths(declared: Declared, folding: Folding) -> Iterator[Finding]:
     skipped = Names(declared.skipped)
     off: dict[tuple[str, QuantizationLevel, str, Fraction], list[tuple[str, int]]] = defaultdict(list)
     for part, modules in _quantized(folding):
-        for said, named in _by_declaration(declared, modules):
+        for said, named in declared.by_level(modules):
             bits = part.code_bits
             if said is None or said.average or bits is None or abs(bits - said.level.bits_per_param) < 1:
                 continue
@@ -141,16 +140,6 @@ def _widths(declared: Declared, folding: Folding) -> Iterator[Finding]:
             f"{len(found):,} weight{'s' if len(found) > 1 else ''}, {sum(nbytes for _, nbytes in found):,} bytes",
             found[0][0],
         )
-
-
-def _by_declaration(declared: Declared, modules: list[str]) -> Iterable[tuple[DeclaredLevel | None, list[str]]]:
-    """The modules with the same declaration, together."""
-    if not declared.overrides:
-        return [(declared.general, modules)]
-    groups: dict[int, tuple[DeclaredLevel | None, list[str]]] = {}
-    for module, said in zip(modules, declared.levels_of(modules), strict=True):
-        groups.setdefault(id(said), (said, []))[1].append(module)
-    return groups.values()
 
 
 def _named(declared: Declared, folding: Folding) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, Final, final, get_args, get_origin
@@ -61,15 +61,25 @@ class Declared:
 
     def level_of(self, module: str) -> DeclaredLevel | None:
         """What is declared for a module: by its own name, by the first entry that names it, else the general level."""
-        return self.levels_of([module])[0]
+        ((level, _),) = self.by_level([module])
+        return level
 
-    def levels_of(self, modules: Sequence[str]) -> list[DeclaredLevel | None]:
-        """What `level_of` says of each module; fast for the layers of a model."""
-        if not self.overrides:
-            return [self.general] * len(modules)
-        entries = zip(modules, self._names.firsts(modules), strict=True)
-        said = (module if module in self.overrides else entry for module, entry in entries)
-        return [self.general if entry is None else self.overrides[entry] for entry in said]
+    def by_level(self, modules: list[str]) -> list[tuple[DeclaredLevel | None, list[str]]]:
+        """The modules for which `level_of` says the same, together and in order; fast for the layers of a model."""
+        if not (self.overrides and modules):
+            return [(self.general, modules)]
+        entries = self._names.firsts(modules)
+        if not self.overrides.keys().isdisjoint(modules):
+            pairs = zip(modules, entries, strict=True)
+            entries = [module if module in self.overrides else entry for module, entry in pairs]
+        said = {entry: self.general if entry is None else self.overrides[entry] for entry in set(entries)}
+        if len(set(map(id, said.values()))) == 1:
+            return [(said[entries[0]], modules)]
+        groups: dict[int, tuple[DeclaredLevel | None, list[str]]] = {}
+        for module, entry in zip(modules, entries, strict=True):
+            level = said[entry]
+            groups.setdefault(id(level), (level, []))[1].append(module)
+        return list(groups.values())
 
 
 @final

@@ -6,7 +6,7 @@ Folding depends on suffixes, types and shapes alone, and models repeat their lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
@@ -170,18 +170,19 @@ def _outer(module: str, suffix: str) -> tuple[str, str]:
 
 
 def _by_declaration(
-    pieces: Sequence[tuple[str, Module]],
-    names: list[str],
-    declared: Declared | None,
-) -> Iterable[tuple[list[DeclaredLevel | None], list[str]]]:
+    pieces: Sequence[tuple[str, Module]], names: list[str], declared: Declared | None
+) -> list[tuple[list[DeclaredLevel | None], list[str]]]:
     """What is declared for the parameters of modules, and the names of all modules with the same."""
-    if declared is None or not declared.overrides:
-        return [([declared.general if declared else None] * len(pieces), names)]
-    groups: dict[tuple[int, ...], tuple[list[DeclaredLevel | None], list[str]]] = {}
-    every = [declared.levels_of([name + piece for name in names] if piece else names) for piece, _ in pieces]
-    for name, *said in zip(names, *every, strict=True):
-        groups.setdefault(tuple(map(id, said)), (said, []))[1].append(name)
-    return groups.values()
+    if declared is None:
+        return [([None] * len(pieces), names)]
+    groups: list[tuple[list[DeclaredLevel | None], list[str]]] = [([], names)]
+    for piece, _ in pieces:
+        groups = [
+            ([*said, level], [module.removesuffix(piece) for module in modules] if piece else modules)
+            for said, same in groups
+            for level, modules in declared.by_level([name + piece for name in same] if piece else same)
+        ]
+    return groups
 
 
 def _hint(declared: DeclaredLevel | None, group_size: int | None) -> Hint:
