@@ -285,6 +285,15 @@ def test_pointers_in_place_of_shards_are_named(sharded: Path) -> None:
 def test_paths_with_nothing_to_read_are_told_apart(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "absent")
     assert "holds no weights" in refusal(tmp_path)
+
+
+def test_a_pipeline_of_models_tells_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    for name in ("vae", "transformer", "tokenizer"):
+        (tmp_path / name).mkdir()
+    weights(tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
+    weights(tmp_path / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert refusal(tmp_path).endswith("; name one of its folders that do: 'transformer', 'vae'")
     assert "is no file or folder" in refusal(tmp_path.__class__(os.devnull))
     (tmp_path / "notes").write_text("hello")
     assert "is no checkpoint" in refusal(tmp_path / "notes")

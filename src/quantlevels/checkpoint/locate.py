@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from quantlevels.checkpoint.source import Source
@@ -38,6 +39,8 @@ _NOT_WEIGHTS: Final = re.compile(r"(training_args|optimizer|scheduler|scaler|rng
 PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)", re.ASCII)
 
 _HEAD: Final = 512
+#: how many folders an error lists
+_LISTED: Final = 5
 #: told whatever the name is
 _MAGICS: Final[tuple[tuple[re.Pattern[bytes], Format], ...]] = (
     (re.compile(rb"GGUF"), "gguf"),
@@ -103,7 +106,18 @@ def locate(path: Path) -> Path:
         return path / models[0]
     if any(name in CONFIG_FILES for name in names):
         return path
-    raise CheckpointError(path, "holds no weights, and no config that says anything of them")
+    raise CheckpointError(path, f"holds no weights, and no config that says anything of them{_below(path)}")
+
+
+def _below(path: Path) -> str:
+    """Where the weights may be that a folder does not hold itself, as those of a pipeline of several models."""
+    found: list[str] = []
+    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
+        with suppress(OSError):
+            if any(is_weights(entry.name) for entry in folder.iterdir()):
+                found.append(repr(folder.name))
+    more = f" and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
+    return f"; name one of its folders that do: {', '.join(found[:_LISTED])}{more}" if found else ""
 
 
 def _models(names: list[str]) -> list[str]:
