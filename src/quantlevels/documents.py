@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from bisect import bisect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 
@@ -39,7 +39,6 @@ SUFFIXES: Final[Mapping[str, Format]] = {
 
 _MOST_DEPTH: Final = 100  # of tables and lists in each other, for whoever reads on by recursion
 _MOST_VALUES: Final = 1_000_000  # of a YAML document whose aliases are written out
-_MOST_LINES: Final = 1_000  # of one value in TOML whose place is searched
 
 
 @frozen
@@ -157,17 +156,16 @@ def _document(root: _Node) -> Document:
             return [plain(node, (*keys, index)) for index, node in enumerate(value)]
         return value
 
+    @cache
+    def children(node: _Node) -> dict[object, _Node]:
+        if isinstance(node.value, _Pairs):
+            return dict(node.value)
+        return dict(enumerate(node.value)) if isinstance(node.value, list) else {}
+
     def line(keys: Keys) -> int:
         node = root
         for key in keys:
-            children: Iterable[tuple[object, _Node]] = (
-                reversed(node.value)
-                if isinstance(node.value, _Pairs)
-                else enumerate(node.value)
-                if isinstance(node.value, list)
-                else ()
-            )
-            found = next((child for own, child in children if own == key), None)
+            found = children(node).get(key)
             if found is None:
                 break
             node = found
@@ -217,7 +215,15 @@ def _finite(digits: str) -> float:
 # -- TOML --------------------------------------------------------------------------------------------------------------
 
 
+#: Keys joined by dots, more than may be nested. Time and memory of tomllib grow with the square of their number.
+_TOML_PATH: Final = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MOST_DEPTH}}}"""
+)
+
+
 def _toml(text: str) -> Document:
+    if _TOML_PATH.search(text):
+        raise RecursionError
     data = tomllib.loads(text, parse_float=_finite)
     lines = cache(lambda: _toml_lines(text))
 
@@ -229,46 +235,54 @@ def _toml(text: str) -> Document:
     return Document(data, line)
 
 
-_TOML_END: Final = re.compile("""[]}]|\"{3}|'{3}""")  # in the last line of a value of several
+#: What brackets and ends of lines are to be told from, and these themselves.
+_TOML_MARK: Final = re.compile(
+    r"""
+    \"{3} (?: [^"\\]++ | \\. | "(?!"") )*+ "{3,5}
+    | '{3} (?: [^']++ | '(?!'') )*+ '{3,5}
+    | " (?: [^"\\\n] | \\. )*+ "
+    | ' [^'\n]*+ '
+    | \#[^\n]*
+    | [][{}\n]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _toml_statements(text: str) -> Iterator[str]:
+    """The headers and the keys with their values of a valid document, and its comments and empty lines."""
+    start = depth = 0
+    for mark in _TOML_MARK.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
+        if mark[0] == "\n" and not depth:
+            yield text[start : mark.start()]
+            start = mark.end()
+    yield text[start:]
 
 
 def _toml_lines(text: str) -> dict[Keys, int]:
-    """The line of every key of a valid document, told by the parser itself; nothing where a value has too many lines.
-
-    A statement of TOML, a header or a key with its value, is a document of its own, and no beginning of one is: so it
-    ends at the first line where the parser takes it.
-    """
-    rows = text.replace("\r\n", "\n").split("\n")
+    """The line of every key of a valid document: each statement is a document of its own, for the parser to read."""
     found: dict[Keys, int] = {(): 1}
     lengths: dict[Keys, int] = {}  # of arrays of tables, so far
     table: Keys = ()
-    start = 0
-    while start < len(rows):
-        for end in range(start + 1, min(start + _MOST_LINES, len(rows)) + 1):
-            if end > start + 1 and not _TOML_END.search(rows[end - 1]):
-                continue
-            try:
-                statement: object = tomllib.loads("\n".join(rows[start:end]))
-                break
-            except tomllib.TOMLDecodeError:
-                continue
-        else:
-            return {}
-        header = rows[start].lstrip().startswith("[")
+    number = 1
+    for text_of_it in _toml_statements(text.replace("\r\n", "\n")):
+        statement: object = tomllib.loads(text_of_it)
+        header = text_of_it.lstrip().startswith("[")
         keys = () if header else table
         while isinstance(statement, dict) and statement:
             key, statement = next(iter(statement.items()))
             keys = (*keys, key)
-            found.setdefault(keys, start + 1)
+            found.setdefault(keys, number)
             if header and keys in lengths and statement != [{}]:
                 keys = (*keys, lengths[keys] - 1)
         if header:
             if statement == [{}]:
                 lengths[keys] = lengths.get(keys, 0) + 1
                 keys = (*keys, lengths[keys] - 1)
-            found[keys] = start + 1
+            found[keys] = number
             table = keys
-        start = end
+        number += text_of_it.count("\n") + 1
     return found
 
 
@@ -398,11 +412,14 @@ def _msgpack(content: bytes) -> Document:
     repeated: list[object] = []
 
     def table(pairs: list[tuple[object, object]]) -> dict[object, object]:
+        whole: dict[object, object] = {}
         try:
-            whole = dict(pairs)
+            for key, value in pairs:
+                if key in whole:
+                    repeated.append(key)
+                whole[key] = value
         except TypeError as error:
             raise ValueError("a key that is a list or a table") from error
-        repeated.extend(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
         return whole
 
     try:

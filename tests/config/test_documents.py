@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import get_args
 
 import pytest
@@ -65,6 +66,26 @@ def test_lines_of_toml(keys: tuple[object, ...], line: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        r'''"""]" # [
+\""" ["""""''',
+        r"""'''" [
+{'''''""",
+        r'"]\"[" # ["',
+        r"'[\' # '",
+        """[ # ] "
+  {a = ['['], "b}" = "]" }, # {
+]""",
+    ],
+)
+def test_a_value_of_toml_ends_where_its_text_and_brackets_do(value: str) -> None:
+    document = parse(f"x = {value}\ny = 1\n[z.'[']\nx = {value}\ny = 1", "toml")
+    lines = value.count("\n") + 1
+    assert [document.line(keys) for keys in [("x",), ("y",), ("z", "[", "y")]] == [1, lines + 1, 2 * lines + 3]
+
+
+@pytest.mark.parametrize(
     ("text", "format"),
     [
         ('{"a": 1,\n "b": [1,\n  {"c": null}],\n "d":\n  2}', "json"),
@@ -85,6 +106,17 @@ def test_lines_of_json_and_yaml(text: str, format: Format) -> None:
         ("b", 1, "nowhere"): 3,
     }
     assert {keys: document.line(keys) for keys in places} == places
+
+
+@pytest.mark.parametrize("format", ["json", "toml", "msgpack"])  # YAML's lines are found as JSON's are
+def test_large_documents_take_no_long_time(format: Format) -> None:
+    lists = {f"k{number}": [[number]] * 900 for number in range(20)}
+    content = dump({"lists": lists, "keys": dict.fromkeys(map(str, range(40_000)), 1)}, format)
+    start = perf_counter()
+    document = parse(content, format)
+    lines = [document.line(("keys", key)) for key in document.data["keys"]]
+    assert lines == sorted(lines, key=lambda line: line or 0)
+    assert perf_counter() - start < 30  # one or two, and minutes were any of it quadratic
 
 
 def test_msgpack_has_no_lines() -> None:
@@ -116,6 +148,8 @@ def test_keys_given_twice_are_faults_with_their_place(text: str, format: Format)
         ("a = 1e999", "toml", "too large"),
         ("a = 1\na = 2", "toml", "overwrite"),
         ("a = " + "[" * 100_000, "toml", "nested too deeply"),
+        ("a" + ".a" * 100_000 + " = 1", "toml", "nested too deeply"),
+        ("[a" + ' . "\\"" . a' * 50_000 + "]", "toml", "nested too deeply"),
         ("a: b: c", "yaml", "line 1: mapping values are not allowed here"),
         ("a: 1\n---\nb: 1", "yaml", "line 2"),
         ("\x00", "yaml", "special characters"),
