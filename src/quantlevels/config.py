@@ -7,8 +7,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import date, datetime
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -17,7 +19,6 @@ from typing import (
     Final,
     Literal,
     NamedTuple,
-    NewType,
     TypeVar,
     Union,
     get_args,
@@ -37,7 +38,6 @@ from cattrs import (
 from cattrs.cols import (
     is_any_set,
     is_mapping,
-    is_namedtuple,
     is_sequence,
     namedtuple_dict_structure_factory,
     namedtuple_dict_unstructure_factory,
@@ -46,16 +46,18 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from quantlevels.converters import (
     Hook,
+    as_key,
     closest,
     configure_converter,
     hint,
+    is_level,
     keys_of,
     shown,
     structure_mapping,
     structure_table,
 )
-from quantlevels.documents import SUFFIXES, Document, Format, Keys, dump, library, parse
-from quantlevels.errors import ConfigError, QuantLevelsError
+from quantlevels.documents import SUFFIXES, Document, Format, Keys, dump, library, parse, place
+from quantlevels.errors import ConfigError, QuantLevelsError, UnknownLevelError
 from quantlevels.level import QuantizationLevel
 from quantlevels.registry import Registry, levels
 
@@ -210,6 +212,8 @@ _IN_WORDS: Final[Mapping[object, str]] = {
     float: "a number",
     str: "text",
     bytes: "bytes",
+    date: "a date",
+    datetime: "a date and time",
     QuantizationLevel: "a level",
 }
 
@@ -225,14 +229,21 @@ def _strict(format: Format) -> Converter:
     configure_converter(converter)
     for scalar in (bool, int, float, str, *((bytes,) if format == "msgpack" else ())):
         converter.register_structure_hook(scalar, _structure_scalar(scalar))
-    converter.register_structure_hook(_IntegerKey, _structure_integer_key)
+    for kind in (date, datetime):
+        numbers = converter.get_structure_hook(kind) if format == "msgpack" else None
+        converter.register_structure_hook(kind, _structure_time(kind, numbers))
+        if format == "msgpack":  # as numbers, times without a zone would get one
+            converter.register_unstructure_hook(kind, kind.isoformat)
+    converter.register_structure_hook_factory(_is_key, _structure_key)
     converter.register_structure_hook_factory(_is_plain_mapping, _structure_mapping)
     converter.register_structure_hook_factory(is_namedtuple, _structure_namedtuple)
     converter.register_unstructure_hook_factory(is_namedtuple, namedtuple_dict_unstructure_factory)
     converter.register_structure_hook_factory(_is_choice, _structure_choice)
-    _check_shapes(converter, _is_list, list, "a list")
-    _check_shapes(converter, _is_table, Mapping, "a table")
+    _wrap(converter, _is_union, _check_union)
+    _wrap(converter, _is_list, partial(_check_shape, list, "a list"))
+    _wrap(converter, _is_table, partial(_check_shape, Mapping, "a table"))
     if format == "toml":
+        converter.register_unstructure_hook_factory(_is_mapping_by_no_text, _unstructure_keys)
         converter.register_unstructure_hook_factory(_is_record, _unstructure_without_null)
     return converter
 
@@ -267,13 +278,39 @@ def _structure_scalar(scalar: type) -> Hook:
     return structure
 
 
+def _structure_time(kind: type[date], structure_number: Hook | None) -> Hook:
+    def structure(value: Any, _: object) -> object:  # Any: what a parser gave
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return kind.fromisoformat(value)
+        elif type(value) is kind:
+            return value
+        elif structure_number and type(value) in (int, float) and (kind is datetime or value % _SECONDS_OF_A_DAY == 0):
+            return structure_number(value, kind)
+        raise _expected(_IN_WORDS[kind], value)
+
+    return structure
+
+
+_SECONDS_OF_A_DAY: Final = 86_400
+
+
+def is_namedtuple(type_: Any) -> bool:  # Any: a type form
+    """Whether it is one, also by a call of NamedTuple, which cattrs does not see before Python 3.12."""
+    return isinstance(type_, type) and issubclass(type_, tuple) and {"_fields", "__annotations__"} <= vars(type_).keys()
+
+
 def _is_record(type_: Any) -> bool:  # Any: a type form
     cls = get_origin(type_) or type_
-    return attrs.has(cls) or dataclasses.is_dataclass(cls)
+    return attrs.has(cls) or dataclasses.is_dataclass(cls) or is_namedtuple(cls)
 
 
 def _is_table(type_: Any) -> bool:  # Any: a type form
-    return _is_record(type_) or is_mapping(type_) or is_typeddict(type_) or is_namedtuple(type_)
+    return _is_record(type_) or is_mapping(type_) or is_typeddict(type_)
+
+
+def _is_union(type_: Any) -> bool:  # Any: a type form
+    return get_origin(type_) in (Union, UnionType)
 
 
 def _is_list(type_: Any) -> bool:  # Any: a type form
@@ -281,40 +318,95 @@ def _is_list(type_: Any) -> bool:  # Any: a type form
     return not _is_table(type_) and (is_sequence(type_) or is_any_set(type_) or cls in (tuple, deque))
 
 
-def _check_shapes(converter: Converter, is_such: Callable[[Any], bool], kind: type, what: str) -> None:
-    """Have the values of some types checked for their kind before cattrs reads them: it would take apart any."""
+def _wrap(converter: Converter, is_such: Callable[[Any], bool], check: Callable[[Any, Hook], Hook]) -> None:
+    """Have the values of some types checked before the hook that is next in line reads them."""
     mine = threading.local()  # the types whose hook is asked for from here, so that the next one in line is found
 
     def is_new(type_: Any) -> bool:  # Any: a type form
         return type_ not in getattr(mine, "types", ()) and is_such(type_)
 
-    def structure_shape(type_: Any, converter: Converter) -> Hook:  # Any: a type form
+    def structure_checked(type_: Any, converter: Converter) -> Hook:  # Any: a type form
         before = getattr(mine, "types", ())
         mine.types = (*before, type_)
         try:
-            structure = converter.get_structure_hook(type_, cache_result=False)
+            return check(type_, converter.get_structure_hook(type_, cache_result=False))
         finally:
             mine.types = before
 
-        def check_shape(value: object, type_: object) -> object:
-            if not isinstance(value, kind):
-                raise _expected(what, value)
-            return structure(value, type_)
-
-        return check_shape
-
-    converter.register_structure_hook_factory(is_new, structure_shape)
+    converter.register_structure_hook_factory(is_new, structure_checked)
 
 
-_IntegerKey = NewType("_IntegerKey", int)
+def _check_shape(kind: type, what: str, type_: object, structure: Hook) -> Hook:
+    """Refuse what cattrs would take apart, whatever it is."""
+
+    def structure_shape(value: object, type_: object) -> object:
+        if not isinstance(value, kind):
+            raise _expected(what, value)
+        return structure(value, type_)
+
+    return structure_shape
 
 
-def _structure_integer_key(value: object, _: object) -> int:
-    if isinstance(value, str) and value.removeprefix("-").isdecimal() and str(int(value)) == value:
-        return int(value)  # JSON and TOML have no other keys than text
-    if type(value) is not int:
-        raise _expected(_IN_WORDS[int], value)
-    return value
+def _check_union(union: Any, structure: Hook) -> Hook:  # Any: a type form
+    """Refuse true and false for an integer, which cattrs takes, and name all members where a value is none of them."""
+    members = {getattr(t, "__supertype__", t) for t in get_args(union)}
+    words = {type(word) for t in members if get_origin(t) is Literal for word in get_args(t)}
+    is_counted = int in members and not {bool, object, Any} & {*members, *words}
+
+    def structure_union(value: object, _: object) -> object:
+        try:
+            if not (is_counted and isinstance(value, bool)):
+                return structure(value, union)
+        except UnknownLevelError:
+            raise
+        except Exception:
+            if isinstance(value, (str, Mapping, list)):
+                raise  # it says more
+        raise _expected(_in_words(union), value)
+
+    return structure_union
+
+
+_KEY: Final = object()  # notes that a type is that of a mapping's keys
+
+
+def _is_key(type_: Any) -> bool:  # Any: a type form
+    return get_origin(type_) is Annotated and type_.__metadata__[-1] is _KEY
+
+
+def _structure_key(type_: Any, converter: Converter) -> Hook:  # Any: a type form
+    plain, *notes, _ = get_args(type_)
+    if notes:
+        plain = Annotated[(plain, *notes)]  # ty: ignore[invalid-type-form]
+    structure = converter.get_structure_hook(plain)
+
+    def structure_key(value: Any, _: object) -> object:  # Any: what a parser gave
+        try:
+            return structure(value, plain)
+        except Exception:
+            for number in (int, float) if isinstance(value, str) else ():  # JSON and TOML have no other keys than text
+                with suppress(Exception):
+                    if repr(number(value)) == value:
+                        return structure(number(value), plain)
+            raise
+
+    return structure_key
+
+
+def _is_text(type_: Any) -> bool:  # Any: a type form
+    return type_ in (str, Any)
+
+
+def _is_mapping_by_no_text(type_: Any) -> bool:  # Any: a type form
+    return _is_plain_mapping(type_) and not all(map(_is_text, get_args(type_)[:1]))
+
+
+def _unstructure_keys(mapping: Any, converter: Converter) -> Callable[[Any], Any]:  # Any: a type form
+    key, *values = get_args(mapping)
+    write_key = converter.get_unstructure_hook(key)
+    by_text: Any = dict[(str, *(values or [int]))]  # type: ignore[misc]  # ty: ignore[invalid-type-form]
+    write = converter.get_unstructure_hook(by_text)
+    return lambda value: write({as_key(own, write_key(own)): item for own, item in value.items()})
 
 
 def _is_plain_mapping(type_: Any) -> bool:  # Any: a type form
@@ -327,16 +419,27 @@ def _structure_namedtuple(type_: Any, converter: Converter) -> Hook:  # Any: a t
 
 def _structure_mapping(type_: Any, converter: Converter) -> Hook:  # Any: a type form
     key, *values = get_args(type_) or (Any,)
-    return structure_mapping(get_origin(type_)[(_IntegerKey, *values)] if key is int else type_, converter)
+    if not (_is_text(key) or is_level(key)):
+        type_ = get_origin(type_)[(Annotated[key, _KEY], *values)]  # ty: ignore[invalid-type-form]
+    return structure_mapping(type_, converter)
+
+
+def _is_enum(type_: Any) -> bool:  # Any: a type form
+    return isinstance(type_, type) and issubclass(type_, Enum)
 
 
 def _is_choice(type_: Any) -> bool:  # Any: a type form
-    return get_origin(type_) is Literal or (isinstance(type_, type) and issubclass(type_, Enum))
+    return get_origin(type_) is Literal or _is_enum(type_)
+
+
+def _choices(type_: Any) -> list[tuple[object, object]]:  # Any: a type form
+    """What stands for the members of a Literal or Enum, and these."""
+    members = get_args(type_) or tuple(type_)
+    return [(member.value if isinstance(member, Enum) else member, member) for member in members]
 
 
 def _structure_choice(type_: Any) -> Hook:  # Any: a type form
-    members = get_args(type_) or tuple(type_)
-    choices = [(member.value if isinstance(member, Enum) else member, member) for member in members]
+    choices = _choices(type_)
 
     def structure_choice(value: object, _: object) -> object:
         for word, member in choices:
@@ -351,9 +454,15 @@ def _structure_choice(type_: Any) -> Hook:  # Any: a type form
 
 def _unstructure_without_null(type_: Any, converter: Converter) -> Callable[[Any], Any]:  # Any: a type form, a record
     cls = get_origin(type_) or type_
-    fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
-    optional = {field.name: override(omit_if_default=True) for field in fields if field.default is None}
-    return make_dict_unstructure_fn(type_, converter, **optional)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    if is_namedtuple(cls):
+        defaults: Mapping[str, object] = cls._field_defaults
+    else:
+        fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
+        defaults = {field.name: field.default for field in fields}
+    # Any: the type of every keyword argument there is
+    optional: dict[str, Any] = {n: override(omit_if_default=True) for n, default in defaults.items() if default is None}
+    make = namedtuple_dict_unstructure_factory if is_namedtuple(cls) else make_dict_unstructure_fn
+    return make(type_, converter, **optional)
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -416,19 +525,15 @@ def _in_words(type_: Any) -> str:  # Any: a type form
         return _IN_WORDS[type_]
     if type_ is NoneType:
         return "null"
-    if get_origin(type_) in (Union, UnionType):
-        return " or ".join(map(_in_words, get_args(type_)))
-    if get_origin(type_) is Literal:
-        return " or ".join(map(shown, get_args(type_)))
-    if get_origin(type_) is Annotated:
-        return _in_words(get_args(type_)[0])
+    if _is_union(type_):
+        return " or ".join(dict.fromkeys(map(_in_words, get_args(type_))))
+    if _is_choice(type_):
+        return " or ".join(shown(word) for word, _ in _choices(type_))
+    if get_origin(type_) is Annotated or hasattr(type_, "__supertype__"):
+        return _in_words(getattr(type_, "__supertype__", None) or type_.__origin__)
     if _is_table(type_):
         return "a table"
     return "a list" if _is_list(type_) else getattr(type_, "__name__", str(type_))
-
-
-def _place(keys: Keys) -> str:
-    return "$" + "".join(f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.80}]" for key in keys)
 
 
 def _worded(mistakes: list[_Mistake], document: Document, name: str) -> tuple[str, ...]:
@@ -438,5 +543,5 @@ def _worded(mistakes: list[_Mistake], document: Document, name: str) -> tuple[st
         if not (mistake.missing and mistake.meant in meant):  # misspelt, which is said already
             number = document.line(mistake.keys)
             where = f" (line {number})" if number else ""
-            lines.append((number or 0, f"{name}: {_place(mistake.keys)}: {mistake.text}{where}"))
+            lines.append((number or 0, f"{name}: {place(mistake.keys)}: {mistake.text}{where}"))
     return tuple(line for _, line in sorted(lines, key=lambda line: line[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from difflib import get_close_matches
 from enum import Enum, EnumType
 from functools import partial
@@ -16,6 +17,8 @@ from typing import (
     Final,
     ForwardRef,
     Literal,
+    NotRequired,
+    Required,
     Union,
     get_args,
     get_origin,
@@ -134,6 +137,8 @@ def shown(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
         return "a table"
+    if isinstance(value, date):
+        return str(value)
     return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
 
 
@@ -303,13 +308,14 @@ def _keep_repeated_names(converter: BaseConverter) -> None:
 # -- levels in unions and mappings -------------------------------------------------------------------------------------
 
 
-def _is_level(type_: object) -> bool:
-    return type_ is QuantizationLevel or (get_origin(type_) is Annotated and _is_level(get_args(type_)[0]))
+def is_level(type_: object) -> bool:
+    """Whether a type is the class of levels, perhaps annotated."""
+    return type_ is QuantizationLevel or (get_origin(type_) is Annotated and is_level(get_args(type_)[0]))
 
 
 def _is_union_with_level(type_: object) -> bool:
     members = get_args(type_) if get_origin(type_) in (Union, UnionType) else ()
-    return any(map(_is_level, members)) and not all(_is_level(t) or t is NoneType for t in members)
+    return any(map(is_level, members)) and not all(is_level(t) or t is NoneType for t in members)
 
 
 def _is_chosen(type_: Any) -> bool:  # Any: a type form
@@ -332,8 +338,8 @@ def _structure_chosen(type_: Any, converter: BaseConverter) -> Hook:  # Any: a t
 
 def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -> Hook:  # Any: a type form
     members = get_args(union)
-    mine = next(filter(_is_level, members))
-    others = [t for t in members if not _is_level(t)]
+    mine = next(filter(is_level, members))
+    others = [t for t in members if not is_level(t)]
     scalars = tuple({int, float, bool, bytes, NoneType}.intersection(others))
     objects = tuple(t for t in others if t not in scalars)
     rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
@@ -349,7 +355,12 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
         if isinstance(value, str) and value in words:
             return words[value]
         if isinstance(value, (str, QuantizationLevel)) or (isinstance(value, Mapping) and "bits_per_param" in value):
-            return structure_level(value, mine)
+            try:
+                return structure_level(value, mine)
+            except UnknownLevelError as error:
+                if meant := closest(value, words):
+                    raise UnknownLevelError(error.value, (meant, *error.suggestions)) from error
+                raise
         for scalar in scalars:
             if isinstance(value, scalar) and (scalar is bool) == isinstance(value, bool):
                 return value
@@ -369,7 +380,7 @@ def _words(type_: Any) -> list[tuple[str, object]]:  # Any: a type form
 
 
 def _is_keyed_by_level(type_: Any) -> bool:  # Any: a type form
-    return is_mapping(type_) and any(map(_is_level, get_args(type_)[:1]))
+    return is_mapping(type_) and any(map(is_level, get_args(type_)[:1]))
 
 
 def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a type form
@@ -398,14 +409,18 @@ def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a
 def _unstructure_keyed(unstructure: Callable[[Any], object], mapping: Any, converter: BaseConverter) -> Any:
     # Any: type forms, and whatever converters make of mappings; several turn keys into text by `str`, here a label
     as_text = converter.get_unstructure_hook(get_origin(mapping)[(str, *get_args(mapping)[1:])])
-    return lambda value: as_text({_key(unstructure, key): item for key, item in value.items()})
+    return lambda value: as_text({as_key(key, unstructure(key)): item for key, item in value.items()})
 
 
-def _key(unstructure: Callable[[Any], object], level: QuantizationLevel) -> str:
-    word = unstructure(level)
-    if not isinstance(word, str):
-        raise ConfigError((f"{level.name!r} is not registered, and a mapping key has no room for its definition",))
-    return word
+def as_key(key: object, written: object) -> str:
+    """The text of a mapping key, by what its own hook makes of it.
+
+    Raises:
+        ConfigError: for a level that is written as a table.
+    """
+    if isinstance(key, QuantizationLevel) and not isinstance(written, str):
+        raise ConfigError((f"{key.name!r} is not registered, and a mapping key has no room for its definition",))
+    return str(written.value if isinstance(written, Enum) else written)
 
 
 # -- where cattrs itself is at fault -----------------------------------------------------------------------------------
@@ -415,7 +430,8 @@ def _mend(converter: BaseConverter, unstructure: Callable[[QuantizationLevel], o
     """Mend what in cattrs 26 would let a level through unread or unwritten, or fail where nothing is wrong.
 
     - Named tuples whose annotations are text (``from __future__ import annotations``) are not resolved; nor are
-      dataclasses by the msgspec converter, which then writes the insides of a level.
+      dataclasses by the msgspec converter, which then writes the insides of a level; nor is text in an annotation, as
+      in ``Optional["QuantizationLevel"]``; nor are ``Required`` and ``NotRequired`` of a TypedDict, by Python itself.
     - The bson converter reads a TypedDict as any mapping; the tomlkit converter copies one as its own container.
     - Both, and those of orjson and tomllib, write the keys of mappings without type arguments by ``str``, which for a
       level is its label.
@@ -433,20 +449,43 @@ def _mend(converter: BaseConverter, unstructure: Callable[[QuantizationLevel], o
 
 def _has_text_annotations(type_: Any) -> bool:  # Any: a type form
     cls = get_origin(type_) or type_
-    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        return any(isinstance(field.type, str) for field in dataclasses.fields(cls))
-    return is_namedtuple(cls) and any(isinstance(t, (str, ForwardRef)) for t in cls.__annotations__.values())
+    if attrs.has(cls):
+        types = [] if "__attrs_types_resolved__" in vars(cls) else [field.type for field in attrs.fields(cls)]
+    elif isinstance(cls, type) and dataclasses.is_dataclass(cls):
+        types = [field.type for field in dataclasses.fields(cls)]
+    else:
+        types = list(cls.__annotations__.values()) if is_namedtuple(cls) or is_typeddict(cls) else []
+    return any(map(_has_text, types))
+
+
+def _has_text(type_: Any) -> bool:  # Any: a type form
+    origin = get_origin(type_)
+    inner = () if origin is Literal else get_args(type_)[:1] if origin is Annotated else get_args(type_)
+    return isinstance(type_, (str, ForwardRef)) or any(map(_has_text, inner))
 
 
 def _resolve(type_: Any) -> None:  # Any: a type form
     """Put types in the place of their names, as ``attrs.resolve_types`` does."""
     cls = get_origin(type_) or type_
+    if attrs.has(cls):
+        attrs.resolve_types(cls)
+        return
     hints = get_type_hints(cls, include_extras=True)
+    if is_typeddict(cls):
+        marks = {name: _marks(hint) for name, hint in hints.items()}
+        required = {name for name in cls.__required_keys__ if NotRequired not in marks[name]}
+        required |= {name for name in marks if Required in marks[name]}
+        cls.__required_keys__, cls.__optional_keys__ = frozenset(required), frozenset(hints.keys() - required)
     if dataclasses.is_dataclass(cls):
         for field in dataclasses.fields(cls):
             field.type = hints[field.name]
     else:
         cls.__annotations__.update({name: hints[name] for name in cls.__annotations__})
+
+
+def _marks(hint: Any) -> tuple[object, ...]:  # Any: a type form
+    origin = get_origin(hint)
+    return (origin, *_marks(get_args(hint)[0])) if origin in (Annotated, Required, NotRequired) else ()
 
 
 def _structure_resolved(type_: Any, converter: BaseConverter) -> Hook:  # Any: a type form
@@ -473,7 +512,7 @@ def _unstructure_bare(unstructure: Callable[[Any], object], mapping: Any, conver
     plain: Any = dict[(str, *(get_args(mapping) or (Any, Any))[1:])]  # type: ignore[misc]  # ty: ignore[invalid-type-form]
     as_text = converter.get_unstructure_hook(plain)
 
-    def key(key: object) -> str:
-        return _key(unstructure, key) if isinstance(key, QuantizationLevel) else str(key)
+    def write(key: object) -> str:
+        return as_key(key, unstructure(key) if isinstance(key, QuantizationLevel) else key)
 
-    return lambda value: as_text({key(own): item for own, item in value.items()})
+    return lambda value: as_text({write(key): item for key, item in value.items()})

@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from bisect import bisect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 
@@ -95,15 +95,33 @@ def dump(data: object, format: Format) -> bytes:
         ConfigError: if the format has no way to say it, or the library for it is missing.
     """
     try:
-        if format == "msgpack":
-            packed: bytes = library("msgpack").packb(data)
-            return packed
-        return _WRITERS[format](data).encode()
+        return _WRITERS[format](data)
     except RecursionError:
         reason = "nested too deeply"
-    except (TypeError, ValueError, OverflowError) as error:
-        reason = str(error)
+    except _UNWRITABLE as error:
+        reason = f"{place(_unwritable(data, _WRITERS[format]))}: {error}"
     raise ConfigError((f"cannot be written as {_NAMES[format]}: {reason}",))
+
+
+_UNWRITABLE: Final = (TypeError, ValueError, OverflowError)
+
+
+def _unwritable(data: object, write: Callable[[object], bytes]) -> Keys:
+    """Where the first value is that cannot be written."""
+    children: Iterable[tuple[object, object]] = (
+        data.items() if isinstance(data, Mapping) else enumerate(data) if isinstance(data, (list, tuple)) else ()
+    )
+    for key, child in children:
+        try:
+            write({key: child} if isinstance(data, Mapping) else {"": child})
+        except _UNWRITABLE:
+            return (key, *_unwritable(child, write))
+    return ()
+
+
+def place(keys: Keys) -> str:
+    """A place in a document as people read it: ``$.layers[0].level``."""
+    return "$" + "".join(f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.80}]" for key in keys)
 
 
 def library(module: str, extra: str | None = None) -> Any:  # Any: libraries that are not there to check against
@@ -286,6 +304,13 @@ def _toml_lines(text: str) -> dict[Keys, int]:
     return found
 
 
+def _toml_text(data: object) -> bytes:
+    if not isinstance(data, Mapping):
+        raise TypeError("a document is a table")
+    text: str = library("tomli_w", "toml").dumps(data)
+    return text.encode()
+
+
 # -- YAML --------------------------------------------------------------------------------------------------------------
 
 _TAG: Final = "tag:yaml.org,2002:"
@@ -323,6 +348,8 @@ def _yaml_classes() -> tuple[Any, Any]:  # Any: classes of a library that may be
             loader.add_implicit_resolver(tag, whole, None)
             dumper.add_implicit_resolver(tag, whole, None)
     dumper.add_implicit_resolver(f"{_TAG}int", re.compile("0o[0-7]+$"), None)
+    for kind, plain in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):  # of enums and the like
+        dumper.add_multi_representer(kind, lambda self, value, plain=plain: self.represent_data(plain(value)))
     return loader, dumper
 
 
@@ -392,7 +419,7 @@ def _yaml_node(root: Any) -> _Node:  # Any: nodes of a library that may be missi
     return read(root)
 
 
-def _yaml_text(data: object) -> str:
+def _yaml_text(data: object) -> bytes:
     yaml = library("yaml")
     _, dumper = _yaml_classes()
     try:
@@ -400,8 +427,8 @@ def _yaml_text(data: object) -> str:
         if re.search("[\x85\u2028\u2029]", text):  # line breaks to YAML, which PyYAML does not escape then
             text = yaml.dump(data, Dumper=dumper, sort_keys=False)
     except yaml.YAMLError as error:
-        raise ValueError(error) from error
-    return text
+        raise ValueError(" ".join(map(str, error.args))) from error
+    return text.encode()
 
 
 # -- MessagePack -------------------------------------------------------------------------------------------------------
@@ -435,9 +462,10 @@ def _msgpack(content: bytes) -> Document:
 
 _NAMES: Final[Mapping[Format, str]] = {"json": "JSON", "toml": "TOML", "yaml": "YAML", "msgpack": "MessagePack"}
 _TEXTS: Final[Mapping[str, Callable[[str], Document]]] = {"json": _json, "toml": _toml, "yaml": _yaml}
-_WRITERS: Final[Mapping[str, Callable[[object], str]]] = {
-    "json": lambda data: json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
-    "toml": lambda data: str(library("tomli_w", "toml").dumps(data)),
+_WRITERS: Final[Mapping[Format, Callable[[object], bytes]]] = {
+    "json": lambda data: (json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode(),
+    "toml": _toml_text,
     "yaml": _yaml_text,
+    "msgpack": lambda data: bytes(library("msgpack").packb(data)),
 }
 assert set(_NAMES) == set(get_args(Format))

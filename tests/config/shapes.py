@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Literal, NamedTuple, Optional, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Optional, Required, TypedDict
 
 import attrs
 
@@ -72,6 +72,35 @@ class Typed(TypedDict):
     keys: dict[QuantizationLevel, int]
 
 
+class Partly(TypedDict, total=False):
+    weights: Required[QuantizationLevel]
+    layers: dict[str, QuantizationLevel]
+    more: NotRequired[QuantizationLevel]
+
+
+class Omitted(TypedDict):
+    weights: NotRequired[Annotated[QuantizationLevel, "of the model"]]
+    more: Annotated[NotRequired[QuantizationLevel], "of another"]
+
+
+@attrs.frozen
+class Quoted:
+    optional: Optional["QuantizationLevel"]  # as in modules where the class is not known yet
+    layers: dict[str, "QuantizationLevel"]
+
+
+@attrs.frozen
+class QuotedMore(Quoted):
+    more: Optional["QuantizationLevel"] = None
+
+
+@dataclasses.dataclass
+class QuotedData:
+    optional: Optional["QuantizationLevel"]
+    layers: dict[str, "QuantizationLevel"]
+    literal: Literal["QuantizationLevel"] = "QuantizationLevel"
+
+
 class Named(NamedTuple):
     weights: QuantizationLevel
     list_: list[QuantizationLevel]
@@ -133,6 +162,12 @@ VALUES: list[tuple[Any, Any]] = [
     (Data, Data(CUSTOM, CUSTOM)),
     (Typed, TYPED),
     (Typed, TYPED_CUSTOM),
+    (Partly, Partly(weights=INT4)),
+    (Partly, Partly(weights=INT4, layers={"x": INT8}, more=CUSTOM)),
+    (Omitted, Omitted()),
+    (Quoted, Quoted(INT4, {"x": CUSTOM})),
+    (QuotedMore, QuotedMore(INT4, {"x": CUSTOM}, more=INT8)),
+    (QuotedData, QuotedData(CUSTOM, {"x": INT8})),
     (dict[str, Named], {"in a table": NAMED}),
     (Tree, Tree(FULL, DATA, TYPED, NAMED, [OTHERS, FULL], {"x": TYPED_CUSTOM, "y": TYPED})),
     (DataTree, DataTree(OTHERS, DATA, TYPED, NAMED, [DATA])),

@@ -6,11 +6,11 @@ import dataclasses
 import pickle
 import sys
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import Enum, IntEnum
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, NewType, TypedDict, get_args
 
 import attrs
 import pytest
@@ -22,7 +22,7 @@ from quantlevels.config import levels_file, load, loads, save
 from quantlevels.documents import SUFFIXES, Format
 
 pytest.importorskip("yaml")
-pytest.importorskip("msgpack")
+msgpack = pytest.importorskip("msgpack")
 pytest.importorskip("tomli_w")
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -39,6 +39,15 @@ class Port(IntEnum):
 
 class Word(str, Enum):  # noqa: UP042  # as it was written before StrEnum
     FAST = "fast"
+
+
+Count = NewType("Count", int)
+Called = NamedTuple("Called", [("weights", QuantizationLevel), ("port", int | None)])  # noqa: UP014  # is one as well
+Called.__new__.__defaults__ = (None,)
+
+
+class Optionals(NamedTuple):
+    port: int | None = None
 
 
 @attrs.frozen
@@ -62,7 +71,13 @@ class Engine:
     shape: tuple[int, int] = (1, 1)
     names: dict[int, str] = attrs.Factory(dict)
     since: date | None = None
+    at: datetime | None = None
     backend: Literal["cuda", "cpu"] = "cpu"
+    ports: dict[Port, Port] = attrs.Factory(dict)
+    modes: dict[Mode, Word] = attrs.Factory(dict)
+    limits: dict[float, int] = attrs.Factory(dict)
+    called: Called | None = None
+    optionals: Optionals | None = None
 
 
 ENGINE = Engine(
@@ -77,6 +92,12 @@ ENGINE = Engine(
     shape=(2, 3),
     names={1: "a", -2: "b"},
     since=date(2026, 1, 31),
+    at=datetime(2026, 1, 31, 12, 30),  # a zone is not to be invented
+    ports={Port.HTTP: Port.HTTP},
+    modes={Mode.SAFE: Word.FAST},
+    limits={0.5: 1},
+    called=Called(INT8, 80),
+    optionals=Optionals(),
 )
 
 
@@ -125,6 +146,18 @@ def test_typed_dicts_named_tuples_and_dataclasses() -> None:
             loads('{"wieghts": "int4"}', "json", type_)
 
 
+@dataclasses.dataclass
+class Tree:
+    weights: QuantizationLevel
+    inner: list["Tree"] = dataclasses.field(default_factory=list)  # noqa: UP037  # text within what is text here
+
+
+def test_a_class_within_itself(tmp_path: Path) -> None:
+    tree = Tree(INT4, [Tree(INT8, [Tree(FP32)])])
+    save(tmp_path / "tree.toml", tree)
+    assert load(tmp_path / "tree.toml", Tree) == tree
+
+
 def test_any_type_will_do() -> None:
     assert loads('["int4", "int8"]', "json", list[QuantizationLevel]) == [INT4, INT8]
     assert loads("int4: [None, ~]", "yaml", dict[QuantizationLevel, list[QuantizationLevel | None]]) == {
@@ -155,6 +188,13 @@ def test_any_type_will_do() -> None:
         (Word, '"fast"', Word.FAST),
         (int | None, "null", None),
         (int | str, '"1"', "1"),
+        (int | bool, "true", True),
+        (int | Literal[True], "true", True),
+        (dict[Port, Count], '{"80": 1}', {Port.HTTP: 1}),
+        (dict[Literal[4, 8], int], '{"4": 1}', {4: 1}),
+        (dict[float, int], '{"0.5": 1}', {0.5: 1}),
+        (dict[int | str, int], '{"4": 1}', {"4": 1}),
+        (datetime, '"2026-01-31T12:00"', datetime(2026, 1, 31, 12)),
         (list[int] | None, "[1]", [1]),
         (Mapping[str, float], '{"a": 1}', {"a": 1.0}),
     ],
@@ -195,7 +235,17 @@ def test_what_is_taken(type_: Any, text: str, value: object) -> None:
         (Cache, "[]", "expected a table, got a list"),
         (Cache, '"x"', "expected a table, got 'x'"),
         (QuantizationLevel, "null", "expected a level, got null; FP32 is written 'None'"),
-        (QuantizationLevel | Literal["auto"], '"atuo"', "unknown level 'atuo'"),
+        (QuantizationLevel | Literal["auto"], '"atuo"', "unknown level 'atuo'; did you mean 'auto'?"),
+        (QuantizationLevel | Literal["auto"], "4", "expected a level or 'auto', got 4"),
+        (QuantizationLevel | Mode, "null", "expected a level or 'fast' or 'safe', got null"),
+        (QuantizationLevel | Cache | Engine | None, "[]", "expected a level or a table or null, got a list"),
+        (QuantizationLevel | None, "4", "unknown level 4; did you mean 'Int4'?"),
+        (int | str, "true", "expected an integer or text, got true"),
+        (int | float, "true", "expected an integer or a number, got true"),
+        (int | Literal["auto"], "true", "expected an integer or 'auto', got true"),
+        (Count | str, "true", "expected an integer or text, got true"),
+        (dict[Port, int], '{"79": 1}', "expected 80, got '79'"),
+        (datetime, '"2026-01-31T25:00"', "expected a date and time, got '2026-01-31T25:00'"),
     ],
 )
 def test_what_is_refused(type_: Any, text: str, expected: str) -> None:
@@ -338,6 +388,40 @@ def test_save_refuses_what_could_not_be_read_and_leaves_the_file(tmp_path: Path)
     with pytest.raises(ConfigError, match="cannot be written as JSON"):
         save(path, {"a": float("nan")})
     assert path.read_text(encoding="utf-8") == "before"
+
+
+def test_what_cannot_be_written_is_told_with_its_place(tmp_path: Path) -> None:
+    @attrs.define
+    class Config:
+        many: list[dict[str, float | None]]
+
+    with pytest.raises(
+        ConfigError, match=r"serve\.toml: cannot be written as TOML: \$\.many\[1\]\['a b'\]: .*NoneType"
+    ):
+        save(tmp_path / "serve.toml", Config([{"x": 1.0}, {"a b": None}]))
+    with pytest.raises(ConfigError, match=r"as JSON: \$\.many\[0\]\.x: "):
+        save(tmp_path / "serve.json", Config([{"x": float("inf")}]))
+    with pytest.raises(ConfigError, match=r"as TOML: \$: a document is a table"):
+        save(tmp_path / "serve.toml", [INT4])
+
+
+def test_times_of_messagepack_are_text_or_the_numbers_of_cattrs() -> None:
+    def read(value: object, type_: Any) -> object:
+        return loads(msgpack.packb({"x": value}), "msgpack", dict[str, type_])["x"]
+
+    midnight = 1_769_817_600
+    assert read(midnight, datetime) == read(float(midnight), datetime) == datetime(2026, 1, 31, tzinfo=UTC)
+    assert read("2026-01-31", date) == read(float(midnight), date) == date(2026, 1, 31)
+    for value, type_ in [(True, datetime), (True, date), (midnight + 1, date), (1e300, datetime), (float("nan"), date)]:
+        with pytest.raises(ConfigError, match="expected a date"):
+            read(value, type_)
+
+
+def test_a_time_of_toml_is_no_date_nor_a_date_a_time() -> None:
+    with pytest.raises(ConfigError, match="expected a date, got 2026-01-31 12:00:00"):
+        loads("x = 2026-01-31T12:00:00", "toml", dict[str, date])
+    with pytest.raises(ConfigError, match="expected a date and time, got 2026-01-31"):
+        loads("x = 2026-01-31", "toml", dict[str, datetime])
 
 
 def test_none_in_toml_is_left_out_only_where_it_comes_back(tmp_path: Path) -> None:
