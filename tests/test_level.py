@@ -80,6 +80,7 @@ def test_only_a_name_and_a_width_are_required() -> None:
         ({"spellings": {"torch": (True,)}}, TypeError, "spellings in 'torch' must be strings, not True"),
         ({"spellings": {"": ("a5",)}}, ValueError, "dialects must be printable ASCII words, not ''"),
         ({"kind": "magic"}, ValueError, "kind must be one of .*, not 'magic'"),
+        ({"kind": ["int"]}, ValueError, "kind must be one of"),
         ({"summary": "two\nlines"}, ValueError, "summary must be printable"),
         ({"source": None}, TypeError, "source must be a string, not None"),
     ],

@@ -122,7 +122,7 @@ def _check_spellings(level: QuantizationLevel, attribute: Attribute[Spellings], 
 
 
 def _check_kind(level: QuantizationLevel, attribute: object, kind: object) -> None:
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"kind must be one of {', '.join(sorted(_KINDS))}, not {kind!r}")
 
 

@@ -43,6 +43,7 @@ GROUPS: Final = (LEVELS, SCHEMES)
 VARIABLE: Final = "QUANTLEVELS_PLUGINS"
 
 _SECTION: Final = "[quantlevels."  # of entry_points.txt; most distributions have none and are parsed no further
+_HEADER: Final = re.compile(r"^\s*\[quantlevels\..*\]\s*$", re.MULTILINE)  # as the parser of them reads it
 
 _PROTECTED: Final = "it uses {!r}, which means {} that comes with quantlevels"
 
@@ -181,6 +182,10 @@ def _offer(distribution: Distribution) -> _Offer | None:
         entries = tuple(entry for entry in distribution.entry_points if entry.group in GROUPS)
     except Exception as error:
         return _Offer(distribution, (), f"its entry_points.txt is malformed: {_told(error)}")
+    if not (entries or _HEADER.search(text)):
+        return _Offer(
+            distribution, (), f"its entry_points.txt is malformed: {_SECTION!r} begins no header of a section"
+        )
     return _Offer(distribution, entries) if entries else None
 
 

@@ -10,25 +10,35 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fractions import Fraction
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from quantlevels.errors import PluginWarning
 from quantlevels.index import normalized, shipped
 from quantlevels.inspection import Inspection, inspect
 from quantlevels.level import QuantizationLevel
-from quantlevels.plugins import LEVELS, PluginStatus
+from quantlevels.plugins import LEVELS, PluginStatus, State
 from quantlevels.registry import Registry
 from quantlevels.verification import failures
 
 _SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
 _TIMEOUT: Final = 120  # seconds
 _MOST_LEVELS: Final = 5
+
+#: What the author of a plugin is to do about it.
+_REPAIRS: Final[Mapping[State, str]] = MappingProxyType(
+    {
+        "rejected": "correct that, for it is left out wherever it is installed",
+        "failed": "correct that, and install it anew",
+        "conflicting": "have one mean it, or make the two equal",
+    }
+)
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -106,7 +116,7 @@ def _metadata(distribution: str, plugins: Sequence[PluginStatus]) -> Iterator[st
         )
     for plugin in plugins:
         if not plugin.fine:
-            yield f"{plugin.name}: {plugin.reason}: {plugin.remedy}"
+            yield f"{plugin.name}: {plugin.reason}: {_REPAIRS[plugin.state]}"
 
 
 def _levels(plugins: Sequence[PluginStatus], registry: Registry) -> Iterator[str]:

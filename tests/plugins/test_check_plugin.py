@@ -59,6 +59,7 @@ def test_what_the_registry_refuses(site: Site, source: str, told: str) -> None:
     first, *_ = problems(site, source)
     assert first.startswith("acme-quant[Int4Acme]: ")
     assert told in first
+    assert ": correct that, " in first
 
 
 @pytest.mark.parametrize(

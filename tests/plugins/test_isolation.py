@@ -46,6 +46,8 @@ REJECTED = {
 #: metadata of a distribution → what is told of it
 DEFECTS: dict[str, tuple[bytes, bytes | None, str]] = {
     "a line without =": (b"[quantlevels.levels]\nBad\n", b"", "entry_points.txt is malformed"),
+    "a header without an end": (b"[quantlevels.levels\nBad = bad:Bad\n", b"", "entry_points.txt is malformed"),
+    "a byte order mark": (b"\xef\xbb\xbf[quantlevels.levels]\nBad = bad:Bad\n", b"", "entry_points.txt is malformed"),
     "elsewhere in the file": (
         b"[other]\nx\n[quantlevels.levels]\nBad = bad:Bad\n",
         b"",
