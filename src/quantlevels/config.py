@@ -215,6 +215,8 @@ _IN_WORDS: Final[Mapping[object, str]] = {
     date: "a date",
     datetime: "a date and time",
     QuantizationLevel: "a level",
+    _Definitions: "a table of levels by name",
+    Any: "a value",
 }
 
 

@@ -552,6 +552,13 @@ level: {}
     assert "Good" not in registry
 
 
+def test_a_file_without_levels(tmp_path: Path) -> None:
+    path = tmp_path / "levels.toml"
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\$\.levels: missing, expected a table of levels by name \(line 1\)"):
+        levels_file(path)
+
+
 def test_levels_of_a_file_cannot_change_registered_ones(tmp_path: Path) -> None:
     path = tmp_path / "levels.toml"
     path.write_text(LEVELS, encoding="utf-8")
