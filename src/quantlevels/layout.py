@@ -25,7 +25,7 @@ def natural(instance: object, attribute: Attribute[int], value: int) -> None:
 
 
 @final
-@frozen
+@frozen(order=False)
 class Layout:
     """A level as a scheme stores it: codes in groups along each row, a scale and perhaps a zero point a group.
 

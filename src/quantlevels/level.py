@@ -38,7 +38,7 @@ def positive(instance: object, attribute: Attribute[int], value: int) -> None:
 
 
 @final
-@frozen
+@frozen(order=False)  # as ever; mypy takes it for true unless told
 class Block:
     """The storage cell of a level: ``weights`` weights in ``bits`` bits, scales and all.
 
@@ -144,7 +144,7 @@ class _Described:
 
 
 @final
-@frozen(kw_only=True, repr=False, match_args=False, getstate_setstate=False)
+@frozen(kw_only=True, repr=False, order=False, match_args=False, getstate_setstate=False)
 class QuantizationLevel(_Described):
     """One level of weight precision: what a weight is rounded to, and what one costs.
 

@@ -17,6 +17,7 @@ QuantizationLevel(name="Int3", bits_per_param="3")  # error
 QuantizationLevel(name="Int3", bits_per_param=3, kind="integer")  # error
 INT4.grouped("128")  # error
 INT4 + 1  # error
+INT4 < INT8  # error
 
 levels["int4"] = INT4  # error
 levels[4]  # error
