@@ -10,6 +10,7 @@ import pytest
 
 from quantlevels import BF16, FP16, FP32, INT4, INT8, QuantizationLevel, SizingError, UnknownLevelError, levels
 from quantlevels.checkpoint.tensor import Tensor
+from quantlevels.formats import NOT_OF_WEIGHTS
 from quantlevels.sizing import Fallback, Target, fit, idealized, idealized_bytes, plain_bytes, size
 
 
@@ -264,4 +265,13 @@ def test_fit_goes_from_the_widest_to_the_narrowest() -> None:
     assert not by_name["None"].fits
     assert by_name["BFloat16"].fits
     assert by_name["BFloat16"].margin == 16 * 2**30 - 16_000_000_000
-    assert {"Bool", "Complex64", "Int64"}.isdisjoint(by_name)
+
+
+@pytest.mark.parametrize("name", ["TF32", "Float8E8M0FNU", "Q8_1", "Q8_K", "Bool", "Complex64", "Int16", "UInt64"])
+def test_fit_leaves_out_what_no_weights_are_stored_in(name: str) -> None:
+    assert levels[name] not in {candidate.level for candidate in fit(idealized_bytes(8_000_000_000), 16 * 2**30)}
+
+
+def test_fit_goes_through_all_that_weights_are_stored_in() -> None:
+    left_out = set(levels) - {candidate.level for candidate in fit(idealized_bytes(8_000_000_000), 16 * 2**30)}
+    assert {level.name for level in left_out} == NOT_OF_WEIGHTS

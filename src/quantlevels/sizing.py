@@ -9,12 +9,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 from attrs import frozen
 
 from quantlevels.builtin import FP16, FP32
 from quantlevels.errors import SizingError
+from quantlevels.formats import NOT_OF_WEIGHTS
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.storage import GGML_FALLBACKS, GGUF_KEEPS, STORAGES, Matrix, storage_for, whole
@@ -352,12 +353,8 @@ def idealized_bytes(parameters: int) -> Callable[[Target], int]:
     return lambda target: idealized(parameters, target).nbytes
 
 
-#: Kinds of level that no model has its weights in.
-_NO_WEIGHTS: Final = frozenset(("bool", "complex"))
-
-
 def fit(nbytes: Callable[[Target], int], budget: int, known: Iterable[QuantizationLevel] = levels) -> list[Candidate]:
-    """Every level from the widest to the narrowest, with what the weights take and whether a budget holds them.
+    """Every level of weights from the widest to the narrowest, with what they take and whether a budget holds them.
 
     Args:
         nbytes: what the weights take at a target, in bytes: see `plain_bytes` and `idealized_bytes`.
@@ -365,9 +362,6 @@ def fit(nbytes: Callable[[Target], int], budget: int, known: Iterable[Quantizati
         known: the levels to try.
     """
     found = [
-        Candidate(level, nbytes(Target(level=level)), budget)
-        for level in known
-        if level.kind not in _NO_WEIGHTS
-        and not (level.kind in ("int", "uint") and level.bits_per_param > BITS_PER_BYTE)
+        Candidate(level, nbytes(Target(level=level)), budget) for level in known if level.name not in NOT_OF_WEIGHTS
     ]
     return sorted(found, key=lambda candidate: -candidate.nbytes)

@@ -41,3 +41,13 @@ AMBIGUOUS: Final[dict[str, tuple[str, ...]]] = {
     "byte": ("UInt8", "Int8"),  # torch; numpy
     "complex": ("Complex64", "Complex128"),
 }
+
+#: Levels that no model has its weights in: what is computed in, what scales and activations are rounded to, masks,
+#: indices, the words that packed codes stand in.
+NOT_OF_WEIGHTS: Final[frozenset[str]] = frozenset(
+    (
+        *("TF32", "Float8E8M0FNU", "Q8_1", "Q8_K", "Bool"),
+        *("Int16", "Int32", "Int64", "UInt16", "UInt32", "UInt64"),
+        *("Complex32", "Complex64", "Complex128"),
+    )
+)
