@@ -31,6 +31,13 @@ def test_python_examples() -> None:
     assert not failed
 
 
+def test_pictures_are_there() -> None:
+    """That the one of an inspection is what the command draws today, `tests/cli/test_docs.py` sees."""
+    pictures = re.findall(r"^!\[(.+)\]\((.+)\)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [place for _, place in pictures] == ["docs/inspect.svg"]
+    assert all((ROOT / place).is_file() for _, place in pictures)
+
+
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_commands(arguments: str) -> None:
     assert printed(arguments) == COMMANDS[arguments]

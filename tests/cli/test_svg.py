@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
-from tests.cli.conftest import INT4_CONFIG, PLAIN, W4A8, W4A16, write_checkpoint
+from tests.cli.conftest import INT4_CONFIG, PLAIN, W4A8, W4A16, Tensors, write_checkpoint
+
+from quantlevels import levels
+from quantlevels.cli.render import width as columns
+from quantlevels.formats import NOT_OF_WEIGHTS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask
@@ -25,7 +29,7 @@ def boxes(picture: str) -> list[tuple[str, float, float, float]]:
     found = []
     for text in ET.fromstring(picture).iter(TEXT):
         content = text.text or ""
-        width = len(content) * WIDTHS.get(text.get("class", "").split(" ")[0], 7.83)
+        width = columns(content) * WIDTHS.get(text.get("class", "").split(" ")[0], 7.83)
         x = float(text.get("x", "0")) - width * {"end": 1, "middle": 0.5}.get(text.get("text-anchor", ""), 0)
         found.append((content, float(text.get("y", "0")), x, x + width))
     return found
@@ -46,7 +50,7 @@ def pictures(ask: Ask, tmp_path: Path) -> dict[str, str]:
     many = {f"layers.0.{NAME}{n}.weight": (dtype, (64 * (n + 1), 64)) for n, dtype in enumerate(dtypes)}
     tensors = {name.replace("mlp", NAME): tensor for name, tensor in W4A8.items()}
     first = write_checkpoint(tmp_path / "an & a < b" / ("long " * 40), {**tensors, **many}, INT4_CONFIG)
-    second = write_checkpoint(tmp_path / "other", {**W4A16, **PLAIN}, INT4_CONFIG)
+    second = write_checkpoint(tmp_path / ("模型 " * 20), {**W4A16, **PLAIN}, INT4_CONFIG)
     commands = {
         "inspect": ("inspect", first),
         "diff": ("diff", first, second),
@@ -72,6 +76,23 @@ def test_nothing_overlaps_or_leaves_the_picture(pictures: dict[str, str], name: 
     assert overlaps(pictures[name]) == []
     _, _, width, height = map(float, ET.fromstring(pictures[name]).get("viewBox", "").split())
     assert all(left >= 0 and right <= width and 0 < y < height for _, y, left, right in boxes(pictures[name]))
+
+
+@pytest.mark.parametrize("name", ["Kimi-K2-" * 12 + "W4A8", "模型🦙" * 20, "x"])
+def test_large_and_wide_does_not_overlap(ask: Ask, tmp_path: Path, name: str) -> None:
+    tensors: Tensors = {"model.layers.0.mlp.up_proj.weight": ("F8_E4M3FNUZ", (1_000_000, 1_026_408))}
+    model = write_checkpoint(tmp_path / name, tensors)
+    for command in (("inspect", model), ("diff", model, model)):
+        ask(*command, "--svg", tmp_path / "it.svg")
+        picture = (tmp_path / "it.svg").read_text()
+        assert overlaps(picture) == []
+        assert max(right for *_, right in boxes(picture)) <= 860
+        assert "W4A8" in picture or not name.endswith("W4A8")
+
+
+def test_fit_names_every_level(pictures: dict[str, str]) -> None:
+    named = {word.strip(",") for content, *_ in boxes(pictures["fit"]) for word in content.split()}
+    assert {level.label for level in levels if level.name not in NOT_OF_WEIGHTS} <= named
 
 
 def test_a_picture_that_cannot_be_written_is_one_line(ask: Ask, w4a16: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import INT4_CONFIG, W4A8, write_checkpoint, write_shards
+from tests.cli.conftest import INT4_CONFIG, W4A8, W4A16, Tensors, write_checkpoint, write_shards
 
-from quantlevels.cli.render import visible
+from quantlevels.cli.render import beginning, end, visible, width
 
 pty = pytest.importorskip("pty")
 
@@ -61,6 +61,41 @@ def test_nothing_important_is_wrapped_away(columns: int, w4a8: Path) -> None:
         assert fact in flat
 
 
+#: as many weights as people serve, at a level with a long name
+LARGE: Tensors = {
+    "model.layers.0.mlp.up_proj.weight": ("F8_E4M3FNUZ", (671_000, 1_000_000)),
+    "model.norm.weight": ("BF16", (128,)),
+}
+
+
+@pytest.mark.parametrize("columns", [60, 72, 80, 100, 140])
+def test_no_figure_is_folded(columns: int, tmp_path: Path) -> None:
+    lines = SGR.sub("", on_terminal("inspect", write_checkpoint(tmp_path, LARGE), columns=columns)).splitlines()
+    assert max(map(len, lines)) <= columns
+    figures = ["FP8_E4M3FNUZ", "671,000,000,000", "624.92 GiB", "8.0000", "100.0%"]
+    row = next(line for line in lines if line.startswith(" FP8_E4M3FNUZ "))
+    assert [figure for figure in figures if figure in row] == figures
+
+
+@pytest.mark.parametrize("columns", [0, 1, 9])
+def test_a_terminal_without_width_gets_all_there_is_to_say(columns: int, w4a8: Path) -> None:
+    text = "".join(SGR.sub("", on_terminal("inspect", w4a8, columns=columns)).split())
+    assert "INT4at4.125bits,groupsof128,symmetric+BF16" in text
+    assert "model.layers.0.mlp.up_proj" in text
+
+
+def test_a_terminal_that_has_no_such_characters_gets_no_bars(w4a8: Path) -> None:
+    assert r"\u2501" not in on_terminal("inspect", w4a8, PYTHONIOENCODING="ascii")
+
+
+def test_wide_characters_count_twice(tmp_path: Path, w4a16: Path) -> None:
+    name = "model.layers.0." + "投影" * 30 + ".end"
+    other = write_checkpoint(tmp_path / ("模型" * 12), {**W4A16, name: ("BF16", (4, 4))}, INT4_CONFIG)
+    text = SGR.sub("", on_terminal("diff", other, w4a16, columns=60))
+    assert max(width(line) for line in text.splitlines()) <= 60
+    assert "投影.end " in text
+
+
 def test_a_terminal_gets_bars_and_colors(w4a8: Path) -> None:
     text = on_terminal("inspect", w4a8)
     assert "━" in text
@@ -92,6 +127,12 @@ def test_visible_escapes_and_cuts() -> None:
     assert visible(HOSTILE + "\ud800").isprintable()
     assert visible("näïve 模型 ✓") == "näïve 模型 ✓"
     assert len(visible("x" * 1_000_000)) <= 301
+
+
+def test_text_is_cut_by_the_columns_it_takes() -> None:
+    assert (width("a模b"), width("e\u0301"), width("")) == (4, 1, 0)
+    assert (beginning("a模b", 2), beginning("a模b", 3), beginning("ab", 9)) == ("a", "a模", "ab")
+    assert (end("a模b", 2), end("a模b", 3), end("ab", 0)) == ("b", "模b", "")
 
 
 def test_a_bar_counts_the_files_of_a_slow_folder_and_is_wiped_away(tmp_path: Path) -> None:

@@ -46,9 +46,18 @@ def label(level: QuantizationLevel | UnknownType) -> str:
     return level.label if isinstance(level, QuantizationLevel) else str(level)
 
 
-def reduction(bits_per_weight: Fraction | None) -> str:
-    """How many times smaller than FP32: ``3.49x``."""
-    return f"{float(FP32.bits_per_weight / bits_per_weight):.2f}x" if bits_per_weight else "-"
+def against_fp32(bits_per_weight: Fraction | None) -> tuple[str, str]:
+    """How many times smaller than FP32, or how many times its size: ``3.49x``, ``smaller than FP32``."""
+    if not bits_per_weight:
+        return "-", "smaller than FP32"
+    larger = bits_per_weight / FP32.bits_per_weight
+    if larger >= 1:
+        return f"{float(larger):.2f}x", "the size of FP32"
+    return f"{float(1 / larger):.2f}x", "smaller than FP32"
+
+
+def _bits_per_weight(exact: Fraction | None) -> str | None:
+    return f"{decimal(exact)}, {' '.join(against_fp32(exact))}" if exact else None
 
 
 def inspection(report: Inspection) -> list[list[Block]]:
@@ -61,7 +70,7 @@ def inspection(report: Inspection) -> list[list[Block]]:
         facts |= {"stored": Cell(stored_line(report.stored), "bad" if worst else "strong"), **_totals(report.stored)}
     return [
         [_title(str(report.path), _format(report)), Facts(facts)],
-        [_levels(report.stored)] if report.stored else [],
+        [_levels(report.stored)] if report.stored and report.stored.levels else [],
         findings(report.findings) or [Line((Cell("no findings", "good"),))],
         remedies(report.findings),
     ]
@@ -122,16 +131,16 @@ def at(level: QuantizationLevel | UnknownType, bits_per_weight: Fraction | None)
 def _totals(stored: Stored) -> dict[str, Value]:
     share = Fraction(stored.quantized_parameters, stored.parameters or 1)
     return {
-        "parameters": f"{stored.parameters:,}, {percent(share)} of them quantized",
+        "parameters": f"{stored.parameters:,}, {percent(share)} of them quantized" if stored.parameters else "0",
         "size": f"{size(stored.tensor_bytes)}, {stored.tensors:,} tensors",
-        "bits/weight": f"{decimal(stored.bits_per_weight)}, {reduction(stored.bits_per_weight)} smaller than FP32",
+        "bits/weight": _bits_per_weight(stored.bits_per_weight),
     }
 
 
 def _levels(stored: Stored) -> Table:
     columns = (
         Column("level"),
-        Column("group", right=True),
+        Column("group", right=True, from_width=70),
         Column("weights", right=True, from_width=100),
         Column("parameters", right=True),
         Column("size", right=True),
@@ -320,7 +329,7 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
         "scheme": target.scheme,
         "parameters": report.parameters,
         "size": Cell(size(report.nbytes), "strong"),
-        "bits/weight": f"{decimal(report.bits_per_weight)}, {reduction(report.bits_per_weight)} smaller than FP32",
+        "bits/weight": _bits_per_weight(report.bits_per_weight),
         "": Cell(
             "exact: every tensor as it would be stored"
             if report.exact
@@ -330,7 +339,7 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
     }
     columns = (
         Column("level"),
-        Column("group", right=True),
+        Column("group", right=True, from_width=70),
         Column("weights", right=True, from_width=100),
         Column("parameters", right=True),
         Column("size", right=True),
@@ -403,6 +412,6 @@ def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[B
         Column("level", shrinks="wraps"),
         Column("size", right=True),
         Column("margin", right=True),
-        Column("of the budget"),
+        Column("of budget"),
     )
     return [[Facts(facts)], [Table(columns, rows)]]

@@ -11,7 +11,9 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from unicodedata import combining, east_asian_width
 
 from attrs import frozen
 
@@ -26,8 +28,10 @@ LONG: Final = 4000  # of a whole message
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _KIB: Final = 1024
 
-_ROOM_FOR_BARS: Final = 76
 _NARROW: Final = 12  # the least a column that shrinks keeps
+_LEAST: Final = 40  # columns; a terminal that has fewer, or says it has none, breaks the lines itself
+_BARS: Final = range(6, 31)  # how wide a bar may be
+_BESIDE_A_BAR: Final = 66  # columns that the widest bar leaves to the rest of its row
 
 Style: TypeAlias = Literal["", "strong", "faint", "quantized", "plain", "good", "warning", "bad"]
 
@@ -57,6 +61,24 @@ def visible(text: object, longest: int = LONGEST) -> str:
     if string.isprintable():
         return string
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in string)
+
+
+def width(text: str) -> int:
+    """Columns that text takes: two for a wide character, none for one that joins the one before it."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def beginning(text: str, room: int) -> str:
+    """As much of the text as so many columns hold."""
+    ends = accumulate(map(width, text))
+    return text[: sum(end <= room for end in ends)]
+
+
+def end(text: str, room: int) -> str:
+    """As much of the text, from its end, as so many columns hold."""
+    return beginning(text[::-1], room)[::-1]
 
 
 def short_size(nbytes: int) -> str:
@@ -240,20 +262,21 @@ def _plain(block: Block) -> list[str]:
 
 
 def _aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if end else cell.ljust(width)
-            for cell, width, end in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
+    widths = [max(map(width, cells)) for cells in zip(*lines, strict=True)]
+    return ["  ".join(map(_aligned_cell, line, widths, right)).rstrip() for line in lines]
+
+
+def _aligned_cell(cell: str, most: int, right: bool) -> str:
+    room = " " * (most - width(cell))
+    return room + cell if right else cell + room
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.width = max(console.width, _LEAST)
+    return console
 
 
 def _rich(block: Block, console: Console) -> RenderableType:
@@ -292,20 +315,22 @@ def _rich_table(table: Table, console: Console) -> RichTable:
     from rich.table import Table as RichTable
 
     shown = [(index, column) for index, column in enumerate(table.columns) if column.from_width <= console.width]
-    bar = min(console.width - 66, 30) if console.width >= _ROOM_FOR_BARS else 0
-    cells = [[_rich_text(row[index], bar) for index, _ in shown] for row in table.rows]
-    narrowest = sum(
-        _NARROW if column.shrinks else max(len(column.title), *(len(row[at]) for row in cells), 0)
-        for at, (_, column) in enumerate(shown)
-    )
-    folds = narrowest + 2 * len(shown) > console.width
+    titles = [column.title for _, column in shown]
+    cells = _cells(table, shown)
+    room = console.width - _narrowest(titles, cells, shown)
+    if room < 0:
+        titles = [title.replace("/", "/\n") for title in titles]
+        room = console.width - _narrowest(titles, cells, shown)
+    bar = min(console.width - _BESIDE_A_BAR, room - 2, _BARS[-1])  # percentages beside bars are wider by 2
+    if bar in _BARS and not console.options.ascii_only:
+        cells = _cells(table, shown, bar)
     grid = RichTable(box=None, padding=(0, 1), header_style="dim")
-    for _, column in shown:
+    for title, (_, column) in zip(titles, shown, strict=True):
         grid.add_column(
-            _rich_text(column.title),
+            title,
             justify="right" if column.right else "left",
             style=_THEME[column.style],
-            no_wrap=not folds and not column.shrinks,
+            no_wrap=room >= 0 and not column.shrinks,
             overflow="fold",
         )
     for row in cells:
@@ -316,6 +341,18 @@ def _rich_table(table: Table, console: Console) -> RichTable:
             )
         )
     return grid
+
+
+def _cells(table: Table, shown: Sequence[tuple[int, Column]], bar: int = 0) -> list[list[Text]]:
+    return [[_rich_text(row[index], bar) for index, _ in shown] for row in table.rows]
+
+
+def _narrowest(titles: Sequence[str], cells: Sequence[Sequence[Text]], shown: Sequence[tuple[int, Column]]) -> int:
+    """Columns of the terminal that the table takes at least, if no figure is to be folded."""
+    return 2 * len(shown) + sum(
+        _NARROW if column.shrinks else max(*map(len, title.split("\n")), *(row[at].cell_len for row in cells), 0)
+        for at, (title, (_, column)) in enumerate(zip(titles, shown, strict=True))
+    )
 
 
 @final
@@ -329,14 +366,14 @@ class _Cut:
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         from rich.measure import Measurement
 
-        return Measurement(min(len(self.text), _NARROW), len(self.text))
+        return Measurement(min(self.text.cell_len, _NARROW), self.text.cell_len)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text
 
         text, room = self.text.plain, options.max_width
-        if len(text) > room:
-            text = f"…{text[1 - room :]}" if self.shrinks == "keeps end" else f"{text[: room - 1]}…"
+        if width(text) > room:
+            text = f"…{end(text, room - 1)}" if self.shrinks == "keeps end" else f"{beginning(text, room - 1)}…"
         yield Text(text, self.text.style)
 
 

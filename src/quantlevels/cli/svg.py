@@ -11,8 +11,8 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from quantlevels.cli.pages import declared_line, label, reduction, same_size, signed_size, stored_line
-from quantlevels.cli.render import decimal, percent, short_size, size, visible
+from quantlevels.cli.pages import against_fp32, declared_line, label, same_size, signed_size, stored_line
+from quantlevels.cli.render import beginning, decimal, end, percent, short_size, size, visible, width
 
 if TYPE_CHECKING:
     from quantlevels.comparison import Comparison
@@ -23,6 +23,7 @@ _WIDTH: Final = 860
 _EDGE: Final = 28
 _RIGHT: Final = _WIDTH - _EDGE
 _CHARACTER: Final = 7.83  # of the monospaced font at 13 px
+_LARGE: Final = 14.5  # of a large figure, at most
 _ROW: Final = 24
 
 _SEVERE: Final = {"error": "bad strong", "warning": "warn strong", "info": "faint"}
@@ -51,22 +52,22 @@ class _Canvas:
         self.elements: list[str] = []
 
     def text(self, x: float, content: str, style: str = "", anchor: Anchor = "start", *, room: float = _WIDTH) -> None:
-        """Text on the line at ``y``, cut to what fits in ``room`` pixels of the monospaced font."""
+        """Text on the line at ``y``, without its middle where it needs more than ``room`` pixels of monospaced font."""
         content = visible(content)
         most = int(room / _CHARACTER)
-        if len(content) > most:
-            content = f"{content[: most - 1]}…"
+        if width(content) > most:
+            content = f"{beginning(content, most // 2)}…{end(content, most - most // 2 - 1)}"
         place = "" if anchor == "start" else f' text-anchor="{anchor}"'
         kind = f' class="{style}"' if style else ""
         self.elements.append(f'<text x="{x:g}" y="{self.y}"{place}{kind}>{escape(content)}</text>')
 
-    def paragraph(self, x: float, content: str) -> None:
-        """Text over as many lines as it needs, up to four."""
-        room = _RIGHT - x
-        lines = wrap(visible(content), int(room / _CHARACTER), max_lines=4, placeholder=" …", break_on_hyphens=False)
+    def paragraph(self, x: float, content: str, style: str = "", *, room: float) -> None:
+        """Text over as many lines as it needs, up to six; ``y`` ends at the last."""
+        most = int(room / _CHARACTER)
+        lines = wrap(visible(content), most, max_lines=6, placeholder=" …", break_on_hyphens=False)
         for number, line in enumerate(lines):
             self.y += 18 if number else 0
-            self.text(x, line, room=room)
+            self.text(x, line, style, room=room)
 
     def bar(self, x: float, width: float, fill: str, *, above: int = 9, height: int = 8, round_: float = 2) -> None:
         """A bar beside the text at ``y``; what is there at all is at least a pixel wide."""
@@ -103,9 +104,10 @@ class _Canvas:
         self.y += 46
         step = (_RIGHT - _EDGE) / len(figures)
         for column, (figure, caption) in enumerate(figures):
-            self.text(_EDGE + column * step, figure, "big")
+            x = min(_EDGE + column * step, _RIGHT - _LARGE * len(figure))
+            self.text(x, figure, "big")
             self.y += 19
-            self.text(_EDGE + column * step, caption, "small")
+            self.text(x, caption, "small")
             self.y -= 19
         self.y += 19
 
@@ -134,9 +136,10 @@ def inspection(report: Inspection) -> str:
         canvas.figures(
             (short_size(stored.tensor_bytes), f"{stored.tensor_bytes:,} bytes"),
             (decimal(stored.bits_per_weight), "bits per weight"),
-            (reduction(stored.bits_per_weight), "smaller than FP32"),
+            against_fp32(stored.bits_per_weight),
             (f"{stored.parameters:,}", "parameters"),
         )
+    if stored and stored.levels:
         total = stored.tensor_bytes or 1
         canvas.y += 34
         x = float(_EDGE)
@@ -147,7 +150,7 @@ def inspection(report: Inspection) -> str:
             x += width
         canvas.titles(
             (_EDGE + 18, "level", "start"),
-            (258, "group", "end"),
+            (244, "group", "end"),
             (386, "parameters", "end"),
             (486, "size", "end"),
             (574, "bits/weight", "end"),
@@ -157,7 +160,7 @@ def inspection(report: Inspection) -> str:
             canvas.y += _ROW
             canvas.bar(_EDGE, 10, _color(index), above=10, height=10)
             canvas.text(_EDGE + 18, label(level.level), "strong", room=165)
-            canvas.text(258, str(level.group_size or "-"), "faint", "end")
+            canvas.text(244, str(level.group_size or "-"), "faint", "end")
             canvas.text(386, f"{level.parameters:,}", anchor="end")
             canvas.text(486, short_size(level.nbytes), anchor="end")
             canvas.text(574, decimal(level.bits_per_weight), anchor="end")
@@ -168,7 +171,7 @@ def inspection(report: Inspection) -> str:
     for finding in report.findings:
         canvas.y += _ROW
         canvas.text(_EDGE, finding.code, _SEVERE[finding.severity])
-        canvas.paragraph(_EDGE + 60, f"{finding.slug}: {finding.message}")
+        canvas.paragraph(_EDGE + 60, f"{finding.slug}: {finding.message}", room=_RIGHT - _EDGE - 60)
     return canvas.svg(f"{report.path.name}: what it declares and what it stores")
 
 
@@ -231,10 +234,11 @@ def fit(candidates: Sequence[Candidate], source: str, memory: str) -> str:
     for group in same_size(candidates):
         first = group[0]
         canvas.y += _ROW - 3
-        canvas.text(_EDGE, ", ".join(label(it.level) for it in group), "" if first.fits else "faint", room=222)
-        canvas.text(342, short_size(first.nbytes), "" if first.fits else "faint", "end")
+        style = "" if first.fits else "faint"
+        canvas.text(342, short_size(first.nbytes), style, "end")
         canvas.bar(left, min(first.nbytes * scale, right - left), "c0" if first.fits else "track")
         canvas.text(_RIGHT, signed_size(first.margin), "good" if first.fits else "faint", "end")
+        canvas.paragraph(_EDGE, ", ".join(label(it.level) for it in group), style, room=222)
     x = left + budget * scale
     canvas.elements.append(
         f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{top}" y2="{canvas.y + 4}" stroke="var(--bad)" stroke-width="1.5"/>'
