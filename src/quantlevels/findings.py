@@ -114,9 +114,8 @@ def _quantized(folding: Folding) -> Iterator[tuple[Part, list[str]]]:
 def _not_quantized(declared: Declared, stored: Stored) -> Finding:
     said = ", ".join(str(one.level) for one in declared.levels)
     kinds = ", ".join(dict.fromkeys(str(one.level) for one in stored.levels if one.parameters))
-    message = (
-        f"{declared.method} is declared with {said}, but all {stored.parameters:,} parameters are stored as {kinds}"
-    )
+    where = f"all {stored.parameters:,} parameters are stored as {kinds}" if kinds else "no weights are stored"
+    message = f"{declared.method} is declared with {said}, but {where}"
     return Finding("QL103", message, declared.source)
 
 

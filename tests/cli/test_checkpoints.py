@@ -229,10 +229,44 @@ def test_fit_as_json(ask: Ask) -> None:
     assert (fits["None"], fits["BFloat16"], fits["Q4_K"]) == (False, True, True)
 
 
-@pytest.mark.parametrize("memory", ["lots", "80GiG", "0GB", "80i", "-3GB"])
+@pytest.mark.parametrize("memory", ["lots", "80GiG", "0GB", "0", "80i", "-3GB", "1e9", "nan", "1.5", "9" * 400 + "TB"])
 def test_what_is_no_memory_is_refused(ask: Ask, memory: str) -> None:
     answer = ask("fit", "--params", "8B", f"--memory={memory}")
     assert (answer.status, answer.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("count", ["-5", "0", "nan", "inf", "1.5", "", "\u0663B", "9" * 400 + "T", "9" * 3000])
+def test_what_is_no_number_of_parameters_is_refused(ask: Ask, count: str) -> None:
+    answer = ask("size", "--level", "int4", f"--params={count}")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert "write 8030261248, 8.03B or 350M" in answer.err
+
+
+@pytest.mark.parametrize("ratio", ["1e999999999", "1/0", "-4", "nan", "0", "9" * 3000, "1/1/1"])
+def test_what_is_no_ratio_is_refused_at_once(ask: Ask, w4a16: Path, ratio: str) -> None:
+    answer = ask("verify", w4a16, f"--max-bits-per-weight={ratio}")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert "write 4.5 or 9/2" in answer.err
+
+
+@pytest.mark.parametrize("options", [("size", "--level", "int4"), ("fit", "--memory", "8GB")])
+def test_what_has_no_weights_has_no_size(ask: Ask, w4a16: Path, options: tuple[str, ...]) -> None:
+    answer = ask(*options, w4a16 / "config.json")
+    assert (answer.status, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert "config.json: has no weights" in answer.err
+
+
+def test_a_checkpoint_without_tensors(ask: Ask, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "nothing", {}, INT4_CONFIG)
+    answer = ask("inspect", folder, "--svg", tmp_path / "nothing.svg")
+    assert answer.status == 0
+    assert "parameters  0\nsize        0 B, 0 tensors\n\nQL103" in answer.out
+    assert "is declared with INT4, but no weights are stored" in answer.out
+
+
+def test_what_is_wider_than_fp32_is_not_said_to_be_smaller(ask: Ask) -> None:
+    assert "64.0000, 2.00x the size of FP32" in ask("size", "--params", "1M", "--level", "Float64").out
+    assert "32.0000, 1.00x the size of FP32" in ask("size", "--params", "1M", "--level", "None").out
 
 
 def test_a_file_that_is_no_checkpoint_is_one_line(ask: Ask, tmp_path: Path) -> None:
@@ -248,3 +282,16 @@ def test_a_path_that_is_not_there_is_one_line(ask: Ask, tmp_path: Path) -> None:
     answer = ask("inspect", tmp_path / "nothing")
     assert (answer.status, answer.err.count("\n")) == (2, 1)
     assert "nothing" in answer.err
+
+
+@pytest.mark.parametrize(("said", "meant"), [("w4a6", "w4a16"), ("w4a16/confg.json", "w4a16/config.json")])
+def test_a_misspelt_path_is_answered_with_what_was_meant(ask: Ask, w4a16: Path, said: str, meant: str) -> None:
+    answer = ask("inspect", w4a16.parent / said)
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert f"did you mean {str(w4a16.parent / meant)!r}?" in answer.err
+
+
+def test_nothing_is_downloaded(ask: Ask, tmp_path: Path) -> None:
+    answer = ask("inspect", tmp_path / "some-org" / "some-model")
+    assert "nothing is downloaded" in answer.err
+    assert ask("inspect", "").status == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import quantlevels
+from quantlevels.cli.commands import cli
 
 QUANTLEVELS = [sys.executable, "-m", "quantlevels"]
 
@@ -69,14 +71,28 @@ def test_a_full_disk_is_said_in_one_line() -> None:
     assert (done.returncode, done.stderr) == (2, "quantlevels: output: No space left on device\n")
 
 
-COMMANDS = ["list", "show", "translate", "plugins", "schema"]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_shows_an_example(process: Ask, command: str) -> None:
-    answer = process(command, "--help")
+@pytest.mark.parametrize("command", cli.commands)
+def test_every_command_shows_an_example_that_works_when_pasted(process: Ask, tmp_path: Path, command: str) -> None:
+    answer = process(command, "--help", env={**os.environ, "COLUMNS": "60"})
     assert answer.status == 0
-    assert f"Example: quantlevels {command}" in answer.out
+    *_, example = answer.out.splitlines()
+    arguments = example.removeprefix("  Example: quantlevels ").partition(" > ")[0].split()
+    assert arguments[0] == command
+    shutil.copytree(Path(__file__).parents[2] / "examples", tmp_path / "examples")
+    assert process(*arguments, cwd=tmp_path).status == 0
+
+
+@pytest.mark.parametrize("command", cli.commands)
+def test_every_command_takes_json(command: str) -> None:
+    assert "--json" in [name for option in cli.commands[command].params for name in option.opts]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file descriptors")
+def test_a_closed_output_is_said_in_one_line() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *QUANTLEVELS, "list"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "quantlevels: output: closed\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

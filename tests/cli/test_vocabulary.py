@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quantlevels import BF16, levels
+from quantlevels import BF16, QuantizationLevel, Registry, levels
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask
@@ -44,6 +44,7 @@ def test_show_as_json_is_exact(ask: Ask) -> None:
     [
         (("translate", "bf16", "--to", "torch"), 0, "bfloat16\n"),
         (("translate", "bf16", "--to", "safetensors"), 0, "BF16\n"),
+        (("translate", "bf16", "--to", "ONNX"), 0, "BFLOAT16\n"),
         (("translate", "int4", "--to", "safetensors"), 1, ""),
         (("translate", "bf16", "--to", "torhc"), 2, ""),
     ],
@@ -86,6 +87,22 @@ def test_what_is_misspelt_is_answered_in_one_line_with_what_was_meant(
     assert answer.err.count("\n") == 1
     assert "did you mean" in answer.err.lower()
     assert meant in answer.err
+
+
+def test_a_level_that_is_like_no_other_is_answered_with_where_to_look(ask: Ask) -> None:
+    assert ask("show", "zzzzzz").err.endswith("unknown level 'zzzzzz'; `quantlevels list` shows them all\n")
+
+
+def test_a_list_of_nothing_says_so(ask: Ask) -> None:
+    assert ask("list", "--bits", "99").out == "no level is of that width and kind\n"
+
+
+def test_a_dialect_of_ones_own(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Registry(plugins=())
+    mine.register(QuantizationLevel(name="Mine", bits_per_param=4, spellings={"Acme": ("m4",)}))
+    monkeypatch.setattr("quantlevels.cli.options.levels", mine)
+    monkeypatch.setattr("quantlevels.cli.commands.levels", mine)
+    assert ask("translate", "mine", "--to", "acme").out == "m4\n"
 
 
 def test_all_that_is_known_of_bf16_is_in_its_json(ask: Ask) -> None:

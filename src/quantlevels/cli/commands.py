@@ -17,6 +17,7 @@ from attrs import asdict
 
 from quantlevels import (
     FP16,
+    CheckpointError,
     ConfigError,
     PluginWarning,
     QuantizationLevel,
@@ -37,8 +38,11 @@ from quantlevels.cli.options import (
     Keep,
     LevelName,
     Memory,
+    Natural,
     Ratio,
     Share,
+    completing,
+    dialects,
 )
 from quantlevels.cli.render import LONG, Cell, Column, Facts, Line, Table, Value, decimal, show, show_json, visible
 from quantlevels.cli.render import size as size_text
@@ -71,6 +75,8 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Exception: a defect of quantlevels, in development mode (``python -X dev``) alone.
     """
+    if not sys.stdout:
+        return _refuse("output: closed")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -126,6 +132,12 @@ def _register(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
         levels_file(path)
 
 
+def _schemes() -> Sequence[str]:
+    from quantlevels.storage import SCHEMES  # here, for one command needs it
+
+    return SCHEMES
+
+
 def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
     """The option ``--levels-file``, read before any level is named."""
     return click.option(
@@ -140,7 +152,7 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
 
 
 @click.group(
-    epilog="Example: quantlevels inspect ./Llama-3.1-8B-Instruct-W4A16", context_settings={"max_content_width": 100}
+    epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf", context_settings={"max_content_width": 100}
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
@@ -150,7 +162,7 @@ def cli() -> None:
     """
 
 
-@cli.command(epilog="Example: quantlevels inspect ./Llama-3.1-8B-Instruct-W4A16")
+@cli.command(epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf")
 @click.argument("path", type=ExistingPath)
 @svg_option
 @as_json
@@ -171,7 +183,9 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
     return show(*pages.inspection(report))
 
 
-@cli.command(epilog="Example: quantlevels verify ./out --level Int4 --max-bits-per-weight 5 --strict")
+@cli.command(
+    epilog="\b\nExample: quantlevels verify examples/dense-Q4_K_M.gguf --level Q4_K --max-bits-per-weight 5.5 --strict"
+)
 @click.argument("paths", metavar="PATH...", type=ExistingPath, nargs=-1, required=True)
 @click.option("--level", type=LevelName(), help="The level most quantized parameters must have.")
 @click.option("--max-bits-per-weight", type=Ratio(), help="The most bits a parameter may take, over all: 4.5 or 9/2.")
@@ -233,7 +247,7 @@ def _verify(path: Path, expected: Callable[[Inspection], tuple[Finding, ...]], f
     return ANSWER_IS_NO if failed else 0
 
 
-@cli.command(epilog="Example: quantlevels diff ./model-Q4_K_M.gguf ./model-UD-Q4_K_XL.gguf")
+@cli.command(epilog="\b\nExample: quantlevels diff examples/dense-Q4_K_M.gguf examples/dense-Q4_K_M.gguf")
 @click.argument("before", type=ExistingPath)
 @click.argument("after", type=ExistingPath)
 @click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not the first few.")
@@ -258,17 +272,20 @@ def diff(before: Path, after: Path, everything: bool, svg: Path | None, as_json:
     return 0 if report.same else ANSWER_IS_NO
 
 
-@cli.command(
-    epilog="Example: quantlevels size ./Llama-3.1-8B-Instruct --level Int4 --group 128 --scheme compressed-tensors"
-)
+@cli.command(epilog="\b\nExample: quantlevels size examples/dense-Q4_K_M.gguf --level Int8")
 @click.argument("path", type=ExistingPath, required=False)
 @click.option("--params", type=Count(), help="A number of parameters instead of a checkpoint: 70.6B.")
 @click.option("--level", type=LevelName(), required=True, help="The level to store the weights at.")
-@click.option("--group", type=click.IntRange(min=1), help="Weights that share a scale along a row.")
+@click.option("--group", type=Natural, help="Weights that share a scale along a row.")
 @click.option("--scale", type=LevelName(), help="Level of the scales; Float16 unless given.")
 @click.option("--zero-point", type=LevelName(), help="Level of the zero points, where they are stored.")
 @click.option("--keep", type=Keep(), multiple=True, help="Another level for modules that match; may be repeated.")
-@click.option("--scheme", metavar="NAME", help="How it is packed: compressed-tensors, gptq, awq, mlx, gguf ...")
+@click.option(
+    "--scheme",
+    metavar="NAME",
+    shell_complete=completing(_schemes),
+    help="How it is packed: compressed-tensors, gptq, awq, mlx, gguf ...",
+)
 @levels_file_option
 @as_json
 def size(
@@ -296,12 +313,12 @@ def size(
     return show(*pages.sizing(report, source))
 
 
-@cli.command(epilog="Example: quantlevels fit --params 70.6B --memory 80GiB --reserve 20%")
+@cli.command(epilog="\b\nExample: quantlevels fit --params 70.6B --memory 80GiB --reserve 20%")
 @click.argument("path", type=ExistingPath, required=False)
 @click.option("--params", type=Count(), help="A number of parameters instead of a checkpoint: 70.6B.")
 @click.option("--memory", type=Memory(), required=True, help="Memory of one device: 80GiB, 24GB.")
 @click.option("--reserve", type=Share(), default="0%", help="Part of it that is not for weights: 20%.")
-@click.option("--devices", type=click.IntRange(min=1), default=1, help="How many devices share the weights.")
+@click.option("--devices", type=Natural, default=1, help="How many devices share the weights.")
 @svg_option
 @levels_file_option
 @as_json
@@ -367,11 +384,14 @@ def _tensors_or_count(path: Path | None, params: Amount | None) -> tuple[Sequenc
     from quantlevels.checkpoint import read_checkpoint
 
     _watch()
-    return read_checkpoint(path).tensors, str(path)
+    tensors = read_checkpoint(path).tensors
+    if not tensors:
+        raise CheckpointError(path, "has no weights; name the checkpoint itself, or give --params")
+    return tensors, str(path)
 
 
-@cli.command("list", epilog="Example: quantlevels list --bits 4 --kind codebook")
-@click.option("--bits", type=click.IntRange(min=1), help="Only levels of this nominal width.")
+@cli.command("list", epilog="\b\nExample: quantlevels list --bits 4 --kind codebook")
+@click.option("--bits", type=Natural, help="Only levels of this nominal width.")
 @click.option("--kind", type=click.Choice(sorted(get_args(Kind))), help="Only levels of this family.")
 @levels_file_option
 @as_json
@@ -381,12 +401,14 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     chosen = [level for level in known if bits in (None, level.bits_per_param) and kind in (None, level.kind)]
     if as_json:
         return show_json({"schema_version": 1, "levels": [_record(level) for level in chosen]})
+    if not chosen:
+        return show([Line(("no level is of that width and kind",))])
     columns = (
         Column("name", style="strong"),
         Column("bits", right=True),
         Column("bits/weight", right=True),
         Column("vs FP32", right=True, from_width=100),
-        Column("kind", style="faint"),
+        Column("kind", style="faint", from_width=100),
         Column("summary", shrinks="keeps start"),
     )
     rows = [
@@ -403,7 +425,7 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     return show([Table(columns, rows)])
 
 
-@cli.command("show", epilog="Example: quantlevels show Q4_K")
+@cli.command("show", epilog="\b\nExample: quantlevels show Q4_K")
 @click.argument("level", metavar="NAME", type=LevelName())
 @levels_file_option
 @as_json
@@ -433,7 +455,7 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
     )
 
 
-@cli.command(epilog="Example: quantlevels translate bf16 --to torch")
+@cli.command(epilog="\b\nExample: quantlevels translate bf16 --to torch")
 @click.argument("level", metavar="NAME", type=LevelName())
 @click.option("--to", "dialect", metavar="DIALECT", required=True, help="torch, safetensors, onnx, ggml ...")
 @levels_file_option
@@ -443,11 +465,11 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
 
     Exit status 1 where that system has no word for it, or a word that means another level.
     """
-    dialects = {dialect for level in levels for dialect in level.spellings}
-    if dialect not in dialects:
-        raise UnknownLevelError(
-            dialect, tuple(get_close_matches(dialect, dialects)) or tuple(sorted(dialects)), "dialect"
-        )
+    known = {word.lower(): word for word in (*dialects(), *level.spellings)}
+    if dialect.lower() not in known:
+        close = get_close_matches(dialect.lower(), known)
+        raise UnknownLevelError(dialect, tuple(close) or tuple(sorted(known)), "dialect")
+    dialect = known[dialect.lower()]
     word, reason = None, None
     try:
         word = level.spelling(dialect)
@@ -464,7 +486,7 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
     return 0 if word else ANSWER_IS_NO
 
 
-@cli.command(epilog="Example: quantlevels explain QL105")
+@cli.command(epilog="\b\nExample: quantlevels explain QL105")
 @click.argument("code", type=Code())
 @as_json
 def explain(code: str, as_json: bool) -> None:
@@ -479,21 +501,26 @@ def explain(code: str, as_json: bool) -> None:
     if as_json:
         return show_json({"schema_version": 1, "code": code, "slug": slug, "severity": severity, "text": text})
     head = Line((Cell(code, "strong"), Cell(slug, "strong"), Cell(f"({severity})", "faint")))
-    return show([head], *([Line((paragraph,))] for paragraph in text.split("\n\n")))
+    paragraphs = text.split("\n\n")
+    return show([head], *([Line((it.lstrip(),), len(it) - len(it.lstrip()))] for it in paragraphs))
 
 
-@cli.command("schema", epilog="Example: quantlevels schema config > quantlevels.schema.json")
+@cli.command("schema", epilog="\b\nExample: quantlevels schema config > quantlevels.schema.json")
 @click.argument(
     "which", metavar="[config|inspection]", type=click.Choice(["config", "inspection"]), default="inspection"
 )
-def schema_(which: str) -> None:
-    """Print the JSON Schema of a level in a config file, or of what `inspect --json` prints."""
+@as_json
+def schema_(which: str, as_json: bool) -> None:
+    """Print the JSON Schema of a level in a config file, or of what `inspect --json` prints.
+
+    A schema is JSON with and without --json.
+    """
     from quantlevels import schema
 
     show_json(schema.config_schema() if which == "config" else schema.INSPECTION)
 
 
-@cli.command(epilog="Example: quantlevels plugins --check")
+@cli.command(epilog="\b\nExample: quantlevels plugins --check")
 @click.option("--check", is_flag=True, help="Import them all; exit status 1 where one cannot be used.")
 @as_json
 def plugins(check: bool, as_json: bool) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
@@ -12,18 +14,58 @@ import click
 from attrs import frozen
 from click.shell_completion import CompletionItem
 
-from quantlevels import QuantizationLevel, levels
+from quantlevels import QuantizationLevel, UnknownLevelError, levels
 from quantlevels.cli.render import size
 from quantlevels.finding import CODES
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _COUNTS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
-_NUMBER: Final = r"\s*(\d[\d_,]*(?:\.\d+)?)\s*"
+_DIGITS: Final = r"\d[\d_,]{0,29}(?:\.\d{1,30})?"  # what is longer is no amount of anything
+_NUMBER: Final = rf"\s*({_DIGITS})\s*"
 _COUNT: Final = re.compile(_NUMBER + r"([KMBGT]?)\s*", re.ASCII | re.IGNORECASE)
 _MEMORY: Final = re.compile(_NUMBER + r"([KMGTP]?)(i?)(B?)\s*", re.ASCII | re.IGNORECASE)
-_SHARE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", re.ASCII)
+_SHARE: Final = re.compile(rf"{_NUMBER}(%?)\s*", re.ASCII)
+_RATIO: Final = re.compile(r"\s*(\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\s*", re.ASCII)
 
-ExistingPath: Final = click.Path(exists=True, path_type=Path)
+#: a whole number of groups, devices or bits
+Natural: Final = click.IntRange(min=1, max=2**32)
+
+
+class Checkpoint(click.Path):
+    """A path that is there, or what is there by a name like it."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        try:
+            os.stat(value)  # noqa: PTH116  # a Path of nothing is the folder we are in
+        except FileNotFoundError:
+            self.fail(f"Path {str(value)!r} does not exist{_hint(Path(value))}", param, ctx)
+        except (OSError, ValueError) as error:
+            self.fail(f"Path {str(value)!r}: {getattr(error, 'strerror', error)}", param, ctx)
+        return Path(value)
+
+
+def _hint(path: Path) -> str:
+    """What the folder has instead, or that there is no such folder."""
+    try:
+        close = get_close_matches(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
+    except FileNotFoundError:
+        return f", nor does {str(path.parent)!r}; nothing is downloaded, it has to be on this disk"
+    except OSError:
+        return ""
+    return f"; did you mean {' or '.join(repr(str(path.with_name(name))) for name in close)}?" if close else ""
+
+
+def completing(words: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What completes an option of these words."""
+    return lambda _ctx, _param, incomplete: [word for word in words() if word.startswith(incomplete.lower())]
+
+
+def dialects() -> dict[str, None]:
+    """Every naming system of a level that came with the package or is registered."""
+    return dict.fromkeys(dialect for level in levels for dialect in level.spellings)
+
+
+ExistingPath: Final = Checkpoint(path_type=Path)
 
 
 @frozen
@@ -62,13 +104,10 @@ class Memory(click.ParamType[Amount]):
     def convert(self, value: str | Amount, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
         if isinstance(value, Amount):
             return value
-        match = _MEMORY.fullmatch(value)
-        if not match or (match[3] and not match[2]):
-            self.fail(f"{value!r} is no amount of memory; write 80GiB or 80GB", param, ctx)
-        digits, prefix, binary, _ = match.groups()
+        digits, prefix, binary, _ = match.groups() if (match := _MEMORY.fullmatch(value)) else ("0", "", "", "")
         nbytes = _whole(digits, (1024 if binary else 1000) ** _POWERS[prefix.upper()])
-        if not nbytes:
-            self.fail(f"{value!r} is no whole number of bytes", param, ctx)
+        if not nbytes or (binary and not prefix):
+            self.fail(f"{value!r} is no amount of memory in whole bytes; write 80GiB or 80GB", param, ctx)
         unit = f"{prefix.upper()}{'i' if binary else ''}B"
         return Amount(nbytes, f"{digits} {unit} = {size(nbytes)}")
 
@@ -82,7 +121,7 @@ class Share(click.ParamType[Fraction]):
         if isinstance(value, Fraction):
             return value
         match = _SHARE.fullmatch(value)
-        share = Fraction(match[1]) / (100 if match[2] else 1) if match else None
+        share = Fraction(re.sub("[_,]", "", match[1])) / (100 if match[2] else 1) if match else None
         if share is None or share >= 1:
             self.fail(f"{value!r} is no part of a whole; write 20% or 0.2", param, ctx)
         return share
@@ -94,11 +133,12 @@ class Ratio(click.ParamType[Fraction]):
     name = "number"
 
     def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        try:
-            number = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            number = Fraction(0)
-        if number <= 0:
+        if isinstance(value, Fraction):
+            return value
+        match = _RATIO.fullmatch(value)
+        divisor = Fraction(match[2] or 1) if match else 0
+        number = Fraction(match[1]) / divisor if match and divisor else Fraction(0)
+        if not number:
             self.fail(f"{value!r} is no positive number; write 4.5 or 9/2", param, ctx)
         return number
 
@@ -147,6 +187,8 @@ class LevelName(click.ParamType[QuantizationLevel]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> QuantizationLevel:
         try:
             return value if isinstance(value, QuantizationLevel) else levels[str(value)]
+        except UnknownLevelError as error:
+            self.fail(str(error) if error.suggestions else f"{error}; `quantlevels list` shows them all", param, ctx)
         except LookupError as error:
             self.fail(str(error), param, ctx)
 
