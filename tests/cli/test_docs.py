@@ -85,12 +85,24 @@ def test_completion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shell: str)
     assert "quantlevels" in printed(tmp_path, "")
 
 
-def test_levels_and_codes_complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("quantlevels ins", "inspect"),
+        ("quantlevels fit --mem", "--memory"),
+        ("quantlevels show q4", "Q4_K"),
+        ("quantlevels explain ql10", "QL105"),
+        ("quantlevels verify out --select QL1,QL20", "QL1,QL206"),
+        ("quantlevels translate int4 --to safe", "safetensors"),
+        ("quantlevels size out --scheme gp", "gptq"),
+        ("quantlevels list --kind code", "codebook"),
+    ],
+)
+def test_words_complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, expected: str) -> None:
     monkeypatch.setenv("_QUANTLEVELS_COMPLETE", "zsh_complete")
-    for words, expected in (("quantlevels show q4", "Q4_K"), ("quantlevels explain ql10", "QL105")):
-        monkeypatch.setenv("COMP_WORDS", words)
-        monkeypatch.setenv("COMP_CWORD", "2")
-        assert expected in printed(tmp_path, "").split()
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    assert expected in printed(tmp_path, "").split()
 
 
 if __name__ == "__main__":

@@ -457,7 +457,14 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
 
 @cli.command(epilog="\b\nExample: quantlevels translate bf16 --to torch")
 @click.argument("level", metavar="NAME", type=LevelName())
-@click.option("--to", "dialect", metavar="DIALECT", required=True, help="torch, safetensors, onnx, ggml ...")
+@click.option(
+    "--to",
+    "dialect",
+    metavar="DIALECT",
+    required=True,
+    shell_complete=completing(dialects),
+    help="torch, safetensors, onnx, ggml ...",
+)
 @levels_file_option
 @as_json
 def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:

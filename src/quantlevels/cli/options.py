@@ -178,6 +178,10 @@ class CodePrefixes(click.ParamType[tuple[str, ...]]):
                 self.fail(f"no code begins with {prefix!r}; the codes are {', '.join(CODES)}", param, ctx)
         return prefixes
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(f"{before}{comma}{it.value}") for it in Code().shell_complete(ctx, param, last)]
+
 
 class LevelName(click.ParamType[QuantizationLevel]):
     """Any spelling of a level."""

@@ -190,7 +190,7 @@ def comparison(report: Comparison) -> str:
         (short_size(before.tensor_bytes), f"before, {decimal(before.bits_per_weight)} bits/weight"),
         (short_size(after.tensor_bytes), f"after, {decimal(after.bits_per_weight)} bits/weight"),
         (signed_size(change), f"{change:+,} bytes"),
-        (f"{len(report.changed):,}", "weights stored differently"),
+        (f"{len(report.changed) + len(report.only_before) + len(report.only_after):,}", "weights that differ"),
     )
     canvas.titles(
         (_EDGE, "level", "start"),
