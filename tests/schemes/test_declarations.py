@@ -108,6 +108,37 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "modelopt",
         ("Float8E4M3FN", None, None, True, "8"),
     ),
+    "modelopt, FP8 in blocks": (
+        method("modelopt", quant_algo="fp8_pb_wo"),
+        "modelopt",
+        ("Float8E4M3FN", None, (128, 128), True, "4097/512"),
+    ),
+    "modelopt, FP8 in blocks of a size": (
+        method("modelopt", quant_algo="FP8_PB_WO", group_size=32),
+        "modelopt",
+        ("Float8E4M3FN", None, (32, 32), True, "257/32"),
+    ),
+    "modelopt, a scale a row": (method("modelopt", quant_algo="W8A16"), "modelopt", ("Int8", None, None, True, "8")),
+    "modelopt, groups alone": (
+        method("modelopt", config_groups={"g": {"weights": {"num_bits": 4, "type": "float", "group_size": 16}}}),
+        "modelopt",
+        ("NVFP4", 16, None, True, "9/2"),
+    ),
+    "TensorRT-LLM, a scale a row": (
+        {"config": {"quantization": {"quant_algo": "W4A16", "group_size": 128, "has_zero_point": False}}},
+        "modelopt",
+        ("Int4", None, None, True, "4"),
+    ),
+    "TensorRT-LLM, GPTQ": (
+        {"config": {"quantization": {"quant_algo": "W4A16_GPTQ", "group_size": 128, "has_zero_point": True}}},
+        "modelopt",
+        ("Int4", 128, None, False, None),
+    ),
+    "TensorRT-LLM, SmoothQuant": (
+        {"config": {"quantization": {"quant_algo": "W8A8_SQ_PER_TENSOR_PLUGIN", "group_size": 128}}},
+        "modelopt",
+        ("Int8", None, None, True, "8"),
+    ),
     "quark": (
         method("quark", global_quant_config={"weight": {"dtype": "uint4", "group_size": 32, "symmetric": False}}),
         "quark",
@@ -288,6 +319,17 @@ OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None
         ),
         {"m.a": ("Float8E4M3FN", None), "m.b": ("Int4", 128), "m.c": None},
     ),
+    "modelopt, groups alone": (
+        method(
+            "modelopt",
+            quant_algo="MIXED_PRECISION",
+            config_groups={
+                "a": {"targets": ["m.a"], "weights": {"num_bits": 8, "type": "float"}},
+                "b": {"targets": ["m.b"], "weights": {"num_bits": 4, "type": "float", "group_size": 16}},
+            },
+        ),
+        {"m.a": ("Float8E4M3FN", None), "m.b": ("NVFP4", 16), "m.c": None},
+    ),
     "compressed-tensors": (
         method(
             "compressed-tensors",
@@ -370,6 +412,30 @@ def test_a_quantized_cache_alone_declares_no_level(look: Look) -> None:
     found = look({"w.weight": ("BF16", [8, 8])}, {"quant_method": "compressed-tensors", "kv_cache_scheme": cache})
     assert (found.declared.levels, found.declared.kv_cache and found.declared.kv_cache.name) == ((), "Float8E4M3FN")
     assert found.codes == []
+
+
+#: what it is → its config, the level of the cache
+CACHES: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "modelopt": (method("modelopt", quant_algo="FP8", kv_cache_quant_algo="INT8"), "Int8"),
+    "modelopt, with offsets": (method("modelopt", quant_algo="FP8", kv_cache_quant_algo="NVFP4_AFFINE"), "NVFP4"),
+    "modelopt, a scheme": (
+        method("modelopt", quant_algo="FP8", kv_cache_scheme={"num_bits": 8, "type": "float"}),
+        "Float8E4M3FN",
+    ),
+    "modelopt, the name of a scheme": (method("modelopt", quant_algo="FP8", kv_cache_scheme="NVFP4"), "NVFP4"),
+    "compressed-tensors": (
+        method("compressed-tensors", kv_cache_scheme={"num_bits": 8, "type": "float"}),
+        "Float8E4M3FN",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_a_config_declares_the_level_of_the_cache(name: str, look: Look) -> None:
+    configs, level = CACHES[name]
+    found = look({"norm.weight": ("BF16", [8])}, **configs).declared.kv_cache
+    assert found is not None
+    assert found.name == level
 
 
 def test_weights_quantized_on_loading_are_not_missed(look: Look) -> None:

@@ -1,15 +1,16 @@
 """NVIDIA ModelOpt: one algorithm for all layers, or one for each; codes in ``weight``, scales beside it.
 
-Source: nvidia-modelopt 0.47.0, ``torch/export/quant_utils.py`` and ``convert_hf_config.py``.
+TensorRT-LLM names its algorithms alike, and has more of them. Source: nvidia-modelopt 0.47.0,
+``torch/export/quant_utils.py`` and ``convert_hf_config.py``; TensorRT-LLM ``quantization/mode.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from quantlevels.level import QuantizationLevel
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     Config,
@@ -19,56 +20,74 @@ from quantlevels.schemes.base import (
     declared_as,
     declared_integer,
     sizes,
+    with_scales,
 )
-from quantlevels.schemes.compressed_tensors import Group, QuantizationArgs
+from quantlevels.schemes.compressed_tensors import CompressedTensorsConfig, Group, QuantizationArgs
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 _SCALE_BITS = 32
-#: algorithm → level; those of integers have groups the config gives
+#: algorithm → level: what has a scale a row, or says all of its storage itself
 _ALGORITHMS = {
     "FP8": "Float8E4M3FN",
     "FP8_PER_CHANNEL_PER_TOKEN": "Float8E4M3FN",
-    "FP8_PB_WO": "Float8E4M3FN",
-    "FP8_PB_REAL": "Float8E4M3FN",
     "NVFP4": "NVFP4",
+    "NVFP4_AFFINE": "NVFP4",
     "NVFP4_AWQ": "NVFP4",
     "NVFP4_SVD": "NVFP4",
     "W4A16_NVFP4": "NVFP4",
     "W4A8_NVFP4_FP8": "NVFP4",
     "W4A8_MXFP4_FP8": "MXFP4",
+    "W4A8_MXFP4_MXFP8": "MXFP4",
+    "W4A16_MXFP4": "MXFP4",
     "MXFP4": "MXFP4",
     "MXFP8": "MXFP8_E4M3",
     "INT8_SQ": "Int8",
     "W8A8_SQ_PER_CHANNEL": "Int8",
+    "W8A8_SQ_PER_TENSOR_PLUGIN": "Int8",
+    "W8A8_SQ_PER_CHANNEL_PER_TOKEN_PLUGIN": "Int8",
+    "W8A8_SQ_PER_CHANNEL_PER_TENSOR_PLUGIN": "Int8",
+    "W8A8_SQ_PER_TENSOR_PER_TOKEN_PLUGIN": "Int8",
     "W8A16": "Int8",
     "INT8": "Int8",
-    "INT4_AWQ": "Int4",
-    "W4A16_AWQ": "Int4",
-    "W4A8_AWQ": "Int4",
     "W4A16": "Int4",
-    "INT4": "Int4",
+    "W4A8_QSERVE_PER_CHANNEL": "Int4",
 }
-_DEFAULT_GROUP = 128
+#: algorithm of integers in groups → bits, and whether it is told how wide their scales are
+_IN_GROUPS = {
+    "INT4_AWQ": (4, True),
+    "W4A16_AWQ": (4, True),
+    "W4A8_AWQ": (4, True),
+    "INT4": (4, True),
+    "W4A16_GPTQ": (4, False),
+    "W8A16_GPTQ": (8, False),
+    "W4A8_QSERVE_PER_GROUP": (4, False),
+}
+#: FP8 with a scale for each square of weights
+_IN_BLOCKS = ("FP8_PB_WO", "FP8_PB_REAL", "FP8_BLOCK_SCALES")
+_BLOCK = 128
 _MIXED = "MIXED_PRECISION"
 
 
 @frozen(kw_only=True)
 class Layer:
-    """The algorithm of one layer."""
+    """The algorithm of one layer; ModelOpt writes some in small letters."""
 
-    quant_algo: str
+    quant_algo: str | None = None
     group_size: int | None = field(default=None, validator=sizes)
     has_zero_point: bool = False
 
     def declared(self) -> DeclaredLevel | None:
         """The level the algorithm makes; None for algorithms that are not known."""
-        if self.quant_algo not in _ALGORITHMS:
-            return None
-        level = levels[_ALGORITHMS[self.quant_algo]]
-        if level.kind != "int":
-            return declared_as(level.name)
-        bits = level.bits_per_param
-        return declared_integer(bits, self.group_size, not self.has_zero_point, side_bits=_SCALE_BITS)
+        algorithm = (self.quant_algo or "").upper()
+        if algorithm in _IN_BLOCKS:
+            block = self.group_size if self.group_size and self.group_size > 0 else _BLOCK
+            bits = with_scales(BITS_PER_BYTE, block * block, _SCALE_BITS)
+            return evolve(declared_as("Float8E4M3FN"), block=(block, block), bits_per_weight=bits)
+        if algorithm in _IN_GROUPS:
+            bits, told = _IN_GROUPS[algorithm]
+            declared = declared_integer(bits, self.group_size, not self.has_zero_point, side_bits=_SCALE_BITS)
+            return declared if told else evolve(declared, bits_per_weight=None)
+        return declared_as(_ALGORITHMS[algorithm]) if algorithm in _ALGORITHMS else None
 
 
 @frozen(kw_only=True)
@@ -79,27 +98,33 @@ class ModelOptConfig(MethodConfig):
     group_size: int | None = field(default=None, validator=sizes)
     has_zero_point: bool = False
     kv_cache_quant_algo: str | None = None
-    kv_cache_scheme: QuantizationArgs | None = None
+    kv_cache_scheme: QuantizationArgs | str | None = None
     quantized_layers: Mapping[str, Layer] | None = None
     config_groups: Mapping[str, Group] | None = None
 
     def general(self) -> DeclaredLevel | None:
         """The level of all layers, where there is one algorithm for all."""
-        if self.quant_algo in (None, _MIXED):
-            return None
+        if (self.quant_algo or _MIXED).upper() == _MIXED:
+            return self._groups().general()
         return Layer(
             quant_algo=self.quant_algo, group_size=self.group_size, has_zero_point=self.has_zero_point
         ).declared()
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers that have an algorithm of their own."""
+        if (self.quant_algo or _MIXED).upper() == _MIXED and not self.quantized_layers:
+            return self._groups().overrides()
         return {name: layer.declared() for name, layer in (self.quantized_layers or {}).items()}
+
+    def _groups(self) -> CompressedTensorsConfig:
+        """What stands beside algorithms for the readers of compressed-tensors, and counts where there are none."""
+        return CompressedTensorsConfig(config_groups=None if self.quantized_layers else self.config_groups)
 
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of the key-value cache."""
-        if self.kv_cache_scheme:
+        if isinstance(self.kv_cache_scheme, QuantizationArgs):
             return self.kv_cache_scheme.level()
-        name = _ALGORITHMS.get(self.kv_cache_quant_algo or "")
+        name = _ALGORITHMS.get(self.kv_cache_scheme or self.kv_cache_quant_algo or "")
         return levels[name] if name else None
 
 
