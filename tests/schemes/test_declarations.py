@@ -273,6 +273,25 @@ def test_a_value_that_would_mislead_is_refused_with_its_place(block: Any, write:
         inspect(folder)
 
 
+@pytest.mark.parametrize(
+    ("block", "text"),
+    [
+        ({"quant_method": "gptq", "bits": 17}, r"\$\.quantization_config: bits must be .* not 17"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 0}, "group_size must be a number of weights"),
+        ({"quant_method": "aqlm", "in_group_size": 0}, "in_group_size must be between"),
+        ({"quant_method": "fp8", "weight_block_size": [0, 1]}, "weight_block_size must be two numbers"),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 7}}}, "nbits must be one of"),
+        ({"quant_method": "fp8", "fmt": "e9m9"}, r"fmt: expected one of 'e4m3', .* got 'e9m9'"),
+        ({"quant_method": "gptq", "bits": 4, "dynamic": {"+:a": 8}}, r"dynamic\['\+:a'\]: expected an object, got 8"),
+        ({"quant_method": "modelopt", "quantized_layers": {"a": "FP8"}}, "expected an object, got 'FP8'"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named(block: dict[str, Any], text: str, write: Write) -> None:
+    with pytest.raises(ConfigError, match=text):
+        inspect(write(None, block))
+
+
 def test_what_is_no_number_is_no_json(write: Write) -> None:
     folder = write(None, {"quant_method": "gptq", "bits": float("nan")})
     with pytest.raises(CheckpointError, match=r"config\.json.*NaN"):

@@ -185,7 +185,9 @@ def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
 
     def check(config: object, attribute: Attribute[int], value: int) -> None:
         if value not in allowed:
-            raise ValueError(f"must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}, not {value}")
+            raise ValueError(
+                f"{attribute.name} must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}, not {value}"
+            )
 
     return check
 
@@ -199,19 +201,29 @@ def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], N
 
     def check(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: as above
         if not least <= value <= most:
-            raise ValueError(f"must be between {least} and {most}, not {value}")
+            raise ValueError(f"{attribute.name} must be between {least} and {most}, not {value}")
 
     return check
 
 
-def sizes(config: object, attribute: object, value: int | None) -> None:
+def sizes(config: object, attribute: Attribute[int | None], value: int | None) -> None:
     """A validator for group sizes: a number of weights, -1 for whole rows, or nothing.
 
     Raises:
         ValueError: for any other number.
     """
     if value is not None and value != PER_ROW and not 1 <= value <= _LARGEST_GROUP:
-        raise ValueError(f"must be a number of weights, or -1 for whole rows, not {value}")
+        raise ValueError(f"{attribute.name} must be a number of weights, or -1 for whole rows, not {value}")
+
+
+def blocks(config: object, attribute: Attribute[tuple[int, int] | None], value: tuple[int, int] | None) -> None:
+    """A validator for blocks in two dimensions.
+
+    Raises:
+        ValueError: for a side that is no number of weights.
+    """
+    if value is not None and not all(1 <= side <= _LARGEST_GROUP for side in value):
+        raise ValueError(f"{attribute.name} must be two numbers of weights, not {list(value)}")
 
 
 @frozen(kw_only=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from types import NoneType, UnionType
-from typing import Any, Final, final, get_args, get_origin
+from typing import Any, Final, Literal, final, get_args, get_origin
 
 import attrs
 from attrs import Factory, evolve, field, frozen
 from cattrs import Converter, transform_error
+from cattrs.gen import make_dict_structure_fn
 
 from quantlevels.checkpoint.tensor import JSON, Checkpoint
 from quantlevels.converters import format_exception
@@ -265,8 +266,29 @@ def _converter() -> Converter:
     for scalar in (int, str, bool):
         converter.register_structure_hook(scalar, _exactly)
     converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_func(lambda type_: get_origin(type_) is Literal, _one_of)
+    converter.register_structure_hook_factory(attrs.has, partial(_object, converter))
     converter.register_structure_hook_factory(_is_object_or_other, partial(_object_or_other, converter))
     return converter
+
+
+def _object(converter: Converter, type_: Any) -> Callable[[Any, Any], Any]:  # Any: types and values, as cattrs has them
+    """Reads an object into a class, and refuses what is none by name."""
+    structure = make_dict_structure_fn(type_, converter)
+
+    def read(value: Any, type_: Any) -> Any:  # Any: as above
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, got {value!r:.80}")
+        return structure(value, type_)
+
+    return read
+
+
+def _one_of(value: Any, type_: Any) -> Any:  # Any: as above
+    allowed = get_args(type_)
+    if value not in allowed:
+        raise ValueError(f"expected one of {', '.join(map(repr, allowed))}, got {value!r:.80}")
+    return value
 
 
 def _is_object_or_other(type_: Any) -> bool:  # Any: types as values, as cattrs has them

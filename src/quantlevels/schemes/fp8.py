@@ -21,6 +21,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
+    blocks,
     declared_as,
     with_scales,
 )
@@ -36,17 +37,12 @@ _FORMATS = {
 _SCALE_BITS = 32
 
 
-def _positive(config: object, attribute: object, block: tuple[int, int] | None) -> None:
-    if block is not None and min(block) < 1:
-        raise ValueError(f"must be two numbers of weights, not {list(block)}")
-
-
 @frozen(kw_only=True)
 class FP8Config(MethodConfig):
     """A ``quantization_config`` of method fp8, and the ``expert_dtype`` that may stand beside it."""
 
     fmt: Literal["e4m3", "e4m3fn", "float8_e4m3fn", "e5m2", "float8_e5m2"] = "e4m3"
-    weight_block_size: tuple[int, int] | None = field(default=None, validator=_positive)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     scale_fmt: str | None = None
     expert_dtype: str | None = None
     store_dtype: str | None = None
@@ -78,7 +74,7 @@ class RowFP8Config(MethodConfig):
 class RowInt8Config(MethodConfig):
     """A ``quantization_config`` of SGLang's methods w8a8_int8 and blockwise_int8: a scale a row, or a block."""
 
-    weight_block_size: tuple[int, int] | None = field(default=None, validator=_positive)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
 
     def general(self) -> DeclaredLevel:
         """Integers of 8 bits."""

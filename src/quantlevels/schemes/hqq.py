@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -27,6 +28,9 @@ from quantlevels.schemes.base import (
     sizes,
     with_scales,
 )
+
+if TYPE_CHECKING:
+    from attrs import Attribute
 
 #: bits of a code → bits it takes in storage
 _STORED = {
@@ -82,9 +86,9 @@ _META = (
 PACKING = Packing("W_q", ("scale",), _fold, sides=("zero", *_META.split()))
 
 
-def _nbits(config: object, attribute: object, value: float | None) -> None:
-    if value is not None and value not in _NBITS:
-        raise ValueError(f"must be one of {', '.join(map(str, _NBITS))}, not {value}")
+def _nbits(config: object, attribute: Attribute[float], value: float) -> None:
+    if value not in _NBITS:
+        raise ValueError(f"{attribute.name} must be one of {', '.join(map(str, _NBITS))}, not {value}")
 
 
 @frozen(kw_only=True)
