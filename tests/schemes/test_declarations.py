@@ -92,6 +92,37 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "compressed-tensors",
         ("Float8E4M3FN", None, (128, 128), True, "8193/1024"),
     ),
+    "compressed-tensors within its own block": (
+        {
+            "config": {
+                "quantization_config": {
+                    "quantization_config": method("compressed-tensors", config_groups={"W4A16": ["Linear"]})["config"][
+                        "quantization_config"
+                    ]
+                }
+            }
+        },
+        "compressed-tensors",
+        ("Int4", 128, None, True, "33/8"),
+    ),
+    "compressed-tensors, its first name": (
+        method("sparseml", config_groups={"g": {"targets": ["Linear"], "weights": INT4}}),
+        "compressed-tensors",
+        ("Int4", 128, None, True, "33/8"),
+    ),
+    "compressed-tensors, a block as text": (
+        method(
+            "compressed-tensors",
+            config_groups={"g": {"weights": {"type": "float", "strategy": "block", "block_structure": "64x128"}}},
+        ),
+        "compressed-tensors",
+        ("Float8E4M3FN", None, (64, 128), True, "4097/512"),
+    ),
+    "compressed-tensors, 4-bit floats in no group": (
+        method("compressed-tensors", config_groups={"g": {"weights": {"type": "float", "num_bits": 4}}}),
+        "compressed-tensors",
+        ("Float4E2M1", None, None, True, "4"),
+    ),
     "fp8": (
         method("fp8", weight_block_size=[128, 128]),
         "fp8",
@@ -138,6 +169,61 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         {"config": {"quantization": {"quant_algo": "W8A8_SQ_PER_TENSOR_PLUGIN", "group_size": 128}}},
         "modelopt",
         ("Int8", None, None, True, "8"),
+    ),
+    "quark by its keys": (
+        {"config": {"quantization_config": {"global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32}}}}},
+        "quark",
+        ("MXFP4", 32, None, True, "17/4"),
+    ),
+    "quark within its own block": (
+        method("quark", quant_config={"global_quant_config": {"weight": {"dtype": "fp8_e4m3"}}}),
+        "quark",
+        ("Float8E4M3FN", None, None, True, "8"),
+    ),
+    "quark, the element of MX": (
+        method("quark", global_quant_config={"weight": {"dtype": "mx", "mx_element_dtype": "fp8_e4m3"}}),
+        "quark",
+        ("MXFP8_E4M3", 32, None, True, "33/4"),
+    ),
+    "quark, scales that are powers of two": (
+        method(
+            "quark",
+            global_quant_config={"weight": {"dtype": "fp8_e4m3", "group_size": 32, "scale_format": "e8m0"}},
+        ),
+        "quark",
+        ("MXFP8_E4M3", 32, None, True, "33/4"),
+    ),
+    "quark, blocks": (
+        method("quark", global_quant_config={"weight": {"dtype": "fp8_e4m3", "block_size": [128, 128]}}),
+        "quark",
+        ("Float8E4M3FN", None, (128, 128), True, None),
+    ),
+    "quark, one rounding after another": (
+        method(
+            "quark",
+            global_quant_config={"weight": [{"dtype": "fp8_e4m3"}, {"dtype": "int4", "symmetric": True}]},
+        ),
+        "quark",
+        ("Int4", None, None, True, "4"),
+    ),
+    "quark, scales rounded": (
+        method(
+            "quark",
+            global_quant_config={
+                "weight": [{"dtype": "fp4", "group_size": 16}, {"dtype": "fp8_e4m3", "is_scale_quant": True}]
+            },
+        ),
+        "quark",
+        ("NVFP4", 16, None, True, "9/2"),
+    ),
+    "quark, by classes": (
+        method(
+            "quark",
+            global_quant_config={"weight": None},
+            layer_type_quant_config={"Linear": {"weight": {"dtype": "fp8_e4m3"}}},
+        ),
+        "quark",
+        ("Float8E4M3FN", None, None, True, "8"),
     ),
     "quark": (
         method("quark", global_quant_config={"weight": {"dtype": "uint4", "group_size": 32, "symmetric": False}}),
@@ -253,6 +339,11 @@ REFUSED: Final = [
             [1.5, 2],
         )
     ),
+    *(
+        {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"block_structure": block}}}}
+        for block in ([0, 128], [128], "128", "0x128", "axb", True)
+    ),
+    {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"type": "nf"}}}},
     {"quant_method": "fp8", "fmt": "e9m9"},
     {"quant_method": "bitsandbytes", "load_in_4bit": "yes"},
     {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf3"},
@@ -445,6 +536,19 @@ CACHES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "compressed-tensors": (
         method("compressed-tensors", kv_cache_scheme={"num_bits": 8, "type": "float"}),
         "Float8E4M3FN",
+    ),
+    "fp8, as AutoFP8 and Quark write it": (method("fp8", kv_cache_scheme="static"), "Float8E4M3FN"),
+    "quark": (
+        method("quark", kv_cache_quant_config={"*v_proj": {"output_tensors": {"dtype": "fp8_e4m3"}}}),
+        "Float8E4M3FN",
+    ),
+    "quark, by names of layers": (
+        method(
+            "quark",
+            layer_quant_config={"*k_proj": {"output_tensors": {"dtype": "int8"}}},
+            export={"kv_cache_group": ["*k_proj", "*v_proj"]},
+        ),
+        "Int8",
     ),
 }
 

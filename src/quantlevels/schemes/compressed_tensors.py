@@ -6,15 +6,19 @@ Source: compressed-tensors 0.20.0, ``quantization/quant_args.py``, ``quant_schem
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import Literal
 
 from attrs import field, frozen
 
+from quantlevels.checkpoint.tensor import JSON
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     AmbiguousLayoutError,
+    Config,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -23,6 +27,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
+    blocks,
     code_bits,
     exact,
     group_size,
@@ -35,6 +40,7 @@ from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.schemes.scaled import microscaled
 
 _SCALE_BITS = 16
+_BLOCK = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
@@ -128,16 +134,20 @@ MARLIN_24 = Packing("weight_packed", ("scale_packed", "meta"), _fold_marlin_24)
 BITMASK = Packing("compressed", ("bitmask",), _fold_bitmask, sides=("shape", "row_offsets", "weight_scale"))
 
 
+#: group size → the format that 4-bit floats make with their scales
+_FP4: Mapping[int | None, str] = {16: "NVFP4", 32: "MXFP4"}
+
+
 @frozen(kw_only=True)
 class QuantizationArgs:
     """How weights, activations or the cache are rounded."""
 
     num_bits: int = field(default=8, validator=one_of(1, 2, 3, 4, 5, 6, 7, 8))
-    type: str = "int"
+    type: Literal["int", "float"] = "int"
     symmetric: bool = True
     group_size: int | None = field(default=None, validator=sizes)
     strategy: str | None = None
-    block_structure: tuple[int, int] | None = None
+    block_structure: tuple[int, int] | None = field(default=None, validator=blocks)
     scale_dtype: str | None = None
 
     def level(self) -> QuantizationLevel:
@@ -153,7 +163,7 @@ class QuantizationArgs:
         if self.num_bits == 6:
             return levels["MXFP6_E2M3"]
         if self.num_bits == 4:
-            return levels["MXFP4" if self.group_size == 32 else "NVFP4"]
+            return levels[_FP4.get(self.group_size, "Float4E2M1")]
         raise ValueError(f"there is no float of {self.num_bits} bits")
 
     def _microscaled(self) -> bool:
@@ -253,11 +263,28 @@ class CompressedTensorsConfig(MethodConfig):
         return self.kv_cache_scheme.level() if self.kv_cache_scheme else None
 
 
+def _prepare(config: Config) -> Config:
+    """Blocks were once written as text, ``128x128``."""
+    groups = config.get("config_groups")
+    if not isinstance(groups, dict):
+        return config
+    return {**config, "config_groups": {name: _group(group) for name, group in groups.items()}}
+
+
+def _group(group: JSON) -> JSON:
+    weights = group.get("weights") if isinstance(group, dict) else None
+    block = weights.get("block_structure") if isinstance(weights, dict) else None
+    if not isinstance(block, str) or not _BLOCK.fullmatch(block):
+        return group
+    return {**group, "weights": {**weights, "block_structure": [int(side) for side in block.split("x")]}}
+
+
 SCHEMES = (
     Scheme(
         method="compressed-tensors",
         config=CompressedTensorsConfig,
         packings=(PACKED, *SCALED, MARLIN_24, BITMASK),
-        aliases=("compressed_tensors",),
+        aliases=("compressed_tensors", "sparseml"),
+        prepare=_prepare,
     ),
 )

@@ -99,6 +99,7 @@ _TELLTALES: Final = (
     ({"quip_params"}, "quip#"),
     ({"load_in_4bit"}, "bitsandbytes"),
     ({"load_in_8bit"}, "bitsandbytes"),
+    ({"global_quant_config"}, "quark"),
     ({"config_groups"}, "compressed-tensors"),
     ({"quant_algo"}, "modelopt"),
     ({"weights_dtype", "is_static"}, "onnxruntime"),
@@ -215,6 +216,8 @@ def _blocks(checkpoint: Checkpoint) -> Iterator[Block]:
                 raise ConfigError(
                     (f"{file}: {path}: expected an object that describes a quantization, got {block!r:.80}",)
                 )
+            if isinstance(inner := block.get("quantization_config"), dict) and path != "$":
+                block |= inner  # as older transformers write it
             if method := _method(block, path):
                 yield Block(file, path, block, method)
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from quantlevels.level import QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     DeclaredLevel,
@@ -33,6 +34,8 @@ _FORMATS = {
     "e4m3fn": "Float8E4M3FN",
     "e5m2": "Float8E5M2",
     "float8_e5m2": "Float8E5M2",
+    "e4m3fnuz": "Float8E4M3FNUZ",
+    "float8_e4m3fnuz": "Float8E4M3FNUZ",
 }
 _SCALE_BITS = 32
 
@@ -41,11 +44,17 @@ _SCALE_BITS = 32
 class FP8Config(MethodConfig):
     """A ``quantization_config`` of method fp8, and the ``expert_dtype`` that may stand beside it."""
 
-    fmt: Literal["e4m3", "e4m3fn", "float8_e4m3fn", "e5m2", "float8_e5m2"] = "e4m3"
+    fmt: Literal["e4m3", "e4m3fn", "float8_e4m3fn", "e5m2", "float8_e5m2", "e4m3fnuz", "float8_e4m3fnuz"] = "e4m3"
     weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     scale_fmt: str | None = None
     expert_dtype: str | None = None
     store_dtype: str | None = None
+    #: "static" where the cache has scales, as AutoFP8 and Quark write it
+    kv_cache_scheme: str | None = None
+
+    def kv_cache(self) -> QuantizationLevel | None:
+        """FP8, where the cache has a scheme."""
+        return levels["Float8E4M3FN"] if self.kv_cache_scheme else None
 
     def general(self) -> DeclaredLevel:
         """FP8 with an F32 scale a block; where scales are said to be powers of two, their width is not."""

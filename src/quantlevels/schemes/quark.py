@@ -6,13 +6,17 @@ Source: amd-quark 0.13, ``torch/quantization/config/config.py``, and what it exp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from quantlevels.level import QuantizationLevel
 from quantlevels.schemes.base import (
+    Config,
     DeclaredLevel,
     MethodConfig,
     Scheme,
+    blocks,
     declared_as,
     declared_integer,
     sizes,
@@ -24,10 +28,11 @@ _FLOATS = {
     "fp8_e5m2": "Float8E5M2",
     "fp4": "MXFP4",
     "mxfp4": "MXFP4",
-    "mx": "MXFP4",
     "fp6_e2m3": "MXFP6_E2M3",
     "fp6_e3m2": "MXFP6_E3M2",
 }
+#: element → level, where groups of 32 share a scale that is a power of two
+_MX = {"fp8_e4m3": "MXFP8_E4M3", "fp8_e5m2": "MXFP8_E5M2", "int8": "MXINT8"}
 _INTEGERS = {f"{sign}int{bits}": (bits, sign == "u") for bits in (2, 3, 4, 8) for sign in ("", "u")}
 _SCALE_BITS = 16
 
@@ -37,12 +42,20 @@ class Spec:
     """How one tensor is rounded."""
 
     dtype: str
+    mx_element_dtype: str | None = None
     group_size: int | None = field(default=None, validator=sizes)
+    block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     symmetric: bool | None = None
     scale_format: str | None = None
+    is_scale_quant: bool | None = None
 
     def declared(self) -> DeclaredLevel | None:
         """Its level; None where it is not quantized."""
+        if self.dtype == "mx":
+            element = self.mx_element_dtype or "fp4"
+            return evolve(self, dtype=element, group_size=32, scale_format="e8m0").declared()
+        if self.dtype in _MX and (self.group_size, self.scale_format) == (32, "e8m0"):
+            return declared_as(_MX[self.dtype])
         if self.dtype in _INTEGERS:
             bits, unsigned = _INTEGERS[self.dtype]
             return declared_integer(
@@ -50,19 +63,35 @@ class Spec:
             )
         if self.dtype not in _FLOATS:
             return None
-        return declared_as("NVFP4" if self.dtype == "fp4" and self.group_size == 16 else _FLOATS[self.dtype])
+        declared = declared_as("NVFP4" if self.dtype == "fp4" and self.group_size == 16 else _FLOATS[self.dtype])
+        if self.block_size:  # how wide their scales are nothing says
+            return evolve(declared, block=self.block_size, bits_per_weight=None)
+        return declared
+
+
+Specs: TypeAlias = Spec | tuple[Spec, ...] | None
+
+
+def _declared(specs: Specs) -> DeclaredLevel | None:
+    """The level of a tensor: that of the last of several roundings one after the other, but those of scales."""
+    roundings = specs if isinstance(specs, tuple) else (specs,)
+    last = next((spec for spec in reversed(roundings) if spec and not spec.is_scale_quant), None)
+    return last.declared() if last else None
 
 
 @frozen(kw_only=True)
 class LayerConfig:
     """How the tensors of a layer are rounded."""
 
-    weight: Spec | tuple[Spec, ...] | None = None
+    weight: Specs = None
+    output_tensors: Specs = None
 
-    def declared(self) -> DeclaredLevel | None:
-        """The level of its weights: that of the last of several roundings one after the other."""
-        specs = self.weight if isinstance(self.weight, tuple) else (self.weight,)
-        return specs[0].declared() if specs and specs[0] else None
+
+@frozen(kw_only=True)
+class Export:
+    """What was settled when the model was written."""
+
+    kv_cache_group: tuple[str, ...] | None = None
 
 
 @frozen(kw_only=True)
@@ -70,16 +99,33 @@ class QuarkConfig(MethodConfig):
     """A ``quantization_config`` of method quark."""
 
     global_quant_config: LayerConfig = LayerConfig()
+    layer_type_quant_config: Mapping[str, LayerConfig] | None = None
     layer_quant_config: Mapping[str, LayerConfig] | None = None
     kv_cache_quant_config: Mapping[str, LayerConfig] | None = None
+    export: Export = Export()
 
     def general(self) -> DeclaredLevel | None:
-        """``global_quant_config``."""
-        return self.global_quant_config.declared()
+        """``global_quant_config``, or what ``layer_type_quant_config`` says of linear layers."""
+        return _declared((self.layer_type_quant_config or {}).get("Linear", self.global_quant_config).weight)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers, by name or glob, with a config of their own."""
-        return {name: layer.declared() for name, layer in (self.layer_quant_config or {}).items()}
+        return {name: _declared(layer.weight) for name, layer in (self.layer_quant_config or {}).items()}
+
+    def kv_cache(self) -> QuantizationLevel | None:
+        """The level of what the projections for keys and values put out."""
+        own = self.layer_quant_config or {}
+        group = {name: own[name] for name in self.export.kv_cache_group or () if name in own}
+        for layer in ((self.kv_cache_quant_config or {}) | group).values():
+            if declared := _declared(layer.output_tensors):
+                return declared.level
+        return None
 
 
-SCHEMES = (Scheme(method="quark", config=QuarkConfig, packings=SCALED),)
+def _prepare(config: Config) -> Config:
+    """Some writers put all of it into ``quant_config``."""
+    inner = config.get("quant_config")
+    return inner if isinstance(inner, dict) else config
+
+
+SCHEMES = (Scheme(method="quark", config=QuarkConfig, packings=SCALED, prepare=_prepare),)
