@@ -20,6 +20,10 @@ def method(name: str, **keys: Any) -> dict[str, Any]:
     return {"config": {"quantization_config": {"quant_method": name, **keys}}}
 
 
+def ao(name: str, **keys: Any) -> dict[str, Any]:
+    return method("torchao", quant_type={"default": {"_type": name, "_version": 1, "_data": keys}})
+
+
 #: what it is → configs, the method, and of its first level: name, group size, block, symmetric, bits per weight
 DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
     "gptq": (method("gptq", bits=4, group_size=128, sym=True), "gptq", ("Int4", 128, None, True, "133/32")),
@@ -29,6 +33,21 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         {"files": {"quantize_config.json": {"bits": 4, "group_size": 32, "desc_act": True, "damp_percent": 0.1}}},
         "gptq",
         ("Int4", 32, None, True, "37/8"),
+    ),
+    "gptq by two keys in a file of its own": (
+        {"files": {"quantize_config.json": {"bits": 4, "group_size": 64}}},
+        "gptq",
+        ("Int4", 64, None, True, "69/16"),
+    ),
+    "gptq in Marlin's tiles": (
+        method("gptq", bits=4, group_size=128, is_marlin_format=True),
+        "gptq",
+        ("Int4", 128, None, True, "33/8"),
+    ),
+    "gptqmodel, the method under its new key": (
+        {"files": {"quantize_config.json": {"bits": 4, "group_size": 128, "method": "awq", "format": "gemm"}}},
+        "awq",
+        ("Int4", 128, None, False, "133/32"),
     ),
     "awq": (method("awq", bits=4, group_size=128, zero_point=True), "awq", ("Int4", 128, None, False, "133/32")),
     "awq in quant_config.json": (
@@ -43,6 +62,36 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "auto-round",
         ("MXFP4", 32, None, True, "17/4"),
     ),
+    "auto-round, a data type with its bits": (
+        method("auto-round", bits=4, group_size=16, data_type="nv_fp4_with_static_gs"),
+        "auto-round",
+        ("NVFP4", 16, None, True, "9/2"),
+    ),
+    "auto-round, MXINT4": (
+        method("auto-round", bits=4, group_size=32, data_type="mx_int"),
+        "auto-round",
+        ("Int4", 32, None, True, "17/4"),
+    ),
+    "auto-round, FP8": (
+        method("auto-round", bits=8, group_size=-1, data_type="fp8_e5m2", fmt="e5m2"),
+        "auto-round",
+        ("Float8E5M2", None, None, True, "8"),
+    ),
+    "auto-round, FP8 in blocks": (
+        method("auto-round", bits=8, group_size=[128, 128], data_type="fp"),
+        "auto-round",
+        ("Float8E4M3FN", None, (128, 128), True, None),
+    ),
+    "auto-round, FP8 with a scale a tensor": (
+        method("auto-round", bits=8, group_size=0, data_type="fp"),
+        "auto-round",
+        ("Float8E4M3FN", None, None, True, "8"),
+    ),
+    "auto-round for MLX": (
+        method("auto-round", bits=4, group_size=64, packing_format="mlx"),
+        "auto-round",
+        ("Int4", 64, None, True, "9/2"),
+    ),
     "bitsandbytes, NF4": (
         method("bitsandbytes", load_in_4bit=True, bnb_4bit_quant_type="nf4"),
         "bitsandbytes",
@@ -52,6 +101,11 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         method("bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True),
         "bitsandbytes",
         ("BNB_FP4", 64, None, None, "2113/512"),
+    ),
+    "bitsandbytes as it keeps its settings": (
+        method("bitsandbytes", _load_in_4bit=True, bnb_4bit_quant_type="nf4"),
+        "bitsandbytes",
+        ("NF4", 64, None, None, "9/2"),
     ),
     "bitsandbytes by its keys": (
         {"config": {"quantization_config": {"load_in_8bit": True}}},
@@ -236,6 +290,57 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "torchao",
         ("Int4", 64, None, None, None),
     ),
+    "torchao, granularity of weights": (
+        ao(
+            "Int8DynamicActivationIntxWeightConfig",
+            weight_dtype={"_type": "torch.dtype", "_data": "int4"},
+            weight_granularity={"_type": "PerGroup", "_data": {"group_size": 32}},
+            weight_mapping_type={"_type": "MappingType", "_data": "ASYMMETRIC"},
+        ),
+        "torchao",
+        ("Int4", 32, None, False, None),
+    ),
+    "torchao, a width": (ao("UIntxWeightOnlyConfig", bit_width=2), "torchao", ("UInt2", 128, None, None, None)),
+    "torchao, a dtype": (
+        ao("UIntXWeightOnlyConfig", dtype={"_type": "torch.dtype", "_data": "uint6"}, group_size=32),
+        "torchao",
+        ("UInt6", 32, None, None, None),
+    ),
+    "torchao, MX": (
+        ao("MXDynamicActivationMXWeightConfig", weight_dtype={"_type": "torch.dtype", "_data": "float4_e2m1fn_x2"}),
+        "torchao",
+        ("MXFP4", 32, None, True, "17/4"),
+    ),
+    "torchao, NVFP4": (ao("NVFP4InferenceConfig"), "torchao", ("NVFP4", 16, None, True, "9/2")),
+    "torchao, one config in another": (
+        ao("AWQConfig", base_config={"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 64}}),
+        "torchao",
+        ("Int4", 64, None, None, None),
+    ),
+    "torchao, FP8 in blocks": (
+        ao(
+            "Float8DynamicActivationFloat8WeightConfig",
+            granularity=[{"_type": "PerBlock", "_data": {"block_size": [side, 128]}} for side in (1, 128)],
+        ),
+        "torchao",
+        ("Float8E4M3FN", None, (128, 128), True, "4097/512"),
+    ),
+    "torchao, FP8": (ao("Float8WeightOnlyConfig"), "torchao", ("Float8E4M3FN", None, None, True, "8")),
+    "torchao, as diffusers had it": (
+        method("torchao", quant_type="float8wo_e5m2"),
+        "torchao",
+        ("Float8E5M2", None, None, True, "8"),
+    ),
+    "torchao, bits of its own": (
+        method("torchao", quant_type="uint4wo", quant_type_kwargs={"group_size": 32}),
+        "torchao",
+        ("UInt4", 32, None, None, None),
+    ),
+    "quanto in diffusers": (
+        method("quanto", weights_dtype="float8"),
+        "quanto",
+        ("Float8E4M3FN", None, None, None, None),
+    ),
     "quanto": (method("quanto", weights="int4"), "quanto", ("Int4", None, None, None, None)),
     "quanto in quanto_qmap.json": (
         {"files": {"quanto_qmap.json": {"m": {"weights": "qint2", "activations": "none"}}}},
@@ -265,12 +370,27 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "mlx",
         ("MXFP4", 32, None, True, "17/4"),
     ),
+    "mlx beside what it was made from": (
+        {
+            "config": {
+                "quantization": {"bits": 8, "group_size": 64},
+                "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+            }
+        },
+        "mlx",
+        ("Int8", 64, None, False, "17/2"),
+    ),
     "metal": (method("metal", bits=8, group_size=32), "metal", ("Int8", 32, None, False, None)),
     "gemma": (method("gemma", num_bits=2), "gemma", ("Int2", None, None, None, "2")),
     "fp_quant": (method("fp_quant", forward_dtype="mxfp4"), "fp_quant", ("MXFP4", 32, None, True, "17/4")),
     "fouroversix": (method("fouroversix"), "fouroversix", ("NVFP4", 16, None, True, "9/2")),
     "sinq": (method("sinq", nbits=4, group_size=64), "sinq", ("Int4", 64, None, False, None)),
     "squeezellm": (method("squeezellm", wbits=3), "squeezellm", ("Int3", None, None, False, None)),
+    "squeezellm in quant_config.json": (
+        {"files": {"quant_config.json": {"wbits": 4}}},
+        "squeezellm",
+        ("Int4", None, None, False, None),
+    ),
 }
 
 
@@ -290,6 +410,7 @@ BLOCKS: Final = [
     name
     for name, (configs, _, _) in DECLARED.items()
     if "quant_method" in configs.get("config", {}).get("quantization_config", {})
+    and "quantization" not in configs["config"]
 ]
 
 
@@ -320,6 +441,10 @@ REFUSED: Final = [
     ),
     *({"quant_method": "gptq", "bits": 4, "group_size": size} for size in (0, -2, True, "128", 1.5, 1e308, 2**40)),
     *({"quant_method": "awq", "group_size": size} for size in (0, -2, True, "128")),
+    *(
+        {"quant_method": "torchao", "quant_type": {"default": AO | {"_data": {"group_size": size}}}}
+        for size in (0, -2, True, "128")
+    ),
     *({"quant_method": "aqlm", "in_group_size": size} for size in (0, -1, True, "8")),
     *(
         {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {**INT4, "group_size": size}}}}
@@ -405,13 +530,32 @@ OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None
             "gptq",
             bits=4,
             group_size=128,
-            dynamic={r"+:.*\.0\.up": {"bits": 8, "group_size": 64}, r"-:.*\.1\.up": {}},
+            dynamic={r"+:.*\.0\.up": {"bits": 8, "group_size": 64}, r"-:.*\.1\.up": {}, "-:.*down": None},
         ),
-        {"m.0.up": ("Int8", 64), "m.1.up": None, "m.2.up": ("Int4", 128)},
+        {"m.0.up": ("Int8", 64), "m.1.up": None, "m.2.up": ("Int4", 128), "m.0.down": None},
     ),
     "mlx": (
-        {"config": {"quantization": {"bits": 4, "group_size": 64, "m.0": {"bits": 6}, "m.1": False, "m.2": True}}},
-        {"m.0": ("Int6", 64), "m.1": None, "m.2": ("Int4", 64), "m.3": ("Int4", 64)},
+        {
+            "config": {
+                "quantization": {
+                    "bits": 6,
+                    "group_size": 32,
+                    "m.0": {"bits": 8},
+                    "m.1": False,
+                    "m.2": True,
+                    "m.3": {"group_size": 128},
+                    "m.4": {"mode": "mxfp8"},
+                }
+            }
+        },
+        {
+            "m.0": ("Int8", 64),
+            "m.1": None,
+            "m.2": ("Int6", 32),
+            "m.3": ("Int4", 128),
+            "m.4": ("MXFP8_E4M3", 32),
+            "m.5": ("Int6", 32),
+        },
     ),
     "quark": (
         method(

@@ -9,11 +9,15 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
+from quantlevels.checkpoint.tensor import JSON
+from quantlevels.level import BITS_PER_BYTE
 from quantlevels.schemes.awq import GEMM
 from quantlevels.schemes.base import (
+    Config,
     DeclaredLevel,
     MethodConfig,
     Scheme,
+    blocks,
     declared_as,
     declared_integer,
     one_of,
@@ -24,15 +28,13 @@ from quantlevels.schemes.gptq import PACKED as GPTQ_PACKED
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 _SCALE_BITS = 16
-#: (data type, bits) → level, for those that are not integers in groups
+#: part of a data type, without underscores → bits → level, for those that are not integers in groups
 _FORMATS = {
-    ("mx_fp", 4): "MXFP4",
-    ("mx_fp", 6): "MXFP6_E2M3",
-    ("mx_fp", 8): "MXFP8_E4M3",
-    ("mx_int", 8): "MXINT8",
-    ("nv_fp", 4): "NVFP4",
-    ("nvfp4_v2", 4): "NVFP4",
-    ("fp", 8): "Float8E4M3FN",
+    "mxfp": {4: "MXFP4", 6: "MXFP6_E2M3", 8: "MXFP8_E4M3"},
+    "mxint": {8: "MXINT8"},
+    "nvfp": {4: "NVFP4"},
+    "e5m2": {8: "Float8E5M2"},
+    "fp": {8: "Float8E4M3FN"},
 }
 
 
@@ -42,6 +44,7 @@ class Overrides:
 
     bits: int | None = None
     group_size: int | None = field(default=None, validator=sizes)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     sym: bool | None = None
     data_type: str | None = None
 
@@ -50,10 +53,12 @@ class Overrides:
 class AutoRoundConfig(MethodConfig):
     """A ``quantization_config`` of method auto-round; defaults are transformers'."""
 
-    bits: int = field(default=4, validator=one_of(2, 3, 4, 5, 6, 7, 8, 16))
-    group_size: int = field(default=128, validator=sizes)
+    bits: int = field(default=4, validator=one_of(2, 3, 4, 5, 6, 7, 8, 16, 32))
+    group_size: int | None = field(default=128, validator=sizes)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     sym: bool = True
     data_type: str = "int"
+    packing_format: str | None = None
     #: layer, by name or regular expression → other settings
     extra_config: Mapping[str, Overrides] | None = None
 
@@ -61,10 +66,18 @@ class AutoRoundConfig(MethodConfig):
         """Integers with a 16-bit scale and a packed zero point a group, or a microscaling level."""
         if self.bits > 8:
             return None
-        data_type = self.data_type.removesuffix("_rceil").removesuffix("_e8m0").removesuffix("_with_static_gs")
-        if name := _FORMATS.get((data_type, self.bits)):
-            return declared_as(name)
-        return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + self.bits)
+        data_type = self.data_type.replace("_", "")
+        kind = next((part for part in _FORMATS if part in data_type), "")
+        if name := _FORMATS.get(kind, {}).get(self.bits):
+            declared = declared_as(name)
+            if self.weight_block_size:  # scales are as wide as the model's own dtype
+                return evolve(declared, block=self.weight_block_size, bits_per_weight=None)
+            return declared
+        if self.packing_format == "mlx":
+            side_bits = 2 * _SCALE_BITS
+        else:
+            side_bits = BITS_PER_BYTE if kind == "mxint" else _SCALE_BITS + self.bits
+        return declared_integer(self.bits, self.group_size, self.sym, side_bits=side_bits)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers of ``extra_config``; as AutoRound does, a name that is none is a regular expression."""
@@ -76,9 +89,28 @@ class AutoRoundConfig(MethodConfig):
             self,
             bits=changes.bits or self.bits,
             group_size=changes.group_size or self.group_size,
+            weight_block_size=changes.weight_block_size or self.weight_block_size,
             sym=self.sym if changes.sym is None else changes.sym,
             data_type=changes.data_type or self.data_type,
         ).general()
+
+
+def _prepare(config: Config) -> Config:
+    """Blocks, and one scale a tensor, are group sizes too: ``[128, 128]`` and 0, both of floats."""
+    extra = config.get("extra_config")
+    if not isinstance(extra, dict):
+        return _sized(config)
+    own = {name: _sized(one) if isinstance(one, dict) else one for name, one in extra.items()}
+    return {**_sized(config), "extra_config": own}
+
+
+def _sized(settings: Config) -> dict[str, JSON]:
+    size = settings.get("group_size")
+    if isinstance(size, list):
+        return {**settings, "group_size": None, "weight_block_size": size}
+    if size == 0 and "fp" in str(settings.get("data_type")):
+        return {**settings, "group_size": None}
+    return {**settings}
 
 
 SCHEMES = (
@@ -87,5 +119,6 @@ SCHEMES = (
         config=AutoRoundConfig,
         packings=(GPTQ_PACKED, GEMM, PACKED, *SCALED),
         aliases=("intel/auto-round", "auto_round"),
+        prepare=_prepare,
     ),
 )

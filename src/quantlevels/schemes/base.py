@@ -206,7 +206,7 @@ def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], N
     return check
 
 
-def sizes(config: object, attribute: Attribute[int | None], value: int | None) -> None:
+def sizes(config: object, attribute: Attribute[Any], value: int | None) -> None:  # Any: int or int | None fields
     """A validator for group sizes: a number of weights, -1 for whole rows, or nothing.
 
     Raises:

@@ -21,6 +21,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
+    renamed,
     with_scales,
 )
 
@@ -100,4 +101,11 @@ class BitsAndBytesConfig(MethodConfig):
         return DeclaredLevel(level=level, group_size=_BLOCK_SIZE, bits_per_weight=bits)
 
 
-SCHEMES = (Scheme(method="bitsandbytes", config=BitsAndBytesConfig, packings=PACKINGS),)
+SCHEMES = (
+    Scheme(
+        method="bitsandbytes",
+        config=BitsAndBytesConfig,
+        packings=PACKINGS,
+        prepare=renamed(_load_in_4bit="load_in_4bit", _load_in_8bit="load_in_8bit"),
+    ),
+)

@@ -272,8 +272,9 @@ def _prepare(config: Config) -> Config:
 
 
 def _group(group: JSON) -> JSON:
-    weights = group.get("weights") if isinstance(group, dict) else None
-    block = weights.get("block_structure") if isinstance(weights, dict) else None
+    if not isinstance(group, dict) or not isinstance(weights := group.get("weights"), dict):
+        return group
+    block = weights.get("block_structure")
     if not isinstance(block, str) or not _BLOCK.fullmatch(block):
         return group
     return {**group, "weights": {**weights, "block_structure": [int(side) for side in block.split("x")]}}

@@ -110,6 +110,7 @@ _TELLTALES: Final = (
     ({"bits", "group_size", "desc_act"}, "gptq"),
     ({"bits", "group_size", "sym"}, "gptq"),
     ({"bits", "group_size"}, "mlx"),
+    ({"wbits"}, "squeezellm"),  # its quant_config.json
 )
 #: Objects of a config.json that may hold the text model's own config.
 _INNER_CONFIGS: Final = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
@@ -225,7 +226,8 @@ def _blocks(checkpoint: Checkpoint) -> Iterator[Block]:
 def _candidates(config: Config) -> Iterator[tuple[str, object]]:
     inner = [(f"$.{key}", value) for key in _INNER_CONFIGS if isinstance(value := config.get(key), dict)]
     for path, owner in [("$", config), *inner]:
-        for key in ("quantization_config", "compression_config", "quantization"):
+        # MLX reads its own key, and may leave the other as it was in the model it quantized
+        for key in ("quantization", "quantization_config", "compression_config"):
             if key in owner:
                 yield (
                     f"{path}.{key}",
@@ -241,14 +243,14 @@ def _beside(owner: Config) -> dict[str, JSON]:
 
 def _method(block: Config, path: str) -> str | None:
     """The method of a block: by name, else by the keys only one method writes; None where it declares nothing."""
-    named = block.get("quant_method")
-    if isinstance(named, str):
-        return named
+    for key in ("quant_method", "method"):  # the second is gptqmodel's own name for the first
+        if isinstance(named := block.get(key), str) and (path != "$" or key == "quant_method" or "bits" in block):
+            return named
     if block and all(isinstance(value, dict) and "weights" in value for value in block.values()):
         return "quanto"
     for keys, method in _TELLTALES:
         if keys <= block.keys():
-            return method
+            return "gptq" if method == "mlx" and path == "$" else method  # MLX never has a file of its own
     return None if path == "$" else ""
 
 
@@ -269,7 +271,7 @@ def _converter() -> Converter:
     for scalar in (int, str, bool):
         converter.register_structure_hook(scalar, _exactly)
     converter.register_structure_hook(float, _number)
-    converter.register_structure_hook_func(lambda type_: get_origin(type_) is Literal, _one_of)
+    converter.register_structure_hook_func(_is_one_of, _one_of)
     converter.register_structure_hook_factory(attrs.has, partial(_object, converter))
     converter.register_structure_hook_factory(_is_object_or_other, partial(_object_or_other, converter))
     return converter
@@ -285,6 +287,11 @@ def _object(converter: Converter, type_: Any) -> Callable[[Any, Any], Any]:  # A
         return structure(value, type_)
 
     return read
+
+
+def _is_one_of(type_: Any) -> bool:  # Any: as above
+    origin: object = get_origin(type_)
+    return origin is Literal
 
 
 def _one_of(value: Any, type_: Any) -> Any:  # Any: as above

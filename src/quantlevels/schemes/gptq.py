@@ -90,12 +90,15 @@ class GPTQConfig(MethodConfig):
     bits: int = field(validator=one_of(2, 3, 4, 5, 6, 7, 8))
     group_size: int = field(default=128, validator=sizes)  # what gptqmodel and transformers take it for
     sym: bool = True
+    checkpoint_format: str | None = None
+    is_marlin_format: bool = False
     #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized
-    dynamic: Mapping[str, GPTQOverride] | None = None
+    dynamic: Mapping[str, GPTQOverride | None] | None = None
 
     def general(self) -> DeclaredLevel:
-        """Integers with a 16-bit scale and a packed zero point a group; zero points are stored even if symmetric."""
-        return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + self.bits)
+        """Integers with a 16-bit scale and a packed zero point a group, even if symmetric; but for Marlin's tiles."""
+        zero_bits = 0 if self.is_marlin_format or self.checkpoint_format == "marlin" else self.bits
+        return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + zero_bits)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules that ``dynamic`` names."""
@@ -104,7 +107,8 @@ class GPTQConfig(MethodConfig):
             for key, changes in (self.dynamic or {}).items()
         }
 
-    def _with(self, changes: GPTQOverride) -> DeclaredLevel:
+    def _with(self, changes: GPTQOverride | None) -> DeclaredLevel:
+        changes = changes or GPTQOverride()
         return evolve(
             self,
             bits=changes.bits or self.bits,

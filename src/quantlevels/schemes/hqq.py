@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -86,7 +86,7 @@ _META = (
 PACKING = Packing("W_q", ("scale",), _fold, sides=("zero", *_META.split()))
 
 
-def _nbits(config: object, attribute: Attribute[float], value: float) -> None:
+def _nbits(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: attrs takes its default for an int
     if value not in _NBITS:
         raise ValueError(f"{attribute.name} must be one of {', '.join(map(str, _NBITS))}, not {value}")
 

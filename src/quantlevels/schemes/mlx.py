@@ -35,6 +35,7 @@ from quantlevels.schemes.base import (
 _WIDTHS = (1, 2, 3, 4, 5, 6, 8)
 _GROUPS = (32, 64, 128)
 _MODES = {"mxfp4": "MXFP4", "mxfp8": "MXFP8_E4M3", "nvfp4": "NVFP4"}
+_DEFAULT_BITS, _DEFAULT_GROUP = 4, 64  # of a module that is named with less than all of its settings
 _SCALE_AND_BIAS_BITS = 32
 
 
@@ -99,8 +100,8 @@ METAL = Packing("weight", ("scales", "qbiases"), _fold_affine)
 class Settings:
     """Bits, group size and mode, of all modules or of one."""
 
-    bits: int = field(validator=one_of(*_WIDTHS))
-    group_size: int = field(default=64, validator=sizes)
+    bits: int = field(default=_DEFAULT_BITS, validator=one_of(*_WIDTHS))
+    group_size: int = field(default=_DEFAULT_GROUP, validator=sizes)
     mode: Literal["affine", "mxfp4", "mxfp8", "nvfp4"] = "affine"
 
     def declared(self) -> DeclaredLevel:

@@ -24,6 +24,7 @@ from quantlevels.schemes.base import (
     Scheme,
     Weight,
     exact,
+    renamed,
 )
 
 #: quanto's words, with and without the q
@@ -104,7 +105,7 @@ def _declared(qtype: str) -> DeclaredLevel | None:
 
 def _prepare(config: Config) -> Config:
     is_map = "weights" not in config and all(isinstance(value, dict) for value in config.values())
-    return {"modules": dict(config)} if is_map else config
+    return {"modules": dict(config)} if is_map else renamed(weights_dtype="weights")(config)  # as diffusers has it
 
 
 SCHEMES = (Scheme(method="quanto", config=QuantoConfig, packings=PACKINGS, prepare=_prepare),)

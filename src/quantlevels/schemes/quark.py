@@ -116,7 +116,7 @@ class QuarkConfig(MethodConfig):
         """The level of what the projections for keys and values put out."""
         own = self.layer_quant_config or {}
         group = {name: own[name] for name in self.export.kv_cache_group or () if name in own}
-        for layer in ((self.kv_cache_quant_config or {}) | group).values():
+        for layer in ({**(self.kv_cache_quant_config or {}), **group}).values():
             if declared := _declared(layer.output_tensors):
                 return declared.level
         return None

@@ -5,6 +5,7 @@ Source: torchao 0.18.0, ``prototype/safetensors/safetensors_support.py``, ``quan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -25,8 +26,12 @@ from quantlevels.schemes.base import (
     Scheme,
     Stored,
     Weight,
+    blocks,
+    declared_as,
     exact,
     group_size,
+    sizes,
+    with_scales,
 )
 from quantlevels.schemes.scaled import microscaled
 
@@ -45,21 +50,52 @@ _CONFIGS = {
     "NVFP4WeightOnlyConfig": "NVFP4",
     "NVFP4DynamicActivationNVFP4WeightConfig": "NVFP4",
     "MXDynamicActivationMXWeightConfig": "MXFP8_E4M3",
+    "MXFPInferenceConfig": "MXFP8_E4M3",
     "IntxWeightOnlyConfig": "Int8",
     "Int8DynamicActivationIntxWeightConfig": "Int8",
     "UIntXWeightOnlyConfig": "UInt4",
+    "UIntxWeightOnlyConfig": "UInt4",
+    "Int8DynamicActivationUIntxWeightConfig": "UInt4",
     "GemliteUIntXWeightOnlyConfig": "UInt4",
 }
-#: what stood in place of a config object before 0.15
+#: element → level, of the configs whose scales are powers of two
+_MX = {"Float4E2M1": "MXFP4", "Float8E4M3FN": "MXFP8_E4M3", "Float8E5M2": "MXFP8_E5M2"}
+#: class of a config → its group size where it does not say
+_GROUPS = {
+    "Int4WeightOnlyConfig": 128,
+    "Float8DynamicActivationInt4WeightConfig": 128,
+    "Int8DynamicActivationInt4WeightConfig": 32,
+    "Int8DynamicActivationIntxWeightConfig": 32,
+    "UIntXWeightOnlyConfig": 64,
+    "UIntxWeightOnlyConfig": 128,
+    "Int8DynamicActivationUIntxWeightConfig": 128,
+    "GemliteUIntXWeightOnlyConfig": 128,
+}
+_FLOATS = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2"}
+_BLOCK_SCALE_BITS = 32
+#: what stood in place of a config object before 0.15, in full and as diffusers shortened it
 _STRINGS = {
     "int4_weight_only": "Int4WeightOnlyConfig",
     "int4_dynamic_activation_int4_weight": "Int4WeightOnlyConfig",
     "int8_dynamic_activation_int4_weight": "Int8DynamicActivationInt4WeightConfig",
     "int8_weight_only": "Int8WeightOnlyConfig",
     "int8_dynamic_activation_int8_weight": "Int8DynamicActivationInt8WeightConfig",
+    "uintx_weight_only": "UIntXWeightOnlyConfig",
     "float8_weight_only": "Float8WeightOnlyConfig",
     "float8_dynamic_activation_float8_weight": "Float8DynamicActivationFloat8WeightConfig",
+    "float8_static_activation_float8_weight": "Float8StaticActivationFloat8WeightConfig",
 }
+_SHORT = {
+    "int4wo": "int4_weight_only",
+    "int4dq": "int8_dynamic_activation_int4_weight",
+    "int8wo": "int8_weight_only",
+    "int8dq": "int8_dynamic_activation_int8_weight",
+    "float8wo": "float8_weight_only",
+    "float8dq": "float8_dynamic_activation_float8_weight",
+    "float8_a1x8w8": "float8_static_activation_float8_weight",
+}
+#: a short name with what it sets: ``float8dq_e4m3_row``, ``uint2wo``
+_SHORT_NAME = re.compile(r"(?P<name>float8(?:wo|dq))_(?P<float>e4m3|e5m2)(?:_tensor|_row)?|(?P<uint>uint[1-7])wo")
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
@@ -141,17 +177,29 @@ class LayerConfig:
 
     type: str
     weight_dtype: str | None = None
-    group_size: int | None = None
+    group_size: int | None = field(default=None, validator=sizes)
+    block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     symmetric: bool | None = None
 
     def declared(self) -> DeclaredLevel | None:
-        """Its level; scales are of the model's own width, which the config does not say."""
+        """Its level; scales of blocks are F32, those of groups of the model's own width, which nothing says."""
         name = _CONFIGS.get(self.type)
         if name is None:
             return None
         level = levels.get(self.weight_dtype, levels[name]) if self.weight_dtype else levels[name]
-        symmetric = True if self.symmetric is None and level.bits_per_param == 8 else self.symmetric
-        return DeclaredLevel(level=level, group_size=self.group_size, symmetric=symmetric)
+        if levels[name].block.weights > 1:
+            return declared_as(_MX.get(level.name, name))
+        whole = level.bits_per_param == BITS_PER_BYTE
+        bits = level.bits_per_weight if whole and not self.group_size else None
+        if self.block_size:
+            bits = with_scales(level.bits_per_param, self.block_size[0] * self.block_size[1], _BLOCK_SCALE_BITS)
+        return DeclaredLevel(
+            level=level,
+            group_size=self.group_size,
+            block=self.block_size,
+            symmetric=True if self.symmetric is None and whole else self.symmetric,
+            bits_per_weight=bits,
+        )
 
 
 @frozen(kw_only=True)
@@ -178,7 +226,7 @@ def _prepare(config: Config) -> Config:
     """``quant_type`` is a config object, a string (before 0.15), or configs by the names of layers."""
     kind: JSON = config.get("quant_type")
     if isinstance(kind, str):
-        kind = {"_type": _STRINGS.get(kind, kind), "_data": config.get("quant_type_kwargs") or {}}
+        kind = _named(kind, config.get("quant_type_kwargs"))
     objects: dict[str, JSON] = kind if isinstance(kind, dict) and "_type" not in kind else {"default": kind}
     default = objects.get("default")
     if isinstance(default, dict) and isinstance(data := default.get("_data"), dict):
@@ -187,16 +235,35 @@ def _prepare(config: Config) -> Config:
     return {**config, "layers": {name: _layer(value) for name, value in objects.items()}}
 
 
+def _named(name: str, settings: JSON) -> JSON:
+    """The config object that a string stands for."""
+    data = {**settings} if isinstance(settings, dict) else {}
+    if short := _SHORT_NAME.fullmatch(name):
+        name = short["name"] or "uintx_weight_only"
+        data |= {"dtype": short["uint"]} if short["uint"] else {"weight_dtype": _FLOATS[short["float"]]}
+    name = _SHORT.get(name, name)
+    return {"_type": _STRINGS.get(name, name), "_data": data}
+
+
 def _layer(value: JSON) -> JSON:
     if not isinstance(value, dict) or not isinstance(data := value.get("_data", {}), dict):
         return value
-    granularity = data.get("granularity")
-    inner = granularity.get("_data") if isinstance(granularity, dict) else None
+    if isinstance(base := data.get("base_config"), dict):  # of what is done to weights before they are rounded
+        return _layer(base)
+    granularity = data.get("weight_granularity") or data.get("granularity")
+    if isinstance(granularity, list):  # of activations, and of weights
+        granularity = granularity[-1] if granularity else None
+    shared = granularity.get("_data") if isinstance(granularity, dict) else None
+    shared = shared if isinstance(shared, dict) else {}
+    name, width = value.get("_type"), data.get("bit_width")
+    default = None if isinstance(granularity, dict) else _GROUPS.get(str(name))
+    mapping = _enum(data.get("weight_mapping_type") or data.get("mapping_type"))
     return {
-        "type": value.get("_type"),
-        "weight_dtype": _enum(data.get("weight_dtype")),
-        "group_size": (inner.get("group_size") if isinstance(inner, dict) else None) or data.get("group_size"),
-        "symmetric": {"SYMMETRIC": True, "ASYMMETRIC": False}.get(str(_enum(data.get("mapping_type")))),
+        "type": name,
+        "weight_dtype": f"uint{width}" if width else _enum(data.get("weight_dtype") or data.get("dtype")),
+        "group_size": shared.get("group_size", data.get("group_size", default)),
+        "block_size": shared.get("block_size"),
+        "symmetric": {"SYMMETRIC": True, "ASYMMETRIC": False}.get(str(mapping)),
     }
 
 
