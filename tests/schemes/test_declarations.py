@@ -16,6 +16,9 @@ INT4: Final = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "gro
 AO: Final = {"_type": "Int4WeightOnlyConfig", "_version": 2, "_data": {"group_size": 32}}
 
 
+VECTORS: Final = {"vector_lens": [-1, 8], "num_centroids": [-1, 256]}
+
+
 def method(name: str, **keys: Any) -> dict[str, Any]:
     return {"config": {"quantization_config": {"quant_method": name, **keys}}}
 
@@ -474,7 +477,25 @@ REFUSED: Final = [
     {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf3"},
     {"quant_method": "quanto", "weights": "int5"},
     {"quant_method": "gptq", "bits": 4, "sym": "true"},
-    {"quant_method": "gptq", "bits": 4, "dynamic": {"a": {"bits": 17}}},
+    *({"quant_method": "gptq", "bits": 4, "dynamic": {"a": {"bits": bits}}} for bits in (17, 0, True)),
+    *({"quant_method": "auto-round", "bits": 4, "extra_config": {"a": {"bits": bits}}} for bits in (17, 0, True)),
+    *(
+        {"quant_method": "torchao", "quant_type": {"default": {"_type": "UIntxWeightOnlyConfig", "_data": data}}}
+        for data in ({"bit_width": 0}, {"bit_width": 17}, {"bit_width": True}, {"bit_width": "4"})
+    ),
+    *({"quant_method": "spqr", "beta1": size} for size in (0, -1, True)),
+    *(
+        {"quant_method": "vptq", "config_for_layers": {"a": VECTORS | changes}}
+        for changes in (
+            {"vector_lens": [-1, 0]},
+            {"vector_lens": [-1, 2**40]},
+            {"num_centroids": [-1, -1]},
+            {"num_centroids": [-1, True]},
+            {"num_res_centroids": [-1, -5]},
+            {"in_features": -1},
+            {"out_features": 0},
+        )
+    ),
     {"quant_method": "auto-round", "bits": 4, "extra_config": {"a": {"group_size": 0}}},
     ["gptq"],
     "gptq",
@@ -653,6 +674,11 @@ def test_modules_have_the_level_that_the_config_gives_them(name: str, look: Look
     declared = look({"norm.weight": ("BF16", [8])}, **configs).declared
     said = {module: declared.level_of(module) for module in modules}
     assert {module: one and (one.level.name, one.group_size) for module, one in said.items()} == modules
+
+
+def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
+    found = look({"norm.weight": ("BF16", [8])}, **ao("IntxWeightOnlyConfig", weight_dtype="int99"))
+    assert found.declared.levels == ()
 
 
 def test_an_unknown_method_keeps_its_name(look: Look) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
+from attrs.validators import optional
 
 from quantlevels.checkpoint.tensor import JSON
 from quantlevels.level import BITS_PER_BYTE
@@ -28,6 +29,7 @@ from quantlevels.schemes.gptq import PACKED as GPTQ_PACKED
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 _SCALE_BITS = 16
+_WIDTHS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 #: part of a data type, without underscores → bits → level, for those that are not integers in groups
 _FORMATS = {
     "mxfp": {4: "MXFP4", 6: "MXFP6_E2M3", 8: "MXFP8_E4M3"},
@@ -42,7 +44,7 @@ _FORMATS = {
 class Overrides:
     """What ``extra_config`` changes for some layers."""
 
-    bits: int | None = None
+    bits: int | None = field(default=None, validator=optional(one_of(*_WIDTHS)))
     group_size: int | None = field(default=None, validator=sizes)
     weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     sym: bool | None = None
@@ -53,7 +55,7 @@ class Overrides:
 class AutoRoundConfig(MethodConfig):
     """A ``quantization_config`` of method auto-round; defaults are transformers'."""
 
-    bits: int = field(default=4, validator=one_of(2, 3, 4, 5, 6, 7, 8, 16, 32))
+    bits: int = field(default=4, validator=one_of(*_WIDTHS))
     group_size: int | None = field(default=128, validator=sizes)
     weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     sym: bool = True

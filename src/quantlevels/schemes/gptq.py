@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
+from attrs.validators import optional
 
 from quantlevels.schemes.base import (
     DeclaredLevel,
@@ -29,6 +30,7 @@ from quantlevels.schemes.base import (
 )
 
 _SCALE_BITS = 16
+_WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
@@ -78,7 +80,7 @@ MARLIN = Packing("qweight", ("scales",), _fold_marlin, sides=("g_idx", "g_idx_so
 class GPTQOverride:
     """What ``dynamic`` changes for some modules."""
 
-    bits: int | None = None
+    bits: int | None = field(default=None, validator=optional(one_of(*_WIDTHS)))
     group_size: int | None = field(default=None, validator=sizes)
     sym: bool | None = None
 
@@ -87,7 +89,7 @@ class GPTQOverride:
 class GPTQConfig(MethodConfig):
     """``quantize_config.json``, or a ``quantization_config`` of method gptq."""
 
-    bits: int = field(validator=one_of(2, 3, 4, 5, 6, 7, 8))
+    bits: int = field(validator=one_of(*_WIDTHS))
     group_size: int = field(default=128, validator=sizes)  # what gptqmodel and transformers take it for
     sym: bool = True
     checkpoint_format: str | None = None

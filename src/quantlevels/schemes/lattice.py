@@ -28,6 +28,7 @@ from quantlevels.schemes.base import (
     one_of,
     sizes,
     with_scales,
+    within,
 )
 
 #: QuIP# codebook → bits a weight
@@ -89,7 +90,7 @@ class SpQRConfig(MethodConfig):
     """A ``quantization_config`` of method spqr."""
 
     bits: int = field(default=3, validator=one_of(2, 3, 4))
-    beta1: int = 16
+    beta1: int = field(default=16, validator=within(1, 4096))
 
     def general(self) -> DeclaredLevel:
         """3-bit codes in tiles; how many outliers there are is in the tensors alone."""

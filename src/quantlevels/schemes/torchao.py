@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from attrs import field, frozen
+from attrs.validators import optional
 
 from quantlevels.checkpoint.tensor import JSON
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
@@ -30,6 +31,7 @@ from quantlevels.schemes.base import (
     declared_as,
     exact,
     group_size,
+    one_of,
     sizes,
     with_scales,
 )
@@ -177,6 +179,7 @@ class LayerConfig:
 
     type: str
     weight_dtype: str | None = None
+    bit_width: int | None = field(default=None, validator=optional(one_of(1, 2, 3, 4, 5, 6, 7, 8)))
     group_size: int | None = field(default=None, validator=sizes)
     block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     symmetric: bool | None = None
@@ -186,7 +189,10 @@ class LayerConfig:
         name = _CONFIGS.get(self.type)
         if name is None:
             return None
-        level = levels.get(self.weight_dtype, levels[name]) if self.weight_dtype else levels[name]
+        dtype = f"uint{self.bit_width}" if self.bit_width else self.weight_dtype
+        level = levels.get(dtype or name)
+        if level is None:
+            return None
         if levels[name].block.weights > 1:
             return declared_as(_MX.get(level.name, name))
         whole = level.bits_per_param == BITS_PER_BYTE
@@ -255,12 +261,13 @@ def _layer(value: JSON) -> JSON:
         granularity = granularity[-1] if granularity else None
     shared = granularity.get("_data") if isinstance(granularity, dict) else None
     shared = shared if isinstance(shared, dict) else {}
-    name, width = value.get("_type"), data.get("bit_width")
+    name = value.get("_type")
     default = None if isinstance(granularity, dict) else _GROUPS.get(str(name))
     mapping = _enum(data.get("weight_mapping_type") or data.get("mapping_type"))
     return {
         "type": name,
-        "weight_dtype": f"uint{width}" if width else _enum(data.get("weight_dtype") or data.get("dtype")),
+        "weight_dtype": _enum(data.get("weight_dtype") or data.get("dtype")),
+        "bit_width": data.get("bit_width"),
         "group_size": shared.get("group_size", data.get("group_size", default)),
         "block_size": shared.get("block_size"),
         "symmetric": {"SYMMETRIC": True, "ASYMMETRIC": False}.get(str(mapping)),

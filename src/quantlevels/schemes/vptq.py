@@ -7,10 +7,12 @@ Source: vptq 0.0.5, ``layers/vqlinear.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
+from attrs.validators import optional
 
 from quantlevels.schemes.base import (
     AmbiguousLayoutError,
@@ -23,10 +25,14 @@ from quantlevels.schemes.base import (
     Scheme,
     Weight,
     family,
-    sizes,
+    within,
 )
 
+if TYPE_CHECKING:
+    from attrs import Attribute
+
 _OFF = -1
+_MOST = 2**31
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
@@ -50,22 +56,32 @@ _SIDES = "weight_scale weight_bias perm res_indices res_centroids.weight outlier
 PACKING = Packing("indices", ("centroids.weight",), _fold, sides=tuple(_SIDES.split()))
 
 
+def _of_the_rest(least: int) -> Callable[[object, Attribute[tuple[int, int]], tuple[int, int]], None]:
+    """A validator for the second of a pair."""
+
+    def check(config: object, attribute: Attribute[tuple[int, int]], pair: tuple[int, int]) -> None:
+        if not least <= pair[1] <= _MOST:
+            raise ValueError(f"{attribute.name} must be at least {least} for what is no outlier, not {pair[1]}")
+
+    return check
+
+
 @frozen(kw_only=True)
 class VPTQLayer:
     """What the config says of one layer; of each pair the first is for outliers, the second for the rest."""
 
-    vector_lens: tuple[int, int]
-    num_centroids: tuple[int, int]
-    num_res_centroids: tuple[int, int] = (_OFF, _OFF)
-    in_features: int | None = field(default=None, validator=sizes)
-    out_features: int | None = field(default=None, validator=sizes)
+    vector_lens: tuple[int, int] = field(validator=_of_the_rest(1))
+    num_centroids: tuple[int, int] = field(validator=_of_the_rest(2))
+    num_res_centroids: tuple[int, int] = field(default=(_OFF, _OFF), validator=_of_the_rest(_OFF))
+    in_features: int | None = field(default=None, validator=optional(within(1, _MOST)))
+    out_features: int | None = field(default=None, validator=optional(within(1, _MOST)))
 
     def declared(self) -> DeclaredLevel:
         """The bits of an index and its residual over the vector."""
         index_bits = sum(
             (count - 1).bit_length() for count in (self.num_centroids[1], self.num_res_centroids[1]) if count > 0
         )
-        bits = Fraction(index_bits, max(self.vector_lens[1], 1))
+        bits = Fraction(index_bits, self.vector_lens[1])
         parameters = self.in_features * self.out_features if self.in_features and self.out_features else None
         return DeclaredLevel(
             level=family("VPTQ", bits),
