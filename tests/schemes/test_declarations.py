@@ -355,6 +355,22 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "hqq",
         ("Int3", 64, None, False, "37/10"),
     ),
+    "hqq, scales quantized": (
+        method(
+            "hqq",
+            quant_config={
+                "weight_quant_params": {"nbits": 4, "group_size": 64},
+                "scale_quant_params": {"nbits": 8, "group_size": 128},
+            },
+        ),
+        "hqq",
+        ("Int4", 64, None, False, None),
+    ),
+    "hqq by its keys": (
+        {"config": {"quantization_config": {"weight_quant_params": {"nbits": 8, "group_size": 64}}}},
+        "hqq",
+        ("Int8", 64, None, False, "17/2"),
+    ),
     "aqlm": (
         method("aqlm", in_group_size=8, num_codebooks=2, nbits_per_codebook=8),
         "aqlm",
@@ -679,6 +695,34 @@ def test_modules_have_the_level_that_the_config_gives_them(name: str, look: Look
 def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
     found = look({"norm.weight": ("BF16", [8])}, **ao("IntxWeightOnlyConfig", weight_dtype="int99"))
     assert found.declared.levels == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "name"),
+    [
+        ("quant_model_description.json", {"model_quant_type": "W8A8", "m.q.weight": "W8A8", "norm": "FLOAT"}, "ascend"),
+        (
+            "openvino_config.json",
+            {
+                "dtype": "int4",
+                "quantization_config": {"bits": 4, "group_size": 128, "quant_method": "awq"},
+            },
+            "openvino",
+        ),
+    ],
+)
+def test_a_file_of_another_runtime_is_of_an_unknown_method(
+    file: str, content: dict[str, Any], name: str, write: Write
+) -> None:
+    found = inspect(write(None, files={file: content}) / file)
+    assert found.declared is not None
+    assert (found.declared.method, found.declared.known, found.declared.dtype) == (name, False, None)
+    assert [finding.code for finding in found.findings] == ["QL302"]
+
+
+def test_a_model_of_another_runtime_that_is_not_quantized_declares_nothing(write: Write) -> None:
+    path = write(None, files={"openvino_config.json": {"dtype": "fp16", "quantization_config": None}})
+    assert inspect(path / "openvino_config.json").declared is None
 
 
 def test_an_unknown_method_keeps_its_name(look: Look) -> None:

@@ -109,9 +109,13 @@ _TELLTALES: Final = (
     ({"bits", "group_size", "damp_percent"}, "gptq"),
     ({"bits", "group_size", "desc_act"}, "gptq"),
     ({"bits", "group_size", "sym"}, "gptq"),
+    ({"weight_quant_params"}, "hqq"),
+    ({"model_quant_type"}, "ascend"),
     ({"bits", "group_size"}, "mlx"),
     ({"wbits"}, "squeezellm"),  # its quant_config.json
 )
+#: Files of other runtimes, which borrow the names of methods → what their weights are quantized by.
+_FOREIGN: Final = {"openvino_config.json": "openvino"}
 #: Objects of a config.json that may hold the text model's own config.
 _INNER_CONFIGS: Final = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
 #: What the methods call the modules they leave unquantized.
@@ -220,7 +224,7 @@ def _blocks(checkpoint: Checkpoint) -> Iterator[Block]:
             if isinstance(inner := block.get("quantization_config"), dict) and path != "$":
                 block |= inner  # as older transformers write it
             if method := _method(block, path):
-                yield Block(file, path, block, method)
+                yield Block(file, path, block, _FOREIGN.get(file, method))
 
 
 def _candidates(config: Config) -> Iterator[tuple[str, object]]:
@@ -341,6 +345,8 @@ _NAMES: Final[dict[type, str]] = {int: "a whole number", str: "text", bool: "tru
 def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[QuantizationLevel | None, str]:
     """The level of what is not quantized, as the model's config names it, and the file that does."""
     for file, config in checkpoint.configs.items():
+        if file in _FOREIGN:
+            continue
         inner = [(f"$.{key}", value) for key in _INNER_CONFIGS if isinstance(value := config.get(key), dict)]
         for path, owner in [("$", config), *inner]:
             for key in _DTYPE_KEYS:

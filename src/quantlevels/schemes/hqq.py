@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from quantlevels.level import QuantizationLevel
 from quantlevels.registry import levels
@@ -111,9 +111,18 @@ def _level(nbits: float) -> QuantizationLevel:
 
 @frozen(kw_only=True)
 class QuantConfig:
-    """``quant_config``: the parameters of weights."""
+    """``quant_config``: the parameters of weights, and of scales and zero points where those are quantized too."""
 
     weight_quant_params: Params | None = None
+    scale_quant_params: Params | None = None
+    zero_quant_params: Params | None = None
+
+    def declared(self) -> DeclaredLevel | None:
+        """The level of weights, if they are quantized; how much quantized scales take cannot be told."""
+        declared = self.weight_quant_params.declared() if self.weight_quant_params else None
+        if declared and (self.scale_quant_params or self.zero_quant_params):
+            return evolve(declared, bits_per_weight=None)
+        return declared
 
 
 @frozen(kw_only=True)
@@ -126,15 +135,11 @@ class HQQConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """The level of all layers, where they have one."""
-        params = self.quant_config.weight_quant_params
-        return params.declared() if params else None
+        return self.quant_config.declared()
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers with parameters of their own."""
-        return {
-            f"*{name}": own.weight_quant_params.declared() if own and own.weight_quant_params else None
-            for name, own in self.layers.items()
-        }
+        return {f"*{name}": own.declared() if own else None for name, own in self.layers.items()}
 
 
 def _prepare(config: Config) -> Config:
@@ -142,7 +147,7 @@ def _prepare(config: Config) -> Config:
     own = config.get("quant_config")
     if isinstance(own, dict) and own and "weight_quant_params" not in own:
         return {**config, "quant_config": {}, "layers": own}
-    return config
+    return config if own else {**config, "quant_config": {**config}}
 
 
 @frozen(kw_only=True)
