@@ -175,6 +175,24 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "compressed-tensors",
         ("Float8E4M3FN", None, (64, 128), True, "4097/512"),
     ),
+    "compressed-tensors, codes in whole bytes": (
+        method(
+            "compressed-tensors",
+            format="int-quantized",
+            config_groups={"g": {"targets": ["Linear"], "weights": INT4 | {"symmetric": False}}},
+        ),
+        "compressed-tensors",
+        ("Int4", 128, None, False, "131/16"),
+    ),
+    "compressed-tensors, a format for each group": (
+        method(
+            "compressed-tensors",
+            format="int-quantized",
+            config_groups={"g": {"targets": ["Linear"], "weights": INT4, "format": "pack-quantized"}},
+        ),
+        "compressed-tensors",
+        ("Int4", 128, None, True, "33/8"),
+    ),
     "compressed-tensors, 4-bit floats in no group": (
         method("compressed-tensors", config_groups={"g": {"weights": {"type": "float", "num_bits": 4}}}),
         "compressed-tensors",

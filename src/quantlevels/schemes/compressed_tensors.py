@@ -134,6 +134,8 @@ MARLIN_24 = Packing("weight_packed", ("scale_packed", "meta"), _fold_marlin_24)
 BITMASK = Packing("compressed", ("bitmask",), _fold_bitmask, sides=("shape", "row_offsets", "weight_scale"))
 
 
+#: formats that keep a code of any width in a byte
+_WHOLE_BYTES = ("int-quantized", "naive-quantized", "float-quantized")
 #: group size → the format that 4-bit floats make with their scales
 _FP4: Mapping[int | None, str] = {16: "NVFP4", 32: "MXFP4"}
 
@@ -169,21 +171,21 @@ class QuantizationArgs:
     def _microscaled(self) -> bool:
         return self.group_size == 32 and self.scale_dtype in (None, "torch.uint8", "torch.float8_e8m0fnu")
 
-    def declared(self, targets: tuple[str, ...] | None = None) -> DeclaredLevel:
-        """The level with its groups and what its scales and zero points add."""
+    def declared(self, format: str | None = None) -> DeclaredLevel:
+        """The level with its groups, what codes take in a format, and what scales and zero points add."""
         level = self.level()
         block = self.block_structure
         bits = level.bits_per_weight
         if level.block.weights == 1:
-            sides = _SCALE_BITS + (0 if self.symmetric else self.num_bits)
-            bits = with_scales(bits, block[0] * block[1] if block else self.group_size, sides)
+            width = BITS_PER_BYTE if format in _WHOLE_BYTES else self.num_bits
+            sides = _SCALE_BITS + (0 if self.symmetric else width)
+            bits = with_scales(width, block[0] * block[1] if block else self.group_size, sides)
         return DeclaredLevel(
             level=level,
             group_size=self.group_size,
             block=block,
             symmetric=self.symmetric,
             bits_per_weight=bits,
-            targets=targets,
         )
 
 
@@ -193,6 +195,7 @@ class Group:
 
     targets: tuple[str, ...] = ()
     weights: QuantizationArgs | None = None
+    format: str | None = None
 
 
 _FP8 = QuantizationArgs(num_bits=8, type="float")
@@ -238,10 +241,12 @@ class CompressedTensorsConfig(MethodConfig):
 
     def _groups(self) -> list[tuple[tuple[str, ...], DeclaredLevel]]:
         groups = [
-            (group.targets, group.weights) if isinstance(group, Group) else (group, _PRESETS.get(name))
+            group if isinstance(group, Group) else Group(targets=group, weights=_PRESETS.get(name))
             for name, group in (self.config_groups or {}).items()
         ]
-        return [(targets, weights.declared()) for targets, weights in groups if weights]
+        return [
+            (group.targets, group.weights.declared(group.format or self.format)) for group in groups if group.weights
+        ]
 
     def general(self) -> DeclaredLevel | None:
         """The one level of all groups, or that of the group for all linear layers."""
