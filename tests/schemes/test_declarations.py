@@ -245,6 +245,11 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "modelopt",
         ("Int8", None, None, True, "8"),
     ),
+    "TensorRT-LLM, an engine": (
+        {"config": {"pretrained_config": {"dtype": "float16", "quantization": {"quant_algo": "FP8"}}}},
+        "modelopt",
+        ("Float8E4M3FN", None, None, True, "8"),
+    ),
     "quark by its keys": (
         {"config": {"quantization_config": {"global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32}}}}},
         "quark",
@@ -506,6 +511,7 @@ REFUSED: Final = [
         for block in ([0, 128], [128], "128", "0x128", "axb", True)
     ),
     {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"type": "nf"}}}},
+    *({"quant_method": "fp8", "ignored_layers": names} for names in ("lm_head", {"lm_head": True}, [1], [None])),
     {"quant_method": "fp8", "fmt": "e9m9"},
     {"quant_method": "bitsandbytes", "load_in_4bit": "yes"},
     {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf3"},

@@ -117,7 +117,14 @@ _TELLTALES: Final = (
 #: Files of other runtimes, which borrow the names of methods → what their weights are quantized by.
 _FOREIGN: Final = {"openvino_config.json": "openvino"}
 #: Objects of a config.json that may hold the text model's own config.
-_INNER_CONFIGS: Final = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
+_INNER_CONFIGS: Final = (
+    "text_config",
+    "llm_config",
+    "language_config",
+    "thinker_config",
+    "decoder",
+    "pretrained_config",
+)
 #: What the methods call the modules they leave unquantized.
 _SKIPPED: Final[dict[str, str]] = dict.fromkeys(
     (
@@ -276,6 +283,7 @@ def _converter() -> Converter:
         converter.register_structure_hook(scalar, _exactly)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook_func(_is_one_of, _one_of)
+    converter.register_structure_hook_func(lambda type_: type_ == tuple[str, ...], _texts)
     converter.register_structure_hook_factory(attrs.has, partial(_object, converter))
     converter.register_structure_hook_factory(_is_object_or_other, partial(_object_or_other, converter))
     return converter
@@ -291,6 +299,12 @@ def _object(converter: Converter, type_: Any) -> Callable[[Any, Any], Any]:  # A
         return structure(value, type_)
 
     return read
+
+
+def _texts(value: Any, _: object) -> tuple[str, ...]:  # Any: as above
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise TypeError(f"expected a list of texts, got {value!r:.80}")
+    return tuple(value)
 
 
 def _is_one_of(type_: Any) -> bool:  # Any: as above
