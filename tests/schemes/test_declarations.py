@@ -554,6 +554,7 @@ def test_a_value_that_would_mislead_is_refused_with_its_place(block: Any, write:
     ("block", "text"),
     [
         ({"quant_method": "gptq", "bits": 17}, r"\$\.quantization_config: bits must be .* not 17"),
+        ({"quant_method": "fp8", "ignored_layers": "head"}, r"config\.ignored_layers: expected a list of texts, got"),
         ({"quant_method": "gptq", "bits": 4, "group_size": 0}, "group_size must be a number of weights"),
         ({"quant_method": "aqlm", "in_group_size": 0}, "in_group_size must be between"),
         ({"quant_method": "fp8", "weight_block_size": [0, 1]}, "weight_block_size must be two numbers"),
@@ -714,6 +715,11 @@ def test_modules_have_the_level_that_the_config_gives_them(name: str, look: Look
     declared = look({"norm.weight": ("BF16", [8])}, **configs).declared
     said = {module: declared.level_of(module) for module in modules}
     assert {module: one and (one.level.name, one.group_size) for module, one in said.items()} == modules
+
+
+def test_modules_to_skip_are_those_under_any_of_the_keys(look: Look) -> None:
+    block = {"quant_method": "fp8", "modules_to_not_convert": ["a"], "ignored_layers": ["b", "a"], "ignore": None}
+    assert look(None, config={"quantization_config": block}).declared.skipped == ("a", "b")
 
 
 def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:

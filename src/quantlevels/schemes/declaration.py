@@ -126,17 +126,15 @@ _INNER_CONFIGS: Final = (
     "pretrained_config",
 )
 #: What the methods call the modules they leave unquantized.
-_SKIPPED: Final[dict[str, str]] = dict.fromkeys(
-    (
-        "ignore",
-        "ignored_layers",
-        "exclude",
-        "exclude_modules",
-        "skip_modules",
-        "llm_int8_skip_modules",
-        "linear_weights_not_to_quantize",
-    ),
+_SKIPPED: Final = (
     "modules_to_not_convert",
+    "ignore",
+    "ignored_layers",
+    "exclude",
+    "exclude_modules",
+    "skip_modules",
+    "llm_int8_skip_modules",
+    "linear_weights_not_to_quantize",
 )
 _DTYPE_KEYS: Final = ("dtype", "torch_dtype")
 
@@ -168,7 +166,10 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
 
 def _read(block: Block, scheme: Scheme, dtype: QuantizationLevel | None) -> Declared:
     """What one block declares, by the scheme of its method."""
-    config = {_SKIPPED.get(key, key): value for key, value in block.config.items()}
+    skips = {key: value for key in _SKIPPED if (value := block.config.get(key)) is not None}
+    config = {key: value for key, value in block.config.items() if key not in _SKIPPED}
+    if skips:
+        config[_SKIPPED[0]] = _all_of(skips)
     try:
         own = _converter().structure(scheme.prepare(config), scheme.config)
         general, overrides = own.general(), own.overrides()
@@ -186,7 +187,19 @@ def _read(block: Block, scheme: Scheme, dtype: QuantizationLevel | None) -> Decl
         )
     except Exception as error:  # cattrs raises groups of what hooks raise, and a plugin's class what it likes
         lines = transform_error(error, path=block.path, format_exception=_text)
-        raise ConfigError(tuple(f"{block.file}: {_placed(line)}" for line in lines)) from error
+        name = next((key for key, value in skips.items() if value is config[_SKIPPED[0]]), _SKIPPED[0])  # as written
+        places = (_placed(line).replace(_SKIPPED[0], name) for line in lines)
+        raise ConfigError(tuple(f"{block.file}: {place}" for place in places)) from error
+
+
+def _all_of(skips: Mapping[str, JSON]) -> JSON:
+    """The modules of several lists, each once; the first that is no list, for what is wrong with it to be said."""
+    names: dict[str, None] = {}
+    for value in skips.values():
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            return value
+        names |= dict.fromkeys(map(str, value))
+    return list(names)
 
 
 def _label(checkpoint: Checkpoint) -> Declared | None:
