@@ -702,10 +702,17 @@ OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None
         ),
         {"m.q": ("VPTQ_2", 8), "m.up": None},
     ),
-    "fp8 with experts of 4 bits": (
-        method("fp8", weight_block_size=[128, 128], expert_dtype="fp4"),
-        {"m.experts.0.up": ("MXFP4", 32), "m.shared_experts.up": ("Float8E4M3FN", None)},
-    ),
+    **{
+        f"fp8 with experts of 4 bits, {key}": (
+            method("fp8", weight_block_size=[128, 128], **{key: said}),
+            {"m.experts.0.up": ("MXFP4", 32), "m.shared_experts.up": ("Float8E4M3FN", None)},
+        )
+        for key, said in {
+            "expert_dtype": "fp4",
+            "store_dtype": "mxfp4",
+            "routed_experts_quant_method": "mxfp4",
+        }.items()
+    },
 }
 
 

@@ -49,6 +49,7 @@ class FP8Config(MethodConfig):
     scale_fmt: str | None = None
     expert_dtype: str | None = None
     store_dtype: str | None = None
+    routed_experts_quant_method: str | None = None
     #: "static" where the cache has scales, as AutoFP8 and Quark write it
     kv_cache_scheme: str | None = None
 
@@ -65,9 +66,8 @@ class FP8Config(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The routed experts, where they are of 4 bits."""
-        if "fp4" not in (self.expert_dtype or "", (self.store_dtype or "").removeprefix("mx")):
-            return {}
-        return {"*.experts.*": declared_as("MXFP4")}
+        said = (self.expert_dtype, self.store_dtype, self.routed_experts_quant_method)
+        return {"*.experts.*": declared_as("MXFP4")} if {"fp4", "mxfp4"} & {*said} else {}
 
 
 @frozen(kw_only=True)
