@@ -768,6 +768,12 @@ def test_an_unknown_method_keeps_its_name(look: Look) -> None:
     assert found.codes == ["QL302"]
 
 
+def test_a_config_for_many_files_declares_its_method_alone(look: Look) -> None:
+    modes = {"modes": ["q8", "q4"], "per_channel": False, "block_size": None, "is_symmetric": True}
+    found = look({"w.weight": ("BF16", [8, 8])}, files={"quantize_config.json": modes})
+    assert (found.declared.method, found.declared.levels, found.codes) == ("onnxruntime", (), [])
+
+
 def test_a_quantized_cache_alone_declares_no_level(look: Look) -> None:
     cache = {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "tensor"}
     found = look({"w.weight": ("BF16", [8, 8])}, {"quant_method": "compressed-tensors", "kv_cache_scheme": cache})

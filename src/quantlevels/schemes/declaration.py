@@ -104,6 +104,7 @@ _TELLTALES: Final = (
     ({"quant_algo"}, "modelopt"),
     ({"weights_dtype", "is_static"}, "onnxruntime"),
     ({"per_model_config"}, "onnxruntime"),
+    ({"modes", "per_channel"}, "onnxruntime"),
     ({"w_bit", "zero_point"}, "awq"),
     ({"bits", "group_size", "zero_point"}, "awq"),
     ({"bits", "group_size", "damp_percent"}, "gptq"),
