@@ -762,6 +762,33 @@ def test_a_model_of_another_runtime_that_is_not_quantized_declares_nothing(write
     assert inspect(path / "openvino_config.json").declared is None
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"quant_method": "gptq", "bits": 4, "dynamic": None, "checkpoint_format": None, "is_marlin_format": None},
+        {"quant_method": "auto-round", "bits": 4, "sym": None, "extra_config": None, "packing_format": None},
+        {
+            "quant_method": "auto-round",
+            "bits": 4,
+            "extra_config": {"a": {"bits": None, "group_size": None, "sym": None}},
+        },
+        {"quant_method": "quark", "global_quant_config": None, "layer_quant_config": None, "export": None},
+        {"quant_method": "modelopt", "quantized_layers": None, "config_groups": None, "kv_cache_scheme": None},
+        {"quant_method": "compressed-tensors", "config_groups": None, "format": None, "kv_cache_scheme": None},
+        {"quant_method": "fp8", "weight_block_size": None, "scale_fmt": None, "kv_cache_scheme": None},
+        {"quant_method": "torchao", "quant_type": {"default": None}, "modules_to_not_convert": None},
+        {"quant_method": "hqq", "quant_config": None, "skip_modules": None},
+    ],
+    ids=str,
+)
+def test_what_is_null_is_not_said(block: dict[str, Any], look: Look) -> None:
+    assert look(None, config={"quantization_config": block}).declared.method == block["quant_method"]
+
+
+def test_a_setting_of_squeezellm_among_others_is_not_its(write: Write) -> None:
+    assert inspect(write(None, config={"model_type": "llama", "wbits": 2})).declared is None
+
+
 def test_an_unknown_method_keeps_its_name(look: Look) -> None:
     found = look({"w.weight": ("BF16", [8, 8])}, {"quant_method": "acme-4.2", "bits": 4})
     assert (found.declared.method, found.declared.known, found.declared.levels) == ("acme-4.2", False, ())
@@ -794,6 +821,7 @@ CACHES: Final[dict[str, tuple[dict[str, Any], str]]] = {
         method("compressed-tensors", kv_cache_scheme={"num_bits": 8, "type": "float"}),
         "Float8E4M3FN",
     ),
+    "fp8, a scheme": (method("fp8", kv_cache_scheme={"num_bits": 8, "type": "float"}), "Float8E4M3FN"),
     "fp8, as AutoFP8 and Quark write it": (method("fp8", kv_cache_scheme="static"), "Float8E4M3FN"),
     "quark": (
         method("quark", kv_cache_quant_config={"*v_proj": {"output_tensors": {"dtype": "fp8_e4m3"}}}),

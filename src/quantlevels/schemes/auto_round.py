@@ -58,7 +58,7 @@ class AutoRoundConfig(MethodConfig):
     bits: int = field(default=4, validator=one_of(*_WIDTHS))
     group_size: int | None = field(default=128, validator=sizes)
     weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
-    sym: bool = True
+    sym: bool | None = True
     data_type: str = "int"
     packing_format: str | None = None
     #: layer, by name or regular expression → other settings

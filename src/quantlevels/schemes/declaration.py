@@ -113,7 +113,6 @@ _TELLTALES: Final = (
     ({"weight_quant_params"}, "hqq"),
     ({"model_quant_type"}, "ascend"),
     ({"bits", "group_size"}, "mlx"),
-    ({"wbits"}, "squeezellm"),  # its quant_config.json
 )
 #: Files of other runtimes, which borrow the names of methods → what their weights are quantized by.
 _FOREIGN: Final = {"openvino_config.json": "openvino"}
@@ -273,6 +272,8 @@ def _method(block: Config, path: str) -> str | None:
             return named
     if block and all(isinstance(value, dict) and "weights" in value for value in block.values()):
         return "quanto"
+    if block.keys() == {"wbits"}:  # all that its quant_config.json says
+        return "squeezellm"
     for keys, method in _TELLTALES:
         if keys <= block.keys():
             return "gptq" if method == "mlx" and path == "$" else method  # MLX never has a file of its own

@@ -26,6 +26,7 @@ from quantlevels.schemes.base import (
     declared_as,
     with_scales,
 )
+from quantlevels.schemes.compressed_tensors import QuantizationArgs
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 _FORMATS = {
@@ -51,10 +52,12 @@ class FP8Config(MethodConfig):
     store_dtype: str | None = None
     routed_experts_quant_method: str | None = None
     #: "static" where the cache has scales, as AutoFP8 and Quark write it
-    kv_cache_scheme: str | None = None
+    kv_cache_scheme: QuantizationArgs | str | None = None
 
     def kv_cache(self) -> QuantizationLevel | None:
-        """FP8, where the cache has a scheme."""
+        """FP8, where the cache has a scheme that says no other."""
+        if isinstance(self.kv_cache_scheme, QuantizationArgs):
+            return self.kv_cache_scheme.level()
         return levels["Float8E4M3FN"] if self.kv_cache_scheme else None
 
     def general(self) -> DeclaredLevel:

@@ -93,7 +93,7 @@ class GPTQConfig(MethodConfig):
     group_size: int = field(default=128, validator=sizes)  # what gptqmodel and transformers take it for
     sym: bool = True
     checkpoint_format: str | None = None
-    is_marlin_format: bool = False
+    is_marlin_format: bool | None = None
     #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized
     dynamic: Mapping[str, GPTQOverride | None] | None = None
 

@@ -98,15 +98,16 @@ class Export:
 class QuarkConfig(MethodConfig):
     """A ``quantization_config`` of method quark."""
 
-    global_quant_config: LayerConfig = LayerConfig()
+    global_quant_config: LayerConfig | None = None
     layer_type_quant_config: Mapping[str, LayerConfig] | None = None
     layer_quant_config: Mapping[str, LayerConfig] | None = None
     kv_cache_quant_config: Mapping[str, LayerConfig] | None = None
-    export: Export = Export()
+    export: Export | None = None
 
     def general(self) -> DeclaredLevel | None:
         """``global_quant_config``, or what ``layer_type_quant_config`` says of linear layers."""
-        return _declared((self.layer_type_quant_config or {}).get("Linear", self.global_quant_config).weight)
+        own = (self.layer_type_quant_config or {}).get("Linear", self.global_quant_config)
+        return _declared(own.weight) if own else None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers, by name or glob, with a config of their own."""
@@ -114,8 +115,8 @@ class QuarkConfig(MethodConfig):
 
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of what the projections for keys and values put out."""
-        own = self.layer_quant_config or {}
-        group = {name: own[name] for name in self.export.kv_cache_group or () if name in own}
+        own, names = self.layer_quant_config or {}, self.export.kv_cache_group if self.export else None
+        group = {name: own[name] for name in names or () if name in own}
         for layer in ({**(self.kv_cache_quant_config or {}), **group}).values():
             if declared := _declared(layer.output_tensors):
                 return declared.level
