@@ -460,6 +460,43 @@ CHECKPOINTS: Final[dict[str, tuple[Tensors, dict[str, Any], Quantized, int]]] = 
         {("Float8E4M3FN", None, E * F * H)},
         E * F * H,
     ),
+    "AutoRound's MXINT4, bytes that only the config tells from MXFP4": (
+        module("a", weight_packed=("U8", [F, H // 2]), weight_scale=("U8", [F, H // 32])),
+        {"quantization": {"quant_method": "auto-round", "bits": 4, "group_size": 32, "data_type": "mx_int"}},
+        {("Int4", 32, F * H)},
+        0,
+    ),
+    "MXFP8 is told by its scales": (
+        module("a", weight=("F8_E4M3", [F, H]), weight_scale=("BF16", [F, H // 32])),
+        {
+            "quantization": {
+                "quant_method": "compressed-tensors",
+                "config_groups": {
+                    "g": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "group_size": 32}}
+                },
+            }
+        },
+        {("Float8E4M3FN", 32, F * H)},
+        0,
+    ),
+    "scales for each row are not a kernel's tiles": (
+        module("a", weight=("U8", [64, 64]), weight_scale=("U8", [64, 8])),
+        {
+            "quantization": {
+                "quant_method": "quark",
+                "global_quant_config": {"weight": {"dtype": "fp4", "group_size": 16}},
+            }
+        },
+        {("NVFP4", 16, 64 * 128)},
+        0,
+    ),
+    "modelopt's shift of the cache": (
+        module("k_proj", weight=("F8_E4M3", [F, H]), weight_scale=("F32", []), k_scale=("F32", []))
+        | {"k_proj.k_bias": ("BF16", [1, 2, 1, 32])},
+        {"quantization": {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": "NVFP4_AFFINE"}},
+        {("Float8E4M3FN", None, F * H)},
+        0,
+    ),
     "SGLang's rows of INT8": (
         module("a", weight=("I8", [F, H]), weight_scale=("F32", [F, 1])),
         {"quantization": {"quant_method": "w8a8_int8"}},

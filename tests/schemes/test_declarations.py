@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 
 INT4: Final = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128}
 AO: Final = {"_type": "Int4WeightOnlyConfig", "_version": 2, "_data": {"group_size": 32}}
+BY_ROW: Final = {"_type": "PerRow", "_version": 1, "_data": {"dim": -1}}
+BY_GROUP: Final = {"_type": "PerGroup", "_version": 1, "_data": {"group_size": 32}}
+SYMMETRIC: Final = {"_type": "MappingType", "_data": "SYMMETRIC"}
+
+
+def dtype(name: str) -> dict[str, str]:
+    return {"_type": "torch.dtype", "_data": name}
+
+
+def ao(kind: str, **data: Any) -> dict[str, Any]:
+    return method("torchao", quant_type={"default": {"_type": kind, "_version": 2, "_data": data}})
 
 
 VECTORS: Final = {"vector_lens": [-1, 8], "num_centroids": [-1, 256]}
@@ -371,7 +382,7 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
     "quanto in quanto_qmap.json": (
         {"files": {"quanto_qmap.json": {"m": {"weights": "qint2", "activations": "none"}}}},
         "quanto",
-        ("Int2", None, None, None, None),
+        ("Int2", None, None, False, None),
     ),
     "hqq": (
         method("hqq", quant_config={"weight_quant_params": {"nbits": 3, "group_size": 64}}),
@@ -537,6 +548,9 @@ REFUSED: Final = [
         )
     ),
     {"quant_method": "auto-round", "bits": 4, "extra_config": {"a": {"group_size": 0}}},
+    {"quant_method": "compressed-tensors", "kv_cache_scheme": "FP8"},
+    {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": "num_bits"}}},
+    {"quant_method": "quark", "global_quant_config": "int4"},
     ["gptq"],
     "gptq",
     4,
@@ -687,13 +701,21 @@ OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None
                         "fqn_to_config": {
                             "m.q": AO,
                             r"re:m\.\d+\.k": None,
+                            "m.v.weight": AO,
+                            r"re:m\.\d+\.o\.weight": AO,
                             "_default": AO | {"_data": {"group_size": 64}},
                         }
                     },
                 }
             },
         ),
-        {"m.q": ("Int4", 32), "m.0.k": None, "m.up": ("Int4", 64)},
+        {
+            "m.q": ("Int4", 32),
+            "m.0.k": None,
+            "m.v": ("Int4", 32),
+            "m.0.o": ("Int4", 32),
+            "m.up": ("Int4", 64),
+        },
     ),
     "vptq": (
         method(

@@ -39,14 +39,22 @@ WRITTEN: Final[dict[str, tuple[set[tuple[str, int | None, int]], list[str]]]] = 
     "mlx_nvfp4": ({("NVFP4", 16, 15)}, []),
     "modelopt_fp8_cache": ({("Float8E4M3FN", None, 14)}, []),
     "modelopt_int4_awq": ({("Int4", 128, 14)}, []),
+    "modelopt_mxfp4": ({("MXFP4", 32, 14)}, []),
+    "modelopt_nvfp4_affine_cache": ({("Float8E4M3FN", None, 14)}, []),
+    "modelopt_nvfp4_by_32": ({("NVFP4", 32, 14)}, []),
     "modelopt_nvfp4_experts": ({("NVFP4", 16, 32)}, []),
     "quanto_qfloat8": ({("Float8E4M3FN", None, 14)}, []),
     "quanto_qint2": ({("Int2", 128, 12), ("Int2", 96, 2)}, []),
     "quanto_qint4": ({("Int4", 32, 12), ("Int4", 96, 2)}, []),
+    "quanto_qint4_rows": ({("Int4", None, 14)}, []),
+    "quark_int4_over_fp8": ({("Int4", None, 14)}, []),
+    "quark_int4_rows": ({("Int4", None, 14)}, []),
     "quark_int8": ({("Int8", None, 14)}, []),
     "quark_mxfp4": ({("MXFP4", 32, 14)}, []),
+    "quark_nvfp4": ({("NVFP4", 16, 14)}, []),
     "torchao_float8": ({("Float8E4M3FN", None, 14)}, []),
     "torchao_int8_rows": ({("Int8", None, 14)}, []),
+    "torchao_mxfp4": ({("MXFP4", 32, 14)}, []),
     "torchao_intx_by_name": ({("Int4", 32, 6), ("Int8", None, 12)}, ["QL101"]),
 }
 #: those whose shapes leave something open, and those that are told wide where their config knows them narrow
@@ -57,8 +65,10 @@ AMBIGUOUS: Final = (
     "hqq_3bit",
     "hqq_4bit_rows",
     "mlx_experts_4bit",
+    "modelopt_nvfp4_by_32",
     "quanto_qint2",
     "quanto_qint4",
+    "quanto_qint4_rows",
 )
 IN_BYTES: Final = ("torchao_intx_by_name", "compressed_tensors_w4a8")
 

@@ -304,7 +304,7 @@ ALWAYS_SIDES: Final = (
         for scale in ("_scale", "_zero_point")
     )
     | {"pre_quant_scale", "act_global_scale", "input_scale_inv", "activation_scale", "kv_scale", "act_scale"}
-    | {"kv_cache_scaling_factor"}
+    | {"kv_cache_scaling_factor", "input_scale_2", "output_scale_2", "weight_zero_point_2"}
     | {"scale_weight", "scale_input", "scaled_fp8", "comfy_quant"}
     | {f"weight_{what}" for what in ["scale", "scale_inv", "scale_2", "global_scale", "zero_point", "shape", "g_idx"]}
 )

@@ -169,7 +169,7 @@ class QuantizationArgs:
         raise ValueError(f"there is no float of {self.num_bits} bits")
 
     def _microscaled(self) -> bool:
-        return self.group_size == 32 and self.scale_dtype in (None, "torch.uint8", "torch.float8_e8m0fnu")
+        return self.group_size == 32 and self.scale_dtype in ("torch.uint8", "torch.float8_e8m0fnu")
 
     def declared(self, format: str | None = None) -> DeclaredLevel:
         """The level with its groups, what codes take in a format, and what scales and zero points add."""
@@ -200,7 +200,9 @@ class Group:
 
 _FP8 = QuantizationArgs(num_bits=8, type="float")
 _NVFP4 = QuantizationArgs(num_bits=4, type="float", group_size=16)
-_MX = {bits: QuantizationArgs(num_bits=bits, type="float", group_size=32) for bits in (4, 6, 8)}
+_MX = {
+    bits: QuantizationArgs(num_bits=bits, type="float", group_size=32, scale_dtype="torch.uint8") for bits in (4, 6, 8)
+}
 #: name of a preset → how it rounds weights; ``W4A16`` and its like are told by the bits in the name
 _PRESETS = {
     "UNQUANTIZED": None,

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from quantlevels.level import QuantizationLevel
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     AmbiguousLayoutError,
@@ -37,6 +37,8 @@ _LEVELS = {
     "float8_e4m3fnuz": "Float8E4M3FNUZ",
     "float8_e5m2": "Float8E5M2",
 }
+#: groups that quanto tries, widest first; a row that none of them tiles has one scale
+_GROUPS = (128, 96, 64, 32)
 QType: TypeAlias = Literal[
     "int2", "int4", "int8", "float8", "qint2", "qint4", "qint8", "qfloat8",
     "qfloat8_e4m3fn", "qfloat8_e4m3fnuz", "qfloat8_e5m2", "none",
@@ -61,11 +63,12 @@ def _fold_packed(module: Module, hint: Hint) -> Weight:
     if hint.level is None:
         raise AmbiguousLayoutError("packed bytes, and no quanto_qmap.json or config tells 4-bit from 2-bit codes")
     parameters = exact(8 * codes.nbytes, hint.level.bits_per_param, "codes in bytes")
+    group = exact(parameters, module["weight._scale"].elements, "weights of a scale")
     return Weight(
         level=hint.level,
         parameters=parameters,
         code_bits=Fraction(hint.level.bits_per_param),
-        group_size=exact(parameters, module["weight._scale"].elements, "weights of a scale"),
+        group_size=group if group in _GROUPS else None,
         symmetric=False,
     )
 
@@ -100,7 +103,12 @@ class QuantoConfig(MethodConfig):
 
 
 def _declared(qtype: str) -> DeclaredLevel | None:
-    return None if qtype == "none" else DeclaredLevel(level=_level(qtype))
+    """A code a byte with a scale a row; or packed in groups whose size, and the width of their scales, nothing says."""
+    if qtype == "none":
+        return None
+    level = _level(qtype)
+    in_bytes = level.bits_per_param == BITS_PER_BYTE
+    return DeclaredLevel(level=level, symmetric=in_bytes, bits_per_weight=level.bits_per_weight if in_bytes else None)
 
 
 def _prepare(config: Config) -> Config:

@@ -33,9 +33,11 @@ _MICROSCALED = {
     "MXFP8_E5M2": (8, ("Float8E5M2",), ("UInt8", "Float8E8M0FNU"), 32),
     "MXINT8": (8, ("Int8",), ("UInt8", "Float8E8M0FNU"), 32),
 }
+_KIND = "microscaling"
 _FLOATS = ("None", "BFloat16", "Float16")
 _SCALES = ("weight_scale", "weight_scale_inv", "scale", "weight_scales", "scale_weight")
-_SIDES = (*_SCALES, "weight_scale_2", "weight_global_scale", "weight_zero_point", "weight_shape", "weight_g_idx")
+#: those of the module, and what modelopt subtracts from keys and values before they go to a quantized cache
+_SIDES = (*_SCALES, "k_bias", "v_bias")
 #: bits of a code and codes of a group, in I8 with floats for scales
 _DEEPSEEK_FP4 = (4, 32)
 #: rows and groups of the tiles to which torchao and ComfyUI pad scales, as NVIDIA's kernels read them
@@ -51,7 +53,8 @@ def microscaled(codes: Stored, scale: Stored, hint: Hint) -> Weight | None:
     if len(codes.shape) < 2:
         return None
     for name, (bits, holders, scales, group) in _MICROSCALED.items():
-        said = hint.level if hint.level and hint.level.kind == "microscaling" and hint.bits == bits else None
+        untyped = codes.is_a("UInt8") and scale.is_a("UInt8") and bits == 4
+        said = hint.level if hint.level and hint.bits == bits and (untyped or hint.level.kind == _KIND) else None
         typed = scale.is_a(*scales) or (said == levels[name] and scale.is_a(*_FLOATS))
         if codes.is_a(*holders) and typed and _serves(codes, scale, bits, group):
             return Weight(
@@ -74,7 +77,9 @@ def _serves(codes: Stored, scale: Stored, bits: int, group: int) -> bool:
     if not more and scale.shape == (*codes.shape[:-2], down, columns):
         return True
     padded = -(-rows // _TILE_ROWS) * _TILE_ROWS * -(-across // _TILE_GROUPS) * _TILE_GROUPS
-    return not rest and len(scale.shape) > 1 and scale.elements == codes.stack * padded
+    if len(scale.shape) < 2 or (scale.matrix[0] == rows and rows % _TILE_ROWS):
+        return False
+    return not rest and scale.elements == codes.stack * padded
 
 
 def _fold(module: Module, hint: Hint) -> Weight | None:
@@ -84,7 +89,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     if weight := microscaled(codes, scale, hint):
         return weight
     if codes.is_a("Int32", "UInt32"):
-        return _transposed(codes, scale, hint)
+        return _transposed(codes, scale, hint) if len(scale.shape) > 1 else _rows(module, codes, hint)
     if codes.is_a("UInt8"):
         return _bytes(module, codes, scale, hint)
     level = codes.dtype
@@ -117,17 +122,33 @@ def _along_row(codes: Stored, scale: Stored, hint: Hint) -> int | None:
 
 
 def _transposed(words: Stored, scale: Stored, hint: Hint) -> Weight:
-    """Quark's integers: weight I32 [K, N*b/32], scales [groups, N]."""
+    """Quark's integers in groups: weight I32 [K, N*b/32], scales [groups, N]."""
     (inputs, columns), (groups, outputs) = words.matrix, scale.matrix
     bits = exact(words.bits * columns, outputs, "bits of a code")
-    unsigned = bool(hint.level and hint.level.kind == "uint")
     return Weight(
-        level=integer(bits, unsigned=unsigned),
+        level=_integer(bits, hint),
         parameters=inputs * outputs,
         code_bits=Fraction(bits),
         group_size=group_size(inputs, groups, hint),
         symmetric=hint.symmetric,
     )
+
+
+def _rows(module: Module, words: Stored, hint: Hint) -> Weight:
+    """Quark's integers with a scale a row: weight I32 [N, K*b/32], weight_zero_point [N*b/32]."""
+    zero_point = module.get("weight_zero_point") or module.get("weight_zero_point_2")
+    if hint.bits:
+        bits = hint.bits
+    elif zero_point:
+        bits = exact(zero_point.bits * zero_point.elements, words.matrix[0], "bits of a zero point")
+    else:
+        raise AmbiguousLayoutError("words of codes, and neither a config nor zero points tell the bits of a code")
+    parameters = exact(words.bits * words.elements, bits, "codes in words")
+    return Weight(level=_integer(bits, hint), parameters=parameters, code_bits=Fraction(bits), symmetric=hint.symmetric)
+
+
+def _integer(bits: int, hint: Hint) -> QuantizationLevel:
+    return integer(bits, unsigned=bool(hint.level and hint.level.kind == "uint"))
 
 
 def _bytes(module: Module, codes: Stored, scale: Stored, hint: Hint) -> Weight:

@@ -183,6 +183,7 @@ class LayerConfig:
     group_size: int | None = field(default=None, validator=sizes)
     block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     symmetric: bool | None = None
+    granularity: str | None = None
 
     def declared(self) -> DeclaredLevel | None:
         """Its level; scales of blocks are F32, those of groups of the model's own width, which nothing says."""
@@ -222,7 +223,7 @@ class TorchAOConfig(MethodConfig):
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers with a config of their own, by name or ``re:`` pattern."""
         return {
-            name: own.declared() if own else None
+            _WEIGHT.sub("", name): own.declared() if own else None
             for name, own in self.layers.items()
             if name not in ("default", "_default")
         }

@@ -7,7 +7,7 @@ Of each checkpoint its configs are kept, and of its weights the header alone: da
 
 Made with torch 2.13.0, transformers 5.23.0, compressed-tensors 0.20.0, llmcompressor 0.14.0.1, bitsandbytes 0.50.2,
 optimum-quanto 0.2.7, hqq 0.2.8.post1, torchao 0.18.0, mlx 0.32.4, mlx-lm 0.32.2, nvidia-modelopt 0.47.0,
-auto-round 0.16.1, amd-quark 0.13.
+auto-round 0.16.1, amd-quark 0.13; and, for some, transformers 5.17.0.
 """
 
 from __future__ import annotations
@@ -211,6 +211,14 @@ def torchao_intx_by_name(folder: Path) -> int:
     return _torchao(folder, dense(), FqnToConfig({**by_name, "_default": Int8WeightOnlyConfig(version=2)}))
 
 
+@maker
+def torchao_mxfp4(folder: Path) -> int:
+    from torchao.prototype.mx_formats import MXDynamicActivationMXWeightConfig
+
+    fp4 = torch.float4_e2m1fn_x2
+    return _torchao(folder, dense(), MXDynamicActivationMXWeightConfig(activation_dtype=fp4, weight_dtype=fp4))
+
+
 # ---- quanto, hqq
 
 
@@ -231,6 +239,11 @@ def quanto_qint4(folder: Path) -> int:
 @maker
 def quanto_qint2(folder: Path) -> int:
     return _quanto(dense(), folder, "qint2")
+
+
+@maker
+def quanto_qint4_rows(folder: Path) -> int:
+    return _quanto(dense(104, 200), folder, "qint4")  # no group tiles the rows
 
 
 @maker
@@ -339,6 +352,27 @@ def modelopt_int4_awq(folder: Path) -> int:
     return _modelopt(dense(128, 256), folder, "INT4_AWQ_CFG")
 
 
+@maker
+def modelopt_mxfp4(folder: Path) -> int:
+    return _modelopt(dense(), folder, "MXFP4_DEFAULT_CFG")
+
+
+@maker
+def modelopt_nvfp4_by_32(folder: Path) -> int:
+    return _modelopt(dense(), folder, "W4A8_NVFP4_FP8_CFG")
+
+
+@maker
+def modelopt_nvfp4_affine_cache(folder: Path) -> int:
+    import modelopt.torch.quantization as mtq
+
+    mtq.FP8_AND_AFFINE_CACHE = {
+        **mtq.FP8_DEFAULT_CFG,
+        "quant_cfg": [*mtq.FP8_DEFAULT_CFG["quant_cfg"], *mtq.NVFP4_AFFINE_KV_CFG["quant_cfg"]],
+    }
+    return _modelopt(dense(), folder, "FP8_AND_AFFINE_CACHE")
+
+
 def _quark(model: transformers.PreTrainedModel, folder: Path, scheme: str) -> int:
     from quark.torch import LLMTemplate, ModelQuantizer, export_safetensors
 
@@ -359,6 +393,21 @@ def quark_int8(folder: Path) -> int:
 @maker
 def quark_mxfp4(folder: Path) -> int:
     return _quark(dense(), folder, "mxfp4")
+
+
+@maker
+def quark_int4_rows(folder: Path) -> int:
+    return _quark(dense(), folder, "int4_wo_per_channel")
+
+
+@maker
+def quark_int4_over_fp8(folder: Path) -> int:
+    return _quark(dense(), folder, "int4_fp8")
+
+
+@maker
+def quark_nvfp4(folder: Path) -> int:
+    return _quark(dense(), folder, "nvfp4")
 
 
 def _auto_round(model: transformers.PreTrainedModel, folder: Path, format: str, **options: object) -> int:
