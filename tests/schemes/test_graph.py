@@ -232,6 +232,16 @@ def test_matmul_nbits(tmp_path: Path, bits: int, zero_points: bool) -> None:
     assert part.code_bits == Fraction(8 * rows_ * blocks * (block * bits // 8), rows_ * row)
 
 
+def test_rows_much_shorter_than_their_block_are_quantized(tmp_path: Path) -> None:
+    found = inspected(
+        tmp_path,
+        [tensor("q", UINT8, 16, 1, 256), tensor("s", FLOAT, 16, 1)],
+        node("MatMulNBits", "x q s", "y", domain=MICROSOFT, K=96, N=16, bits=8, block_size=256),
+    )
+    assert found.stored
+    assert found.stored.quantized_parameters == 16 * 96
+
+
 def test_matmul_nbits_of_other_sizes_is_unclear(tmp_path: Path) -> None:
     found = inspected(
         tmp_path,

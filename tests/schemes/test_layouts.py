@@ -34,8 +34,6 @@ AMBIGUOUS = (
             *((4, 32), (4, 64), (4, 128), (6, 32), (6, 64), (8, 32), (8, 64)),
         )
     ),
-    "quanto qint4",
-    "quanto qint2",
     "bitnet offline",
 )
 #: Rows that are padded to whole words, with nothing beside them that counts them.

@@ -76,6 +76,21 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         {"quantization": {"quant_method": "modelopt", "quant_algo": "FP8"}},
         ["QL102"],
     ),
+    "QL101: 4-bit quanto under a map of 2": (
+        {"model.up.weight._data._data": ("U8", [64, 128]), "model.up.weight._scale": ("BF16", [128, 1])},
+        {"files": {"quanto_qmap.json": {"model.up": {"weights": "qint2", "activations": "none"}}}},
+        ["QL101"],
+    ),
+    "QL101: 4-bit HQQ under a config of 2": (
+        {"model.up.W_q": ("U8", [64, 128]), "model.up.scale": ("F16", [128, 1]), "model.up.zero": ("F16", [128, 1])},
+        {
+            "quantization": {
+                "quant_method": "hqq",
+                "quant_config": {"weight_quant_params": {"nbits": 2, "group_size": 128}},
+            }
+        },
+        ["QL101"],
+    ),
     "QL102 not: other bits for one module": (
         gptq("model.up", 3) | gptq("model.down"),
         {"quantization": GPTQ | {"dynamic": {"+:.*up": {"bits": 3}}}},

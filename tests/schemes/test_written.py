@@ -66,9 +66,6 @@ AMBIGUOUS: Final = (
     "hqq_4bit_rows",
     "mlx_experts_4bit",
     "modelopt_nvfp4_by_32",
-    "quanto_qint2",
-    "quanto_qint4",
-    "quanto_qint4_rows",
 )
 IN_BYTES: Final = ("torchao_intx_by_name", "compressed_tensors_w4a8")
 

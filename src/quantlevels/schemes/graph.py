@@ -12,7 +12,16 @@ from typing import Final, NamedTuple
 from quantlevels.checkpoint.tensor import Checkpoint, Node, UnknownType
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
-from quantlevels.schemes.base import Hint, LayoutError, Stored, Weight, code_bits, exact, integer
+from quantlevels.schemes.base import (
+    UNQUANTIZED_BITS,
+    Hint,
+    LayoutError,
+    Stored,
+    Weight,
+    code_bits,
+    exact,
+    integer,
+)
 from quantlevels.schemes.folding import Folding, Part, plain
 from quantlevels.schemes.scaled import microscaled
 
@@ -55,7 +64,6 @@ _MOVES: Final = frozenset(
 _SETTINGS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 #: weights that share a scale where the operator does not say
 _BLOCK_SIZES: Final = {"GatherBlockQuantized": 128, "QMoE": 0}
-_UNQUANTIZED_BITS: Final = 16
 _OWN_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 #: operators with several codes in a byte
 _PACKED: Final = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized", "QMoE"})
@@ -214,7 +222,7 @@ class _Graph:
             level=weight.level,
             parameters=weight.parameters,
             nbytes=nbytes,
-            quantized=weight.code_bits < _UNQUANTIZED_BITS,
+            quantized=weight.level.bits_per_param < UNQUANTIZED_BITS,
             group_size=weight.group_size,
             symmetric=weight.symmetric,
             code_bits=weight.code_bits,

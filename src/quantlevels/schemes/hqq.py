@@ -24,6 +24,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
+    code_bits,
     integer,
     sizes,
     with_scales,
@@ -59,7 +60,9 @@ def _fold(module: Module, hint: Hint) -> Weight:
     return Weight(
         level=hint.level,
         parameters=parameters,
-        code_bits=stored,
+        code_bits=code_bits(codes, parameters)
+        if stored.denominator == 1
+        else stored,  # words of 3-bit codes are padded
         group_size=hint.group_size if hint.group_size > 0 else None,
         symmetric="zero" not in module,
     )

@@ -18,6 +18,7 @@ from quantlevels.schemes.base import (
     Config,
     DeclaredLevel,
     Hint,
+    LayoutError,
     MethodConfig,
     Module,
     Packing,
@@ -37,6 +38,8 @@ _LEVELS = {
     "float8_e4m3fnuz": "Float8E4M3FNUZ",
     "float8_e5m2": "Float8E5M2",
 }
+#: bits of codes that share a byte
+_PACKED = (4, 2)
 #: groups that quanto tries, widest first; a row that none of them tiles has one scale
 _GROUPS = (128, 96, 64, 32)
 QType: TypeAlias = Literal[
@@ -58,16 +61,20 @@ def _fold_bytes(module: Module, hint: Hint) -> Weight | None:
 
 
 def _fold_packed(module: Module, hint: Hint) -> Weight:
-    """weight._data._data U8, 8/b codes a byte; weight._scale and ._shift one a group."""
-    codes = module["weight._data._data"]
-    if hint.level is None:
-        raise AmbiguousLayoutError("packed bytes, and no quanto_qmap.json or config tells 4-bit from 2-bit codes")
-    parameters = exact(8 * codes.nbytes, hint.level.bits_per_param, "codes in bytes")
-    group = exact(parameters, module["weight._scale"].elements, "weights of a scale")
+    """weight._data._data U8 [ceil(groups*b/8), group], a byte for 8/b groups; weight._scale and _shift [groups, 1]."""
+    codes, groups = module["weight._data._data"], module["weight._scale"].elements
+    rows = codes.shape[0] if codes.shape else 0
+    fits = [bits for bits in _PACKED if -(-groups * bits // BITS_PER_BYTE) == rows]
+    if not fits:
+        raise LayoutError(f"{rows} rows of bytes are not codes of {groups} groups")
+    if len(fits) > 1 and hint.bits not in fits:
+        raise AmbiguousLayoutError(f"a byte for {groups} groups, and no quanto_qmap.json or config tells their bits")
+    bits = hint.bits if hint.bits in fits else fits[0]
+    group = codes.elements // rows
     return Weight(
-        level=hint.level,
-        parameters=parameters,
-        code_bits=Fraction(hint.level.bits_per_param),
+        level=integer(bits),
+        parameters=groups * group,
+        code_bits=Fraction(bits),
         group_size=group if group in _GROUPS else None,
         symmetric=False,
     )
