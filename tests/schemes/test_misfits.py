@@ -20,6 +20,9 @@ MISFITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "AWQ without columns": {"qweight": ("Int32", (8, 0)), "qzeros": ("Int32", (1, 0)), "scales": ("Float16", (1, 0))},
     "torchao without rows": {"_weight_qdata": ("Int8", (0, 8)), "_weight_scale": ("Float32", (1,))},
     "torchao, a scalar": {"_weight_qdata": ("Int8", ()), "_weight_scale": ("Float32", (1,))},
+    "quanto, a scalar": {"weight._data._data": ("UInt8", ()), "weight._scale": ("Float16", (1,))},
+    "quanto with rows to spare": {"weight._data._data": ("UInt8", (9, 32)), "weight._scale": ("Float16", (4, 1))},
+    "words of codes with one scale": {"weight": ("Int32", (4, 8)), "weight_scale": ("Float32", ())},
     "SqueezeLLM with codes of no bits": {"qweight": ("Int32", (4, 8)), "lookup_table": ("Float16", (8, 1))},
 }
 
@@ -28,14 +31,28 @@ VECTORS = {"indices": ("Int32", (1, 4, 8)), "centroids.weight": ("Float16", (1, 
 MISFITS_OF_ROWS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "VPTQ with vectors of no length": {**VECTORS, "perm": ("Int32", (8,))},
     "VPTQ without columns": {**VECTORS, "perm": ("Int32", (0,))},
+    "words of codes without rows": {"weight": ("Int32", (7,)), "weight_scale": ("Float16", (7,))},
+    "HQQ with a bias of no rows": {
+        "W_q": ("UInt8", (4, 8)),
+        "scale": ("Float16", (1, 8)),
+        "bias": ("Float16", (0,)),
+    },
 }
-CONFIG: JSON = {"quant_method": "auto-round", "bits": 3, "group_size": -1}
+#: the same under a config of 7 bits
+MISFITS_OF_7_BITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
+    "HQQ of a width it has not": {"W_q": ("UInt8", (4, 8)), "scale": ("Float16", (1, 8))},
+}
+CONFIG: dict[str, JSON] = {"quant_method": "auto-round", "bits": 3, "group_size": -1}
 
 
 @pytest.mark.parametrize(
     ("tensors", "config"),
-    [*((tensors, {}) for tensors in MISFITS.values()), *((tensors, CONFIG) for tensors in MISFITS_OF_ROWS.values())],
-    ids=[*MISFITS, *MISFITS_OF_ROWS],
+    [
+        *((tensors, {}) for tensors in MISFITS.values()),
+        *((tensors, CONFIG) for tensors in MISFITS_OF_ROWS.values()),
+        *((tensors, {**CONFIG, "bits": 7}) for tensors in MISFITS_OF_7_BITS.values()),
+    ],
+    ids=[*MISFITS, *MISFITS_OF_ROWS, *MISFITS_OF_7_BITS],
 )
 def test_shapes_that_do_not_fit_are_a_finding(
     tensors: dict[str, tuple[str, tuple[int, ...]]], config: dict[str, JSON]

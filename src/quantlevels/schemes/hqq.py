@@ -52,17 +52,17 @@ def _fold(module: Module, hint: Hint) -> Weight:
     if hint.level is None or not hint.group_size:
         raise AmbiguousLayoutError("codes in groups, and no config tells the bits of a code or the size of a group")
     codes, groups = module["W_q"], module["scale"].elements
+    if hint.level.bits_per_param not in _STORED:
+        raise LayoutError(f"codes of {hint.level.bits_per_param} bits")
     stored = _STORED[hint.level.bits_per_param]
     held = codes.nbytes * 8 / stored
     parameters = groups * hint.group_size if hint.group_size > 0 else _rows(module, stored) * codes.matrix[1]
-    if parameters > held:
+    if not 0 < parameters <= held:
         raise LayoutError(f"{groups} groups of {hint.group_size} weights do not fit in {codes.nbytes} bytes of codes")
     return Weight(
         level=hint.level,
         parameters=parameters,
-        code_bits=code_bits(codes, parameters)
-        if stored.denominator == 1
-        else stored,  # words of 3-bit codes are padded
+        code_bits=stored if stored.denominator > 1 else code_bits(codes, parameters),  # words of 3-bit codes are padded
         group_size=hint.group_size if hint.group_size > 0 else None,
         symmetric="zero" not in module,
     )
