@@ -14,19 +14,6 @@ if TYPE_CHECKING:
 
 INT4: Final = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128}
 AO: Final = {"_type": "Int4WeightOnlyConfig", "_version": 2, "_data": {"group_size": 32}}
-BY_ROW: Final = {"_type": "PerRow", "_version": 1, "_data": {"dim": -1}}
-BY_GROUP: Final = {"_type": "PerGroup", "_version": 1, "_data": {"group_size": 32}}
-SYMMETRIC: Final = {"_type": "MappingType", "_data": "SYMMETRIC"}
-
-
-def dtype(name: str) -> dict[str, str]:
-    return {"_type": "torch.dtype", "_data": name}
-
-
-def ao(kind: str, **data: Any) -> dict[str, Any]:
-    return method("torchao", quant_type={"default": {"_type": kind, "_version": 2, "_data": data}})
-
-
 VECTORS: Final = {"vector_lens": [-1, 8], "num_centroids": [-1, 256]}
 
 
@@ -297,6 +284,22 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "quark",
         ("Int4", None, None, True, "4"),
     ),
+    "modelopt, NVFP4 in groups of 32": (
+        method("modelopt", quant_algo="W4A16_NVFP4", group_size=32),
+        "modelopt",
+        ("NVFP4", 32, None, True, "17/4"),
+    ),
+    "compressed-tensors, FP8 in groups": (
+        method(
+            "compressed-tensors",
+            format="naive-quantized",
+            config_groups={
+                "g": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "group_size": 32}},
+            },
+        ),
+        "compressed-tensors",
+        ("Float8E4M3FN", 32, None, True, "17/2"),
+    ),
     "quark, scales rounded": (
         method(
             "quark",
@@ -376,9 +379,9 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
     "quanto in diffusers": (
         method("quanto", weights_dtype="float8"),
         "quanto",
-        ("Float8E4M3FN", None, None, None, None),
+        ("Float8E4M3FN", None, None, True, "8"),
     ),
-    "quanto": (method("quanto", weights="int4"), "quanto", ("Int4", None, None, None, None)),
+    "quanto": (method("quanto", weights="int4"), "quanto", ("Int4", None, None, False, None)),
     "quanto in quanto_qmap.json": (
         {"files": {"quanto_qmap.json": {"m": {"weights": "qint2", "activations": "none"}}}},
         "quanto",

@@ -36,7 +36,6 @@ _ALGORITHMS = {
     "NVFP4_SVD": "NVFP4",
     "W4A16_NVFP4": "NVFP4",
     "W4A8_NVFP4_FP8": "NVFP4",
-    "NVFP4_AFFINE": "NVFP4",
     "FP8_AFFINE": "Float8E4M3FN",
     "W4A8_MXFP4_FP8": "MXFP4",
     "W4A8_MXFP4_MXFP8": "MXFP4",
@@ -89,7 +88,13 @@ class Layer:
             bits, told = _IN_GROUPS[algorithm]
             declared = declared_integer(bits, self.group_size, not self.has_zero_point, side_bits=_SCALE_BITS)
             return declared if told else evolve(declared, bits_per_weight=None)
-        return declared_as(_ALGORITHMS[algorithm]) if algorithm in _ALGORITHMS else None
+        if algorithm not in _ALGORITHMS:
+            return None
+        declared = declared_as(_ALGORITHMS[algorithm])
+        if declared.level.kind == "microscaling" and self.group_size not in (None, declared.group_size):
+            stored = with_scales(declared.level.bits_per_param, self.group_size, BITS_PER_BYTE)
+            return evolve(declared, group_size=self.group_size, bits_per_weight=stored)
+        return declared
 
 
 @frozen(kw_only=True)

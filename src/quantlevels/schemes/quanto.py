@@ -24,7 +24,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
-    exact,
+    integer,
     renamed,
 )
 

@@ -96,6 +96,8 @@ _SHORT = {
     "float8dq": "float8_dynamic_activation_float8_weight",
     "float8_a1x8w8": "float8_static_activation_float8_weight",
 }
+#: how the name of a parameter, or the pattern of one, ends where it is that of a module's weight
+_WEIGHT = re.compile(r"\\?\.weight$")
 #: a short name with what it sets: ``float8dq_e4m3_row``, ``uint2wo``
 _SHORT_NAME = re.compile(r"(?P<name>float8(?:wo|dq))_(?P<float>e4m3|e5m2)(?:_tensor|_row)?|(?P<uint>uint[1-7])wo")
 
@@ -183,7 +185,6 @@ class LayerConfig:
     group_size: int | None = field(default=None, validator=sizes)
     block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     symmetric: bool | None = None
-    granularity: str | None = None
 
     def declared(self) -> DeclaredLevel | None:
         """Its level; scales of blocks are F32, those of groups of the model's own width, which nothing says."""
