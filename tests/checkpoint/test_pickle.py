@@ -76,6 +76,13 @@ def test_names_that_are_not_known_are_refused_by_name(tmp_path: Path, protocol: 
         read(tmp_path, pickle.dumps(os.system, protocol), {ORDERED})
 
 
+def test_bytes_that_stand_as_texts_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NumPy's arrays are in protocol 2, a text of their code points, and by Python 2, a text of their bytes."""
+    assert read(tmp_path, b"\x80\x02](U\x03w\xff\x00K\x01e.") == ["w\ufffd\0", 1]
+    monkeypatch.setattr("quantlevels.checkpoint.pickle._LONGEST_TEXT", 3)
+    assert read(tmp_path, pickle.dumps(["abc", "abcd", 1], 2)) == ["abc", None, 1]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -84,7 +91,7 @@ def test_names_that_are_not_known_are_refused_by_name(tmp_path: Path, protocol: 
         (b"\x80\xff}.", "protocol 255"),
         (b"\x80\x04\x95" + (1 << 62).to_bytes(8, "little") + b"}.", "a frame of"),
         (b"\x80\x02\x8b\xff\xff\xff\x7f", "an integer of"),
-        (b"\x80\x02X\xff\xff\xff\xff", "a text of"),
+        (b"\x80\x02X\xff\xff\xff\xff", "truncated"),
         (b"\x80\x02X\x10\x00\x00\x00ab.", "truncated"),
         (b"\x80\x02B\x10\x00\x00\x00ab.", "truncated"),
         (b"\x80\x02X\x01\x00\x00\x00\xff.", "not UTF-8"),

@@ -32,6 +32,13 @@ class Call(NamedTuple):
     arguments: tuple[object, ...] | None = None
 
 
+class Built(NamedTuple):
+    """An instance of a class with a state."""
+
+    name: str
+    state: object
+
+
 class Storage(NamedTuple):
     """A reference to the bytes behind a tensor."""
 
@@ -51,6 +58,8 @@ def opcodes(value: object) -> bytes:
             return b"c" + name.replace(" ", "\n").encode() + b"\n"
         case Call(name, arguments):
             return opcodes(Call(name)) + opcodes(arguments) + b"R"
+        case Built(name, state):
+            return opcodes(Call(name)) + b")\x81" + opcodes(state) + b"b"
         case tuple():
             return b"(" + b"".join(map(opcodes, value)) + b"t"
         case list():
@@ -144,6 +153,68 @@ def test_hqq_keeps_scales_in_a_dict_of_their_own(tmp_path: Path) -> None:
     checkpoint = read_pytorch(path)
     assert [one.name for one in checkpoint.tensors] == ["fc.W_q", "fc.scale"]
     assert checkpoint.metadata == {"fc.nbits": 4}
+
+
+def test_a_script_has_its_weights_in_the_states_of_its_classes(tmp_path: Path) -> None:
+    linear = {"weight": tensor(Storage("0", 16), 4, 4), "training": False}
+    kept = Call("torch.jit._pickle build_tensorlist", ([tensor(Storage("1", 2), 2)],))
+    packed = Built("__torch__.torch.classes.quantized LinearPackedParamsBase", (tensor(Storage("2", 3), 3), None))
+    root = Built("__torch__ Net", {"fc": Built("__torch__.torch.nn Linear", linear), "kept": kept, "packed": packed})
+    path = archive(tmp_path / "a.pt", root, {"0": 64, "1": 8, "2": 12})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("archive/constants.pkl", b"\x80\x02" + opcodes((tensor(Storage("0", 5), 5),)) + b".")
+        file.writestr("archive/constants/0", bytes(20))
+    assert stored(path) == {
+        "fc.weight": ("FP32", (4, 4), 64),
+        "kept.0": ("FP32", (2,), 8),
+        "packed.0": ("FP32", (3,), 12),
+        "constants.0": ("FP32", (5,), 20),
+    }
+
+
+def test_classes_of_a_script_are_its_own_alone(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.pt", {"net": Built("__torch__ Net", {})}, {})
+    with pytest.raises(CheckpointError, match=r"wants the global '__torch__\.Net'"):
+        read_pytorch(path)
+    with zipfile.ZipFile(archive(path, {"w": Call("os system", ("true",))}, {}), "a") as file:
+        file.writestr("archive/constants.pkl", b"\x80\x02).")
+    with pytest.raises(CheckpointError, match=r"wants the global 'os\.system'"):
+        read_pytorch(path)
+
+
+def test_an_exported_program_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.pt2").write_bytes(zipped(("a/models/model.json", b"{}"), ("a/data/weights/weight_0", b"")))
+    with pytest.raises(CheckpointError, match=r"an exported program \(\.pt2\); save its state_dict"):
+        read_checkpoint(tmp_path / "a.pt2")
+
+
+def test_dicts_with_a_factory_hold_what_others_do(tmp_path: Path) -> None:
+    pairs = opcodes("w") + opcodes(tensor(Storage("0", 4), 4))
+    pickled = opcodes(Call("collections defaultdict", (Call("__builtin__ list"),))) + b"(" + pairs + b"u"
+    path = tmp_path / "a.pt"
+    path.write_bytes(zipped(("a/data.pkl", b"\x80\x02" + pickled + b"."), ("a/data/0", bytes(16))))
+    assert stored(path) == {"w": ("FP32", (4,), 16)}
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "bsr", "bsc"])
+def test_compressed_sparse_tensors(tmp_path: Path, layout: str) -> None:
+    long = "torch LongStorage"
+    parts = (tensor(Storage("0", 5, long), 5), tensor(Storage("1", 3, long), 3), tensor(Storage("2", 3), 3), (4, 4))
+    made = Call("torch.serialization _get_layout", (f"torch.sparse_{layout}",))
+    value = {"w": Call("torch._utils _rebuild_sparse_tensor", (made, parts))}
+    assert stored(archive(tmp_path / "a.pt", value, {"0": 40, "1": 24, "2": 12})) == {
+        "w.compressed_indices": ("INT64", (5,), 40),
+        "w.plain_indices": ("INT64", (3,), 24),
+        "w": ("FP32", (3,), 12),
+    }
+
+
+def test_nested_tensors_are_their_buffer(tmp_path: Path) -> None:
+    sizes = [tensor(Storage(str(key), 4, "torch LongStorage"), 4) for key in (1, 2, 3)]
+    value = {"w": Call("torch._utils _rebuild_nested_tensor", (tensor(Storage("0", 9), 9), *sizes))}
+    found = stored(archive(tmp_path / "a.pt", value, {"0": 36, "1": 32, "2": 32, "3": 32}))
+    assert found["w"] == ("FP32", (9,), 36)
+    assert list(found) == ["w", "w.sizes", "w.strides", "w.offsets"]
 
 
 def test_python_2_fills_dicts_from_pairs(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Archive:
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.source = source
         start, size = self._locate()
         if size > _LARGEST_DIRECTORY:
             raise self._broken(f"a directory of {size:,} bytes", start)
@@ -89,7 +89,7 @@ class Archive:
     def span(self, name: str) -> tuple[int, int]:
         """Where the bytes of a stored entry begin and end in the file."""
         entry = self.entries[name]
-        magic, name_length, extra_length = _LOCAL.unpack(self._source.read(entry.offset, _LOCAL.size))
+        magic, name_length, extra_length = _LOCAL.unpack(self.source.read(entry.offset, _LOCAL.size))
         if magic != MAGIC or not entry.stored:
             raise self._broken(f"the entry {shown(name)} is compressed, encrypted or not there", entry.offset)
         start = entry.offset + _LOCAL.size + name_length + extra_length
@@ -97,12 +97,12 @@ class Archive:
 
     def _locate(self) -> tuple[int, int]:
         """Start and size of the central directory."""
-        size = self._source.size
+        size = self.source.size
         tail_at = max(size - _LOCATOR64.size - _END.size - _LONGEST_COMMENT, 0)
-        tail = self._source.read(tail_at, size - tail_at)
+        tail = self.source.read(tail_at, size - tail_at)
         at = tail.rfind(b"PK\x05\x06")
         if at < 0 or len(tail) - at < _END.size:
-            raise TruncatedError(self._source.path, "truncated: a zip archive without the end of its directory", size)
+            raise TruncatedError(self.source.path, "truncated: a zip archive without the end of its directory", size)
         end = tail_at + at
         _, nbytes, start, comment_length = _END.unpack_from(tail, at)
         if end + _END.size + comment_length != size:
@@ -112,7 +112,7 @@ class Archive:
         if at >= 0 and tail[at : at + 4] == b"PK\x06\x07":
             _, end64 = _LOCATOR64.unpack_from(tail, at)
             end -= _LOCATOR64.size + _END64.size
-            magic, nbytes, start = _END64.unpack(self._source.read(end, _END64.size))
+            magic, nbytes, start = _END64.unpack(self.source.read(end, _END64.size))
             if magic != b"PK\x06\x06" or end64 != end:
                 raise self._broken("its 64-bit end is not where it says", end)
         if start + nbytes != end:
@@ -120,7 +120,7 @@ class Archive:
         return start, nbytes
 
     def _broken(self, reason: str, offset: int) -> CheckpointError:
-        return CheckpointError(self._source.path, f"is no sound zip archive: {reason}", offset)
+        return CheckpointError(self.source.path, f"is no sound zip archive: {reason}", offset)
 
 
 def _wide(narrow: list[int], extra: bytes) -> list[int]:

@@ -155,12 +155,14 @@ class _Machine:
         assert isinstance(value, float)
         return value
 
-    def text(self, size: int) -> str:
+    def text(self, size: int, errors: str = "surrogatepass") -> str | None:
+        """A text; None if it is as long as only bytes in the place of one are (arrays of NumPy, of protocol 2)."""
         if (count := self.number(size)) > _LONGEST_TEXT:
-            raise self.broken(f"a text of {count:,} bytes")
+            self.pass_over(count)
+            return None
         raw = self.take(count)
         try:
-            return raw.decode(errors="surrogatepass")
+            return raw.decode(errors=errors)
         except UnicodeDecodeError as error:
             raise self.broken("a text that is not UTF-8") from error
 
@@ -206,10 +208,12 @@ class _Machine:
 
     def skip(self, size: int) -> None:
         """Bytes hold nothing that a tensor is told by, however many they are."""
-        count = self.number(size)
+        self.pass_over(self.number(size))
+        self.push(None)
+
+    def pass_over(self, count: int) -> None:
         self.check(count)
         self.buffer_start, self.buffer, self.at = self.position + count, b"", 0
-        self.push(None)
 
     def frame(self) -> None:
         if (length := self.number(8)) > self.end - self.position:
@@ -294,8 +298,8 @@ _OPERATIONS: Final[dict[int, Callable[[_Machine], object]]] = {
     0x8C: lambda m: m.stack.append(m.text(1)),  # SHORT_BINUNICODE
     0x58: lambda m: m.stack.append(m.text(4)),  # BINUNICODE
     0x8D: lambda m: m.stack.append(m.text(8)),  # BINUNICODE8
-    0x55: lambda m: m.stack.append(m.text(1)),  # SHORT_BINSTRING
-    0x54: lambda m: m.stack.append(m.text(4)),  # BINSTRING
+    0x55: lambda m: m.stack.append(m.text(1, "replace")),  # SHORT_BINSTRING: Python 2, of text and of bytes
+    0x54: lambda m: m.stack.append(m.text(4, "replace")),  # BINSTRING
     0x43: lambda m: m.skip(1),  # SHORT_BINBYTES
     0x42: lambda m: m.skip(4),  # BINBYTES
     0x8E: lambda m: m.skip(8),  # BINBYTES8

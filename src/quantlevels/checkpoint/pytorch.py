@@ -7,7 +7,7 @@ What a pickle holds and how storages are kept: ``torch/serialization.py``, ``tor
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
 from quantlevels.checkpoint.archive import Archive
@@ -19,7 +19,7 @@ from quantlevels.finding import Finding
 from quantlevels.registry import levels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
     from quantlevels.level import QuantizationLevel
@@ -90,6 +90,7 @@ _REBUILDS: Final = frozenset(
             "tensor_v3",
             "qtensor",
             "sparse_tensor",
+            "nested_tensor",
             "parameter",
             "parameter_with_state",
             "device_tensor_from_cpu_tensor",
@@ -124,7 +125,12 @@ _KNOWN: Final = frozenset(
         *_CONTAINERS,
         *_REBUILDS,
         *(Global(f"torchao.{module}", name) for module, names in _TORCHAO.items() for name in names.split()),
-        *(Global(module, f"{name}Storage") for module in ("torch", "torch.cuda") for name in _STORAGES),
+        *(
+            Global(module, name + what)
+            for module in ("torch", "torch.cuda")
+            for name in _STORAGES
+            for what in ("Storage", "Tensor")
+        ),
         *(Global(module, name) for module in ("torch", "torch.storage") for name in _UNTYPED_STORAGES),
         *(Global("torch", dtype) for dtype in _ITEMSIZES),
         *(
@@ -142,6 +148,7 @@ _KNOWN: Final = frozenset(
         ),
         *(Global(f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
         *(Global(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
+        *(Global(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
         *(Global("numpy", name) for name in ("dtype", "ndarray")),
     }
 )
@@ -151,12 +158,16 @@ _LINEAR_PARTS: Final = ("weight", "bias")
 #: HQQ's codes, and the dict of what belongs to them
 _HQQ_CODES: Final = "W_q"
 _HQQ_META: Final = "meta"
+#: what builds the typed lists and dicts of TorchScript from plain ones
+_SCRIPT_BUILDERS: Final = "torch.jit._pickle"
+#: the pickle of the tensors in a program's text, which tells TorchScript from `torch.save`, and their folder
+_CONSTANTS: Final = "constants"
 #: the keys of what `Optimizer.state_dict()` returns
 _OPTIMIZER: Final = frozenset({"state", "param_groups"})
 
 
 def read_pytorch(path: Path) -> Checkpoint:
-    """The tensors of a file that ``torch.save`` wrote, zip archive or the older stream.
+    """The tensors of a file that ``torch.save`` wrote, zip archive or the older stream, or of a TorchScript archive.
 
     Nested dicts and lists are flattened to dotted names. The states of optimizers (a dict of ``state`` and
     ``param_groups``) are no weights and are left out. A storage is counted once: of names that share its elements the
@@ -169,13 +180,14 @@ def read_pytorch(path: Path) -> Checkpoint:
     with Source(path) as source:
         magic = source.read(0, min(len(ZIP_MAGIC), source.size))
         if magic == ZIP_MAGIC:
-            root = _read_archive(source)
+            roots = _read_archive(source)
         elif magic.startswith(_PICKLE_MAGIC):
-            root = _read_stream(source)
+            roots = {"": _read_stream(source)}
         else:
             raise CheckpointError(path, "is no PyTorch file: neither a zip archive nor a pickle", 0)
         reader = _Reader(path)
-        reader.collect(root)
+        for name, root in roots.items():
+            reader.collect(name, root)
         return reader.checkpoint((File(path.name, source.size),))
 
 
@@ -239,23 +251,48 @@ def _storages(path: Path, references: Iterable[Persistent]) -> dict[str, _Storag
     return storages
 
 
-def _read_archive(source: Source) -> Value:
-    """The layout since torch 1.6: ``*/data.pkl``, and a file in ``*/data/`` for each storage."""
+def _read_archive(source: Source) -> dict[str, Value]:
+    """The layout since torch 1.6: ``*/data.pkl``, and a file in ``*/data/`` for each storage.
+
+    TorchScript has the tensors of its program in ``*/constants.pkl`` and ``*/constants/``: all of them once frozen.
+    """
     archive = Archive(source)
     pickles = [name for name in archive.entries if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise CheckpointError(source.path, f"is no PyTorch file: a zip archive with {len(pickles)} data.pkl")
-    start, end = archive.span(pickles[0])
-    if end - start > _LARGEST_PICKLE:
-        raise CheckpointError(source.path, f"is no PyTorch file: data.pkl has {end - start:,} bytes", start)
-    pickle = interpret(source, start, end, _KNOWN)
+        exported = any(name.endswith("/models/model.json") for name in archive.entries)
+        held = "an exported program (.pt2); save its state_dict" if exported else f"{len(pickles)} data.pkl"
+        raise CheckpointError(source.path, f"is no PyTorch file: a zip archive with {held}")
     folder = pickles[0].removesuffix("data.pkl")
-    for storage in _storages(source.path, pickle.persistent).values():
-        entry = archive.entries.get(f"{folder}data/{storage.key}")
+    if f"{folder}{_CONSTANTS}.pkl" not in archive.entries:
+        return {"": _archived(archive, folder, "data", _KNOWN)}
+    kept = {"": "data", _CONSTANTS: _CONSTANTS}
+    return {name: _archived(archive, folder, place, _ScriptNames()) for name, place in kept.items()}
+
+
+@final
+class _ScriptNames:
+    """What a TorchScript archive may use besides: the classes it brings its own code for, and typed containers."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in _KNOWN or (isinstance(name, Global) and (_is_script(name) or name.module == _SCRIPT_BUILDERS))
+
+
+def _is_script(name: Global) -> bool:
+    return f"{name.module}.".startswith("__torch__.")
+
+
+def _archived(archive: Archive, folder: str, place: str, known: Container[Global]) -> Value:
+    """What one pickle of an archive says, its storages checked against their files."""
+    path = archive.source.path
+    start, end = archive.span(f"{folder}{place}.pkl")
+    if end - start > _LARGEST_PICKLE:
+        raise CheckpointError(path, f"is no PyTorch file: {place}.pkl has {end - start:,} bytes", start)
+    pickle = interpret(archive.source, start, end, known)
+    for storage in _storages(path, pickle.persistent).values():
+        entry = archive.entries.get(f"{folder}{place}/{storage.key}")
         if entry is None or not entry.stored or entry.nbytes != storage.nbytes:
             raise CheckpointError(
-                source.path,
-                f"is no sound PyTorch file: storage {shown(storage.key)} is not there in {storage.nbytes:,} bytes",
+                path, f"is no sound PyTorch file: storage {shown(storage.key)} is not there in {storage.nbytes:,} bytes"
             )
     return pickle.value
 
@@ -292,7 +329,7 @@ def _read_stream(source: Source) -> Value:
 def _items(value: Object) -> list[tuple[Value, Value]]:
     """What a dict holds, filled in one by one or, by Python 2, from a list of pairs."""
     match value.arguments:
-        case ([*pairs], *_):
+        case (list() as pairs, *_):
             return [(pair[0], pair[-1]) for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
         case _:
             return value.items
@@ -303,15 +340,18 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: where what is collected has its storages, each of which has a name of its own there
+        self.place = ""
         self.views: dict[str, _View] = {}
         #: names of tensors that another name came to before
         self.tied: list[str] = []
         self.metadata: dict[str, str | int | float | bool] = {}
 
-    def collect(self, root: Value) -> None:
+    def collect(self, place: str, root: Value) -> None:
         if not isinstance(root, (Object, list, tuple)):
             raise self.broken("it holds no tensors")
-        pending: list[tuple[str, Value, int]] = [("", root, 0)]
+        self.place = place
+        pending: list[tuple[str, Value, int]] = [(place, root, 0)]
         seen: dict[int, Value] = {}  # alive, so that no other can have its id
         while pending:
             name, value, depth = pending.pop()
@@ -338,6 +378,10 @@ class _Reader:
             return self.entries(name, value)
         if value.function in _REBUILDS:
             return self.rebuilt(name, value.function.name.removeprefix("_rebuild_"), value.arguments)
+        if _is_script(value.function):
+            return ((name, value.state),)
+        if value.function.module == _SCRIPT_BUILDERS:
+            return ((name, part) for part in value.arguments[:1])
         return ()
 
     def entries(self, name: str, value: Object) -> Iterator[tuple[str, Value]]:
@@ -365,8 +409,17 @@ class _Reader:
                 self.view(name, storage, offset, size, stride)
             case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):
                 return ((name, tensor),)
-            case "sparse_tensor", (_, (indices, values, *_)):
-                return (f"{name}.indices", indices), (name, values)  # ty: ignore[invalid-explicit-return]
+            case "sparse_tensor", (Object(arguments=("torch.sparse_coo",)), (indices, values, *_)):
+                return (f"{name}.indices", indices), (name, values)
+            case "sparse_tensor", (_, (compressed, plain, values, *_)):
+                return (f"{name}.compressed_indices", compressed), (f"{name}.plain_indices", plain), (name, values)
+            case "nested_tensor", (buffer, sizes, strides, offsets):
+                return (
+                    (name, buffer),
+                    (f"{name}.sizes", sizes),
+                    (f"{name}.strides", strides),
+                    (f"{name}.offsets", offsets),
+                )
             case "from_type" | "from_type_v2", (Global() as function, _, tuple() as inner, state, *_):
                 return (name, Object(function, inner)), *self.attributes(name, state)
             case "wrapper_subclass" | "meta_tensor_no_storage", _:
@@ -403,7 +456,7 @@ class _Reader:
             raise self.broken(f"tensor {shown(name)} reaches to byte {end:,} of {whole.nbytes:,} in its storage")
         shape = (*sizes[:-1], 2 * sizes[-1]) if dtype == _PAIRS and sizes else sizes
         nbytes = min(-(-distinct * itemsize // packed), end - start)
-        self.views[name] = _View(dtype, shape, whole.key, start, end, nbytes, tuple(axes))
+        self.views[name] = _View(dtype, shape, f"{self.place}/{whole.key}", start, end, nbytes, tuple(axes))
 
     def shares(self) -> dict[str, int]:
         """Bytes of each tensor that has some of its own: every byte of a storage belongs to one tensor at most."""
