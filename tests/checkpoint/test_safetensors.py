@@ -111,6 +111,11 @@ def test_shapes_must_be_lists_of_plain_integers_that_64_bits_can_multiply(file: 
     assert "model.safetensors" in refusal(write(file, bad(shape=shape)))
 
 
+@pytest.mark.parametrize("shape", [[1 << 62, 4, 0], [0, 1 << 64]])
+def test_a_dimension_of_zero_excuses_none_of_the_others(file: Path, shape: list[int]) -> None:
+    assert "more elements than 64 bits can count" in refusal(write(file, bad(shape=shape, data_offsets=[0, 0]), 0))
+
+
 @pytest.mark.parametrize("dtype", ["F3", "f32", "", "torch.float32", "F8_E4M3FN", None, ["F32"], 0])
 def test_an_unknown_dtype_is_named_with_its_tensor(file: Path, dtype: object) -> None:
     message = refusal(write(file, bad(dtype=dtype)))

@@ -211,7 +211,7 @@ def _describe(entry: JSON) -> Described:
         if type(length) is not int or length < 0:
             raise ValueError(f"the shape {shown(shape)} must be of non-negative integers")
         count *= length
-        if count >= _LIMIT:  # where the reference stops too, and before a product of thousands grows
+        if max(count, length) >= _LIMIT:  # where the reference stops too, and before a product of thousands grows
             raise ValueError(f"the shape {shown(shape)} has more elements than 64 bits can count")
     nbytes, rest = divmod(count * level.block.bits, BITS_PER_BYTE)
     if rest:
