@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from quantlevels.checkpoint.locate import PART
+from quantlevels.checkpoint.locate import numbered
 from quantlevels.checkpoint.tensor import Checkpoint, UnknownType
 from quantlevels.finding import Finding
 from quantlevels.level import QuantizationLevel
@@ -80,7 +80,7 @@ def _is_adapter(checkpoint: Checkpoint) -> bool:
 def _is_partial(checkpoint: Checkpoint) -> bool:
     """Whether it is one file of several, or not all of them are there."""
     return not _LACKING.isdisjoint(one.code for one in checkpoint.findings) or (
-        checkpoint.format == "safetensors" and PART.fullmatch(checkpoint.path.name) is not None
+        checkpoint.format == "safetensors" and numbered(checkpoint.path.name) is not None
     )
 
 

@@ -175,6 +175,11 @@ def test_an_index_names_plain_files_in_its_folder(tmp_path: Path, name: object) 
     assert "weight_map" in refusal(tmp_path)
 
 
+def test_a_shard_of_a_name_too_long_for_files_is_missing(tmp_path: Path) -> None:
+    index(tmp_path, {"a": "x" * 300 + ".safetensors"})
+    assert [code for code, _ in codes(tmp_path)] == ["QL201"]
+
+
 @pytest.mark.parametrize("places", [["a"], "a", None, 1])
 def test_a_weight_map_is_an_object(tmp_path: Path, places: object) -> None:
     index(tmp_path, places)

@@ -312,6 +312,28 @@ def test_a_renamed_part_misses_the_others(tmp_path: Path) -> None:
     assert codes(part) == [("QL201", "renamed.gguf")]
 
 
+def test_a_part_that_says_it_is_another_is_found(tmp_path: Path) -> None:
+    first, second, third = parts(tmp_path, [["a"], ["b"], ["c"]])
+    second.rename(tmp_path / "kept")
+    third.rename(second)
+    (tmp_path / "kept").rename(third)
+    assert codes(tmp_path) == [("QL201", second.name), ("QL201", third.name)]
+    third.write_bytes(second.read_bytes())
+    assert ("QL203", "c") in codes(tmp_path)
+    assert ("QL201", second.name) in codes(first)
+
+
+@pytest.mark.parametrize("name", ["m-00001-of-00000.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf"])
+def test_a_number_that_no_part_can_have_is_only_a_name(tmp_path: Path, name: str) -> None:
+    part = parts(tmp_path, [["a"], ["b"]])[1].rename(tmp_path / name)
+    found = read_checkpoint(part)
+    assert [tensor.name for tensor in found.tensors] == ["b"]
+    assert [(finding.code, finding.where) for finding in found.findings] == [("QL201", name)]
+    part.write_bytes(b"GGUF")
+    with pytest.raises(CheckpointError):
+        read_checkpoint(part)
+
+
 def test_a_huge_sparse_file_costs_little_memory(file: Path) -> None:
     vocabulary = LITTLE.strings("tokenizer.ggml.tokens", [b"token%d" % number for number in range(100_000)])
     rows = 10_000_000_000
@@ -334,7 +356,14 @@ def test_zeros_without_end_are_not_walked_over(file: Path, type: int) -> None:
     with file.open("wb") as opened:
         opened.write(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + array(type, 1 << 30))
         opened.truncate(40_000_000_000)
-    assert "more than 16,777,216 strings" in refusal(file)
+    assert "more than 4,194,304 strings" in refusal(file)
+
+
+def test_arrays_in_arrays_cost_more_than_strings(file: Path) -> None:
+    with file.open("wb") as opened:
+        opened.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + array(ARRAY, 1 << 20))
+        opened.truncate(20_000_000)
+    assert "more than 4,194,304 strings" in refusal(file)
 
 
 QUANTIZED = [type for type in gguf.GGMLQuantizationType if type.name not in ("Q8_1", "Q8_K")]

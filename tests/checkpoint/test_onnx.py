@@ -251,6 +251,30 @@ def test_external_data_elsewhere_is_refused(tmp_path: Path, location: str, place
         read_onnx(save(tmp_path / "m.onnx", external(location, **place)))
 
 
+def test_a_folder_of_external_data_may_not_be_a_link_to_elsewhere_but_a_file_may(tmp_path: Path) -> None:
+    for folder in ("blobs", "model", "model/data"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "blobs" / "w.bin").write_bytes(bytes(16))
+    (tmp_path / "model" / "data" / "w.bin").symlink_to("../../blobs/w.bin")
+    assert not read_onnx(save(tmp_path / "model" / "m.onnx", external("data/w.bin"))).findings
+    (tmp_path / "model" / "linked").symlink_to("../blobs")
+    with pytest.raises(CheckpointError, match=r"external data at 'linked/w\.bin' is outside this folder"):
+        read_onnx(save(tmp_path / "model" / "m.onnx", external("linked/w.bin")))
+
+
+def test_external_data_of_no_elements_has_no_bytes(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(16))
+    tensor = external("w.bin", length=16)
+    tensor.dims[:] = [0, 4]
+    with pytest.raises(CheckpointError, match="needs 0 bytes and claims 16"):
+        read_onnx(save(tmp_path / "m.onnx", tensor))
+
+
+def test_external_data_of_a_name_too_long_for_files_is_missing(tmp_path: Path) -> None:
+    checkpoint = read_onnx(save(tmp_path / "m.onnx", external("w" * 300)))
+    assert [finding.code for finding in checkpoint.findings] == ["QL201"]
+
+
 def test_a_name_stored_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="two stored tensors named 'w'"):
         read_onnx(save(tmp_path / "m.onnx", floats("w", 1), floats("w", 2)))

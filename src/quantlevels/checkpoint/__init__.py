@@ -11,7 +11,7 @@ from attrs import evolve
 
 from quantlevels.checkpoint.gguf import read_gguf
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import INDEX_SUFFIX, PART, is_weights, kind, locate
+from quantlevels.checkpoint.locate import INDEX_SUFFIX, is_weights, kind, locate, numbered
 from quantlevels.checkpoint.onnx import read_onnx
 from quantlevels.checkpoint.pytorch import read_pytorch
 from quantlevels.checkpoint.safetensors import read_safetensors
@@ -52,7 +52,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             return Checkpoint(path=path, format="config", configs=_configs(main))
         if main.name.endswith(INDEX_SUFFIX):
             found = read_index(main, read_file)
-        elif PART.fullmatch(main.name) and (main != path or kind(main) == "gguf"):
+        elif numbered(main.name) and (main != path or kind(main) == "gguf"):
             found = read_parts(main, read_file)
         elif kind(main) == "config":
             return Checkpoint(path=path, format="config", configs={main.name: read_object(main)})

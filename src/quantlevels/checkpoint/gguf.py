@@ -13,7 +13,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from quantlevels.checkpoint.locate import PART
+from quantlevels.checkpoint.locate import numbered
 from quantlevels.checkpoint.source import Source, TruncatedError, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType
 from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
@@ -52,8 +52,10 @@ _LEAST_ARRAY: Final = 12
 #: names are at most so long (docs/gguf.md), longer values are passed over: none of them says anything of levels
 _LONGEST_NAME: Final = (1 << 16) - 1
 _LONGEST_VALUE: Final = 1 << 20
-#: strings and nested arrays of one file that are walked over, sixty times the largest vocabulary
-_MOST_WALKED: Final = 1 << 24
+#: strings of one file that are walked over, five times those of the largest vocabulary and its merges
+_MOST_WALKED: Final = 1 << 22
+#: strings that are walked over in the time of one array in an array
+_STRINGS_OF_ARRAY: Final = 16
 _MAX_DEPTH: Final = 4
 
 #: Type 42 has two blocks on disk: ggml's, and that of PrismML before ggml had the type (PrismML-Eng/llama.cpp#167).
@@ -99,7 +101,7 @@ def read_gguf(path: Path) -> Checkpoint:
         infos = _infos(cursor, tensor_count)
         start = _padded(cursor.offset, alignment)
         tensors, findings = _tensors(path, infos, alignment, source.size - start)
-    if metadata.get("split.count", 1) not in (0, 1) and not PART.fullmatch(path.name):
+    if metadata.get("split.count", 1) not in (0, 1) and numbered(path.name) is None:
         findings.append(
             Finding("QL201", "is one part of a split model, but its name does not tell the others", path.name)
         )
@@ -241,7 +243,7 @@ class _Cursor:
             self._skip_strings(count)
         elif type == _ARRAY and depth < _MAX_DEPTH:
             self.expect(count, _LEAST_ARRAY, "arrays")
-            self._walk(count)
+            self._walk(count * _STRINGS_OF_ARRAY)
             for _ in range(count):
                 self.skip_array(depth + 1)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.checkpoint.source import Source
 from quantlevels.checkpoint.tensor import CONFIG_FILES, Format
@@ -36,7 +36,7 @@ _SUFFIXES: Final[dict[str, Format]] = {
 #: pickles that training leaves beside the weights
 _NOT_WEIGHTS: Final = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)")
 #: a numbered part of a model, such as ``model-00001-of-00003.gguf``
-PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)", re.ASCII)
+_PART: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)", re.ASCII)
 
 _HEAD: Final = 512
 #: how many folders an error lists
@@ -122,12 +122,30 @@ def _below(path: Path) -> str:
 
 def _models(names: list[str]) -> list[str]:
     """The files with weights; of the numbered parts of one model only the first that is there."""
-    first: dict[str | tuple[str, ...], str] = {}
+    first: dict[str | Part, str] = {}
     for name in names:
         if is_weights(name):
-            part = PART.fullmatch(name)
-            first.setdefault(part.group("stem", "count", "suffix") if part else name, name)
+            part = numbered(name)
+            first.setdefault(part._replace(number=1) if part else name, name)
     return list(first.values())
+
+
+class Part(NamedTuple):
+    """What the name of a numbered part says, such as ``model-00001-of-00003.gguf``."""
+
+    stem: str
+    number: int
+    total: int
+    suffix: str
+
+
+def numbered(name: str) -> Part | None:
+    """A name as that of a numbered part, None if it is none."""
+    match = _PART.fullmatch(name)
+    if match is None:
+        return None
+    stem, number, count, suffix = match.groups()
+    return Part(stem, int(number), int(count), suffix) if 1 <= int(number) <= int(count) else None
 
 
 def is_weights(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from attrs import define, field, frozen
 
 from quantlevels.checkpoint.protobuf import Wire, fixed32, fixed64, signed, span, varint
-from quantlevels.checkpoint.source import Source, shown
+from quantlevels.checkpoint.source import Source, exists, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Node, Tensor, UnknownType
 from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
 from quantlevels.finding import Finding
@@ -440,7 +440,8 @@ class _Reader:
                     f"tensor {shown(name)} of shape {dims} must hold {nbytes:,} bytes and does not", start
                 )
         if external:
-            nbytes = self.locate(name, dict(self.read_entry(*entry) for entry in entries), nbytes, start)
+            needed = None if isinstance(dtype, UnknownType) else nbytes
+            nbytes = self.locate(name, dict(self.read_entry(*entry) for entry in entries), needed, start)
         return Tensor(name, dtype, tuple(dims), nbytes)
 
     def count_values(self, key: int, value: int, stop: int) -> int:
@@ -459,7 +460,7 @@ class _Reader:
         texts = {key: self.wire.text(value, stop) for key, value, stop in self.wire.fields(start, end)}
         return texts.get(_Entry.KEY, ""), texts.get(_Entry.VALUE, "")
 
-    def locate(self, name: str, entries: dict[str, str], needed: int, offset: int) -> int:
+    def locate(self, name: str, entries: dict[str, str], needed: int | None, offset: int) -> int:
         """The bytes of external data, checked against the file that holds them.
 
         Raises:
@@ -474,8 +475,8 @@ class _Reader:
         for key, text in place.items():
             if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_INTEGER):
                 raise self.broken(f"the {key} of tensor {shown(name)} is {shown(text)}, not a number of bytes", offset)
-        length = int(place["length"]) or needed
-        if needed and length != needed:
+        length = int(place["length"]) or needed or 0
+        if needed is not None and length != needed:
             raise self.broken(f"tensor {shown(name)} needs {needed:,} bytes and claims {length:,}", offset)
         if location not in self.external:
             self.external[location] = self.file_size(location)
@@ -487,9 +488,18 @@ class _Reader:
         return length
 
     def file_size(self, location: str) -> int | None:
-        path = self.source.path.parent / location
-        if not path.exists():
+        """The bytes of a file in the folder, None where it is missing.
+
+        Raises:
+            CheckpointError: if a folder on the way is a link to elsewhere. The file may be one, as in a cache of
+                Hugging Face.
+        """
+        folder = self.source.path.parent
+        path = folder / location
+        if not exists(path):
             return None
+        if not path.parent.resolve().is_relative_to(folder.resolve()):
+            raise CheckpointError(self.source.path, f"external data at {shown(location)} is outside this folder")
         with Source(path) as source:
             return source.size
 

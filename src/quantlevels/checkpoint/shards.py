@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 from attrs import evolve
 
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import PART, is_weights, kind
-from quantlevels.checkpoint.source import TruncatedError, shown
+from quantlevels.checkpoint.locate import is_weights, kind, numbered
+from quantlevels.checkpoint.source import TruncatedError, exists, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File
 from quantlevels.errors import CheckpointError
 from quantlevels.finding import Finding
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 WATCH: Final[ContextVar[Callable[[list[str]], Iterable[str]]]] = ContextVar("WATCH", default=iter)
 #: how many names a finding lists
 _LISTED: Final = 3
-#: how many tensors a split GGUF says it has
+#: how many tensors a split GGUF says it has, and which part of how many a file of it says it is, from 0
 _TENSOR_COUNT: Final = "split.tensors.count"
+_NUMBER: Final = "split.no"
+_COUNT: Final = "split.count"
 #: what makes a name lead elsewhere, on any system
 _NOT_PLAIN: Final = frozenset("/\\:~\0")
 
@@ -81,17 +83,26 @@ def read_parts(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
     Raises:
         CheckpointError: if a part is malformed.
     """
-    part = PART.fullmatch(path.name)
+    part = numbered(path.name)
     if part is None:
         return read(path)
-    stem, count, suffix = part.group("stem", "count", "suffix")
-    named = [f"{stem}-{number:05}-of-{count}{suffix}" for number in range(1, int(count) + 1)]
-    joined, _, unread = _join(path, kind(path), named, read)
+    named = [f"{part.stem}-{number:05}-of-{part.total:05}{part.suffix}" for number in range(1, part.total + 1)]
+    joined, _, unread = _join(path, kind(path), named, lambda file: _in_place(file.name, read(file)))
     claim, total = joined.metadata.get(_TENSOR_COUNT), len(joined.tensors)
     if claim not in (None, total) and not unread:
         lacking = Finding("QL202", f"{_TENSOR_COUNT} is {claim}, the parts hold {total:,} tensors")
         return evolve(joined, findings=(*joined.findings, lacking))
     return joined
+
+
+def _in_place(name: str, part: Checkpoint) -> Checkpoint:
+    """A numbered part, with a finding if it says itself that it is another one; loaders go by what it says."""
+    named = numbered(name)
+    number, count = part.metadata.get(_NUMBER), part.metadata.get(_COUNT)
+    if named is None or (number in (None, named.number - 1) and count in (None, named.total)):
+        return part
+    other = Finding("QL201", f"{_NUMBER} and {_COUNT} in it are {number} and {count}: it is another part", name)
+    return evolve(part, findings=(*part.findings, other))
 
 
 def _join(
@@ -104,7 +115,7 @@ def _join(
     missing: list[str] = []
     for name in WATCH.get()(names):
         file = path.with_name(name)
-        if not file.exists():  # nor what it links to
+        if not exists(file):
             missing.append(name)
             continue
         try:

@@ -26,6 +26,14 @@ def shown(value: object) -> str:
     return _QUOTE.repr(value)
 
 
+def exists(path: Path) -> bool:
+    """Whether something is at a path that a file names, or at what it links to; no name is too long to ask."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 @final
 class Source:
     """A regular file open for bounded reads; nothing is read but what is asked for.
