@@ -90,7 +90,8 @@ def torch_pickle(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> tuple[byte
 
 
 def _word(text: str) -> bytes:
-    return b"X" + struct.pack("<I", len(text)) + text.encode()
+    raw = text.encode()
+    return b"X" + struct.pack("<I", len(raw)) + raw
 
 
 def _global(module: str, name: str) -> bytes:
@@ -103,3 +104,29 @@ def _int(number: int) -> bytes:
 
 def _ints(numbers: Sequence[int]) -> bytes:
     return b"(" + b"".join(map(_int, numbers)) + b"t"
+
+
+def onnx_field(number: int, value: bytes | str | int) -> bytes:
+    """A field of a protobuf message: a varint, or bytes with their length."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    raw = value.encode() if isinstance(value, str) else value
+    return _varint(number << 3 | 2) + _varint(len(raw)) + raw
+
+
+def _varint(value: int) -> bytes:
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+def onnx_tensor(name: str, type: int, dims: Sequence[int], nbytes: int) -> bytes:
+    """An initializer of zeros, by ONNX data type and shape."""
+    shape = b"".join(onnx_field(1, length) for length in dims)
+    return onnx_field(5, shape + onnx_field(2, type) + onnx_field(8, name) + onnx_field(9, bytes(nbytes)))
+
+
+def onnx_model(*parts: bytes) -> bytes:
+    """An ONNX model, whose graph has these parts. Field numbers: onnx/onnx.proto."""
+    return (
+        onnx_field(1, 10) + onnx_field(7, onnx_field(2, "graph") + b"".join(parts)) + onnx_field(8, onnx_field(2, 21))
+    )

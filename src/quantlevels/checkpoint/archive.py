@@ -85,6 +85,8 @@ class Archive:
         for (_, end), (following, _) in pairwise(extents):
             if end > following:
                 raise self._broken("an entry reaches into what follows it", following)
+        if extents[-1][0] > start:
+            raise self._broken("an entry lies behind its directory", extents[-1][0])
 
     def span(self, name: str) -> tuple[int, int]:
         """Where the bytes of a stored entry begin and end in the file."""

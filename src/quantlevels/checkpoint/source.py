@@ -50,15 +50,13 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path: Path = path
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # asked first: to open a device, or a pipe, is to use it
+                raise CheckpointError(path, "is not a regular file")
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
             raise CheckpointError(path, f"cannot be opened: {error.strerror}") from error
-        status = os.fstat(self._descriptor)
         #: bytes in the file
-        self.size: int = status.st_size
-        if not stat.S_ISREG(status.st_mode):
-            self.close()
-            raise CheckpointError(path, "is not a regular file")
+        self.size: int = os.fstat(self._descriptor).st_size
 
     def read(self, offset: int, count: int) -> bytes:
         """Exactly ``count`` bytes from ``offset``.
