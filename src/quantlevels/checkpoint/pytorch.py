@@ -81,6 +81,8 @@ _CONTAINERS: Final = frozenset(
     {Global("collections", name) for name in ("OrderedDict", "defaultdict", "Counter")}
     | {Global("argparse", "Namespace")}
 )
+#: what may hold a tensor
+_HOLDERS: Final = (Object, list, tuple)
 _REBUILDS: Final = frozenset(
     {
         Global("torch._utils", f"_rebuild_{what}")
@@ -348,14 +350,14 @@ class _Reader:
         self.metadata: dict[str, str | int | float | bool] = {}
 
     def collect(self, place: str, root: Value) -> None:
-        if not isinstance(root, (Object, list, tuple)):
+        if not isinstance(root, _HOLDERS):
             raise self.broken("it holds no tensors")
         self.place = place
         pending: list[tuple[str, Value, int]] = [(place, root, 0)]
         seen: dict[int, Value] = {}  # alive, so that no other can have its id
         while pending:
             name, value, depth = pending.pop()
-            if not isinstance(value, (Object, list, tuple)):
+            if not isinstance(value, _HOLDERS):
                 continue
             if id(value) in seen:
                 if isinstance(value, Object) and value.function in _REBUILDS:
@@ -373,7 +375,8 @@ class _Reader:
             keys: Iterable[str | int] = range(len(value))
             if name.endswith(_LINEAR) and len(value) == len(_LINEAR_PARTS):
                 name, keys = name.removesuffix(_LINEAR), _LINEAR_PARTS
-            return ((_dotted(name, key), part) for key, part in zip(keys, value, strict=True))
+            parts = zip(keys, value, strict=True)  # of which there may be millions, without a tensor among them
+            return ((_dotted(name, key), part) for key, part in parts if part and isinstance(part, _HOLDERS))
         if value.function is None or value.function in _CONTAINERS:
             return self.entries(name, value)
         if value.function in _REBUILDS:
