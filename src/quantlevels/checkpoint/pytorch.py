@@ -413,16 +413,13 @@ class _Reader:
             case "parameter" | "parameter_with_state" | "device_tensor_from_cpu_tensor", (tensor, *_):
                 return ((name, tensor),)
             case "sparse_tensor", (Object(arguments=("torch.sparse_coo",)), (indices, values, *_)):
-                return (f"{name}.indices", indices), (name, values)
+                return (f"{name}.indices", indices), (name, values)  # ty: ignore[invalid-explicit-return]
             case "sparse_tensor", (_, (compressed, plain, values, *_)):
-                return (f"{name}.compressed_indices", compressed), (f"{name}.plain_indices", plain), (name, values)
-            case "nested_tensor", (buffer, sizes, strides, offsets):
-                return (
-                    (name, buffer),
-                    (f"{name}.sizes", sizes),
-                    (f"{name}.strides", strides),
-                    (f"{name}.offsets", offsets),
-                )
+                indices = (f"{name}.compressed_indices", compressed), (f"{name}.plain_indices", plain)
+                return *indices, (name, values)  # ty: ignore[invalid-explicit-return]
+            case "nested_tensor", (buffer, *places):
+                kinds = ("sizes", "strides", "offsets")
+                return (name, buffer), *((f"{name}.{what}", part) for what, part in zip(kinds, places, strict=False))
             case "from_type" | "from_type_v2", (Global() as function, _, tuple() as inner, state, *_):
                 return (name, Object(function, inner)), *self.attributes(name, state)
             case "wrapper_subclass" | "meta_tensor_no_storage", _:
