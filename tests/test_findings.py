@@ -12,7 +12,7 @@ from fuzz.writers import gguf, safetensors
 from quantlevels import inspect
 from quantlevels.finding import Finding
 
-Q8_0, Q2_K, Q3_K, Q4_K, Q5_0, Q6_K, F16, F32 = 8, 10, 11, 12, 6, 14, 1, 0
+Q8_0, Q2_K, Q3_K, Q4_K, Q5_0, Q6_K, MXFP4, F16, F32 = 8, 10, 11, 12, 6, 14, 39, 1, 0
 EMBEDDING = ("BF16", [32, 128])
 GPTQ = {"up.qweight": ("I32", [16, 256]), "up.qzeros": ("I32", [1, 32]), "up.scales": ("F16", [1, 256])}
 GPTQ_CONFIG = {"quant_method": "gptq", "bits": 4, "group_size": 128}
@@ -55,6 +55,13 @@ HONEST: dict[str, tuple[int, dict[str, tuple[int, list[int]]]]] = {
         15,
         {"token_embd.weight": (Q6_K, [4096, 256]), "blk.0.attn_q.weight": (Q4_K, [256, 256])},
     ),
+    "MXFP4_MOE of a model with few experts": (
+        38,
+        {
+            "blk.0.attn_q.weight": (Q8_0, [512, 512]),
+            "blk.0.ffn_up_exps.weight": (MXFP4, [2, 64, 512]),
+        },
+    ),
     "F16 with norms in F32": (1, {"blk.0.attn_q.weight": (F16, [256, 256]), "blk.0.attn_norm.weight": (F32, [256])}),
 }
 
@@ -74,6 +81,12 @@ def test_a_label_over_another_level_is_a_finding(tmp_path: Path) -> None:
 def test_tensors_that_mixtures_widen_are_not_free_to_be_narrower(tmp_path: Path) -> None:
     tensors = {"blk.0.ffn_up.weight": (Q4_K, [256, 256]), "blk.0.ffn_down.weight": (Q2_K, [256, 1024])}
     assert [finding.code for finding in of_gguf(tmp_path, 15, tensors)] == ["QL106"]
+
+
+def test_a_label_is_not_held_against_the_first_part_alone(tmp_path: Path) -> None:
+    tensors = {"blk.0.attn_q.weight": (Q6_K, [512, 512])}
+    (tmp_path / "model-00001-of-00002.gguf").write_bytes(gguf(tensors, {"general.file_type": 15}))
+    assert [finding.code for finding in inspect(tmp_path).findings] == ["QL201"]
 
 
 def test_a_quantized_label_over_plain_weights_is_a_stale_one(tmp_path: Path) -> None:

@@ -46,13 +46,14 @@ def disagreements(
         yield from _undeclared(checkpoint, declared, folding)
     elif declared.levels and declared.stored:
         if not stored.quantized_parameters:
-            if not (partial or problems):
+            if stored.parameters and not (partial or problems):
                 yield _not_quantized(declared, stored)
         elif checkpoint.format != "gguf":
             yield from _widths(declared, folding)
             yield from _named(declared, folding)
     if declared and checkpoint.format == "gguf":
-        yield from _label(checkpoint, declared)
+        if not partial:
+            yield from _label(checkpoint, declared)
     elif declared and declared.dtype:
         yield from _dtype(declared, declared.dtype, folding)
 
@@ -73,8 +74,9 @@ def _and_others(others: Sequence[object]) -> str:
 
 
 def _is_adapter(checkpoint: Checkpoint) -> bool:
+    """Whether what was read is an adapter; one that lies beside a model makes no adapter of the model."""
     low_rank = sum(1 for tensor in checkpoint.tensors if ".lora_" in tensor.name)
-    return "adapter_config.json" in checkpoint.configs or 2 * low_rank > len(checkpoint.tensors)
+    return 2 * low_rank > len(checkpoint.tensors) or any(file.path.startswith("adapter") for file in checkpoint.files)
 
 
 def _is_partial(checkpoint: Checkpoint) -> bool:
@@ -176,12 +178,18 @@ def _dtype(declared: Declared, said: QuantizationLevel, folding: Folding) -> Ite
             counts = part.parameters and (said.bits_per_param < UNQUANTIZED_BITS or not part.quantized)
             if counts and isinstance(part.level, QuantizationLevel) and not (declared.method and part.vector):
                 sizes[part.level] += part.nbytes * len(modules)
-    ((level, size),) = sizes.most_common(1) or [(said, 0)]
-    same = level.bits_per_param == said.bits_per_param if declared.method else level == said
-    if not same and 2 * size > sizes.total():
+    other = Counter(
+        {
+            level: size
+            for level, size in sizes.items()
+            if (level.bits_per_param != said.bits_per_param if declared.method else level != said)
+        }
+    )
+    if 2 * other.total() > sizes.total():
+        kinds = " and ".join(str(level) for level, _ in other.most_common())
         yield Finding(
             "QL105",
-            f"declared {said}, but {size:,} of {sizes.total():,} bytes of unquantized weights are {level}",
+            f"declared {said}, but {other.total():,} of {sizes.total():,} bytes of unquantized weights are {kinds}",
             declared.source,
         )
 
@@ -189,8 +197,8 @@ def _dtype(declared: Declared, said: QuantizationLevel, folding: Folding) -> Ite
 def _label(checkpoint: Checkpoint, declared: Declared) -> Iterator[Finding]:
     """A GGUF whose ``general.file_type`` names a level that other levels outweigh.
 
-    No lie are the wider types that mixtures give to some tensors, nor those of rows that blocks of the level do not
-    tile: llama.cpp takes another type for them.
+    No lie are the wider types that mixtures give to some tensors, all that is no stack of experts under MXFP4_MOE, nor
+    those of rows that blocks of the level do not tile: llama.cpp takes another type for them.
     """
     expected = declared.levels[0].level if declared.levels else declared.dtype
     if expected is None:
@@ -203,7 +211,11 @@ def _label(checkpoint: Checkpoint, declared: Declared) -> Iterator[Finding]:
         if unquantized or not shape or shape[-1] % expected.block.weights:
             continue
         wider = exact > expected.bits_per_weight
-        spared = name.startswith(_EMBEDDINGS) or (wider and any(part in name for part in _WIDENED))
+        spared = (
+            name.startswith(_EMBEDDINGS)
+            or (wider and any(part in name for part in _WIDENED))
+            or (expected.name == "MXFP4" and len(shape) <= 2)
+        )
         (free if spared else bound)[dtype] += math.prod(shape)
     counts = bound if bound.total() else free
     ((level, most),) = counts.most_common(1) or [(expected, 0)]

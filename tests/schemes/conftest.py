@@ -55,14 +55,15 @@ def write(tmp_path: Path) -> Write:
         config: Mapping[str, Any] | None = None,
         files: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
+        name: str = "model.safetensors",
     ) -> Path:
         for old in tmp_path.iterdir():
             old.unlink()
         if tensors is not None:
-            write_header(tmp_path / "model.safetensors", tensors, metadata)
+            write_header(tmp_path / name, tensors, metadata)
         whole = dict(config or {}) | ({"quantization_config": quantization} if quantization is not None else {})
-        for name, content in {**({"config.json": whole} if whole else {}), **(files or {})}.items():
-            (tmp_path / name).write_text(json.dumps(content))
+        for other, content in {**({"config.json": whole} if whole else {}), **(files or {})}.items():
+            (tmp_path / other).write_text(json.dumps(content))
         return tmp_path
 
     return write

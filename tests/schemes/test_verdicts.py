@@ -41,6 +41,21 @@ def compressed(**weights: Any) -> dict[str, Any]:
     }
 
 
+def group(bits: int, target: str) -> dict[str, Any]:
+    weights = {"num_bits": bits, "type": "int", "strategy": "group", "group_size": 128}
+    return {"targets": [target], "weights": weights}
+
+
+def packed(name: str, bits: int = 4) -> Tensors:
+    return {
+        f"{name}.weight_packed": ("I32", [256, 512 * bits // 32]),
+        f"{name}.weight_scale": ("BF16", [256, 4]),
+        f"{name}.weight_shape": ("I64", [2]),
+    }
+
+
+#: where the layers of a text model are, from one version of a model to the next
+WRAPPED: Final = ("model.layers", "model.language_model.layers", "language_model.model.layers", "thinker.model.layers")
 FP8: Final[Tensors] = {"model.up.weight": ("F8_E4M3", [256, 512]), "model.up.weight_scale": ("BF16", [256, 1])}
 INT8_CODES: Final[Tensors] = {"model.up.weight": ("I8", [256, 512]), "model.up.weight_scale": ("BF16", [256, 4])}
 PLAIN: Final[Tensors] = {"model.up.weight": ("BF16", [256, 512])}
@@ -65,6 +80,26 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         REST | FP8,
         {"quantization": {"quant_method": "fbgemm_fp8", "modules_to_not_convert": ["lm_head"]}},
         [],
+    ),
+    **{
+        f"QL101 not: other bits for {said}, stored as {name}": (
+            packed(f"{name}.0.up", 8) | packed(f"{name}.1.up"),
+            {
+                "quantization": compressed()
+                | {"config_groups": {"a": group(8, f"{said}.0.up"), "b": group(4, "Linear")}}
+            },
+            [],
+        )
+        for said in WRAPPED
+        for name in WRAPPED
+    },
+    "QL101: other bits for the layers of another part": (
+        packed("draft.layers.0.up", 8) | packed("model.layers.1.up"),
+        {
+            "quantization": compressed()
+            | {"config_groups": {"a": group(8, "model.layers.0.up"), "b": group(4, "Linear")}}
+        },
+        ["QL101"],
     ),
     "QL102: 3-bit GPTQ under a config of 4": (gptq("model.up", 3), {"quantization": GPTQ}, ["QL102"]),
     "QL102: NVFP4 under a config of FP8": (
@@ -97,6 +132,7 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         [],
     ),
     "QL103: a stale config": (REST | PLAIN, {"quantization": GPTQ}, ["QL103"]),
+    "QL103 not: a file without tensors": ({}, {"quantization": GPTQ}, []),
     "QL103 not: quantized on loading": (REST | PLAIN, {"quantization": {"quant_method": "nvfp4"}}, []),
     "QL103 not: a layout that cannot be read": (
         {"model.up.weight": ("U8", [256, 100]), "model.up.weight_scale": ("F32", [256, 1])},
@@ -108,6 +144,11 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
     "QL104 not: scales of a cache alone": (REST | PLAIN | {"model.k_scale": ("F32", [])}, {}, []),
     "QL105: BF16 that is FP32": (
         {"up.weight": ("F32", [64, 64])},
+        {"config": {"torch_dtype": "bfloat16"}},
+        ["QL105"],
+    ),
+    "QL105: BF16 that is half FP16, half FP32": (
+        {"up.weight": ("F32", [64, 64]), "down.weight": ("F16", [64, 64]), "norm.weight": ("BF16", [64, 64])},
         {"config": {"torch_dtype": "bfloat16"}},
         ["QL105"],
     ),
@@ -172,7 +213,18 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         [],
     ),
     "QL401: an adapter": (LORA, {"files": {"adapter_config.json": {"peft_type": "LORA"}}}, ["QL401"]),
+    "QL401: an adapter of other matrices": (
+        LORA | {f"{name}.weight": ("F16", [8, 8]) for name in "abc"},
+        {"files": {"adapter_config.json": {"peft_type": "LORA"}}, "name": "adapter_model.safetensors"},
+        ["QL401"],
+    ),
     "QL401 not: a model": (REST | PLAIN, {}, []),
+    "QL401 not: a model whose adapter lies beside it": (
+        REST | PLAIN,
+        {"quantization": GPTQ, "files": {"adapter_config.json": {"peft_type": "LORA"}}},
+        ["QL103"],
+    ),
+    "QL401 not: a model with an adapter inside": (REST | PLAIN | LORA, {"config": {"dtype": "bfloat16"}}, []),
 }
 
 

@@ -24,6 +24,8 @@ _MOST_VISITED: Final = 1 << 22
 _Reads = Callable[[str], bool]
 _Part = Callable[[int], int]  # adds the states of a part of a pattern before a given state; gives the first of them
 
+#: What stands before the layers of a text model: models within models rename it from one version to the next.
+_WRAPPED: Final = re.compile(r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)")
 _ALIKE: Final = str.maketrans("123456789", "000000000")
 _ANY: Final = r"[\s\S]"
 _ANCHORS: Final = {"^": "^", r"\A": "^", "$": "$", r"\Z": "$"}
@@ -69,14 +71,18 @@ class Names:
     - any other: the modules whose dotted components contain its own in a row, so ``layers.1.fc`` and all below it at
       any depth, but not ``layers.1.fc2`` (the prefixes and suffixes of transformers' ``should_convert_module``).
 
-    What `regex` does not support names nothing and is found in `unsupported`.
+    What names no module by one of these names it where only the text model that holds its layers is called otherwise:
+    ``model.layers.1.fc`` is ``model.language_model.layers.1.fc``. What `regex` does not support names nothing and is
+    found in `unsupported`.
     """
 
-    __slots__ = ("_entries", "_machine", "_numbered", "_tree")
+    __slots__ = ("_entries", "_machine", "_numbered", "_tree", "_wrappers")
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._entries = tuple(dict.fromkeys(entries))
         self._numbered = any(char.isdigit() for entry in self._entries for char in entry)
+        spelled = (entry.replace("\\", "") for entry in self._entries)
+        self._wrappers = tuple(dict.fromkeys(it[0] for text in spelled for it in _WRAPPED.finditer(text)))
         self._tree = _Tree()
         expressions: dict[int, str] = {}
         for index, entry in enumerate(self._entries):
@@ -101,6 +107,13 @@ class Names:
 
     def first(self, name: str) -> str | None:
         """The first of the entries that names the module ``name``, None if none does."""
+        found = self._first(name)
+        if found is None and self._wrappers and (own := _WRAPPED.match(name)):
+            others = (wrapper + name[own.end() :] for wrapper in self._wrappers if wrapper != own[0])
+            found = next((entry for other in others if (entry := self._first(other)) is not None), None)
+        return found
+
+    def _first(self, name: str) -> str | None:
         plain = self._tree.first(name.split(".")) if self._tree else None
         pattern = self._machine.first(name)
         if plain is None or (pattern is not None and pattern < plain):
