@@ -81,11 +81,13 @@ def expectations(
     max_bits_per_weight: Fraction | int | None,
     parameters: int | None,
 ) -> Iterator[Finding]:
-    """Findings where a checkpoint is not what somebody expects of it; a config file alone is of no level."""
+    """Findings where a checkpoint is not what somebody expects of it; where there are no weights, nothing is."""
     stored = inspection.stored
-    if stored is None:
+    if stored is None or not stored.parameters:
         if level is not None:
-            yield Finding("QL501", f"expected {level}, but there are no weights, only what declares them")
+            yield Finding("QL501", f"expected {level}, but there are no weights")
+        if max_bits_per_weight is not None:
+            yield Finding("QL502", f"at most {float(max_bits_per_weight):g} bits are allowed, but there are no weights")
         if parameters is not None:
             yield Finding("QL503", f"expected {parameters:,} parameters, but there are no weights")
         return
@@ -95,15 +97,15 @@ def expectations(
             if one.quantized or not stored.quantized_parameters:
                 counts[one.level] += one.parameters
         if 2 * counts[level] <= counts.total():
-            most = ", ".join(f"{count:,} are {name}" for name, count in counts.most_common(2))
+            most = ", ".join(f"{count:,} are {name}" for name, count in counts.most_common(2) if count)
             yield Finding("QL501", f"expected {level}, but of {counts.total():,} parameters {most}")
-    bits = stored.bits_per_weight
-    if max_bits_per_weight is not None and bits is not None and bits > max_bits_per_weight:
-        allowed = stored.parameters * max_bits_per_weight / BITS_PER_BYTE
+    bits = Fraction(stored.tensor_bytes * BITS_PER_BYTE, stored.parameters)
+    if max_bits_per_weight is not None and bits > max_bits_per_weight:
+        allowed = stored.parameters * max_bits_per_weight // BITS_PER_BYTE
         yield Finding(
             "QL502",
             f"{float(bits):.4g} bits per weight, at most {float(max_bits_per_weight):g} are allowed: "
-            f"{stored.tensor_bytes - int(allowed):,} bytes too many",
+            f"{stored.tensor_bytes - allowed:,} bytes too many",
         )
     if parameters is not None and parameters != stored.parameters:
         yield Finding("QL503", f"expected {parameters:,} parameters, found {stored.parameters:,}")

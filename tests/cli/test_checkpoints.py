@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.conftest import INT4_CONFIG, PLAIN, W4A16, write_checkpoint
+from tests.cli.conftest import INT4_CONFIG, PLAIN, W4A8, W4A16, write_checkpoint
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask
@@ -72,6 +72,38 @@ def test_verify(ask: Ask, w4a16: Path, options: tuple[str, ...], status: int, co
     assert answer.out.startswith(f"{code} error" if code else "ok ")
 
 
+def test_what_is_expected_of_weights_is_not_had_from_a_config_alone(ask: Ask, w4a16: Path) -> None:
+    expected = ("--level", "int4", "--max-bits-per-weight", "5", "--parameters", "8B")
+    answer = ask("verify", w4a16 / "config.json", *expected)
+    assert answer.status == 1
+    assert [line[:5] for line in answer.out.splitlines() if "there are no weights" in line] == [
+        "QL501",
+        "QL502",
+        "QL503",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--max-bits-per-weight", "1e999999999"),
+        ("--max-bits-per-weight", "9" * 5000),
+        ("--max-bits-per-weight", "9/0"),
+        ("--parameters", "9" * 5000),
+    ],
+)
+def test_a_number_beyond_measure_is_refused(ask: Ask, w4a16: Path, option: str, value: str) -> None:
+    answer = ask("verify", w4a16, option, value)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith(f"quantlevels: Invalid value for '{option}': ")
+
+
+def test_memory_beyond_measure_is_refused(ask: Ask) -> None:
+    for amount in ("9" * 400 + "GB", "9" * 5000):
+        assert ask("fit", "--params", "1B", "--memory", amount).status == 2
+        assert ask("fit", "--params", "1B", "--memory", "1GB", "--reserve", amount).status == 2
+
+
 def test_verify_fails_what_is_wider_than_it_says(ask: Ask, w4a8: Path) -> None:
     answer = ask("verify", w4a8)
     assert answer.status == 1
@@ -106,10 +138,24 @@ def test_verify_as_sarif(ask: Ask, w4a8: Path) -> None:
     log = json.loads(ask("verify", w4a8, "--format", "sarif").out)
     (run,) = log["runs"]
     assert log["version"] == "2.1.0"
-    assert run["tool"]["driver"]["rules"][0]["id"] == "QL101"
+    (rule,) = run["tool"]["driver"]["rules"]
+    assert (rule["id"], rule["name"]) == ("QL101", "wider-than-declared")
+    assert rule["fullDescription"]["text"].startswith("The codes of quantized weights take")
+    assert "Remedy: " in rule["help"]["text"]
     (result,) = run["results"]
     assert (result["ruleId"], result["level"]) == ("QL101", "error")
     assert result["locations"][0]["logicalLocations"] == [{"fullyQualifiedName": "model.layers.0.mlp.up_proj"}]
+
+
+def test_sarif_has_the_path_as_a_uri(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path / "a model%, #1:x", W4A8, INT4_CONFIG)
+    monkeypatch.chdir(tmp_path)
+    for path, uri in {
+        "a model%, #1:x": "a%20model%25%2C%20%231%3Ax",
+        tmp_path / "a model%, #1:x": f"{tmp_path.as_uri()}/a%20model%25%2C%20%231%3Ax",
+    }.items():
+        (result,) = json.loads(ask("verify", path, "--format", "sarif").out)["runs"][0]["results"]
+        assert result["locations"][0]["physicalLocation"] == {"artifactLocation": {"uri": uri}}
 
 
 def test_diff_of_the_same_recipe_is_zero(ask: Ask, w4a16: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -250,4 +251,8 @@ def test_what_a_verification_expects(write: Write) -> None:
         with pytest.raises(VerificationError) as refused:
             verify(folder, **expected)
         assert [finding.code for finding in refused.value.findings] == [code]
+    exact = Fraction(8 * 68_096, 256 * 512)
+    verify(folder, max_bits_per_weight=exact)
+    with pytest.raises(VerificationError, match=": 1 bytes too many"):
+        verify(folder, max_bits_per_weight=exact - Fraction(1, 10**9))
     verify(write(PLAIN | {"a.weight": ("F16", [1024, 1024])}), level=FP16)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from quantlevels import __version__
+from quantlevels.explanations import explanation
 from quantlevels.finding import CODES, Finding
 
 #: severity → GitHub's command, SARIF's level
@@ -32,12 +34,10 @@ def github(path: Path, found: Iterable[Finding]) -> list[str]:
 def sarif(path: Path, found: Sequence[Finding]) -> dict[str, object]:
     """A SARIF 2.1.0 log.
 
-    Source: OASIS SARIF 2.1.0.
+    Source: OASIS SARIF 2.1.0; docs.github.com, SARIF support for code scanning, which needs the descriptions.
     """
-    rules = [
-        {"id": code, "name": CODES[code][0], "defaultConfiguration": {"level": _SARIF[CODES[code][1]]}}
-        for code in dict.fromkeys(it.code for it in found)
-    ]
+    rules = [_rule(code) for code in dict.fromkeys(it.code for it in found)]
+    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
     results = [
         {
             "ruleId": it.code,
@@ -45,7 +45,7 @@ def sarif(path: Path, found: Sequence[Finding]) -> dict[str, object]:
             "message": {"text": _text(it)},
             "locations": [
                 {
-                    "physicalLocation": {"artifactLocation": {"uri": path.as_posix()}},
+                    "physicalLocation": {"artifactLocation": {"uri": uri}},
                     **({"logicalLocations": [{"fullyQualifiedName": it.where}]} if it.where else {}),
                 }
             ],
@@ -57,6 +57,19 @@ def sarif(path: Path, found: Sequence[Finding]) -> dict[str, object]:
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+
+
+def _rule(code: str) -> dict[str, object]:
+    slug, severity = CODES[code]
+    text = explanation(code)
+    return {
+        "id": code,
+        "name": slug,
+        "shortDescription": {"text": slug.replace("-", " ")},
+        "fullDescription": {"text": text.partition("\n")[0]},
+        "help": {"text": text},
+        "defaultConfiguration": {"level": _SARIF[severity]},
     }
 
 
