@@ -12,44 +12,80 @@ from pathlib import Path
 import pytest
 
 from quantlevels import CheckpointError
-from quantlevels.comparison import compare, gguf_name
+from quantlevels.comparison import compare
+from quantlevels.gguf_names import gguf_names, matched
+
+ATTENTION = "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.o_proj"
+NORMS = "input_layernorm post_attention_layernorm"
+DENSE = "mlp.gate_proj mlp.up_proj mlp.down_proj"
+EXPERTS = "mlp.gate mlp.experts.gate_proj mlp.experts.up_proj mlp.experts.down_proj"
+SHARED = "mlp.shared_experts.gate_proj mlp.shared_experts.up_proj mlp.shared_experts.down_proj"
+LATENT = (
+    "self_attn.q_a_proj self_attn.q_b_proj self_attn.q_a_layernorm self_attn.kv_a_proj_with_mqa self_attn.kv_b_proj"
+)
+
+#: architecture of gguf-py → the modules of a layer, and those outside, as transformers has them
+ARCHITECTURES = {
+    "LLAMA": (f"{ATTENTION} {NORMS} {DENSE}", "model.embed_tokens model.norm lm_head"),
+    "QWEN2MOE": (f"{ATTENTION} {NORMS} {EXPERTS} mlp.shared_expert_gate mlp.shared_expert.up_proj", ""),
+    "QWEN3MOE": (f"{ATTENTION} {NORMS} {EXPERTS} self_attn.q_norm self_attn.k_norm", ""),
+    "QWEN3NEXT": (f"{ATTENTION} {NORMS} {EXPERTS} linear_attn.in_proj_qkvz linear_attn.A_log linear_attn.out_proj", ""),
+    "GEMMA3": (f"{ATTENTION} {NORMS} {DENSE} pre_feedforward_layernorm post_feedforward_layernorm", "model.norm"),
+    "PHI2": ("self_attn.q_proj self_attn.dense mlp.fc1 mlp.fc2 input_layernorm", "model.final_layernorm"),
+    "PHI3": (f"self_attn.qkv_proj self_attn.o_proj mlp.gate_up_proj mlp.down_proj {NORMS}", ""),
+    "DEEPSEEK2": (f"{LATENT} self_attn.o_proj {NORMS} {EXPERTS} {SHARED}", ""),
+    "GPT_OSS": (f"{ATTENTION} {NORMS} self_attn.sinks mlp.router mlp.experts.down_proj", ""),
+    "LLAMA4": (f"{ATTENTION} feed_forward.router feed_forward.experts.up_proj feed_forward.shared_expert.up_proj", ""),
+    "OLMO2": (f"{ATTENTION} self_attn.q_norm post_attention_layernorm post_feedforward_layernorm {DENSE}", ""),
+    "GLM4": (f"{NORMS} post_self_attn_layernorm post_mlp_layernorm mlp.gate_up_proj mlp.down_proj", ""),
+    "GLM4_MOE": (f"{ATTENTION} {NORMS} {EXPERTS} {SHARED} eh_proj enorm hnorm shared_head.norm", ""),
+    "LFM2": ("operator_norm ffn_norm feed_forward.w1 self_attn.out_proj conv.in_proj", "model.embedding_norm"),
+    "STARCODER2": (f"{ATTENTION} {NORMS} mlp.c_fc mlp.c_proj", ""),
+    "MINIMAXM2": ("block_sparse_moe.gate block_sparse_moe.experts.w1 block_sparse_moe.experts.w2", ""),
+    "GRANITE_MOE": ("block_sparse_moe.router.layer block_sparse_moe.output_linear shared_mlp.output_linear", ""),
+}
+OTHERS = {
+    "GPT2": "transformer.wte transformer.wpe transformer.ln_f transformer.h.0.attn.c_attn transformer.h.0.mlp.c_proj",
+    "FALCON": "transformer.word_embeddings transformer.h.0.self_attention.query_key_value transformer.h.0.ln_attn",
+    "GPTNEOX": "gpt_neox.embed_in gpt_neox.layers.0.attention.dense gpt_neox.layers.0.mlp.dense_h_to_4h embed_out",
+    "MAMBA": "backbone.embeddings backbone.norm_f backbone.layers.0.norm backbone.layers.0.mixer.in_proj",
+    "BERT": "embeddings.word_embeddings encoder.layer.0.attention.self.query encoder.layer.0.output.LayerNorm",
+}
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *OTHERS])
+def test_names_are_what_gguf_py_has(architecture: str) -> None:
+    py = pytest.importorskip("gguf")
+    given = py.get_tensor_name_map(py.MODEL_ARCH[architecture], 1)
+    inside, outside = ARCHITECTURES.get(architecture, ("", OTHERS.get(architecture, "")))
+    names = [*(f"model.layers.0.{name}" for name in inside.split()), *outside.split()]
+    expected = {name: given.get_name(name) for name in names}
+    assert None not in expected.values()
+    assert matched(names, set(expected.values())) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        ("model.embed_tokens", "token_embd"),
         ("lm_head", "output"),
-        ("model.norm", "output_norm"),
-        ("model.layers.7.input_layernorm", "blk.7.attn_norm"),
-        ("model.layers.7.self_attn.q_proj", "blk.7.attn_q"),
         ("model.layers.7.self_attn.q_proj.bias", "blk.7.attn_q.bias"),
-        ("model.layers.7.self_attn.o_proj", "blk.7.attn_output"),
-        ("model.layers.7.self_attn.k_norm", "blk.7.attn_k_norm"),
-        ("model.layers.7.post_attention_layernorm", "blk.7.ffn_norm"),
-        ("model.layers.7.mlp.down_proj", "blk.7.ffn_down"),
-        ("model.layers.7.mlp.gate", "blk.7.ffn_gate_inp"),
         ("model.layers.7.mlp.experts.31.up_proj", "blk.7.ffn_up_exps"),
-        ("model.layers.7.mlp.experts.down_proj", "blk.7.ffn_down_exps"),
-        ("model.layers.7.mlp.shared_experts.gate_proj", "blk.7.ffn_gate_shexp"),
+        ("model.layers.7.mlp.experts.down_proj_bias", "blk.7.ffn_down_exps.bias"),
+        ("model.layers.7.mlp.gate.e_score_correction_bias", "blk.7.exp_probs_b.bias"),
         ("model.layers.7.block_sparse_moe.experts.3.w2", "blk.7.ffn_down_exps"),
-        ("model.layers.7.self_attn.kv_a_proj_with_mqa", "blk.7.attn_kv_a_mqa"),
-        ("model.layers.7.self_attn.kv_b_proj", "blk.7.attn_kv_b"),
-        ("model.layers.7.self_attn.q_a_proj", "blk.7.attn_q_a"),
         ("model.language_model.layers.7.mlp.up_proj", "blk.7.ffn_up"),
         ("language_model.model.layers.7.mlp.up_proj", "blk.7.ffn_up"),
-        ("vision_tower.encoder.layers.7.mlp.up_proj", "vision_tower.encoder.layers.7.mlp.up_proj"),
-        ("something.else", "something.else"),
+        ("language_model.lm_head", "output"),
     ],
 )
 def test_names_of_transformers_in_llama_cpp(name: str, given: str) -> None:
-    assert gguf_name(name) == given
+    assert gguf_names(name) == (given,)
 
 
-def test_what_stands_after_attention_depends_on_the_model() -> None:
-    norms = ("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
-    given = [gguf_name(f"model.layers.0.{norm}", sandwich=True) for norm in norms]
-    assert given == ["blk.0.post_attention_norm", "blk.0.ffn_norm", "blk.0.post_ffw_norm"]
+@pytest.mark.parametrize("name", ["vision_tower.encoder.layers.7.mlp.up_proj", "something.else", ""])
+def test_names_that_llama_cpp_has_no_other_for(name: str) -> None:
+    assert gguf_names(name) == ()
+    assert matched([name], ()) == {name: name}
 
 
 def gguf(path: Path, tensors: Mapping[str, tuple[int, tuple[int, ...], int]]) -> Path:
@@ -104,6 +140,32 @@ def test_a_transformers_model_against_its_gguf(tmp_path: Path) -> None:
     }
     assert (report.only_before, report.only_after) == (("model.layers.0.rotary",), ("rope_freqs",))
     assert not report.same
+
+
+def test_what_is_fused_on_one_side(tmp_path: Path) -> None:
+    """Queries, keys and values, the gates of experts, and a latent: in one tensor here and in several there."""
+    layer = "model.layers.0"
+    before = safetensors(
+        tmp_path / "model.safetensors",
+        {
+            f"{layer}.attention.wqkv.weight": (96, 32),
+            f"{layer}.mlp.experts.gate_up_proj": (4, 32, 128),
+            f"{layer}.self_attn.kv_b_proj.weight": (64, 32),
+            f"{layer}.mlp.shared_experts.gate_proj.weight": (32, 32),
+            f"{layer}.mlp.shared_experts.up_proj.weight": (32, 32),
+        },
+    )
+    after = gguf(
+        tmp_path / "model.gguf",
+        {
+            **{f"blk.0.attn_{part}.weight": (30, (32, 32), 2048) for part in "qkv"},
+            **{f"blk.0.ffn_{part}_exps.weight": (30, (4, 64, 32), 16384) for part in ("gate", "up")},
+            **{f"blk.0.attn_{part}_b.weight": (30, (2, 16, 32), 2048) for part in "kv"},
+            "blk.0.ffn_gate_up_shexp.weight": (30, (64, 32), 4096),
+        },
+    )
+    for report in (compare(before, after), compare(after, before)):
+        assert report.same, (report.changed, report.only_before, report.only_after)
 
 
 def test_the_same_file_has_the_same_recipe(tmp_path: Path) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from attrs import frozen
 
 from quantlevels.errors import CheckpointError
+from quantlevels.gguf_names import matched, pieces
 from quantlevels.inspection import Inspection, inspect
 from quantlevels.level import QuantizationLevel
 
@@ -172,8 +172,11 @@ def compared(before: Inspection, after: Inspection) -> Comparison:
     for report in (before, after):
         if report.stored is None:
             raise CheckpointError(report.path, "has no weights to compare; name the checkpoint itself")
-    across = (before.format == "gguf") != (after.format == "gguf")
-    old, new = _weights(before, across), _weights(after, across)
+    old, new = _weights(before), _weights(after)
+    if (before.format == "gguf") != (after.format == "gguf"):
+        old, new = (old, _renamed(new, old)) if before.format == "gguf" else (_renamed(old, new), new)
+        _fuse(old, new)
+        _fuse(new, old)
     both = [name for name in old if name in new]
     changed = [
         Change(
@@ -207,9 +210,6 @@ def _deltas(before: Inspection, after: Inspection) -> tuple[Delta, ...]:
     return tuple(sorted(deltas, key=lambda it: (-abs(it.gained), -it.after)))
 
 
-# ------------------------------------------------------------------------------------------------------- names
-
-
 @final
 @frozen
 class _Weight:
@@ -220,78 +220,39 @@ class _Weight:
     nbytes: int
     parameters: int
 
-
-#: What `transformers` calls a module of a layer → what llama.cpp does: gguf-py's tensor_mapping.py
-_LAYER_NAMES: Final[dict[str, str]] = {
-    r"input_layernorm": "attn_norm",
-    r"self_attn\.([qkv])_proj": r"attn_\1",
-    r"self_attn\.qkv_proj": "attn_qkv",
-    r"self_attn\.o_proj": "attn_output",
-    r"self_attn\.([qk])_norm": r"attn_\1_norm",
-    r"self_attn\.sinks": "attn_sinks",
-    r"self_attn\.q_([ab])_proj": r"attn_q_\1",
-    r"self_attn\.q_a_layernorm": "attn_q_a_norm",
-    r"self_attn\.kv_a_proj_with_mqa": "attn_kv_a_mqa",
-    r"self_attn\.kv_a_layernorm": "attn_kv_a_norm",
-    r"self_attn\.([k]?v?)_b_proj": r"attn_\1_b",
-    r"post_attention_layernorm": "ffn_norm",
-    r"pre_feedforward_layernorm": "ffn_norm",
-    r"post_feedforward_layernorm": "post_ffw_norm",
-    r"(?:mlp|feed_forward)\.(gate|up|down)_proj": r"ffn_\1",
-    r"mlp\.gate_up_proj": "ffn_up",
-    r"(?:mlp|block_sparse_moe|feed_forward)\.(?:gate|router)": "ffn_gate_inp",
-    r"(?:mlp|feed_forward)\.experts\.(?:\d+\.)?(gate|up|down)_proj": r"ffn_\1_exps",
-    r"mlp\.experts\.gate_up_proj": "ffn_gate_up_exps",
-    r"block_sparse_moe\.experts\.\d+\.w1": "ffn_gate_exps",
-    r"block_sparse_moe\.experts\.\d+\.w2": "ffn_down_exps",
-    r"block_sparse_moe\.experts\.\d+\.w3": "ffn_up_exps",
-    r"mlp\.shared_experts?\.(gate|up|down)_proj": r"ffn_\1_shexp",
-    r"mlp\.shared_expert_gate": "ffn_gate_inp_shexp",
-    r"mlp\.gate\.e_score_correction_bias": "exp_probs_b.bias",
-}
-_NAMES: Final[dict[str, str]] = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
-#: Models that norm both before and after: what stands after attention is not the norm of the feed-forward.
-_SANDWICH: Final = "pre_feedforward_layernorm"
-
-_LAYER: Final = re.compile(r"(?:model\.|language_model\.|text_model\.)*layers\.(\d+)\.(.+?)(\.bias)?")
-_OUTSIDE: Final = re.compile(r"(?:model\.|language_model\.|text_model\.)*(embed_tokens|norm|lm_head)(\.bias)?")
-_LAYER_RULES: Final = [(re.compile(name), given) for name, given in _LAYER_NAMES.items()]
+    def __add__(self, other: _Weight) -> _Weight:
+        """Both under one name, as experts are in GGUF."""
+        recipes = self.recipes
+        if other.recipes != recipes:
+            recipes = tuple(dict.fromkeys(recipes + other.recipes))
+        return _Weight(self.name, recipes, self.nbytes + other.nbytes, self.parameters + other.parameters)
 
 
-def gguf_name(name: str, *, sandwich: bool = False) -> str:
-    """What llama.cpp calls a module of ``transformers``; the name itself where it is not known to have another.
-
-    Args:
-        name: a module, without ``.weight``.
-        sandwich: whether the model norms before and after its feed-forward part, as Gemma does.
-    """
-    if outside := _OUTSIDE.fullmatch(name):
-        return _NAMES[outside[1]] + (outside[2] or "")
-    if not (layer := _LAYER.fullmatch(name)):
-        return name
-    number, inner, bias = layer[1], layer[2], layer[3] or ""
-    if sandwich and inner == "post_attention_layernorm":
-        return f"blk.{number}.post_attention_norm"
-    for pattern, given in _LAYER_RULES:
-        if match := pattern.fullmatch(inner):
-            return f"blk.{number}.{match.expand(given)}{bias}"
-    return name
+def _weights(report: Inspection) -> dict[str, _Weight]:
+    return _gathered(
+        (short := name.removesuffix(".weight"), _Weight(short, (recipe,), part.nbytes, part.parameters))
+        for name, part in report.weights()
+        for recipe in [Recipe(part.level, part.group_size, part.symmetric, part.code_bits)]
+    )
 
 
-def _weights(report: Inspection, across: bool) -> Mapping[str, _Weight]:
-    """Name → weight; what falls together under one name, as experts do in GGUF, is one weight."""
-    parts = [(name.removesuffix(".weight"), part) for name, part in report.weights()]
-    translate = across and report.format != "gguf"
-    sandwich = translate and any(_SANDWICH in name for name, _ in parts)
+def _gathered(weights: Iterable[tuple[str, _Weight]]) -> dict[str, _Weight]:
+    """What falls together under one name is one weight."""
     found: dict[str, _Weight] = {}
-    for name, part in parts:
-        recipe = Recipe(part.level, part.group_size, part.symmetric, part.code_bits)
-        key = gguf_name(name, sandwich=sandwich) if translate else name
-        other = found.get(key)
-        if other is None:
-            found[key] = _Weight(name, (recipe,), part.nbytes, part.parameters)
-        else:
-            recipes = other.recipes if recipe in other.recipes else (*other.recipes, recipe)
-            nbytes, parameters = other.nbytes + part.nbytes, other.parameters + part.parameters
-            found[key] = _Weight(other.name, recipes, nbytes, parameters)
+    for name, weight in weights:
+        found[name] = found[name] + weight if name in found else weight
     return found
+
+
+def _renamed(others: Mapping[str, _Weight], gguf: Mapping[str, _Weight]) -> dict[str, _Weight]:
+    """Weights of another container by the names that a GGUF file has for them."""
+    return _gathered((given, others[name]) for name, given in matched(others, gguf).items())
+
+
+def _fuse(whole: Mapping[str, _Weight], split: dict[str, _Weight]) -> None:
+    """Make one weight of what is one on the other side."""
+    for name in [name for name in whole if name not in split]:
+        parts = pieces(name)
+        if parts and all(part in split for part in parts):
+            first, *rest = (split.pop(part) for part in parts)
+            split[name] = sum(rest, first)
