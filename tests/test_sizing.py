@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +105,126 @@ def test_what_real_quantizers_wrote(name: str, scheme: str | None, options: dict
     keep = tuple((glob, levels[level]) for glob, level in options.get("keep", ()))
     target = Target(level=levels[name], scheme=scheme, **{**options, "keep": keep})
     assert size(SMALL, target).nbytes == written
+
+
+def qwen(*, hidden: int, inner: int, tied: bool = False) -> list[Tensor]:
+    """Two layers of Qwen2 with biases, as the checkpoints in ``data/schemes`` are made from."""
+    tensors = llama(hidden=hidden, inner=inner, kv=hidden // 2, vocab=96, layers=2)
+    biases = [
+        tensor._replace(name=tensor.name.replace("weight", "bias"), shape=tensor.shape[:1], nbytes=2 * tensor.shape[0])
+        for tensor in tensors
+        if tensor.name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))
+    ]
+    return [tensor for tensor in tensors if not (tied and tensor.name == "lm_head.weight")] + biases
+
+
+def qwen_moe(*, fused: bool) -> list[Tensor]:
+    """Two layers of Qwen3-MoE with four experts each, one by one or all in one tensor."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (96, 128),
+        "model.norm.weight": (128,),
+        "lm_head.weight": (96, 128),
+    }
+    for layer in ("model.layers.0", "model.layers.1"):
+        shapes |= {
+            f"{layer}.self_attn.{name}_proj.weight": (rows, 128)
+            for name, rows in zip("qkvo", (128, 64, 64, 128), strict=True)
+        }
+        shapes |= {f"{layer}.self_attn.{name}_norm.weight": (32,) for name in "qk"}
+        shapes |= {f"{layer}.{name}_layernorm.weight": (128,) for name in ("input", "post_attention")}
+        shapes[f"{layer}.mlp.gate.weight"] = (4, 128)
+        experts = f"{layer}.mlp.experts"
+        if fused:
+            shapes |= {f"{experts}.gate_up_proj": (4, 128, 128), f"{experts}.down_proj": (4, 128, 64)}
+        else:
+            shapes |= {f"{experts}.{n}.{name}_proj.weight": (64, 128) for n in range(4) for name in ("gate", "up")}
+            shapes |= {f"{experts}.{n}.down_proj.weight": (128, 64) for n in range(4)}
+    return [Tensor(name, BF16, shape, 2 * math.prod(shape)) for name, shape in shapes.items()]
+
+
+EXPERTS = {"one by one": qwen_moe(fused=False), "fused": qwen_moe(fused=True)}
+O_PROJ, GATE = (("*.o_proj", INT8),), (("*gate", INT8),)
+#: checkpoint in ``data/schemes`` → what it was made from and what it is
+FIXTURES: dict[str, tuple[list[list[Tensor]], Target, int]] = {
+    "auto_round_experts_gptq": ([*EXPERTS.values()], Target(level=INT4, scheme="gptq", group_size=32), 0),
+    # its own format has no g_idx
+    "auto_round_mixed": (
+        [qwen(hidden=128, inner=192)],
+        Target(level=INT4, scheme="gptq", group_size=64, keep=O_PROJ),
+        -4 * 2 * (6 * 128 + 192),
+    ),
+    "bitsandbytes_fp4_in_bf16": (
+        [qwen(hidden=128, inner=192, tied=True)],
+        Target(level=levels["BNB_FP4"], scheme="bitsandbytes"),
+        0,
+    ),
+    "bitsandbytes_int8": ([qwen(hidden=136, inner=200)], Target(level=INT8, scheme="bitsandbytes"), 0),
+    "compressed_tensors_experts_w4a16": (
+        [*EXPERTS.values()],
+        Target(level=INT4, scheme="compressed-tensors", group_size=32),
+        0,
+    ),
+    "compressed_tensors_nvfp4a16": (
+        [qwen(hidden=128, inner=192, tied=True)],
+        Target(level=levels["NVFP4"], scheme="compressed-tensors"),
+        0,
+    ),
+    "compressed_tensors_w3_asymmetric_rows": (
+        [qwen(hidden=160, inner=192)],
+        Target(level=levels["Int3"], scheme="compressed-tensors", zero_point=levels["Int3"]),
+        0,
+    ),
+    "compressed_tensors_w4a8": (
+        [qwen(hidden=128, inner=192)],
+        Target(level=INT4, scheme="int-quantized", group_size=64),
+        0,
+    ),
+    "mlx_5bit": ([qwen(hidden=128, inner=192)], Target(level=levels["Int5"], scheme="mlx", group_size=32), 0),
+    "mlx_experts_4bit": ([*EXPERTS.values()], Target(level=INT4, scheme="mlx", keep=GATE), 0),
+    "mlx_nvfp4": ([qwen(hidden=128, inner=192, tied=True)], Target(level=levels["NVFP4"], scheme="mlx"), 0),
+    # scales of the cache stand in it too
+    "modelopt_fp8_cache": (
+        [qwen(hidden=136, inner=200)],
+        Target(level=levels["Float8E4M3FN"], scheme="modelopt"),
+        4 * 4,
+    ),
+    "modelopt_nvfp4_experts": ([*EXPERTS.values()], Target(level=levels["NVFP4"], scheme="modelopt"), 0),
+    "quanto_qfloat8": ([qwen(hidden=136, inner=200)], Target(level=levels["Float8E4M3FN"], scheme="quanto"), 0),
+    "quanto_qint2": ([qwen(hidden=128, inner=192)], Target(level=levels["Int2"], scheme="quanto"), 0),
+    "quanto_qint4": ([qwen(hidden=160, inner=192)], Target(level=INT4, scheme="quanto"), 0),
+}
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_what_real_quantizers_made_of_other_models(name: str) -> None:
+    models, target, beside = FIXTURES[name]
+    header = json.loads((Path(__file__).parent / "data/schemes" / name / "header.json").read_text())
+    written = max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
+    assert [size(tensors, target).nbytes + beside for tensors in models] == [written] * len(models)
+
+
+def test_masks_and_positions_are_no_weights() -> None:
+    buffers = [
+        Tensor("embeddings.position_ids", levels["Int64"], (1, 512), 4096),
+        Tensor("h.0.attn.bias", levels["Bool"], (1, 1, 64, 64), 4096),
+    ]
+    for scheme, level in ((None, INT4), ("gptq", INT4), ("gguf", levels["Q4_0"])):
+        sizing = size(buffers, Target(level=level, scheme=scheme, keep=(("*", INT8),)))
+        assert (sizing.nbytes, sizing.parameters) == (8192, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "nbytes"),
+    [
+        ("blk.0.ffn_gate_inp.weight", 4 * 8 * 64),
+        ("model.layers.0.conv.conv.weight", 4 * 8 * 64),
+        ("per_layer_model_proj.weight", 2 * 8 * 64),
+        ("blk.0.laurel_l.weight", 2 * 8 * 64),
+        ("blk.0.ffn_up.weight", 8 * 2 * 18),
+    ],
+)
+def test_what_llama_cpp_does_not_quantize(name: str, nbytes: int) -> None:
+    assert size([Tensor(name, BF16, (8, 64), 1024)], Target(level=levels["Q4_0"], scheme="gguf")).nbytes == nbytes
 
 
 #: A Llama as GGUF names it, its shapes, and what llama.cpp's llama_model_quantize wrote of it at each type.
@@ -234,7 +356,10 @@ def test_a_count_gives_the_idealized_size() -> None:
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (Target(level=levels["NF4"], scheme="gptq"), "gptq does not store NF4; it stores Int2, Int3, Int4, Int8"),
+        (
+            Target(level=levels["NF4"], scheme="gptq"),
+            "gptq does not store NF4; it stores Int2, Int3, Int4, Int5, Int6, Int7, Int8",
+        ),
         (Target(level=INT4, scheme="gguf"), "gguf has no type for Int4"),
         (Target(level=levels["Q4_K"], group_size=64, scheme="gguf"), "no groups"),
         (Target(level=levels["Q4_K"], group_size=64), "no groups"),

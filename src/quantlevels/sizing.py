@@ -18,7 +18,7 @@ from quantlevels.errors import SizingError
 from quantlevels.formats import NOT_OF_WEIGHTS
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
-from quantlevels.storage import GGML_FALLBACKS, GGUF_KEEPS, STORAGES, Matrix, storage_for, whole
+from quantlevels.storage import GGML_FALLBACKS, GGUF_LEAVES, GGUF_WIDENS, STORAGES, Matrix, storage_for, whole
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.tensor import JSON, Tensor, UnknownType
@@ -164,7 +164,7 @@ def size(tensors: Iterable[Tensor], target: Target) -> Sizing:
     fallbacks = []
     for tensor in tensors:
         placed = place(tensor, target, _wish(tensor, target))
-        parameters = math.prod(tensor.shape)
+        parameters = 0 if _is_buffer(tensor) else math.prod(tensor.shape)
         total = totals.setdefault((placed.level, placed.group_size), [0, 0, 0])
         total[:] = total[0] + parameters, total[1] + 1, total[2] + placed.nbytes
         if placed.wanted:
@@ -217,7 +217,7 @@ def _check(target: Target) -> None:
 def _wish(tensor: Tensor, target: Target) -> QuantizationLevel | None:
     """The level a tensor is to keep, by the first glob that matches its name or its module's."""
     module = tensor.name.removesuffix(".weight")
-    for glob, level in target.keep:
+    for glob, level in () if _is_buffer(tensor) else target.keep:
         if fnmatchcase(tensor.name, glob) or fnmatchcase(module, glob):
             return level
     return None
@@ -232,6 +232,8 @@ def _left(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
     if len(tensor.shape) < 2:
         return True
     level = tensor.dtype
+    if _is_buffer(tensor):
+        return True
     if isinstance(level, QuantizationLevel) and (
         level.kind in ("int", "uint") or (level.kind == "float" and level.bits_per_param <= BITS_PER_BYTE)
     ):
@@ -240,6 +242,11 @@ def _left(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
         )
     module = tensor.name.removesuffix(".weight")
     return any(fnmatchcase(module, glob) for glob in globs)
+
+
+def _is_buffer(tensor: Tensor) -> bool:
+    """Whether it can only be a mask or hold positions: no weights, whatever its shape."""
+    return isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.name in ("Bool", "Int64", "UInt64")
 
 
 def _as_it_is(tensor: Tensor, wanted: QuantizationLevel | None = None) -> _Placed:
@@ -269,9 +276,14 @@ def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _
     storage = storage_for(target.scheme, level)
     if _left(tensor, () if wish else storage.keeps):
         return _as_it_is(tensor)
-    *outer, columns = tensor.shape
+    *stack, rows, columns = tensor.shape
+    matrices = math.prod(stack)
+    if stack and tensor.name.removesuffix(".weight").endswith("gate_up_proj"):
+        matrices, rows = 2 * matrices, rows // 2  # quantizers take the experts' two apart
     block = level.block.weights if level.block.weights > 1 else None
     group = (target.group_size if storage.grouped else None) or storage.group_size or block
+    if group and storage.ragged == "narrows":
+        group = next((size for size in range(group, 0, -32) if columns % size == 0), columns)
     if group and columns % group and storage.ragged != "pads":
         if storage.ragged == "keeps":
             return _as_it_is(tensor, level)
@@ -280,22 +292,24 @@ def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _
             f"keep it with --keep '{tensor.name}=...'"
         )
     matrix = Matrix(
-        rows=math.prod(outer),
+        rows=rows,
         columns=columns,
         bits=level.bits_per_param,
         scale_bits=target.scale.bits_per_param,
         zero_bits=target.zero_point.bits_per_param if target.zero_point else 0,
         group_size=group or columns or 1,
-        blocks=level.nbytes(tensor.shape),
+        blocks=level.nbytes((rows, columns)),
         dtype=tensor.dtype.spelling("torch") if isinstance(tensor.dtype, QuantizationLevel) else "",
     )
-    nbytes = sum(part(matrix) for part in storage.parts.values())
+    nbytes = matrices * sum(part(matrix) for part in storage.parts.values())
     return _Placed(level, None if block else group, nbytes)
 
 
 def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:
     """As llama.cpp stores it: whole blocks a row, another type where a row has none, vectors and routers as FP32."""
-    if not wish and _left(tensor, GGUF_KEEPS):
+    if _is_buffer(tensor) or (not wish and _left(tensor, GGUF_LEAVES) and len(tensor.shape) > 1):
+        return _as_it_is(tensor)
+    if not wish and _left(tensor, GGUF_WIDENS):
         return _Placed(FP32, None, FP32.nbytes(tensor.shape))
     wanted = wish or target.level
     columns = tensor.shape[-1] if tensor.shape else 1

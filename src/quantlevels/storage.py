@@ -75,7 +75,8 @@ class Storage:
         keeps: globs of modules it leaves as they are unless told otherwise.
         zero_point: whether zero points are a choice.
         grouped: whether the size of groups is a choice.
-        ragged: what it does with a row that is no multiple of the group.
+        ragged: what it does with a row that is no multiple of the group: narrower groups, by 32 at a time, until they
+            tile it, are one choice.
         source: where the rule comes from.
     """
 
@@ -87,7 +88,7 @@ class Storage:
     keeps: tuple[str, ...]
     zero_point: bool = False
     grouped: bool = True
-    ragged: Literal["pads", "keeps", "refuses"] = "pads"
+    ragged: Literal["pads", "keeps", "narrows", "refuses"] = "pads"
     source: str
 
 
@@ -131,7 +132,7 @@ STORAGES: Final[tuple[Storage, ...]] = (
     Storage(
         scheme="gptq",
         format="gptq",
-        levels=_ints(2, 3, 4, 8),
+        levels=_ints(2, 3, 4, 5, 6, 7, 8),
         parts={
             "qweight": lambda m: m.rows * words(m.columns * m.bits),
             "qzeros": lambda m: m.groups * words(m.rows * m.bits),
@@ -157,7 +158,7 @@ STORAGES: Final[tuple[Storage, ...]] = (
     Storage(
         scheme="mlx",
         format="affine",
-        levels=_ints(2, 3, 4, 5, 6, 8),
+        levels=_ints(1, 2, 3, 4, 5, 6, 8),
         parts={
             "weight": lambda m: m.rows * words(m.columns * m.bits),
             "scales": lambda m: m.scales,
@@ -236,6 +237,15 @@ STORAGES: Final[tuple[Storage, ...]] = (
         source="nvidia-modelopt 0.47.0 export",
     ),
     Storage(
+        scheme="modelopt",
+        format="modelopt",
+        levels=("Float8E4M3FN",),
+        parts={"weight": lambda m: m.weights, "weight_scale": lambda m: 4, "input_scale": lambda m: 4},
+        keeps=_NOT_LINEAR,
+        grouped=False,
+        source="nvidia-modelopt 0.47.0 export",
+    ),
+    Storage(
         scheme="quanto",
         format="quanto",
         levels=_ints(2, 4),
@@ -247,7 +257,9 @@ STORAGES: Final[tuple[Storage, ...]] = (
         },
         group_size=128,
         keeps=_NOT_LINEAR,
-        source="optimum-quanto 0.2.7 state_dict",
+        grouped=False,
+        ragged="narrows",
+        source="optimum-quanto 0.2.7 state_dict, QModuleMixin",
     ),
     Storage(
         scheme="quanto",
@@ -296,5 +308,13 @@ GGML_FALLBACKS: Final[dict[str, str]] = {
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
 }
-#: What it never quantizes: norms, routers, small convolutions, positions; tensor_allows_quantization, same file.
-GGUF_KEEPS: Final = ("*norm*", "*ffn_gate_inp*", "*.gate", "*.router", "*conv1d*", "*pos*_emb*")
+#: What it never quantizes and its converter writes as FP32: norms, routers, small convolutions, positions; and what it
+#: leaves as it is: tensor_allows_quantization in llama-quant.cpp, prepare_tensors in convert_hf_to_gguf.py
+GGUF_WIDENS: Final = (
+    *("*norm*", "*ffn_gate_inp*", "*.gate", "*.router", "*conv1d*", "*conv.conv", "*pos*_emb*", "*token_type*"),
+    *("*ssm_a", "*A_log"),
+)
+GGUF_LEAVES: Final = (
+    *("*altup*", "*laurel*", "*per_layer_model_proj*", "*time_mix_*", "*attn_rel_b", "*indexer.[kq]_proj"),
+    *("*.patch_embd*", "*.patch_merger*", "*.rel_pos*", "sam.net_*", "sam.neck.*"),
+)
