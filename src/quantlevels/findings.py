@@ -34,12 +34,13 @@ def disagreements(
     """Every finding that the declaration and the weights of a checkpoint give together, each with its evidence."""
     if stored is None:
         return
+    partial = _is_partial(checkpoint)
     problems = list(_problems(folding))
-    yield from problems
+    if not partial:  # what is lacking may be what would tell
+        yield from problems
     if _is_adapter(checkpoint):
         yield Finding("QL401", "low-rank matrices to add to a model, not a model; its size is not the model's")
         return
-    partial = _is_partial(checkpoint)
     if not partial:
         yield from _parameter_claim(checkpoint, stored)
     if declared is None or declared.method is None:
