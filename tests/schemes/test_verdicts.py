@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from quantlevels import FP16, INT4, INT8, VerificationError, verify
+from quantlevels import FP16, INT4, INT8, VerificationError, inspect, verify
 
 if TYPE_CHECKING:
     from .conftest import Described, Look, Write
@@ -71,6 +71,16 @@ MLX_UP: Final[Tensors] = {
 CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
     "QL101: int4 in bytes": (INT8_CODES, {"quantization": compressed()}, ["QL101"]),
     "QL101: 8-bit GPTQ under a config of 4": (gptq("model.up", 8), {"quantization": GPTQ}, ["QL101"]),
+    "QL101: 4-bit HQQ under a config of 2": (
+        {"up.W_q": ("U8", [1024, 64]), "up.scale": ("F16", [2048, 1]), "up.zero": ("F16", [2048, 1])},
+        {"quantization": {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 2}}}},
+        ["QL101"],
+    ),
+    "QL101 not: 3-bit HQQ in padded words": (
+        {"up.W_q": ("I32", [2, 64]), "up.scale": ("F16", [11, 1]), "up.zero": ("F16", [11, 1])},
+        {"quantization": {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 3}}}},
+        [],
+    ),
     "QL101 not: int8 in bytes": (INT8_CODES, {"quantization": compressed(num_bits=8)}, []),
     "QL101 not: EXL3 above its average": (
         {"q.trellis": ("I16", [16, 16, 96]), "q.suh": ("F16", [256]), "q.svh": ("F16", [256])},
@@ -103,6 +113,18 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         ["QL101"],
     ),
     "QL102: 3-bit GPTQ under a config of 4": (gptq("model.up", 3), {"quantization": GPTQ}, ["QL102"]),
+    **{
+        f"QL102: {bits}-bit quanto under a config of {said}": (
+            {
+                "up.weight._data._data": ("U8", [1024 * bits // 8, 128]),
+                "up.weight._scale": ("BF16", [1024, 1]),
+                "up.weight._shift": ("BF16", [1024, 1]),
+            },
+            {"quantization": {"quant_method": "quanto", "weights": f"int{said}"}},
+            ["QL102"],
+        )
+        for said, bits in ((8, 4), (8, 2), (4, 2))
+    },
     "QL102: NVFP4 under a config of FP8": (
         {
             "model.up.weight": ("U8", [256, 256]),
@@ -233,6 +255,14 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
 def test_what_is_found(name: str, look: Look) -> None:
     tensors, options, codes = CASES[name]
     assert look(tensors, **options).codes == codes
+
+
+def test_a_module_torn_by_a_missing_shard_is_not_ambiguous(write: Write) -> None:
+    places = {name: f"model-0000{1 + (not name.endswith('weight'))}-of-00002.safetensors" for name in MLX_UP}
+    files = {"model.safetensors.index.json": {"weight_map": places}}
+    here = {name: it for name, it in MLX_UP.items() if "00001" in places[name]}
+    folder = write(here, config={"quantization": MLX}, files=files, name="model-00001-of-00002.safetensors")
+    assert [finding.code for finding in inspect(folder).findings] == ["QL201"]
 
 
 def test_a_tied_head_is_no_lack(look: Look) -> None:
