@@ -101,12 +101,12 @@ def gguf(path: Path, tensors: Mapping[str, tuple[int, tuple[int, ...], int]]) ->
     return path
 
 
-def safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
-    """A safetensors file of these tensors in BF16."""
+def safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str = "BF16", size: int = 2) -> Path:
+    """A safetensors file of these tensors, all of one dtype."""
     header, end = {}, 0
     for name, shape in shapes.items():
-        start, end = end, end + 2 * math.prod(shape)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
+        start, end = end, end + size * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     os.truncate(path, 8 + len(text) + end)
@@ -166,6 +166,31 @@ def test_what_is_fused_on_one_side(tmp_path: Path) -> None:
     )
     for report in (compare(before, after), compare(after, before)):
         assert report.same, (report.changed, report.only_before, report.only_after)
+
+
+def test_the_same_blocks_in_one_tensor_and_in_two(tmp_path: Path) -> None:
+    """gpt-oss: MXFP4 with the scales apart, gates and ups in one tensor, and what llama.cpp makes of it."""
+    experts = "model.layers.0.mlp.experts"
+    before = safetensors(
+        tmp_path / "model.safetensors",
+        {
+            f"{experts}.gate_up_proj_blocks": (2, 128, 2, 16),
+            f"{experts}.gate_up_proj_scales": (2, 128, 2),
+            f"{experts}.down_proj_blocks": (2, 64, 2, 16),
+            f"{experts}.down_proj_scales": (2, 64, 2),
+        },
+        dtype="U8",
+        size=1,
+    )
+    after = gguf(
+        tmp_path / "model.gguf",
+        {f"blk.0.ffn_{part}_exps.weight": (39, (2, 64, 64), 4352) for part in ("gate", "up", "down")},
+    )
+    report = compare(before, after)
+    assert report.same, (report.changed, report.only_before, report.only_after)
+    assert [(str(it.level), it.group_size, it.before, it.after) for it in report.levels] == [
+        ("MXFP4", 32, 13056, 13056)
+    ]
 
 
 def test_the_same_file_has_the_same_recipe(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, final
 
 from attrs import frozen
 
@@ -17,6 +17,7 @@ from quantlevels.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.tensor import UnknownType
+    from quantlevels.schemes.folding import Part
 
 Level: TypeAlias = "QuantizationLevel | UnknownType"
 
@@ -205,7 +206,8 @@ def _deltas(before: Inspection, after: Inspection) -> tuple[Delta, ...]:
     totals: dict[tuple[Level, int | None], list[int]] = defaultdict(lambda: [0, 0])
     for side, report in enumerate((before, after)):
         for stored in report.stored.levels if report.stored else ():
-            totals[stored.level, stored.group_size][side] += stored.nbytes
+            group = stored.level.block.weights if _is_microscaling(stored.level) else stored.group_size
+            totals[stored.level, group][side] += stored.nbytes
     deltas = [Delta(level=level, group_size=group, before=a, after=b) for (level, group), (a, b) in totals.items()]
     return tuple(sorted(deltas, key=lambda it: (-abs(it.gained), -it.after)))
 
@@ -230,10 +232,22 @@ class _Weight:
 
 def _weights(report: Inspection) -> dict[str, _Weight]:
     return _gathered(
-        (short := name.removesuffix(".weight"), _Weight(short, (recipe,), part.nbytes, part.parameters))
+        (short := name.removesuffix(".weight"), _Weight(short, (_stored_as(part),), part.nbytes, part.parameters))
         for name, part in report.weights()
-        for recipe in [Recipe(part.level, part.group_size, part.symmetric, part.code_bits)]
     )
+
+
+def _stored_as(part: Part) -> Recipe:
+    level, bits = part.level, part.code_bits
+    if not _is_microscaling(level):
+        return Recipe(level, part.group_size, part.symmetric, bits)
+    whole = bits == level.bits_per_weight  # of a container that has the blocks in one tensor
+    return Recipe(level, level.block.weights, True, Fraction(level.bits_per_param) if whole else bits)
+
+
+def _is_microscaling(level: Level) -> TypeGuard[QuantizationLevel]:
+    """Whether all containers store it in the same groups, in blocks of its own or in tensors."""
+    return isinstance(level, QuantizationLevel) and level.kind == "microscaling"
 
 
 def _gathered(weights: Iterable[tuple[str, _Weight]]) -> dict[str, _Weight]:
