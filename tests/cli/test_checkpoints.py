@@ -265,6 +265,7 @@ def test_fit_marks_the_budget(ask: Ask) -> None:
     answer = ask("fit", "--params", "8B", "--memory", "10GB", "--reserve", "20%", "--devices", "2")
     marks = {line.split()[0] for line in answer.out.splitlines() if "BF16" in line}
     assert "budget  14.90 GiB (16,000,000,000 B), 20% held back" in answer.out
+    assert "memory  10 GB = 9.31 GiB (10,000,000,000 B), on each of 2 devices\n" in answer.out
     assert marks == {"fits"}
     assert "weights only" in answer.out
 

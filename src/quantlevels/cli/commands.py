@@ -342,7 +342,7 @@ def fit(
     nbytes = idealized_bytes(weights) if isinstance(weights, int) else plain_bytes(weights)
     budget = int(memory.value * devices * (1 - reserve))
     candidates = fit(nbytes, budget, levels.all(plugins=True))
-    held = f"{f'{devices} x ' if devices > 1 else ''}{memory.taken}"
+    held = f"{memory.taken}{f', on each of {devices} devices' if devices > 1 else ''}"
     if svg:
         svg.write_text(pictures.fit(candidates, source, held), encoding="utf-8")
     if as_json:

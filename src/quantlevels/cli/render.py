@@ -85,7 +85,7 @@ def short_size(nbytes: int) -> str:
     """Bytes in the largest binary unit that fits: ``8.56 GiB``."""
     if abs(nbytes) < _KIB:
         return f"{nbytes} B"
-    power = min(int(math.log2(abs(nbytes))) // 10, len(_UNITS))
+    power = min((abs(nbytes).bit_length() - 1) // 10, len(_UNITS))
     return f"{nbytes / _KIB**power:.2f} {_UNITS[power - 1]}"
 
 
