@@ -203,6 +203,18 @@ def test_what_real_quantizers_made_of_other_models(name: str) -> None:
     assert [size(tensors, target).nbytes + beside for tensors in models] == [written] * len(models)
 
 
+@pytest.mark.parametrize(
+    "name", ["output", "token_embd", "blk.0.ffn_gate_inp", "transformer.wte", "x.mlp.gate", "lm_head"]
+)
+def test_what_is_no_linear_layer_is_left_whatever_calls_it_so(name: str) -> None:
+    tensors = [Tensor(f"{name}.weight", BF16, (64, 128), 16384)]
+    for scheme in ("compressed-tensors", "gptq", "awq", "bitsandbytes", "quanto"):
+        assert (
+            size(tensors, Target(level=levels["NF4"] if scheme == "bitsandbytes" else INT4, scheme=scheme)).nbytes
+            == 16384
+        )
+
+
 def test_masks_and_positions_are_no_weights() -> None:
     buffers = [
         Tensor("embeddings.position_ids", levels["Int64"], (1, 512), 4096),

@@ -96,8 +96,12 @@ def _ints(*widths: int) -> tuple[str, ...]:
     return tuple(f"Int{width}" for width in widths)
 
 
-#: What quantizers of linear layers leave alone: heads, embeddings, norms, the routers of experts, convolutions.
-_NOT_LINEAR: Final = ("lm_head", "*embed*", "*norm*", "*.router", "*.gate", "*conv*")
+#: What quantizers of linear layers leave alone: heads, embeddings, norms, the routers of experts, convolutions; by the
+#: names of transformers and of llama.cpp.
+_NOT_LINEAR: Final = (
+    *("lm_head", "*embed*", "*.wte", "*.wpe", "*norm*", "*.router", "*.gate", "*.shared_expert_gate", "*conv*"),
+    *("output", "*_embd", "*.ffn_gate_inp*"),
+)
 _PACKED: Final[dict[str, Part]] = {
     "weight_packed": lambda m: m.rows * words(m.columns * m.bits),
     "weight_scale": lambda m: m.scales,
@@ -311,7 +315,17 @@ GGML_FALLBACKS: Final[dict[str, str]] = {
 #: What it never quantizes and its converter writes as FP32: norms, routers, small convolutions, positions; and what it
 #: leaves as it is: tensor_allows_quantization in llama-quant.cpp, prepare_tensors in convert_hf_to_gguf.py
 GGUF_WIDENS: Final = (
-    *("*norm*", "*ffn_gate_inp*", "*.gate", "*.router", "*conv1d*", "*conv.conv", "*pos*_emb*", "*token_type*"),
+    *(
+        "*norm*",
+        "*ffn_gate_inp*",
+        "*.gate",
+        "*.router",
+        "*.shared_expert_gate",
+        "*conv1d*",
+        "*conv.conv",
+        "*pos*_emb*",
+        "*token_type*",
+    ),
     *("*ssm_a", "*A_log"),
 )
 GGUF_LEAVES: Final = (
