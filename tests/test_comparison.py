@@ -31,6 +31,7 @@ ARCHITECTURES = {
     "QWEN3MOE": (f"{ATTENTION} {NORMS} {EXPERTS} self_attn.q_norm self_attn.k_norm", ""),
     "QWEN3NEXT": (f"{ATTENTION} {NORMS} {EXPERTS} linear_attn.in_proj_qkvz linear_attn.A_log linear_attn.out_proj", ""),
     "GEMMA3": (f"{ATTENTION} {NORMS} {DENSE} pre_feedforward_layernorm post_feedforward_layernorm", "model.norm"),
+    "GEMMA3N": ("per_layer_input_gate altup.correction_coefs laurel.linear_left", "model.embed_tokens_per_layer"),
     "PHI2": ("self_attn.q_proj self_attn.dense mlp.fc1 mlp.fc2 input_layernorm", "model.final_layernorm"),
     "PHI3": (f"self_attn.qkv_proj self_attn.o_proj mlp.gate_up_proj mlp.down_proj {NORMS}", ""),
     "DEEPSEEK2": (f"{LATENT} self_attn.o_proj {NORMS} {EXPERTS} {SHARED}", ""),
