@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fuzz.writers import gguf, safetensors
 
-from quantlevels import inspect
+from quantlevels import CheckpointError, inspect
 from quantlevels.finding import Finding
 
 Q8_0, Q2_K, Q3_K, Q4_K, Q5_0, Q6_K, MXFP4, F16, F32 = 8, 10, 11, 12, 6, 14, 39, 1, 0
@@ -87,6 +87,16 @@ def test_a_label_is_not_held_against_the_first_part_alone(tmp_path: Path) -> Non
     tensors = {"blk.0.attn_q.weight": (Q6_K, [512, 512])}
     (tmp_path / "model-00001-of-00002.gguf").write_bytes(gguf(tensors, {"general.file_type": 15}))
     assert [finding.code for finding in inspect(tmp_path).findings] == ["QL201"]
+
+
+def test_what_llama_cpp_has_beside_a_model_is_no_second_model(tmp_path: Path) -> None:
+    (tmp_path / "mmproj-model-F16.gguf").write_bytes(gguf({"v.blk.0.attn_q.weight": (F16, [64, 64])}))
+    (tmp_path / "model.imatrix.gguf").write_bytes(gguf({"blk.0.attn_q.weight.in_sum2": (F32, [1, 256])}))
+    assert inspect(tmp_path).files[0].path == "mmproj-model-F16.gguf"
+    assert of_gguf(tmp_path, 15, {"blk.0.attn_q.weight": (Q4_K, [256, 256])}) == []
+    (tmp_path / "model-Q8_0.gguf").write_bytes(gguf({"blk.0.attn_q.weight": (Q8_0, [256, 256])}))
+    with pytest.raises(CheckpointError, match=r"holds 2 models, name one of them: 'model-Q8_0\.gguf', 'model\.gguf'$"):
+        inspect(tmp_path)
 
 
 def test_a_quantized_label_over_plain_weights_is_a_stale_one(tmp_path: Path) -> None:

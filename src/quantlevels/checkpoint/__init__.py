@@ -11,7 +11,7 @@ from attrs import evolve
 
 from quantlevels.checkpoint.gguf import read_gguf
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import INDEX_SUFFIX, is_weights, kind, locate, numbered
+from quantlevels.checkpoint.locate import INDEX_SUFFIX, PROJECTOR, is_weights, kind, locate, numbered
 from quantlevels.checkpoint.onnx import read_onnx
 from quantlevels.checkpoint.pytorch import read_pytorch
 from quantlevels.checkpoint.safetensors import read_safetensors
@@ -81,7 +81,8 @@ def _stray(folder: Path, found: Checkpoint) -> Iterator[Finding]:
     own = {file.path for file in found.files}
     suffixes = {Path(name).suffix for name in own}
     for entry in sorted(folder.iterdir()):
-        if entry.name not in own and entry.suffix in suffixes and is_weights(entry.name) and entry.is_file():
+        beside = entry.name in own or PROJECTOR in entry.name.lower() or not is_weights(entry.name)
+        if not beside and entry.suffix in suffixes and entry.is_file():
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", entry.name)
 
 

@@ -33,8 +33,12 @@ _SUFFIXES: Final[dict[str, Format]] = {
     ".ckpt": "pytorch",
     ".json": "config",
 }
-#: pickles that training leaves beside the weights
-_NOT_WEIGHTS: Final = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)")
+#: pickles that training leaves beside the weights, and what importance llama.cpp has measured of them
+_NOT_WEIGHTS: Final = re.compile(
+    r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)|.*imatrix.*\.gguf"
+)
+#: in the name of a file that llama.cpp loads beside a model, for its images and sounds
+PROJECTOR: Final = "mmproj"
 #: a numbered part of a model, such as ``model-00001-of-00003.gguf``
 _PART: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)", re.ASCII)
 
@@ -100,6 +104,8 @@ def locate(path: Path) -> Path:
         raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
     standard = [name for name in _STANDARD if name in names]
     models = standard[:1] or [name for name in names if name.endswith(INDEX_SUFFIX)] or _models(names)
+    if len(models) > 1:
+        models = [name for name in models if PROJECTOR not in name.lower()] or models
     if len(models) > 1:
         raise CheckpointError(path, f"holds {len(models)} models, name one of them: {', '.join(map(repr, models))}")
     if models:
