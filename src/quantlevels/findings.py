@@ -38,7 +38,7 @@ def disagreements(
     problems = list(_problems(folding))
     if not partial:  # what is lacking may be what would tell
         yield from problems
-    if _is_adapter(checkpoint):
+    if _is_adapter(checkpoint, stored):
         yield Finding("QL401", "low-rank matrices to add to a model, not a model; its size is not the model's")
         return
     if not partial:
@@ -74,10 +74,10 @@ def _and_others(others: Sequence[object]) -> str:
     return f" (and {len(others):,} more alike)" if others else ""
 
 
-def _is_adapter(checkpoint: Checkpoint) -> bool:
-    """Whether what was read is an adapter; one that lies beside a model makes no adapter of the model."""
-    low_rank = sum(1 for tensor in checkpoint.tensors if ".lora_" in tensor.name)
-    return 2 * low_rank > len(checkpoint.tensors) or any(file.path.startswith("adapter") for file in checkpoint.files)
+def _is_adapter(checkpoint: Checkpoint, stored: Stored) -> bool:
+    """Whether what was read is an adapter; one that lies beside a model, or in it, makes no adapter of the model."""
+    low_rank = sum(tensor.nbytes for tensor in checkpoint.tensors if ".lora_" in tensor.name)
+    return 2 * low_rank > stored.tensor_bytes or any(file.path.startswith("adapter") for file in checkpoint.files)
 
 
 def _is_partial(checkpoint: Checkpoint) -> bool:

@@ -248,6 +248,7 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         ["QL103"],
     ),
     "QL401 not: a model with an adapter inside": (REST | PLAIN | LORA, {"config": {"dtype": "bfloat16"}}, []),
+    "QL401 not: a model with an adapter at each of its layers": (PLAIN | LORA, {"config": {"dtype": "bfloat16"}}, []),
 }
 
 
