@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fuzz.writers import gguf, safetensors
+from fuzz.writers import gguf, safetensors, torch_archive, torch_pickle
 
 from quantlevels import CheckpointError, inspect
 from quantlevels.finding import Finding
@@ -87,6 +87,13 @@ def test_a_label_is_not_held_against_the_first_part_alone(tmp_path: Path) -> Non
     tensors = {"blk.0.attn_q.weight": (Q6_K, [512, 512])}
     (tmp_path / "model-00001-of-00002.gguf").write_bytes(gguf(tensors, {"general.file_type": 15}))
     assert [finding.code for finding in inspect(tmp_path).findings] == ["QL201"]
+
+
+def test_a_part_of_a_pickled_model_is_not_said_to_lack_what_others_hold(tmp_path: Path) -> None:
+    part = tmp_path / "pytorch_model-00001-of-00002.bin"
+    part.write_bytes(torch_archive(*torch_pickle({"embed_tokens.weight": ("BFloat16Storage", [32, 128])})))
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": GPTQ_CONFIG}))
+    assert inspect(part).findings == ()
 
 
 def test_what_llama_cpp_has_beside_a_model_is_no_second_model(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def _is_adapter(checkpoint: Checkpoint, stored: Stored) -> bool:
 def _is_partial(checkpoint: Checkpoint) -> bool:
     """Whether it is one file of several, or not all of them are there."""
     return not _LACKING.isdisjoint(one.code for one in checkpoint.findings) or (
-        checkpoint.format == "safetensors" and numbered(checkpoint.path.name) is not None
+        checkpoint.format != "gguf" and numbered(checkpoint.path.name) is not None
     )
 
 

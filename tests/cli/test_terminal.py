@@ -96,6 +96,12 @@ def test_wide_characters_count_twice(tmp_path: Path, w4a16: Path) -> None:
     assert "投影.end " in text
 
 
+def test_annotations_of_github_stay_lines_on_the_terminal_of_a_runner(w4a8: Path) -> None:
+    (line,) = on_terminal("verify", w4a8, "--format", "github", columns=50).splitlines()
+    assert line.startswith("::error file=")
+    assert line.endswith(" bytes")
+
+
 def test_a_terminal_gets_bars_and_colors(w4a8: Path) -> None:
     text = on_terminal("inspect", w4a8)
     assert "━" in text

@@ -241,7 +241,8 @@ def _verify(path: Path, expected: Callable[[Inspection], tuple[Finding, ...]], f
     elif format_ == "sarif":
         show_json(reports.sarif(report.path, failed))
     elif format_ == "github":
-        show([Line((line,)) for line in reports.github(report.path, failed)])
+        for line in reports.github(report.path, failed):
+            click.echo(visible(line, LONG))  # a terminal must not break it
     else:
         show(*pages.verdict(report, failed))
     return ANSWER_IS_NO if failed else 0
