@@ -321,9 +321,11 @@ def test_rows_that_are_no_whole_blocks_get_what_llama_cpp_gives_them(wanted: str
     assert sizing.nbytes == levels[given].nbytes((8, columns))
 
 
-def test_a_ggml_type_without_fallback_is_refused_as_llama_cpp_does() -> None:
-    with pytest.raises(SizingError, match=r"blk\.0\.ffn_up\.weight: rows of 100"):
-        size([Tensor("blk.0.ffn_up.weight", BF16, (8, 100), 1600)], Target(level=levels["Q8_0"], scheme="gguf"))
+@pytest.mark.parametrize(("name", "columns"), [("Q8_0", 100), ("NVFP4", 48)])
+def test_a_ggml_type_without_fallback_is_refused_as_llama_cpp_does(name: str, columns: int) -> None:
+    tensor = Tensor("blk.0.ffn_up.weight", BF16, (8, columns), 16 * columns)
+    with pytest.raises(SizingError, match=rf"blk\.0\.ffn_up\.weight: rows of {columns}"):
+        size([tensor], Target(level=levels[name], scheme="gguf"))
 
 
 def test_mlx_leaves_ragged_rows_and_says_so() -> None:
@@ -373,6 +375,7 @@ def test_a_count_gives_the_idealized_size() -> None:
             "gptq does not store NF4; it stores Int2, Int3, Int4, Int5, Int6, Int7, Int8",
         ),
         (Target(level=INT4, scheme="gguf"), "gguf has no type for Int4"),
+        (Target(level=levels["Q4_K"], scheme="gguf", keep=(("lm_head", INT4),)), "gguf has no type for Int4"),
         (Target(level=levels["Q4_K"], group_size=64, scheme="gguf"), "no groups"),
         (Target(level=levels["Q4_K"], group_size=64), "no groups"),
         (Target(level=INT4, zero_point=INT4, scheme="gptq"), "no choice of a zero point"),

@@ -16,6 +16,7 @@ from attrs import frozen
 from quantlevels.builtin import FP16, FP32
 from quantlevels.errors import SizingError
 from quantlevels.formats import NOT_OF_WEIGHTS
+from quantlevels.formats.ggml import BLOCKS
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.storage import GGML_FALLBACKS, GGUF_LEAVES, GGUF_WIDENS, STORAGES, Matrix, storage_for, whole
@@ -204,8 +205,9 @@ def _check(target: Target) -> None:
     """Refuse what a level, or the scheme, leaves no choice in."""
     level, scheme = target.level, target.scheme
     storage = None if scheme in (None, "gguf") else storage_for(scheme, level)
-    if scheme == "gguf" and "ggml" not in level.spellings:
-        raise SizingError(f"gguf has no type for {level.name}")
+    for stored in (level, *(kept for _, kept in target.keep)) if scheme == "gguf" else ():
+        if "ggml" not in stored.spellings:
+            raise SizingError(f"gguf has no type for {stored.name}")
     if target.group_size and (level.block.weights > 1 or (storage and not storage.grouped) or scheme == "gguf"):
         raise SizingError(f"{level.name}{f' in {scheme}' if scheme else ''} has no groups of a size to choose")
     if target.zero_point and ((storage and not storage.zero_point) or scheme == "gguf"):
@@ -313,11 +315,13 @@ def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Pl
         return _Placed(FP32, None, FP32.nbytes(tensor.shape))
     wanted = wish or target.level
     columns = tensor.shape[-1] if tensor.shape else 1
-    if columns % wanted.block.weights == 0:
+    words = wanted.spellings["ggml"]
+    block = next((BLOCKS[word] for word in words if word in BLOCKS), wanted.block)  # NVFP4 stands in fours
+    if columns % block.weights == 0:
         return _Placed(wanted, None, wanted.nbytes(tensor.shape))
     if wanted.name not in GGML_FALLBACKS:
         raise SizingError(
-            f"{tensor.name}: rows of {columns:,} are no multiple of {wanted.block.weights}, and llama.cpp takes "
+            f"{tensor.name}: rows of {columns:,} are no multiple of {block.weights}, and llama.cpp takes "
             f"nothing in place of {wanted.name}"
         )
     given = levels[GGML_FALLBACKS[wanted.name]]
