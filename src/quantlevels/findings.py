@@ -47,7 +47,7 @@ def disagreements(
         yield from _undeclared(checkpoint, declared, folding)
     elif declared.levels and declared.stored:
         if not stored.quantized_parameters:
-            if stored.parameters and not (partial or problems):
+            if not (partial or problems):
                 yield _not_quantized(declared, stored)
         elif checkpoint.format != "gguf":
             yield from _widths(declared, folding)

@@ -83,27 +83,6 @@ def test_what_is_expected_of_weights_is_not_had_from_a_config_alone(ask: Ask, w4
     ]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--max-bits-per-weight", "1e999999999"),
-        ("--max-bits-per-weight", "9" * 5000),
-        ("--max-bits-per-weight", "9/0"),
-        ("--parameters", "9" * 5000),
-    ],
-)
-def test_a_number_beyond_measure_is_refused(ask: Ask, w4a16: Path, option: str, value: str) -> None:
-    answer = ask("verify", w4a16, option, value)
-    assert (answer.status, answer.out) == (2, "")
-    assert answer.err.startswith(f"quantlevels: Invalid value for '{option}': ")
-
-
-def test_memory_beyond_measure_is_refused(ask: Ask) -> None:
-    for amount in ("9" * 400 + "GB", "9" * 5000):
-        assert ask("fit", "--params", "1B", "--memory", amount).status == 2
-        assert ask("fit", "--params", "1B", "--memory", "1GB", "--reserve", amount).status == 2
-
-
 def test_verify_fails_what_is_wider_than_it_says(ask: Ask, w4a8: Path) -> None:
     answer = ask("verify", w4a8)
     assert answer.status == 1

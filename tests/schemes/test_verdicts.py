@@ -155,7 +155,6 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         [],
     ),
     "QL103: a stale config": (REST | PLAIN, {"quantization": GPTQ}, ["QL103"]),
-    "QL103 not: a file without tensors": ({}, {"quantization": GPTQ}, []),
     "QL103 not: quantized on loading": (REST | PLAIN, {"quantization": {"quant_method": "nvfp4"}}, []),
     "QL103 not: a layout that cannot be read": (
         {"model.up.weight": ("U8", [256, 100]), "model.up.weight_scale": ("F32", [256, 1])},
