@@ -71,11 +71,6 @@ MLX_UP: Final[Tensors] = {
 CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
     "QL101: int4 in bytes": (INT8_CODES, {"quantization": compressed()}, ["QL101"]),
     "QL101: 8-bit GPTQ under a config of 4": (gptq("model.up", 8), {"quantization": GPTQ}, ["QL101"]),
-    "QL101: 4-bit HQQ under a config of 2": (
-        {"up.W_q": ("U8", [1024, 64]), "up.scale": ("F16", [2048, 1]), "up.zero": ("F16", [2048, 1])},
-        {"quantization": {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 2}}}},
-        ["QL101"],
-    ),
     "QL101 not: 3-bit HQQ in padded words": (
         {"up.W_q": ("I32", [2, 64]), "up.scale": ("F16", [11, 1]), "up.zero": ("F16", [11, 1])},
         {"quantization": {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 3}}}},
