@@ -107,7 +107,7 @@ def _in_place(name: str, part: Checkpoint) -> Checkpoint:
 
 def _join(
     path: Path, format: Format, names: list[str], read: Callable[[Path], Checkpoint], places: Mapping[str, str] = {}
-) -> tuple[Checkpoint, dict[str, str], set[str]]:
+) -> tuple[Checkpoint, Mapping[str, str], set[str]]:
     """What several files hold together, which of them holds a tensor, and which could not be read."""
     shards: dict[str, Checkpoint] = {}
     files: list[File] = []
@@ -126,17 +126,13 @@ def _join(
     if missing:
         findings.append(Finding("QL201", f"of {len(names):,} files {_some('file', missing)} not there", missing[0]))
     tensors = list(chain.from_iterable(shard.tensors for shard in shards.values()))
-    actual: dict[str, str] = {}
-    for name, shard in reversed(shards.items()):
-        actual.update(zip(map(_tensor_name, shard.tensors), repeat(name)))
-    if len(actual) != len(tensors):
-        repeated = [name for name, count in Counter(map(_tensor_name, tensors)).items() if count > 1]
-        findings.append(Finding("QL203", f"{_some('tensor', repeated)} in more than one file", repeated[0]))
-        for name, shard in shards.items():  # of those the one that the index means, else the first
-            actual.update((tensor.name, name) for tensor in shard.tensors if places.get(tensor.name) == name)
-        tensors = [tensor for name, shard in shards.items() for tensor in shard.tensors if actual[tensor.name] == name]
-    for name, shard in shards.items():
-        actual.update((tied, name) for tied in shard.tied if tied not in actual)
+    if _agrees(places, shards):
+        actual = places
+    else:
+        actual, repeated = _found(places, shards)
+        if repeated:
+            findings.append(Finding("QL203", f"{_some('tensor', repeated)} in more than one file", repeated[0]))
+            tensors = [it for name, shard in shards.items() for it in shard.tensors if actual[it.name] == name]
     metadata = {key: value for shard in reversed(shards.values()) for key, value in shard.metadata.items()}
     findings.extend(finding for shard in shards.values() for finding in shard.findings)
     joined = Checkpoint(
@@ -145,9 +141,29 @@ def _join(
     return joined, actual, set(names) - shards.keys()
 
 
+def _agrees(places: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> bool:
+    """Whether each tensor is where the index places it, and no other is placed."""
+    return sum(len(shard.tensors) for shard in shards.values()) == len(places) and all(
+        [*map(places.get, map(_tensor_name, shard.tensors))] == [name] * len(shard.tensors)
+        for name, shard in shards.items()
+    )
+
+
+def _found(places: Mapping[str, str], shards: dict[str, Checkpoint]) -> tuple[dict[str, str], list[str]]:
+    """Which shard holds a tensor, of several the one that the index means, else the first; and those several hold."""
+    counts = Counter(name for shard in shards.values() for name in map(_tensor_name, shard.tensors))
+    actual: dict[str, str] = {}
+    for name, shard in reversed(shards.items()):
+        actual.update(zip(map(_tensor_name, shard.tensors), repeat(name)))
+    for name, shard in shards.items():
+        actual.update((tensor.name, name) for tensor in shard.tensors if places.get(tensor.name) == name)
+        actual.update((tied, name) for tied in shard.tied if tied not in actual)
+    return actual, [name for name, count in counts.items() if count > 1]
+
+
 def _misplaced(places: Mapping[str, str], actual: Mapping[str, str], unread: set[str]) -> Iterator[Finding]:
     """The tensors that are not in the shard their index places them in, by shard."""
-    if actual == places:
+    if actual is places:
         return
     absent: dict[str, list[str]] = {}
     for tensor, place in places.items():

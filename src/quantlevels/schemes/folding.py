@@ -59,6 +59,7 @@ _FUSED: Final = {
 #: those of codes, which have no parameter of the bare name beside them
 _CODES: Final = ("_blocks", "_packed", "_qdata")
 
+_ROOT: Final = -1
 #: (suffix, dtype, shape, bytes) of a tensor in a module
 _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
 
@@ -143,22 +144,37 @@ def fold_modules(
 
 
 def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[tuple[str, Module]], list[str]]]:
-    """Modules apart in their parameters, and the names of all modules with equal tensors."""
-    modules: dict[str, list[_Member]] = defaultdict(list)
-    known: dict[tuple[str, int, int, int], _Member] = {}
+    """Modules apart in their parameters, and the names of all modules with equal tensors.
+
+    Modules take steps through a tree, one for each of their tensors: those that end at one place have equal tensors.
+    """
+    reached: dict[str, int] = {}
+    steps: dict[tuple[int, str, int, int, int], int] = {}
+    places: list[tuple[int, _Member]] = []  # where a step came from, and for which tensor
     for name, dtype, shape, nbytes in tensors:
         module, _, suffix = name.rpartition(".")
         if suffix in _INNER or (suffix == "weight" and module.endswith("centroids")):
             module, suffix = _outer(module, suffix)
-        key = (suffix, id(dtype), id(shape), nbytes)  # readers share what is equal, and identity is hashed in no time
-        member = known.get(key)
-        if member is None:
-            member = known[key] = (suffix, dtype, shape, nbytes)
-        modules[module].append(member)
-    names: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    for name, members in modules.items():
-        names[tuple(map(id, members))].append(name)
-    return [(_split(modules[same[0]]), same) for same in names.values()]
+        # readers share what is equal, and identity is hashed in no time
+        step = (reached.get(module, _ROOT), suffix, id(dtype), id(shape), nbytes)
+        place = steps.get(step)
+        if place is None:
+            place = steps[step] = len(places)
+            places.append((step[0], (suffix, dtype, shape, nbytes)))
+        reached[module] = place
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, place in reached.items():
+        names[place].append(name)
+    return [(_split(_path(places, place)), same) for place, same in names.items()]
+
+
+def _path(places: Sequence[tuple[int, _Member]], place: int) -> list[_Member]:
+    """The tensors for which steps were taken from the root to a place."""
+    members: list[_Member] = []
+    while place != _ROOT:
+        place, member = places[place]
+        members.append(member)
+    return members[::-1]
 
 
 def _outer(module: str, suffix: str) -> tuple[str, str]:
