@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from fractions import Fraction
+from operator import attrgetter
 from typing import final
 
 from attrs import frozen
@@ -91,6 +92,6 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> Stored:
         parameters=sum(one.parameters for one in found),
         quantized_parameters=sum(one.parameters for one in found if one.quantized),
         tensors=len(checkpoint.tensors),
-        tensor_bytes=sum(tensor.nbytes for tensor in checkpoint.tensors),
+        tensor_bytes=sum(map(attrgetter("nbytes"), checkpoint.tensors)),
         levels=tuple(sorted(found, key=lambda one: (-one.nbytes, str(one.level), one.group_size or 0))),
     )

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from quantlevels.checkpoint.tensor import JSON
     from quantlevels.level import QuantizationLevel
 
-    Header: TypeAlias = tuple[Mapping[str, str], list[Tensor]]
+    #: metadata, tensors, and the bytes they take together
+    Header: TypeAlias = tuple[Mapping[str, str], list[Tensor], int]
     Described: TypeAlias = tuple[QuantizationLevel, tuple[int, ...], int]
 
 #: `Tensor` from its fields, at a third of the cost
@@ -70,12 +71,11 @@ def read_safetensors(path: Path) -> Checkpoint:
         size = source.size - _PREFIX - length
     try:
         text = raw.decode()
-        metadata, tensors = _scan(text) or _parse(text)
+        metadata, tensors, needed = _scan(text) or _parse(text)
     except RecursionError as error:
         raise CheckpointError(path, "malformed header: nested too deeply") from error
     except ValueError as error:
         raise CheckpointError(path, f"malformed header: {error}") from error
-    needed = sum(tensor.nbytes for tensor in tensors)
     if needed > size:
         raise TruncatedError(path, f"truncated: its tensors take {needed:,} bytes, {size:,} are there")
     if needed < size:
@@ -134,7 +134,9 @@ def _scan(text: str) -> Header | None:
             taken.update(names)
     except (ValueError, RecursionError):
         return None
-    return (metadata, tensors) if len(taken) == len(tensors) + 1 and _tiled(loose, end) else None
+    if len(taken) != len(tensors) + 1 or (tiled := _tiled(loose, end)) is None:
+        return None
+    return metadata, tensors, tiled
 
 
 def _pieces(text: str, start: int, stop: int) -> Iterator[str]:
@@ -151,13 +153,13 @@ def _in_order(begins: list[str], ends: list[str], sizes: tuple[int, ...], start:
     return begins == [str(start), *ends[:-1]] and f"{start}, {', '.join(ends)}" == stops
 
 
-def _tiled(spans: list[tuple[int, int, int]], start: int) -> bool:
-    """Whether tensors of so many bytes lie one after the other in some order."""
-    spans.sort()
-    return all(
-        begin == before and end - begin == size
-        for (begin, end, size), before in zip(spans, [start, *(end for _, end, _ in spans)], strict=False)
-    )
+def _tiled(spans: list[tuple[int, int, int]], start: int) -> int | None:
+    """Where tensors of so many bytes end that lie one after the other in some order; None if they do not."""
+    for begin, end, size in sorted(spans):
+        if begin != start or end - begin != size:
+            return None
+        start = end
+    return start
 
 
 def _natural(text: str) -> int:
@@ -200,7 +202,7 @@ def _parse(text: str) -> Header:
                 f"tensor {shown(tensor.name)} spans {stop - begin:,} bytes, its shape and dtype take {tensor.nbytes:,}"
             )
         end = stop
-    return metadata, tensors
+    return metadata, tensors, end
 
 
 def _checked_metadata(value: JSON) -> Mapping[str, str]:

@@ -35,6 +35,7 @@ _COUNT: Final = "split.count"
 _NOT_PLAIN: Final = frozenset("/\\:~\0")
 
 _tensor_name: Callable[[Tensor], str] = attrgetter("name")
+_tensor_bytes: Callable[[Tensor], int] = attrgetter("nbytes")
 
 
 def read_index(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
@@ -55,8 +56,7 @@ def read_index(path: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
     claims = index.get("metadata")
     claims = claims if isinstance(claims, dict) else {}
     claim = claims.get("total_size")
-    total = sum(tensor.nbytes for tensor in joined.tensors)
-    if claim is not None and claim != total and not unread:
+    if claim is not None and not unread and claim != (total := sum(map(_tensor_bytes, joined.tensors))):
         findings.append(Finding("QL204", f"total_size is {shown(claim)}, the tensors take {total:,} bytes", path.name))
     said = {key: value for key, value in claims.items() if isinstance(value, str | int | float)}
     return evolve(joined, metadata={**joined.metadata, **said}, findings=tuple(findings))

@@ -149,14 +149,14 @@ def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[tuple[str, Module]
     Modules take steps through a tree, one for each of their tensors: those that end at one place have equal tensors.
     """
     reached: dict[str, int] = {}
-    steps: dict[tuple[int, str, int, int, int], int] = {}
+    steps: dict[tuple[int, str, int, tuple[int, ...], int], int] = {}
     places: list[tuple[int, _Member]] = []  # where a step came from, and for which tensor
     for name, dtype, shape, nbytes in tensors:
         module, _, suffix = name.rpartition(".")
         if suffix in _INNER or (suffix == "weight" and module.endswith("centroids")):
             module, suffix = _outer(module, suffix)
-        # readers share what is equal, and identity is hashed in no time
-        step = (reached.get(module, _ROOT), suffix, id(dtype), id(shape), nbytes)
+        # a level is known by its identity, which is hashed in no time
+        step = (reached.get(module, _ROOT), suffix, id(dtype), shape, nbytes)
         place = steps.get(step)
         if place is None:
             place = steps[step] = len(places)
