@@ -39,14 +39,15 @@ _MAX_HEADER: Final = 100_000_000
 #: characters of a header that are taken apart at a time
 _PIECE: Final = 1 << 16
 _METADATA: Final = "__metadata__"
+_CONTROL_CHARACTERS: Final = bytes(range(0x20))
 
 #: where a header goes on that begins with its metadata, as writers have it
 _TO_METADATA: Final = re.compile(r'\{[ \t\n\r]*"__metadata__"[ \t\n\r]*:[ \t\n\r]*')
 #: An entry as writers spell it, after the comma before it; safetensors' own, and those whose keys are sorted (MLX).
-#: What describes the tensor is JSON still to be parsed. Every repetition is possessive and ends before the next entry,
-#: so that no text is slow.
-_NAME: Final = r', ?+"(?P<name>[^"\\\x00-\x1f]*+)": ?+\{'
-_SPEC: Final = r'(?P<spec>"dtype"[^\]{]*+\])'
+#: What describes the tensor is JSON still to be parsed; names are to be free of escapes and control characters. Every
+#: repetition is possessive and ends before the next entry or soon, so that no text is slow.
+_NAME: Final = r', ?+"(?P<name>[^"]*+)": ?+\{'
+_SPEC: Final = r'(?P<spec>"dtype"[^\]]{1,256}+\])'
 _OFFSETS: Final = r'"data_offsets": ?+\[(?P<begin>0|[1-9][0-9]*+), ?+(?P<end>0|[1-9][0-9]*+)\]'
 _ENTRIES: Final = (
     re.compile(rf"{_NAME}{_SPEC}, ?+{_OFFSETS}\}}"),
@@ -71,7 +72,8 @@ def read_safetensors(path: Path) -> Checkpoint:
         size = source.size - _PREFIX - length
     try:
         text = raw.decode()
-        metadata, tensors, needed = _scan(text) or _parse(text)
+        usual = len(raw.translate(None, _CONTROL_CHARACTERS)) == length
+        metadata, tensors, needed = (usual and _scan(text)) or _parse(text)
     except RecursionError as error:
         raise CheckpointError(path, "malformed header: nested too deeply") from error
     except ValueError as error:
@@ -114,7 +116,7 @@ def _scan(text: str) -> Header | None:
                 return None
         for piece in _pieces(text, start, stop):
             entry = entry or next((entry for entry in _ENTRIES if entry.match(piece)), None)
-            if entry is None:
+            if entry is None or "\\" in piece:
                 return None
             gap, *fields = entry.split(piece)
             if gap or any(fields[4::5]):
