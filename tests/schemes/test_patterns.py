@@ -52,6 +52,16 @@ def test_regex_agrees_with_re(pattern: str, names: list[str]) -> None:
             assert matches(name) == bool(expected.match(name)), name
 
 
+@given(st.lists(EXPRESSIONS, min_size=1, max_size=2), EXPRESSIONS, st.lists(NAMES, min_size=1, max_size=8))
+def test_lookaheads_bar_what_re_lets_them(barred: list[str], rest: str, names: list[str]) -> None:
+    pattern = "".join(f"(?!{one})" for one in barred) + f"(?:{rest})"
+    matches, expected = regex(pattern), compiled(pattern)
+    assert (matches is None) == (expected is None)
+    if matches and expected:
+        for name in names:
+            assert matches(name) == bool(expected.match(name)), name
+
+
 @given(st.text(r"ab.()[]{}*+?|^$\,-12dwSZ", max_size=10), st.lists(NAMES, min_size=1, max_size=4))
 def test_regex_never_accepts_what_re_rejects_nor_reads_it_otherwise(pattern: str, names: list[str]) -> None:
     matches = regex(pattern)
@@ -98,7 +108,9 @@ def test_an_invalid_pattern_is_none(pattern: str) -> None:
     assert regex(pattern) is None
 
 
-@pytest.mark.parametrize("pattern", [r"(a)\1", "(?=a)", "(?!a)", "(?<=a)", "(?i)a", "(?P<n>a)", "(?#c)a", "(?>a)"])
+@pytest.mark.parametrize(
+    "pattern", [r"(a)\1", "(?=a)", "a(?!a)", "(?!a", "(?!(?=a))", "(?<=a)", "(?i)a", "(?P<n>a)", "(?#c)a", "(?>a)"]
+)
 def test_groups_outside_the_subset_are_none(pattern: str) -> None:
     assert regex(pattern) is None
 
@@ -137,6 +149,8 @@ LAYER = "model.layers.1.self_attn.q_proj"
         ("re:.*self_attn.*", [LAYER], ["model.layers.1.mlp"]),
         ("re:model\\.layers", [LAYER], ["language_model.layers.1"]),
         (r"re:.*\.(gate|up)_proj$", ["l.0.gate_proj"], ["l.0.gate_proj.weight", "l.0.down_proj"]),
+        (r"re:^(?!.*\.experts(\.|$)).*$", [LAYER, "lm_head"], ["l.0.experts.1.w", "l.0.experts"]),
+        (r"re:(?!a)^(?!b|c)[a-d]", ["d", "dc"], ["a", "b", "cd", "e"]),
         ("", [], [LAYER, "a"]),
         ("a." * 99 + "b", ["c." + "a." * 99 + "b.d", "a." * 100 + "b"], ["a." * 98 + "b", "a." * 99 + "bc"]),
     ],
@@ -163,8 +177,8 @@ def test_entries_side_by_side_are_the_entries_one_by_one(entries: list[str], mod
 
 
 def test_what_is_unsupported_names_nothing_and_is_told() -> None:
-    names = Names(["re:[", "lm_head", "re:(?!a)", "[z-a]*"])
-    assert names.unsupported == ("re:[", "re:(?!a)", "[z-a]*")
+    names = Names(["re:[", "lm_head", "re:(?=a)", "[z-a]*"])
+    assert names.unsupported == ("re:[", "re:(?=a)", "[z-a]*")
     assert "lm_head" in names
     assert "a" not in names
 

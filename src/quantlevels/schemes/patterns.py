@@ -20,6 +20,8 @@ _DEEPEST: Final = 50
 _MOST_REMEMBERED: Final = 1 << 19
 #: States visited for all names before a machine gives up: seconds; a thousand honest patterns visit a third of them.
 _MOST_VISITED: Final = 1 << 22
+#: Patterns of a config that may begin with what a name must not match, each a machine of its own.
+_MOST_BARRED: Final = 8
 
 _Reads = Callable[[str], bool]
 _Part = Callable[[int], int]  # adds the states of a part of a pattern before a given state; gives the first of them
@@ -37,6 +39,7 @@ _CLASSES: Final[Mapping[str, _Reads]] = {
     "S": lambda char: not char.isspace(),
     "W": lambda char: not (char.isalnum() or char == "_"),
 }
+_BARRING: Final = "(?!"
 _QUANTIFIER: Final = re.compile(r"([*+?])|\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _GLOB_TOKEN: Final = re.compile(r"(\*+)|(\?)|\[(!?+)(\]?[^\]]+|\])\]|.", re.DOTALL)
 
@@ -45,11 +48,21 @@ def regex(pattern: str) -> Callable[[str], bool] | None:
     """Whether ``pattern`` matches a name from its start, as ``re.match`` decides, in time linear in the name.
 
     ``$`` is the end of the name. None for a pattern that is invalid, larger than `MOST_STATES`, or uses more than
-    literals, classes, groups, alternatives, repeats and anchors. One so costly that it takes seconds over many names
-    matches nothing from then on.
+    literals, classes, groups, alternatives, repeats, anchors, and lookaheads at its beginning that must not match. One
+    so costly that it takes seconds over many names matches nothing from then on.
     """
-    machine = _Machine({0: pattern})
-    return None if machine.unsupported else machine.matches
+    try:
+        barred, rest = _Parser(pattern, _Machine({})).barred()
+    except _UnsupportedError:
+        return None
+    share = _MOST_BARRED if barred else 1
+    first, *others = machines = [_Machine({0: one}, share) for one in (rest, *barred)]
+
+    def matches(name: str) -> bool:
+        matched = first.matches(name) and not any(other.matches(name) for other in others)
+        return matched and not any(machine.unsupported for machine in machines)
+
+    return None if any(machine.unsupported for machine in machines) else matches
 
 
 def glob(pattern: str) -> Callable[[str], bool]:
@@ -76,7 +89,7 @@ class Names:
     found in `unsupported`.
     """
 
-    __slots__ = ("_entries", "_machine", "_numbered", "_tree", "_wrappers")
+    __slots__ = ("_alone", "_entries", "_machine", "_numbered", "_tree", "_wrappers")
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._entries = tuple(dict.fromkeys(entries))
@@ -84,10 +97,14 @@ class Names:
         spelled = (entry.replace("\\", "") for entry in self._entries)
         self._wrappers = tuple(dict.fromkeys(it[0] for text in spelled for it in _WRAPPED.finditer(text)))
         self._tree = _Tree()
+        #: index of a pattern with a machine of its own → what it matches, None if it is not supported
+        self._alone: dict[int, Callable[[str], bool] | None] = {}
         expressions: dict[int, str] = {}
         for index, entry in enumerate(self._entries):
             plain = entry.strip(".")
-            if entry.startswith("re:"):
+            if entry.startswith("re:") and _BARRING in entry:
+                self._alone[index] = regex(entry.removeprefix("re:")) if len(self._alone) < _MOST_BARRED else None
+            elif entry.startswith("re:"):
                 expressions[index] = entry.removeprefix("re:")
             elif any(char in entry for char in "*?["):
                 expressions[index] = rf"{_glob_expression(entry)}(\.{_ANY}*)?$"
@@ -100,7 +117,8 @@ class Names:
     @property
     def unsupported(self) -> tuple[str, ...]:
         """The entries that name nothing: invalid or too large, and all patterns once they have proved too costly."""
-        return tuple(self._entries[index] for index in self._machine.unsupported)
+        alone = [index for index, matches in self._alone.items() if matches is None]
+        return tuple(self._entries[index] for index in sorted([*self._machine.unsupported, *alone]))
 
     def __contains__(self, name: str) -> bool:
         return self.first(name) is not None
@@ -114,11 +132,12 @@ class Names:
         return found
 
     def _first(self, name: str) -> str | None:
-        plain = self._tree.first(name.split(".")) if self._tree else None
-        pattern = self._machine.first(name)
-        if plain is None or (pattern is not None and pattern < plain):
-            return None if pattern is None else self._entries[pattern]
-        return self._entries[plain]
+        found = [
+            self._tree.first(name.split(".")) if self._tree else None,
+            self._machine.first(name),
+            *(index for index, matches in self._alone.items() if matches and matches(name)),
+        ]
+        return min(((index, self._entries[index]) for index in found if index is not None), default=(0, None))[1]
 
     def firsts(self, names: Sequence[str]) -> list[str | None]:
         """What `first` says of each name; fast for the layers of a model.
@@ -205,7 +224,8 @@ class _Reached(dict[str, "_Reached"]):
 class _Machine:
     """Regular expressions side by side, each matched from the start of a name; the first in order counts."""
 
-    def __init__(self, patterns: Mapping[int, str]) -> None:
+    def __init__(self, patterns: Mapping[int, str], share: int = 1) -> None:
+        self.most_visited = _MOST_VISITED // share
         self.states: list[_State] = []
         self.accepting: dict[int, int] = {}
         self.entrances: list[int] = []
@@ -270,7 +290,7 @@ class _Machine:
         return frozenset(closed if accepted is None else (number for number in closed if number <= accepted))
 
     def step(self, states: frozenset[int], char: str) -> _Reached:
-        if self.visited > _MOST_VISITED:
+        if self.visited > self.most_visited:
             self.unsupported = sorted({*self.unsupported, *self.accepting.values()})
             self.entrances.clear()
             self._forget()
@@ -308,6 +328,20 @@ class _Parser:
         part = self.alternatives()
         _require(self.at == len(self.pattern))
         return part
+
+    def barred(self) -> tuple[list[str], str]:
+        """What the lookaheads the pattern begins with bar, and the rest of it, which they are for as a whole."""
+        found: list[str] = []
+        while self.take("^" + _BARRING) or self.take(_BARRING):
+            start = self.at
+            self.alternatives()
+            _require(self.take(")"))
+            found.append(self.pattern[start : self.at - 1])
+        rest = self.pattern[self.at :]
+        if found:
+            self.sequence()
+            _require(self.at == len(self.pattern))
+        return found, rest
 
     def take(self, text: str) -> bool:
         taken = self.pattern.startswith(text, self.at)
