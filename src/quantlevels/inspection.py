@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from quantlevels.checkpoint import read_checkpoint, uncollected
 from quantlevels.checkpoint.tensor import Checkpoint, File, Format, UnknownType
+from quantlevels.errors import ConfigError
 from quantlevels.finding import Finding
 from quantlevels.findings import disagreements
 from quantlevels.level import QuantizationLevel
@@ -81,8 +82,16 @@ def inspect(path: str | PathLike[str]) -> Inspection:
 
 
 def inspected(checkpoint: Checkpoint) -> Inspection:
-    """The inspection of a checkpoint whose headers have been read."""
-    declared, unknown = declared_by(checkpoint)
+    """The inspection of a checkpoint whose headers have been read.
+
+    Raises:
+        ConfigError: for a config file with values that would mislead.
+    """
+    try:
+        declared, unknown = declared_by(checkpoint)
+    except ConfigError as error:
+        folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+        raise ConfigError(tuple(str(folder / message) for message in error.messages)) from error
     if checkpoint.format == "onnx":
         folding = fold_graph(checkpoint)
     else:

@@ -257,6 +257,14 @@ def test_the_name_that_loaders_look_for_wins(tmp_path: Path) -> None:
     assert codes(tmp_path) == [("QL205", "consolidated.safetensors")]
 
 
+def test_another_copy_of_the_model_is_told(tmp_path: Path) -> None:
+    weights(tmp_path / "model.safetensors")
+    copies = ["consolidated.00.pth", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin"]
+    for name in (*copies, "vocabulary.bin", "training_args.bin"):
+        (tmp_path / name).write_bytes(b"\x80\x02")
+    assert codes(tmp_path) == [("QL205", name) for name in copies]
+
+
 def test_of_several_models_one_must_be_named(tmp_path: Path) -> None:
     weights(tmp_path / "one.safetensors")
     weights(tmp_path / "two-00001-of-00002.safetensors")

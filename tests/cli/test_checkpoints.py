@@ -255,7 +255,9 @@ def test_fit_as_json(ask: Ask) -> None:
     assert (fits["None"], fits["BFloat16"], fits["Q4_K"]) == (False, True, True)
 
 
-@pytest.mark.parametrize("memory", ["lots", "80GiG", "0GB", "0", "80i", "-3GB", "1e9", "nan", "1.5", "9" * 400 + "TB"])
+@pytest.mark.parametrize(
+    "memory", ["lots", "80GiG", "0GB", "0", "80i", "-3GB", "1e9", "nan", "1.5", "80", "9" * 400 + "TB"]
+)
 def test_what_is_no_memory_is_refused(ask: Ask, memory: str) -> None:
     answer = ask("fit", "--params", "8B", f"--memory={memory}")
     assert (answer.status, answer.err.count("\n")) == (2, 1)

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from quantlevels.checkpoint.gguf import read_gguf
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import INDEX_SUFFIX, PROJECTOR, is_weights, kind, locate, numbered
+from quantlevels.checkpoint.locate import INDEX_SUFFIX, PROJECTOR, is_standard, is_weights, kind, locate, numbered
 from quantlevels.checkpoint.onnx import read_onnx
 from quantlevels.checkpoint.pytorch import read_pytorch
 from quantlevels.checkpoint.safetensors import read_safetensors
@@ -77,13 +77,15 @@ def _configs(folder: Path) -> Mapping[str, Mapping[str, JSON]]:
 
 
 def _stray(folder: Path, found: Checkpoint) -> Iterator[Finding]:
-    """The weights in a folder, of the kind that was read, that do not belong to what was read."""
+    """The weights in a folder, of the format that was read or of a name that loaders look for, that were not read."""
     own = {file.path for file in found.files}
     suffixes = {Path(name).suffix for name in own}
     for entry in sorted(folder.iterdir()):
-        beside = entry.name in own or PROJECTOR in entry.name.lower() or not is_weights(entry.name)
-        if not beside and entry.suffix in suffixes and entry.is_file():
-            yield Finding("QL205", "holds weights that do not belong to the checkpoint", entry.name)
+        name = entry.name
+        if name in own or PROJECTOR in name.lower() or not (is_weights(name) and entry.is_file()):
+            continue
+        if entry.suffix in suffixes or is_standard(name):
+            yield Finding("QL205", "holds weights that do not belong to the checkpoint", name)
 
 
 @contextmanager

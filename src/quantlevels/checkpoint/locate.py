@@ -23,6 +23,8 @@ _STANDARD: Final[tuple[str, ...]] = (
     "pytorch_model.bin.index.json",
     "pytorch_model.bin",
 )
+#: another copy of a model, as Mistral and Meta lay it beside
+_COPY: Final = re.compile(r"consolidated(\.\d+)?\.(safetensors|pth)")
 _SUFFIXES: Final[dict[str, Format]] = {
     ".safetensors": "safetensors",
     ".gguf": "gguf",
@@ -152,6 +154,12 @@ def numbered(name: str) -> Part | None:
         return None
     stem, number, count, suffix = match.groups()
     return Part(stem, int(number), int(count), suffix) if 1 <= int(number) <= int(count) else None
+
+
+def is_standard(name: str) -> bool:
+    """Whether weights of this name are those of a whole model, or a numbered part of one, to the usual loaders."""
+    part = numbered(name)
+    return _COPY.fullmatch(name) is not None or (part.stem + part.suffix if part else name) in _STANDARD
 
 
 def is_weights(name: str) -> bool:

@@ -27,6 +27,8 @@ _MEMORY: Final = re.compile(_NUMBER + r"([KMGTP]?)(i?)(B?)\s*", re.ASCII | re.IG
 _SHARE: Final = re.compile(rf"{_NUMBER}(%?)\s*", re.ASCII)
 _RATIO: Final = re.compile(r"\s*(\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\s*", re.ASCII)
 
+#: what is less was meant to have a unit
+_LEAST_MEMORY: Final = 1 << 16
 #: a whole number of groups, devices or bits
 Natural: Final = click.IntRange(min=1, max=2**32)
 
@@ -97,7 +99,7 @@ class Count(click.ParamType[Amount]):
 
 
 class Memory(click.ParamType[Amount]):
-    """An amount of memory: ``80GiB`` in powers of 1024, ``80GB`` and ``80G`` in powers of 1000."""
+    """An amount of memory: ``80GiB`` in powers of 1024, ``80GB`` and ``80G`` of 1000; bytes where no unit is given."""
 
     name = "memory"
 
@@ -108,6 +110,10 @@ class Memory(click.ParamType[Amount]):
         nbytes = _whole(digits, (1024 if binary else 1000) ** _POWERS[prefix.upper()])
         if not nbytes or (binary and not prefix):
             self.fail(f"{value!r} is no amount of memory in whole bytes; write 80GiB or 80GB", param, ctx)
+        if nbytes < _LEAST_MEMORY:
+            self.fail(
+                f"{value!r} is {nbytes:,} bytes, which no device has; write {digits}GiB or {digits}GB", param, ctx
+            )
         unit = f"{prefix.upper()}{'i' if binary else ''}B"
         return Amount(nbytes, f"{digits} {unit} = {size(nbytes)}")
 
