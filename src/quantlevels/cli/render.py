@@ -43,7 +43,7 @@ _THEME: Final[dict[Style, str]] = {
     "strong": "bold",
     "faint": "dim",
     "quantized": "cyan",
-    "plain": "blue",
+    "plain": "magenta",
     "good": "green",
     "warning": "yellow",
     "bad": "bold red",
