@@ -42,6 +42,14 @@ MISFITS_OF_ROWS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
 MISFITS_OF_7_BITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "HQQ of a width it has not": {"W_q": ("UInt8", (4, 8)), "scale": ("Float16", (1, 8))},
 }
+#: the same under a config of groups of 128
+MISFITS_OF_GROUPS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
+    "packed with zero points wider than words": {
+        "weight_packed": ("Int32", (64, 16)),
+        "weight_scale": ("Float16", (64, 1)),
+        "weight_zero_point": ("Int32", (128, 1)),
+    },
+}
 CONFIG: dict[str, JSON] = {"quant_method": "auto-round", "bits": 3, "group_size": -1}
 
 
@@ -51,8 +59,9 @@ CONFIG: dict[str, JSON] = {"quant_method": "auto-round", "bits": 3, "group_size"
         *((tensors, {}) for tensors in MISFITS.values()),
         *((tensors, CONFIG) for tensors in MISFITS_OF_ROWS.values()),
         *((tensors, {**CONFIG, "bits": 7}) for tensors in MISFITS_OF_7_BITS.values()),
+        *((tensors, {**CONFIG, "group_size": 128}) for tensors in MISFITS_OF_GROUPS.values()),
     ],
-    ids=[*MISFITS, *MISFITS_OF_ROWS, *MISFITS_OF_7_BITS],
+    ids=[*MISFITS, *MISFITS_OF_ROWS, *MISFITS_OF_7_BITS, *MISFITS_OF_GROUPS],
 )
 def test_shapes_that_do_not_fit_are_a_finding(
     tensors: dict[str, tuple[str, tuple[int, ...]]], config: dict[str, JSON]

@@ -62,6 +62,8 @@ def _fold(module: Module, hint: Hint) -> Weight:
         bits = hint.bits
     if not bits:
         raise AmbiguousLayoutError("packed words, and neither a config nor zero points tell the bits of a code")
+    if bits > packed.bits:
+        raise LayoutError(f"{bits}-bit codes in words of {packed.bits}")
     inputs = _row(columns, packed.bits, groups, bits, hint)
     if inputs is None:  # the words hold another width than the config says
         known = hint.group_size if hint.group_size and hint.group_size > 0 else 0
