@@ -72,21 +72,23 @@ class Stored:
 
 def totals(checkpoint: Checkpoint, folding: Folding) -> Stored:
     """The sums of a checkpoint over its folded weights."""
-    alike: dict[tuple[object, ...], list[tuple[Part, int]]] = defaultdict(list)
+    alike: dict[tuple[QuantizationLevel | UnknownType, int | None, bool | None, bool], list[tuple[Part, int]]] = (
+        defaultdict(list)
+    )
     for parts, modules in folding.alike:
         for part in parts:
             alike[part.level, part.group_size, part.symmetric, part.quantized].append((part, len(modules)))
     found = [
         StoredLevel(
-            level=counted[0][0].level,
-            group_size=counted[0][0].group_size,
-            symmetric=counted[0][0].symmetric,
-            quantized=counted[0][0].quantized,
+            level=level,
+            group_size=group_size,
+            symmetric=symmetric,
+            quantized=quantized,
             parameters=sum(part.parameters * count for part, count in counted),
             weights=sum(count for part, count in counted if part.parameters),
             nbytes=sum(part.nbytes * count for part, count in counted),
         )
-        for counted in alike.values()
+        for (level, group_size, symmetric, quantized), counted in alike.items()
     ]
     return Stored(
         parameters=sum(one.parameters for one in found),

@@ -14,7 +14,7 @@ from quantlevels.checkpoint.source import TruncatedError, shown
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from quantlevels.checkpoint.source import Source, shown
+    from quantlevels.checkpoint.source import Source
 
 MAGIC: Final = b"PK\x03\x04"
 

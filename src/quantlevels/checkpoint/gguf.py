@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from quantlevels.checkpoint.locate import numbered
 from quantlevels.checkpoint.source import Source, TruncatedError, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType
-from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
+from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType, storage_type
+from quantlevels.errors import CheckpointError
 from quantlevels.finding import Finding
 from quantlevels.formats.ggml import BLOCKS, REMOVED
 from quantlevels.level import BITS_PER_BYTE, Block
@@ -362,11 +362,8 @@ def _tensors(path: Path, infos: list[_Info], alignment: int, size: int) -> tuple
 
 
 def _known(type: int) -> tuple[QuantizationLevel | UnknownType, Block | None]:
-    try:
-        level = levels.from_dialect("ggml", type)
-    except (UnknownLevelError, AmbiguousLevelError):
-        return UnknownType("ggml", type), None
-    return level, BLOCKS.get(type, level.block)
+    level = storage_type("ggml", type)
+    return level, None if isinstance(level, UnknownType) else BLOCKS.get(type, level.block)
 
 
 def _fitting(

@@ -15,11 +15,10 @@ from attrs import define, field, frozen
 
 from quantlevels.checkpoint.protobuf import Wire, fixed32, fixed64, signed, span, varint
 from quantlevels.checkpoint.source import Source, exists, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File, Node, Tensor, UnknownType
-from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
+from quantlevels.checkpoint.tensor import Checkpoint, File, Node, Tensor, UnknownType, storage_type
+from quantlevels.errors import CheckpointError
 from quantlevels.finding import Finding
 from quantlevels.level import BITS_PER_BYTE
-from quantlevels.registry import levels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -515,10 +514,7 @@ class _Reader:
 
     def dtype(self, number: int, name: str) -> QuantizationLevel | UnknownType:
         if number not in self.dtypes:
-            try:
-                self.dtypes[number] = levels.from_dialect("onnx", number)
-            except (UnknownLevelError, AmbiguousLevelError):
-                self.dtypes[number] = UnknownType("onnx", number)
+            self.dtypes[number] = storage_type("onnx", number)
         dtype = self.dtypes[number]
         if isinstance(dtype, UnknownType):
             self.find("QL301", name, f"{dtype} is known to no level")

@@ -16,7 +16,7 @@ from quantlevels.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from quantlevels.checkpoint.source import Source, shown
+    from quantlevels.checkpoint.source import Source
 
 _NEWEST_PROTOCOL: Final = 5
 _STOP: Final = ord(".")

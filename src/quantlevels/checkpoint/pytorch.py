@@ -13,16 +13,13 @@ from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
 from quantlevels.checkpoint.archive import Archive
 from quantlevels.checkpoint.pickle import Global, Object, Persistent, Value, interpret
 from quantlevels.checkpoint.source import Source, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType
-from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
+from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType, storage_type
+from quantlevels.errors import CheckpointError
 from quantlevels.finding import Finding
-from quantlevels.registry import levels
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
-
-    from quantlevels.level import QuantizationLevel
 
 _PICKLE_MAGIC: Final = b"\x80"
 #: the first pickle of a file in the layout before torch 1.6, and the second
@@ -482,7 +479,7 @@ class _Reader:
 
     def checkpoint(self, files: tuple[File, ...]) -> Checkpoint:
         shares = self.shares()
-        dtypes = {view.dtype: _dtype(view.dtype) for view in self.views.values()}
+        dtypes = {view.dtype: storage_type("torch", _CODES.get(view.dtype, view.dtype)) for view in self.views.values()}
         tensors = tuple(
             Tensor(name, dtypes[view.dtype], view.shape, shares[name])
             for name, view in self.views.items()
@@ -519,10 +516,3 @@ def _integers(value: Value) -> tuple[int, ...] | None:
         return None
     integers = tuple(number for number in value if type(number) is int and 0 <= number < _LARGEST_COUNT)
     return integers if len(integers) == len(value) else None
-
-
-def _dtype(name: str) -> QuantizationLevel | UnknownType:
-    try:
-        return levels.from_dialect("torch", _CODES.get(name, name))
-    except (UnknownLevelError, AmbiguousLevelError):
-        return UnknownType("torch", name)
