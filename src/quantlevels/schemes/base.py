@@ -270,6 +270,16 @@ def renamed(**keys: str) -> Callable[[Config], Config]:
     return lambda config: {keys.get(key, key): value for key, value in config.items()}
 
 
+def inner(key: str) -> Callable[[Config], Config]:
+    """A ``Scheme.prepare`` for configs that may hold all of their fields in an object of their own."""
+
+    def prepare(config: Config) -> Config:
+        own = config.get(key)
+        return own if isinstance(own, dict) else config
+
+    return prepare
+
+
 @final
 @frozen(kw_only=True)
 class Scheme:

@@ -11,7 +11,6 @@ from fractions import Fraction
 from attrs import field, frozen
 
 from quantlevels.schemes.base import (
-    Config,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -24,6 +23,7 @@ from quantlevels.schemes.base import (
     exact,
     family,
     group_size,
+    inner,
     integer,
     one_of,
     sizes,
@@ -110,13 +110,14 @@ class HiggsConfig(MethodConfig):
         return DeclaredLevel(level=family("HIGGS", self.bits), group_size=self.group_size, bits_per_weight=bits)
 
 
-def _params(config: Config) -> Config:
-    params = config.get("quip_params")
-    return params if isinstance(params, dict) else config
-
-
 SCHEMES = (
-    Scheme(method="quip#", config=QuipConfig, packings=(_QUIP,), aliases=("quip_sharp", "quip"), prepare=_params),
+    Scheme(
+        method="quip#",
+        config=QuipConfig,
+        packings=(_QUIP,),
+        aliases=("quip_sharp", "quip"),
+        prepare=inner("quip_params"),
+    ),
     Scheme(method="spqr", config=SpQRConfig, packings=(_SPQR,)),
     Scheme(method="higgs", config=HiggsConfig, packings=(_HIGGS,)),
 )

@@ -13,12 +13,12 @@ from attrs import evolve, field, frozen
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
-    Config,
     DeclaredLevel,
     MethodConfig,
     Scheme,
     declared_as,
     declared_integer,
+    inner,
     sizes,
     with_scales,
 )
@@ -135,12 +135,12 @@ class ModelOptConfig(MethodConfig):
         return levels[name] if name else None
 
 
-def _prepare(config: Config) -> Config:
-    """``hf_quant_config.json`` has its content under ``quantization``."""
-    inner = config.get("quantization")
-    return inner if isinstance(inner, dict) else config
-
-
 SCHEMES = (
-    Scheme(method="modelopt", config=ModelOptConfig, packings=SCALED, aliases=("modelopt_fp4",), prepare=_prepare),
+    Scheme(
+        method="modelopt",
+        config=ModelOptConfig,
+        packings=SCALED,
+        aliases=("modelopt_fp4",),
+        prepare=inner("quantization"),  # of hf_quant_config.json
+    ),
 )

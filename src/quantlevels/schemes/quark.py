@@ -12,13 +12,13 @@ from attrs import evolve, field, frozen
 
 from quantlevels.level import QuantizationLevel
 from quantlevels.schemes.base import (
-    Config,
     DeclaredLevel,
     MethodConfig,
     Scheme,
     blocks,
     declared_as,
     declared_integer,
+    inner,
     sizes,
 )
 from quantlevels.schemes.scaled import PACKINGS as SCALED
@@ -123,10 +123,4 @@ class QuarkConfig(MethodConfig):
         return None
 
 
-def _prepare(config: Config) -> Config:
-    """Some writers put all of it into ``quant_config``."""
-    inner = config.get("quant_config")
-    return inner if isinstance(inner, dict) else config
-
-
-SCHEMES = (Scheme(method="quark", config=QuarkConfig, packings=SCALED, prepare=_prepare),)
+SCHEMES = (Scheme(method="quark", config=QuarkConfig, packings=SCALED, prepare=inner("quant_config")),)
