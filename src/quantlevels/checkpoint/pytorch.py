@@ -479,7 +479,9 @@ class _Reader:
 
     def checkpoint(self, files: tuple[File, ...]) -> Checkpoint:
         shares = self.shares()
-        dtypes = {view.dtype: storage_type("torch", _CODES.get(view.dtype, view.dtype)) for view in self.views.values()}
+        dtypes = {
+            name: storage_type("torch", _CODES.get(name, name)) for name in {view.dtype for view in self.views.values()}
+        }
         tensors = tuple(
             Tensor(name, dtypes[view.dtype], view.shape, shares[name])
             for name, view in self.views.items()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from quantlevels.checkpoint.tensor import JSON, UnknownType
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
@@ -305,6 +305,7 @@ UNQUANTIZED_BITS: Final = 16
 #: What a config says for one scale a row.
 PER_ROW: Final = -1
 _LARGEST_GROUP: Final = 2**31
+_BLOCK_SCALE_BITS: Final = 32
 
 #: Scales and zero points, of activations and the key-value cache too: no parameters, whatever the method.
 ALWAYS_SIDES: Final = (
@@ -368,6 +369,26 @@ def declared_as(name: str) -> DeclaredLevel:
         group_size=level.block.weights if level.block.weights > 1 else None,
         symmetric=True,
         bits_per_weight=level.bits_per_weight,
+    )
+
+
+def declared_in_blocks(name: str, block: tuple[int, int] | None) -> DeclaredLevel:
+    """Whole-byte codes with a 32-bit scale for each block of rows and columns, or as `declared_as` without blocks."""
+    declared = declared_as(name)
+    if block is None:
+        return declared
+    bits = with_scales(declared.level.bits_per_param, block[0] * block[1], _BLOCK_SCALE_BITS)
+    return evolve(declared, block=block, bits_per_weight=bits)
+
+
+def microscaling(level: QuantizationLevel, parameters: int) -> Weight:
+    """A weight whose scales are those of its level's own blocks."""
+    return Weight(
+        level=level,
+        parameters=parameters,
+        code_bits=Fraction(level.bits_per_param),
+        group_size=level.block.weights,
+        symmetric=True,
     )
 
 

@@ -21,6 +21,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
+    declared_as,
     renamed,
     with_scales,
 )
@@ -36,10 +37,11 @@ def _fold_4bit(module: Module, hint: Hint) -> Weight:
     """weight: two codes a byte, in any type and shape; weight.absmax: one scale a block, U8 where quantized itself."""
     parameters = 2 * module["weight"].nbytes
     kinds = [level for kind, level in _LEVELS.items() if _STATE + kind in module]
-    if len(kinds) > 1 or (not kinds and hint.level is None):
+    level = levels[kinds[0]] if kinds else hint.level
+    if len(kinds) > 1 or level is None:
         raise AmbiguousLayoutError("4-bit codes of bitsandbytes, and nothing tells NF4 from FP4")
     return Weight(
-        level=levels[kinds[0]] if kinds else hint.level or levels["NF4"],
+        level=level,
         parameters=parameters,
         code_bits=Fraction(4),
         group_size=_block_size(parameters, module["weight.absmax"].elements, hint),
@@ -91,7 +93,7 @@ class BitsAndBytesConfig(MethodConfig):
     def general(self) -> DeclaredLevel | None:
         """NF4 or FP4 in blocks of 64 with an F32 scale, or a quantized one; or 8-bit rows."""
         if self.load_in_8bit:
-            return DeclaredLevel(level=levels["Int8"], symmetric=True, bits_per_weight=Fraction(8))
+            return declared_as("Int8")
         if not self.load_in_4bit:
             return None
         bits = with_scales(4, _BLOCK_SIZE, 32)

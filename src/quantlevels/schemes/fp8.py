@@ -6,10 +6,9 @@ Source: transformers 5.23.0, ``utils/quantization_config.py``, ``integrations/{f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from quantlevels.level import QuantizationLevel
 from quantlevels.registry import levels
@@ -24,21 +23,19 @@ from quantlevels.schemes.base import (
     Weight,
     blocks,
     declared_as,
-    with_scales,
+    declared_in_blocks,
+    microscaling,
 )
 from quantlevels.schemes.compressed_tensors import QuantizationArgs
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
+#: ``fmt``, without ``float8_`` → level
 _FORMATS = {
     "e4m3": "Float8E4M3FN",
-    "float8_e4m3fn": "Float8E4M3FN",
     "e4m3fn": "Float8E4M3FN",
     "e5m2": "Float8E5M2",
-    "float8_e5m2": "Float8E5M2",
     "e4m3fnuz": "Float8E4M3FNUZ",
-    "float8_e4m3fnuz": "Float8E4M3FNUZ",
 }
-_SCALE_BITS = 32
 
 
 @frozen(kw_only=True)
@@ -62,10 +59,9 @@ class FP8Config(MethodConfig):
 
     def general(self) -> DeclaredLevel:
         """FP8 with an F32 scale a block; where scales are said to be powers of two, their width is not."""
-        level, block = levels[_FORMATS[self.fmt]], self.weight_block_size
-        bits = with_scales(8, block[0] * block[1], _SCALE_BITS) if block else Fraction(8)
-        told = block is None or self.scale_fmt in (None, "float")
-        return DeclaredLevel(level=level, block=block, symmetric=True, bits_per_weight=bits if told else None)
+        declared = declared_in_blocks(_FORMATS[self.fmt.removeprefix("float8_")], self.weight_block_size)
+        told = declared.block is None or self.scale_fmt in (None, "float")
+        return declared if told else evolve(declared, bits_per_weight=None)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The routed experts, where they are of 4 bits."""
@@ -90,9 +86,7 @@ class RowInt8Config(MethodConfig):
 
     def general(self) -> DeclaredLevel:
         """Integers of 8 bits."""
-        block = self.weight_block_size
-        bits = with_scales(8, block[0] * block[1], _SCALE_BITS) if block else Fraction(8)
-        return DeclaredLevel(level=levels["Int8"], block=block, symmetric=True, bits_per_weight=bits)
+        return declared_in_blocks("Int8", self.weight_block_size)
 
 
 @frozen(kw_only=True)
@@ -131,13 +125,7 @@ def _fold_blocks(module: Module, hint: Hint) -> Weight:
     blocks, scales = module["blocks"], module["scales"]
     if blocks.shape != (*scales.shape, 16):
         raise LayoutError(f"blocks {list(blocks.shape)} are not 16 bytes for each scale {list(scales.shape)}")
-    return Weight(
-        level=levels["MXFP4"],
-        parameters=32 * scales.elements,
-        code_bits=Fraction(4),
-        group_size=32,
-        symmetric=True,
-    )
+    return microscaling(levels["MXFP4"], 32 * scales.elements)
 
 
 BLOCKS = Packing("blocks", ("scales",), _fold_blocks)

@@ -23,11 +23,13 @@ from quantlevels.schemes.base import (
     Module,
     Packing,
     Scheme,
+    Stored,
     Weight,
     declared_as,
     declared_integer,
     exact,
     integer,
+    microscaling,
     one_of,
     sizes,
 )
@@ -42,10 +44,9 @@ _SCALE_AND_BIAS_BITS = 32
 def _fold_affine(module: Module, hint: Hint) -> Weight:
     """weight U32 [N, K*b/32], scales and biases [N, K/g]."""
     codes, scales = module["weight"], module["scales"]
-    if not codes.is_a("UInt32", "Int32") or codes.shape[:-1] != scales.shape[:-1]:
+    if not codes.is_a("UInt32", "Int32"):
         raise LayoutError("codes and scales do not have the same rows")
-    group_bits = exact(codes.bits * codes.shape[-1], scales.shape[-1], "bits of a group")
-    bits, group = _settled(group_bits, hint)
+    bits, group = _settled(_group_bits(codes, scales), hint)
     return Weight(
         level=integer(bits),
         parameters=group * scales.elements,
@@ -75,20 +76,18 @@ def _fold_mode(module: Module, hint: Hint) -> Weight | None:
     codes, scales = module["weight"], module["scales"]
     if not (codes.is_a("UInt32") and scales.is_a("UInt8")):
         return None
-    if codes.shape[:-1] != scales.shape[:-1]:
-        raise LayoutError("codes and scales do not have the same rows")
-    group_bits = exact(codes.bits * codes.shape[-1], scales.shape[-1], "bits of a group")
+    group_bits = _group_bits(codes, scales)
     for name in _MODES.values():
         level = levels[name]
         if group_bits == level.bits_per_param * level.block.weights:
-            return Weight(
-                level=level,
-                parameters=level.block.weights * scales.elements,
-                code_bits=Fraction(level.bits_per_param),
-                group_size=level.block.weights,
-                symmetric=True,
-            )
+            return microscaling(level, level.block.weights * scales.elements)
     raise LayoutError(f"groups of {group_bits} bits")
+
+
+def _group_bits(codes: Stored, scales: Stored) -> int:
+    if codes.shape[:-1] != scales.shape[:-1]:
+        raise LayoutError("codes and scales do not have the same rows")
+    return exact(codes.bits * codes.shape[-1], scales.shape[-1], "bits of a group")
 
 
 MODE = Packing("weight", ("scales",), _fold_mode, sides=("global_scale",))

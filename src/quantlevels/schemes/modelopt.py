@@ -17,6 +17,7 @@ from quantlevels.schemes.base import (
     MethodConfig,
     Scheme,
     declared_as,
+    declared_in_blocks,
     declared_integer,
     inner,
     sizes,
@@ -82,8 +83,7 @@ class Layer:
         algorithm = (self.quant_algo or "").upper()
         if algorithm in _IN_BLOCKS:
             block = self.group_size if self.group_size and self.group_size > 0 else _BLOCK
-            stored = with_scales(BITS_PER_BYTE, block * block, _SCALE_BITS)
-            return evolve(declared_as("Float8E4M3FN"), block=(block, block), bits_per_weight=stored)
+            return declared_in_blocks("Float8E4M3FN", (block, block))
         if algorithm in _IN_GROUPS:
             bits, told = _IN_GROUPS[algorithm]
             declared = declared_integer(bits, self.group_size, not self.has_zero_point, side_bits=_SCALE_BITS)

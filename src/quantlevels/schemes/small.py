@@ -24,6 +24,7 @@ from quantlevels.schemes.base import (
     Weight,
     declared_as,
     integer,
+    microscaling,
     one_of,
 )
 from quantlevels.schemes.scaled import PACKINGS as SCALED
@@ -39,8 +40,7 @@ class BitNetConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel:
         """Ternary codes, four a byte with a scale a tensor; mode online stores floats and quantizes on loading."""
-        level = levels["Ternary"]
-        return DeclaredLevel(level=level, symmetric=True, bits_per_weight=level.bits_per_weight)
+        return declared_as("Ternary")
 
     def stored(self) -> bool:
         """Whether the mode is offline."""
@@ -55,7 +55,7 @@ class EETQConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel:
         """8-bit codes with a scale an output channel."""
-        return DeclaredLevel(level=levels["Int8"], symmetric=True, bits_per_weight=Fraction(8))
+        return declared_as("Int8")
 
 
 @frozen(kw_only=True)
@@ -134,13 +134,7 @@ def _fold_fp_quant(module: Module, hint: Hint) -> Weight:
     for name in _FORMATS.values():
         level = levels[name]
         if 2 * codes.shape[-1] == level.block.weights * scales.shape[-1]:
-            return Weight(
-                level=level,
-                parameters=2 * codes.elements,
-                code_bits=Fraction(4),
-                group_size=level.block.weights,
-                symmetric=True,
-            )
+            return microscaling(level, 2 * codes.elements)
     raise LayoutError(f"{scales.shape[-1]} scales for {2 * codes.shape[-1]} codes of a row")
 
 
