@@ -91,6 +91,25 @@ class Part:
     vector: bool = False
     problem: tuple[str, str] | None = None
 
+    @classmethod
+    def of(cls, weight: Weight, *, name: str, nbytes: int) -> Part:
+        """What a weight amounts to, with the bytes of all its tensors."""
+        return cls(
+            name=name,
+            level=weight.level,
+            parameters=weight.parameters,
+            nbytes=nbytes,
+            quantized=weight.level.bits_per_param < UNQUANTIZED_BITS,
+            group_size=weight.group_size,
+            symmetric=weight.symmetric,
+            code_bits=weight.code_bits,
+        )
+
+    @classmethod
+    def unclear(cls, level: QuantizationLevel | UnknownType, reason: str, *, name: str, nbytes: int) -> Part:
+        """What is packed in a way that cannot be told: bytes, and a finding QL303."""
+        return cls(name=name, level=level, parameters=0, nbytes=nbytes, quantized=True, problem=("QL303", reason))
+
 
 @final
 @frozen
@@ -249,14 +268,8 @@ def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others:
     try:
         found = _weight(module, hint, own, others)
     except (AmbiguousLayoutError, LayoutError) as problem:
-        yield Part(
-            name=name,
-            level=UnknownType("packing", " + ".join(sorted(module))),
-            parameters=0,
-            nbytes=sum(tensor.nbytes for tensor in module.values()),
-            quantized=True,
-            problem=("QL303", str(problem)),
-        )
+        packed = UnknownType("packing", " + ".join(sorted(module)))
+        yield Part.unclear(packed, str(problem), name=name, nbytes=sum(tensor.nbytes for tensor in module.values()))
         return
     rest = dict(module)
     if found:
@@ -266,16 +279,7 @@ def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others:
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
             yield from plain(f"{name}.bias", "bias", bias._replace(nbytes=0))
-        yield Part(
-            name=name,
-            level=weight.level,
-            parameters=weight.parameters,
-            nbytes=nbytes,
-            quantized=weight.level.bits_per_param < UNQUANTIZED_BITS,
-            group_size=weight.group_size,
-            symmetric=weight.symmetric,
-            code_bits=weight.code_bits,
-        )
+        yield Part.of(weight, name=name, nbytes=nbytes)
     for suffix, tensor in rest.items():
         yield from plain(f"{name}.{suffix}", suffix, tensor)
 
@@ -337,14 +341,8 @@ def plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
                 code_bits=Fraction(tensor.bits),
             )
         elif suffix == "weight" and len(tensor.shape) > 1:
-            yield Part(
-                name=name,
-                level=level,
-                parameters=0,
-                nbytes=tensor.nbytes,
-                quantized=True,
-                problem=("QL303", f"{level} words that no scheme explains: packed codes, or integers"),
-            )
+            reason = f"{level} words that no scheme explains: packed codes, or integers"
+            yield Part.unclear(level, reason, name=name, nbytes=tensor.nbytes)
     else:
         quantized = level.bits_per_param < UNQUANTIZED_BITS
         bits = level.bits_per_weight if quantized else None

@@ -13,7 +13,6 @@ from quantlevels.checkpoint.tensor import Checkpoint, Node, UnknownType
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
-    UNQUANTIZED_BITS,
     Hint,
     LayoutError,
     Stored,
@@ -197,7 +196,8 @@ class _Graph:
         elif isinstance(level, QuantizationLevel) and level.kind in ("int", "uint", "bool"):
             if name in self.foreign and len(tensor.shape) > 1 and level.bits_per_param <= BITS_PER_BYTE:
                 reader = self.foreign[name]
-                yield _unclear(nbytes, reader, f"{level} elements are read by {reader}, of which nothing is known")
+                reason = f"{level} elements are read by {reader}, of which nothing is known"
+                yield Part.unclear(UnknownType("operator", reader), reason, name="", nbytes=nbytes)
         elif not tensor.shape or name in self.sides or name in self.settings:
             yield Part(name="", level=level, parameters=0, nbytes=nbytes, quantized=False)
         else:
@@ -216,17 +216,8 @@ class _Graph:
         try:
             weight = _folded(node, codes, self.stored.get(scale or ""), symmetric=zero_point is None)
         except LayoutError as problem:
-            return _unclear(nbytes, node.op_type, str(problem))
-        return Part(
-            name="",
-            level=weight.level,
-            parameters=weight.parameters,
-            nbytes=nbytes,
-            quantized=weight.level.bits_per_param < UNQUANTIZED_BITS,
-            group_size=weight.group_size,
-            symmetric=weight.symmetric,
-            code_bits=weight.code_bits,
-        )
+            return Part.unclear(UnknownType("operator", node.op_type), str(problem), name="", nbytes=nbytes)
+        return Part.of(weight, name="", nbytes=nbytes)
 
 
 def _folded(node: Node, codes: Stored, scale: Stored | None, *, symmetric: bool) -> Weight:
@@ -289,17 +280,6 @@ def _setting(node: Node, name: str, default: int = 0) -> int:
     if not isinstance(value, int) or (value < 0 and name != "axis"):
         raise LayoutError(f"{node.op_type} with {name} {value!r}")
     return value
-
-
-def _unclear(nbytes: int, reader: str, reason: str) -> Part:
-    return Part(
-        name="",
-        level=UnknownType("operator", reader),
-        parameters=0,
-        nbytes=nbytes,
-        quantized=True,
-        problem=("QL303", reason),
-    )
 
 
 def _module(name: str) -> str:

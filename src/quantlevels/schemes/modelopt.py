@@ -29,32 +29,20 @@ from quantlevels.schemes.scaled import PACKINGS as SCALED
 _SCALE_BITS = 32
 #: algorithm → level: what has a scale a row, or says all of its storage itself
 _ALGORITHMS = {
-    "FP8": "Float8E4M3FN",
-    "FP8_PER_CHANNEL_PER_TOKEN": "Float8E4M3FN",
-    "NVFP4": "NVFP4",
-    "NVFP4_AFFINE": "NVFP4",
-    "NVFP4_AWQ": "NVFP4",
-    "NVFP4_SVD": "NVFP4",
-    "W4A16_NVFP4": "NVFP4",
-    "W4A8_NVFP4_FP8": "NVFP4",
-    "FP8_AFFINE": "Float8E4M3FN",
-    "W4A8_MXFP4_FP8": "MXFP4",
-    "W4A8_MXFP4_MXFP8": "MXFP4",
-    "W4A16_MXFP4": "MXFP4",
-    "MXFP4": "MXFP4",
-    "MXFP8": "MXFP8_E4M3",
-    "INT8_SQ": "Int8",
-    "W8A8_SQ_PER_CHANNEL": "Int8",
-    "W8A8_SQ_PER_TENSOR_PLUGIN": "Int8",
-    "W8A8_SQ_PER_CHANNEL_PER_TOKEN_PLUGIN": "Int8",
-    "W8A8_SQ_PER_CHANNEL_PER_TENSOR_PLUGIN": "Int8",
-    "W8A8_SQ_PER_TENSOR_PER_TOKEN_PLUGIN": "Int8",
-    "W8A16": "Int8",
-    "INT8": "Int8",
-    "W4A16": "Int4",
-    "W4A8_QSERVE_PER_CHANNEL": "Int4",
+    algorithm: level
+    for level, algorithms in {
+        "Float8E4M3FN": "FP8 FP8_AFFINE FP8_PER_CHANNEL_PER_TOKEN",
+        "NVFP4": "NVFP4 NVFP4_AFFINE NVFP4_AWQ NVFP4_SVD W4A16_NVFP4 W4A8_NVFP4_FP8",
+        "MXFP4": "MXFP4 W4A16_MXFP4 W4A8_MXFP4_FP8 W4A8_MXFP4_MXFP8",
+        "MXFP8_E4M3": "MXFP8",
+        "Int8": "INT8 INT8_SQ W8A16 W8A8_SQ_PER_CHANNEL W8A8_SQ_PER_TENSOR_PLUGIN "
+        "W8A8_SQ_PER_CHANNEL_PER_TOKEN_PLUGIN W8A8_SQ_PER_CHANNEL_PER_TENSOR_PLUGIN "
+        "W8A8_SQ_PER_TENSOR_PER_TOKEN_PLUGIN",
+        "Int4": "W4A16 W4A8_QSERVE_PER_CHANNEL",
+    }.items()
+    for algorithm in algorithms.split()
 }
-#: algorithm of integers in groups → bits, and whether it is told how wide their scales are
+#: algorithm of integers in groups → bits of a code, and whether their scales are known to be of 32 bits
 _IN_GROUPS = {
     "INT4_AWQ": (4, True),
     "W4A16_AWQ": (4, True),

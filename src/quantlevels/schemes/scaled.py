@@ -91,7 +91,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     if codes.is_a("Int32", "UInt32"):
         return _transposed(codes, scale, hint) if len(scale.shape) > 1 else _rows(module, codes, hint)
     if codes.is_a("UInt8"):
-        return _bytes(module, codes, scale, hint)
+        return _bytes(codes, scale, hint)
     level = codes.dtype
     if not isinstance(level, QuantizationLevel) or level.bits_per_param > 8:
         return None  # scales of activations, or of a quantization that was only simulated
@@ -151,7 +151,7 @@ def _integer(bits: int, hint: Hint) -> QuantizationLevel:
     return integer(bits, unsigned=bool(hint.level and hint.level.kind == "uint"))
 
 
-def _bytes(module: Module, codes: Stored, scale: Stored, hint: Hint) -> Weight:
+def _bytes(codes: Stored, scale: Stored, hint: Hint) -> Weight:
     """Codes in plain bytes: two rows of 4 bits in one (modelopt, [N/2, K]), or rows of a width the config gives."""
     rows, columns = codes.matrix
     if len(scale.shape) > 1 and scale.matrix[0] == 2 * rows:

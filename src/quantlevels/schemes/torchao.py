@@ -37,7 +37,7 @@ from quantlevels.schemes.base import (
 )
 from quantlevels.schemes.scaled import microscaled
 
-#: class of a torchao config → level; where it is None the config's ``weight_dtype`` says
+#: class of a torchao config → level, of those that name a dtype or a width themselves where they do not
 _CONFIGS = {
     "Int8WeightOnlyConfig": "Int8",
     "Int8DynamicActivationInt8WeightConfig": "Int8",
