@@ -1,27 +1,22 @@
-"""What the config files of a checkpoint declare: found wherever it hides, structured by the class of its method."""
+"""What the config files of a checkpoint declare, wherever in them it hides, or what the label of a GGUF does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
-from types import NoneType, UnionType
-from typing import Any, Final, Literal, final, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import Final, final
 
-import attrs
 from attrs import Factory, evolve, field, frozen
-from cattrs import Converter, transform_error
-from cattrs.gen import make_dict_structure_fn
 
 from quantlevels.checkpoint.tensor import JSON, Checkpoint
-from quantlevels.converters import format_exception
 from quantlevels.errors import ConfigError
 from quantlevels.finding import Finding
 from quantlevels.formats.ggml import FILE_TYPES, GUESSED
 from quantlevels.level import QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes import find_scheme
-from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, LayoutError, Scheme
+from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
 from quantlevels.schemes.patterns import Names
+from quantlevels.schemes.structuring import complaints, structured
 
 
 def _names_of_overrides(declared: Declared) -> Names:
@@ -85,7 +80,7 @@ class Declared:
 
 @final
 @frozen
-class Block:
+class _Section:
     """A part of a config file that declares a quantization: where it stands, and what it says."""
 
     file: str
@@ -137,6 +132,8 @@ _SKIPPED: Final = (
     "linear_weights_not_to_quantize",
 )
 _DTYPE_KEYS: Final = ("dtype", "torch_dtype")
+#: What a model's config says of its quantization outside of the section for it.
+_BESIDE: Final = ("expert_dtype",)
 
 
 def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding, ...]]:
@@ -149,13 +146,12 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
         return _label(checkpoint), ()
     findings: list[Finding] = []
     dtype, source = _dtype(checkpoint, findings)
-    blocks = list(_blocks(checkpoint))
-    if not blocks:
+    sections = list(_sections(checkpoint))
+    if not sections:
         return (Declared(source=source, dtype=dtype) if dtype else None), tuple(findings)
-    first = blocks[0]
-    config = {
-        key: value for block in reversed(blocks) if block.method == first.method for key, value in block.config.items()
-    }
+    first = sections[0]
+    same = [section.config for section in sections if section.method == first.method]
+    config = {key: value for config in reversed(same) for key, value in config.items()}
     scheme = find_scheme(first.method)
     if scheme is None:
         message = f"method {first.method!r} is not known; its weights cannot be told apart from plain tensors"
@@ -164,17 +160,17 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
     return _read(evolve(first, config=config), scheme, dtype), tuple(findings)
 
 
-def _read(block: Block, scheme: Scheme, dtype: QuantizationLevel | None) -> Declared:
-    """What one block declares, by the scheme of its method."""
-    skips = {key: value for key in _SKIPPED if (value := block.config.get(key)) is not None}
-    config = {key: value for key, value in block.config.items() if key not in _SKIPPED}
+def _read(section: _Section, scheme: Scheme, dtype: QuantizationLevel | None) -> Declared:
+    """What one section declares, by the scheme of its method."""
+    skips = {key: value for key in _SKIPPED if (value := section.config.get(key)) is not None}
+    config = {key: value for key, value in section.config.items() if key not in _SKIPPED}
     if skips:
         config[_SKIPPED[0]] = _all_of(skips)
     try:
-        own = _converter().structure(scheme.prepare(config), scheme.config)
+        own = structured(scheme.prepare(config), scheme.config)
         general, overrides = own.general(), own.overrides()
         return Declared(
-            source=block.file,
+            source=section.file,
             method=scheme.method,
             dtype=dtype,
             kv_cache=own.kv_cache(),
@@ -186,10 +182,9 @@ def _read(block: Block, scheme: Scheme, dtype: QuantizationLevel | None) -> Decl
             overrides=overrides,
         )
     except Exception as error:  # cattrs raises groups of what hooks raise, and a plugin's class what it likes
-        lines = transform_error(error, path=block.path, format_exception=_text)
         name = next((key for key, value in skips.items() if value is config[_SKIPPED[0]]), _SKIPPED[0])  # as written
-        places = (_placed(line).replace(_SKIPPED[0], name) for line in lines)
-        raise ConfigError(tuple(f"{block.file}: {place}" for place in places)) from error
+        lines = (line.replace(_SKIPPED[0], name) for line in complaints(error, section.path))
+        raise ConfigError(tuple(f"{section.file}: {line}" for line in lines)) from error
 
 
 def _all_of(skips: Mapping[str, JSON]) -> JSON:
@@ -229,146 +224,57 @@ def _distinct(
     return others if general is None else (general, *others)
 
 
-def _blocks(checkpoint: Checkpoint) -> Iterator[Block]:
+def _sections(checkpoint: Checkpoint) -> Iterator[_Section]:
     """The parts of the config files that declare a quantization, the model's own config first."""
     for file, config in checkpoint.configs.items():
         if file == "adapter_config.json":
             continue
-        for path, block in _candidates(config):
-            if block is None or block == {}:
+        for path, section in _candidates(config):
+            if section is None or section == {}:
                 continue
-            if not isinstance(block, dict):
+            if not isinstance(section, dict):
                 raise ConfigError(
-                    (f"{file}: {path}: expected an object that describes a quantization, got {block!r:.80}",)
+                    (f"{file}: {path}: expected an object that describes a quantization, got {section!r:.80}",)
                 )
-            if isinstance(inner := block.get("quantization_config"), dict) and path != "$":
-                block |= inner  # as older transformers write it
-            if method := _method(block, path):
-                yield Block(file, path, block, _FOREIGN.get(file, method))
+            if isinstance(inner := section.get("quantization_config"), dict) and path != "$":
+                section |= inner  # as older transformers write it
+            if method := _method(section, path):
+                yield _Section(file, path, section, _FOREIGN.get(file, method))
 
 
 def _candidates(config: Config) -> Iterator[tuple[str, object]]:
-    inner = [(f"$.{key}", value) for key in _INNER_CONFIGS if isinstance(value := config.get(key), dict)]
-    for path, owner in [("$", config), *inner]:
+    """Where a quantization may be declared: paths in a config, and what stands there."""
+    for path, owner in _owners(config):
+        beside = {key: owner[key] for key in _BESIDE if key in owner}
         # MLX reads its own key, and may leave the other as it was in the model it quantized
         for key in ("quantization", "quantization_config", "compression_config"):
             if key in owner:
-                yield (
-                    f"{path}.{key}",
-                    {**_beside(owner), **block} if isinstance(block := owner[key], dict) and block else block,
-                )
+                section = owner[key]
+                yield f"{path}.{key}", {**beside, **section} if isinstance(section, dict) and section else section
     yield "$", config
 
 
-def _beside(owner: Config) -> dict[str, JSON]:
-    """What a model's config says of its quantization outside of the block for it."""
-    return {key: owner[key] for key in ("expert_dtype",) if key in owner}
+def _owners(config: Config) -> Iterator[tuple[str, Config]]:
+    """A model's config, and the text model's own in it, each with its path."""
+    yield "$", config
+    for key in _INNER_CONFIGS:
+        if isinstance(inner := config.get(key), dict):
+            yield f"$.{key}", inner
 
 
-def _method(block: Config, path: str) -> str | None:
-    """The method of a block: by name, else by the keys only one method writes; None where it declares nothing."""
+def _method(section: Config, path: str) -> str | None:
+    """The method of a section: by name, else by the keys only one method writes; None where it declares nothing."""
     for key in ("quant_method", "method"):  # the second is gptqmodel's own name for the first
-        if isinstance(named := block.get(key), str) and (path != "$" or key == "quant_method" or "bits" in block):
+        if isinstance(named := section.get(key), str) and (path != "$" or key == "quant_method" or "bits" in section):
             return named
-    if block and all(isinstance(value, dict) and "weights" in value for value in block.values()):
+    if section and all(isinstance(value, dict) and "weights" in value for value in section.values()):
         return "quanto"
-    if block.keys() == {"wbits"}:  # all that its quant_config.json says
+    if section.keys() == {"wbits"}:  # all that its quant_config.json says
         return "squeezellm"
     for keys, method in _TELLTALES:
-        if keys <= block.keys():
+        if keys <= section.keys():
             return "gptq" if method == "mlx" and path == "$" else method  # MLX never has a file of its own
-    return None if path == "$" else ""
-
-
-def _placed(line: str) -> str:
-    text, _, path = line.rpartition(" @ ")
-    return f"{path}: {text}" if text else line
-
-
-def _text(error: BaseException, type_: type | None) -> str:
-    own = isinstance(error, ValueError | TypeError | LayoutError) and error.args
-    return str(error) if own else format_exception(error, type_)
-
-
-@cache
-def _converter() -> Converter:
-    """A converter that takes scalars for what they are: no bool for a number, no text for either."""
-    converter = Converter()
-    for scalar in (int, str, bool):
-        converter.register_structure_hook(scalar, _exactly)
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook_func(_is_one_of, _one_of)
-    converter.register_structure_hook_func(lambda type_: type_ == tuple[str, ...], _texts)
-    converter.register_structure_hook_factory(attrs.has, partial(_object, converter))
-    converter.register_structure_hook_factory(_is_object_or_other, partial(_object_or_other, converter))
-    return converter
-
-
-def _object(converter: Converter, type_: Any) -> Callable[[Any, Any], Any]:  # Any: types and values, as cattrs has them
-    """Reads an object into a class, and refuses what is none by name."""
-    structure = make_dict_structure_fn(type_, converter)
-
-    def read(value: Any, type_: Any) -> Any:  # Any: as above
-        if not isinstance(value, dict):
-            raise TypeError(f"expected an object, got {value!r:.80}")
-        return structure(value, type_)
-
-    return read
-
-
-def _texts(value: Any, _: object) -> tuple[str, ...]:  # Any: as above
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise TypeError(f"expected a list of texts, got {value!r:.80}")
-    return tuple(value)
-
-
-def _is_one_of(type_: Any) -> bool:  # Any: as above
-    origin: object = get_origin(type_)
-    return origin is Literal
-
-
-def _one_of(value: Any, type_: Any) -> Any:  # Any: as above
-    allowed = get_args(type_)
-    if value not in allowed:
-        raise ValueError(f"expected one of {', '.join(map(repr, allowed))}, got {value!r:.80}")
-    return value
-
-
-def _is_object_or_other(type_: Any) -> bool:  # Any: types as values, as cattrs has them
-    return (
-        get_origin(type_) is UnionType
-        and any(map(attrs.has, get_args(type_)))
-        and len({*get_args(type_), NoneType}) > 2
-    )
-
-
-def _object_or_other(converter: Converter, type_: Any) -> Callable[[Any, Any], Any]:  # Any: as above
-    """Reads what may be an object of one class, or else of one other type or null."""
-    (own,) = filter(attrs.has, get_args(type_))
-    (other,) = (one for one in get_args(type_) if one not in (own, NoneType))
-    nullable = NoneType in get_args(type_)
-
-    def read(value: Any, _: object) -> Any:  # Any: as above
-        if value is None and nullable:
-            return None
-        return converter.structure(value, own if isinstance(value, dict) else other)
-
-    return read
-
-
-def _exactly(value: Any, type_: type) -> Any:  # Any: cattrs hooks take and give what JSON holds
-    if type(value) is not type_:
-        raise TypeError(f"expected {_NAMES[type_]}, got {value!r:.80}")
-    return value
-
-
-def _number(value: Any, type_: type) -> Any:  # Any: see _exactly
-    if type(value) not in (int, float):
-        raise TypeError(f"expected a number, got {value!r:.80}")
-    return value
-
-
-_NAMES: Final[dict[type, str]] = {int: "a whole number", str: "text", bool: "true or false"}
+    return None
 
 
 def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[QuantizationLevel | None, str]:
@@ -376,15 +282,12 @@ def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[Quantizatio
     for file, config in checkpoint.configs.items():
         if file in _FOREIGN:
             continue
-        inner = [(f"$.{key}", value) for key in _INNER_CONFIGS if isinstance(value := config.get(key), dict)]
-        for path, owner in [("$", config), *inner]:
+        for path, owner in _owners(config):
+            if file != "config.json" and path == "$" and "quant_method" in owner:
+                continue
             for key in _DTYPE_KEYS:
                 said = owner.get(key)
-                if (
-                    said is None
-                    or said == "auto"
-                    or (file != "config.json" and path == "$" and "quant_method" in owner)
-                ):
+                if said is None or said == "auto":
                     continue
                 if not isinstance(said, str):
                     raise ConfigError((f"{file}: {path}.{key}: expected the name of a dtype, got {said!r:.80}",))
