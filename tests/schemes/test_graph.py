@@ -242,11 +242,12 @@ def test_rows_much_shorter_than_their_block_are_quantized(tmp_path: Path) -> Non
     assert found.stored.quantized_parameters == 16 * 96
 
 
-def test_matmul_nbits_of_other_sizes_is_unclear(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("inputs", "block"), [(128, 32), (64, 0)])
+def test_matmul_nbits_of_other_sizes_is_unclear(tmp_path: Path, inputs: int, block: int) -> None:
     found = inspected(
         tmp_path,
         [tensor("q", UINT8, 16, 2, 16), tensor("s", FLOAT, 16, 2)],
-        node("MatMulNBits", "x q s", "y", domain=MICROSOFT, K=128, N=16, bits=4, block_size=32),
+        node("MatMulNBits", "x q s", "y", domain=MICROSOFT, K=inputs, N=16, bits=4, block_size=block),
     )
     assert [(finding.code, finding.where) for finding in found.findings] == [("QL303", "q")]
     assert found.stored

@@ -62,7 +62,7 @@ _MOVES: Final = frozenset(
 #: floats that are settings of an operator: the places of its inputs
 _SETTINGS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 #: weights that share a scale where the operator does not say
-_BLOCK_SIZES: Final = {"GatherBlockQuantized": 128, "QMoE": 0}
+_BLOCK_SIZES: Final = {"GatherBlockQuantized": 128}
 _OWN_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 #: operators with several codes in a byte
 _PACKED: Final = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized", "QMoE"})
@@ -231,6 +231,8 @@ def _folded(node: Node, codes: Stored, scale: Stored | None, *, symmetric: bool)
     match node.op_type:
         case "MatMulNBits":  # B [N, K / block, block * bits / 8]
             bits, block = _setting(node, "bits", 4), _setting(node, "block_size", 32)
+            if not block:
+                raise LayoutError(f"{node.op_type} in blocks of no weights")
             parameters = _setting(node, "N") * _setting(node, "K")
             stored = _setting(node, "N") * -(-_setting(node, "K") // block) * -(-block * bits // BITS_PER_BYTE)
             if codes.nbytes != stored:
@@ -244,7 +246,7 @@ def _folded(node: Node, codes: Stored, scale: Stored | None, *, symmetric: bool)
         case "GatherBlockQuantized" | "QMoE" if codes.is_a("UInt8"):
             bits = _setting(node, "bits" if node.op_type == "GatherBlockQuantized" else "expert_weight_bits", 4)
             parameters = exact(codes.nbytes * BITS_PER_BYTE, bits, "codes in bytes")
-            level, group = integer(bits), _setting(node, "block_size", _BLOCK_SIZES[node.op_type])
+            level, group = integer(bits), _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
         case _:
             along = _setting(node, "axis", 1)
             group = _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
