@@ -62,7 +62,7 @@ _MOVES: Final = frozenset(
 #: floats that are settings of an operator: the places of its inputs
 _SETTINGS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 #: weights that share a scale where the operator does not say
-_BLOCK_SIZES: Final = {"GatherBlockQuantized": 128}
+_BLOCK_SIZES: Final = {"MatMulNBits": 32, "MatMulBnb4": 64, "GatherBlockQuantized": 128}
 _OWN_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 #: operators with several codes in a byte
 _PACKED: Final = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized", "QMoE"})
@@ -228,28 +228,28 @@ def _folded(node: Node, codes: Stored, scale: Stored | None, *, symmetric: bool)
     """
     if not isinstance(codes.dtype, QuantizationLevel):
         raise LayoutError(f"{node.op_type} of {codes.dtype}")
+    group = _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
     match node.op_type:
         case "MatMulNBits":  # B [N, K / block, block * bits / 8]
-            bits, block = _setting(node, "bits", 4), _setting(node, "block_size", 32)
-            if not block:
+            bits = _setting(node, "bits", 4)
+            if not group:
                 raise LayoutError(f"{node.op_type} in blocks of no weights")
             parameters = _setting(node, "N") * _setting(node, "K")
-            stored = _setting(node, "N") * -(-_setting(node, "K") // block) * -(-block * bits // BITS_PER_BYTE)
+            stored = _setting(node, "N") * -(-_setting(node, "K") // group) * -(-group * bits // BITS_PER_BYTE)
             if codes.nbytes != stored:
                 raise LayoutError(f"{parameters:,} codes of {bits} bits take {stored:,} bytes, not {codes.nbytes:,}")
-            level, group = integer(bits), block
+            level = integer(bits)
         case "MatMulBnb4":  # B [N * K / 2]
             parameters = _setting(node, "N") * _setting(node, "K")
             if codes.nbytes != -(-parameters // 2):
                 raise LayoutError(f"{parameters:,} codes of 4 bits do not take {codes.nbytes:,} bytes")
-            level, group = levels[_BNB4.get(_setting(node, "quant_type", 1), "NF4")], _setting(node, "block_size", 64)
+            level = levels[_BNB4.get(_setting(node, "quant_type", 1), "NF4")]
         case "GatherBlockQuantized" | "QMoE" if codes.is_a("UInt8"):
             bits = _setting(node, "bits" if node.op_type == "GatherBlockQuantized" else "expert_weight_bits", 4)
             parameters = exact(codes.nbytes * BITS_PER_BYTE, bits, "codes in bytes")
-            level, group = integer(bits), _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
+            level = integer(bits)
         case _:
             along = _setting(node, "axis", 1)
-            group = _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
             if group and scale and (weight := microscaled(_rows(codes, along), _rows(scale, along), Hint())):
                 return weight
             level, parameters = codes.dtype, codes.elements
