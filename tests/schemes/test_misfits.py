@@ -23,6 +23,10 @@ MISFITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "quanto, a scalar": {"weight._data._data": ("UInt8", ()), "weight._scale": ("Float16", (1,))},
     "quanto with rows to spare": {"weight._data._data": ("UInt8", (9, 32)), "weight._scale": ("Float16", (4, 1))},
     "words of codes with one scale": {"weight": ("Int32", (4, 8)), "weight_scale": ("Float32", ())},
+    "LLM.int8, a scalar": {"weight": ("Int8", ()), "SCB": ("Float32", ())},
+    "MLX, a scalar": {"weight": ("UInt32", ()), "scales": ("Float16", ()), "biases": ("Float16", ())},
+    "MLX with a scalar for scales": {"weight": ("UInt32", (8,)), "scales": ("UInt8", ())},
+    "FP-Quant, a scalar": {"qweight": ("UInt8", ()), "scales": ("UInt8", ())},
     "SqueezeLLM with codes of no bits": {"qweight": ("Int32", (4, 8)), "lookup_table": ("Float16", (8, 1))},
 }
 
@@ -32,6 +36,7 @@ MISFITS_OF_ROWS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "VPTQ with vectors of no length": {**VECTORS, "perm": ("Int32", (8,))},
     "VPTQ without columns": {**VECTORS, "perm": ("Int32", (0,))},
     "words of codes without rows": {"weight": ("Int32", (7,)), "weight_scale": ("Float16", (7,))},
+    "HQQ with a scalar for scales": {"W_q": ("UInt8", (4, 8)), "scale": ("Float16", ())},
     "HQQ with a bias of no rows": {
         "W_q": ("UInt8", (4, 8)),
         "scale": ("Float16", (1, 8)),

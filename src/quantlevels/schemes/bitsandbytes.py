@@ -59,7 +59,7 @@ def _block_size(parameters: int, blocks: int, hint: Hint) -> int | None:
 def _fold_8bit(module: Module, hint: Hint) -> Weight:
     """weight I8 [N, K], SCB [N]: the largest value of each row."""
     codes = module["weight"]
-    if not codes.is_a("Int8") or module["SCB"].elements != codes.shape[0]:
+    if not codes.is_a("Int8") or codes.shape[:1] != (module["SCB"].elements,):
         raise LayoutError(f"{module['SCB'].elements} row scales for codes of shape {list(codes.shape)}")
     return Weight(level=levels["Int8"], parameters=codes.elements, code_bits=Fraction(8), symmetric=True)
 

@@ -71,7 +71,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
 def _rows(module: Module, stored: Fraction) -> int:
     """Rows of a weight whose codes are packed down its columns, W_q [rows*b/8, K], scale [rows, 1] or [1, K]."""
     codes, scale = module["W_q"], module["scale"]
-    if scale.shape[-1] == 1:
+    if scale.shape[-1:] == (1,):
         return scale.elements
     most = int(codes.bits / stored) * codes.matrix[0]
     if "bias" in module:

@@ -87,7 +87,7 @@ def _fold_mode(module: Module, hint: Hint) -> Weight | None:
 def _group_bits(codes: Stored, scales: Stored) -> int:
     if codes.shape[:-1] != scales.shape[:-1]:
         raise LayoutError("codes and scales do not have the same rows")
-    return exact(codes.bits * codes.shape[-1], scales.shape[-1], "bits of a group")
+    return exact(codes.bits * codes.matrix[1], scales.matrix[1], "bits of a group")
 
 
 MODE = Packing("weight", ("scales",), _fold_mode, sides=("global_scale",))

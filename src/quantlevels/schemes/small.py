@@ -131,11 +131,12 @@ def _fold_fp_quant(module: Module, hint: Hint) -> Weight:
     codes, scales = module["qweight"], module["scales"]
     if not codes.is_a("UInt8") or codes.shape[:-1] != scales.shape[:-1]:
         raise LayoutError("not bytes of two codes with scales along each row")
+    columns, groups = 2 * codes.matrix[1], scales.matrix[1]
     for name in _FORMATS.values():
         level = levels[name]
-        if 2 * codes.shape[-1] == level.block.weights * scales.shape[-1]:
+        if columns == level.block.weights * groups:
             return microscaling(level, 2 * codes.elements)
-    raise LayoutError(f"{scales.shape[-1]} scales for {2 * codes.shape[-1]} codes of a row")
+    raise LayoutError(f"{groups} scales for {columns} codes of a row")
 
 
 def _fold_squeezellm(module: Module, hint: Hint) -> Weight:
