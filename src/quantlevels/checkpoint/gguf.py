@@ -57,6 +57,9 @@ _MOST_WALKED: Final = 1 << 22
 #: strings that are walked over in the time of one array in an array
 _STRINGS_OF_ARRAY: Final = 16
 _MAX_DEPTH: Final = 4
+#: how many strings one match steps over, and how long the longest of them may be
+_RUN: Final = 64
+_LONGEST_IN_RUN: Final = 127
 
 #: Type 42 has two blocks on disk: ggml's, and that of PrismML before ggml had the type (PrismML-Eng/llama.cpp#167).
 _TWO_MEANINGS: Final = {42: (BLOCKS[42], Block(128, 34 * BITS_PER_BYTE))}
@@ -132,11 +135,6 @@ def _version(source: Source) -> tuple[Order, int]:
 @cache
 def _struct(order: Order, codes: str) -> Struct:
     return Struct(order + codes)
-
-
-#: how many strings one match steps over, and how long the longest of them may be
-_RUN: Final = 64
-_LONGEST_IN_RUN: Final = 127
 
 
 @cache

@@ -152,7 +152,7 @@ class Packing:
         needs: suffixes that must stand beside it.
         fold: (module, hint) → the weight; None where the tensors are none of its own. Raises LayoutError where shapes
             do not fit, AmbiguousLayoutError where they leave open what the config does not say.
-        sides: suffixes that may stand beside it and are not parameters either.
+        sides: suffixes that may stand beside it and are no parameters either, besides those of `ALWAYS_SIDES`.
     """
 
     codes: str
@@ -352,7 +352,11 @@ def declared_integer(
     side_bits: int = 0,
     unsigned: bool = False,
 ) -> DeclaredLevel:
-    """Integer codes with so many bits of scale and zero point for each group of weights along a row."""
+    """Integer codes with so many bits of scale and zero point for each group of weights along a row.
+
+    Raises:
+        LayoutError: if the codes have not 1 to 8 bits.
+    """
     return DeclaredLevel(
         level=integer(bits, unsigned=unsigned),
         group_size=group_size,
@@ -407,6 +411,9 @@ def group_size(row: int, groups: int, hint: Hint) -> int | None:
     """Weights along a row that share a scale, from the row's length and its groups; None for one group a row.
 
     The last group may be short where the size is known from elsewhere; else groups must tile the row.
+
+    Raises:
+        LayoutError: if they do not.
     """
     known = hint.group_size
     if known and known > 0 and -(-row // known) == groups:

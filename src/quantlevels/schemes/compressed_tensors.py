@@ -96,17 +96,7 @@ def _row(columns: int, word: int, groups: int, bits: int, hint: Hint) -> int | N
     return columns * word // bits
 
 
-PACKED = Packing(
-    "weight_packed",
-    ("weight_scale",),
-    _fold,
-    sides=(
-        "weight_shape",
-        "weight_zero_point",
-        "weight_g_idx",
-        "weight_global_scale",
-    ),
-)
+PACKED = Packing("weight_packed", ("weight_scale",), _fold)
 
 
 def _fold_marlin_24(module: Module, hint: Hint) -> Weight:
@@ -133,7 +123,7 @@ def _fold_bitmask(module: Module, hint: Hint) -> Weight:
 
 
 MARLIN_24 = Packing("weight_packed", ("scale_packed", "meta"), _fold_marlin_24)
-BITMASK = Packing("compressed", ("bitmask",), _fold_bitmask, sides=("shape", "row_offsets", "weight_scale"))
+BITMASK = Packing("compressed", ("bitmask",), _fold_bitmask, sides=("shape", "row_offsets"))
 
 
 #: formats that keep a code of any width in a byte

@@ -122,9 +122,9 @@ class NVFP4Config(MethodConfig):
 
 def _fold_blocks(module: Module, hint: Hint) -> Weight:
     """blocks U8 [..., K/32, 16], two codes a byte; scales U8 [..., K/32]."""
-    blocks, scales = module["blocks"], module["scales"]
-    if blocks.shape != (*scales.shape, 16):
-        raise LayoutError(f"blocks {list(blocks.shape)} are not 16 bytes for each scale {list(scales.shape)}")
+    codes, scales = module["blocks"], module["scales"]
+    if codes.shape != (*scales.shape, 16):
+        raise LayoutError(f"blocks {list(codes.shape)} are not 16 bytes for each scale {list(scales.shape)}")
     return microscaling(levels["MXFP4"], 32 * scales.elements)
 
 

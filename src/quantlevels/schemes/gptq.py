@@ -60,7 +60,11 @@ def _fold_marlin(module: Module, hint: Hint) -> Weight:
 
 
 def unpacked(module: Module, bits: int, inputs: int, outputs: int, groups: int, hint: Hint) -> Weight:
-    """The weight that ``qweight`` holds: integers of so many bits, so many groups for each output."""
+    """The weight that ``qweight`` holds: integers of so many bits, so many groups for each output.
+
+    Raises:
+        LayoutError: if there are no integers of so many bits, or groups do not tile the inputs.
+    """
     qweight = module["qweight"]
     parameters = inputs * outputs * qweight.stack
     return Weight(

@@ -151,7 +151,7 @@ _FP_QUANT = Packing(
     "qweight",
     ("scales",),
     _fold_fp_quant,
-    sides=("weight_global_scale", "act_global_scale", "forward_hadamard_matrix", "backward_hadamard_matrix"),
+    sides=("forward_hadamard_matrix", "backward_hadamard_matrix"),
 )
 _SQUEEZELLM = Packing(
     "qweight",
