@@ -28,7 +28,7 @@ from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 _SCALE_BITS = 32
 #: algorithm → level: what has a scale a row, or says all of its storage itself
-_ALGORITHMS = {
+_ALGORITHMS: dict[str, str] = {
     algorithm: level
     for level, algorithms in {
         "Float8E4M3FN": "FP8 FP8_AFFINE FP8_PER_CHANNEL_PER_TOKEN",
