@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,11 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         {"files": {"quantize_config.json": {"bits": 4, "group_size": 128, "method": "awq", "format": "gemm"}}},
         "awq",
         ("Int4", 128, None, False, "133/32"),
+    ),
+    "awq, gemv_fast": (  # zero points as wide as scales
+        method("awq", bits=4, group_size=64, zero_point=True, version="GEMV_Fast"),
+        "awq",
+        ("Int4", 64, None, False, "9/2"),
     ),
     "awq": (method("awq", bits=4, group_size=128, zero_point=True), "awq", ("Int4", 128, None, False, "133/32")),
     "awq in quant_config.json": (
@@ -524,12 +530,8 @@ REFUSED: Final = [
         {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"block_structure": block}}}}
         for block in ([0, 128], [128], "128", "0x128", "axb", True)
     ),
-    {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"type": "nf"}}}},
     *({"quant_method": "fp8", "ignored_layers": names} for names in ("lm_head", {"lm_head": True}, [1], [None])),
-    {"quant_method": "fp8", "fmt": "e9m9"},
     {"quant_method": "bitsandbytes", "load_in_4bit": "yes"},
-    {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf3"},
-    {"quant_method": "quanto", "weights": "int5"},
     {"quant_method": "gptq", "bits": 4, "sym": "true"},
     *({"quant_method": "gptq", "bits": 4, "dynamic": {"a": {"bits": bits}}} for bits in (17, 0, True)),
     *({"quant_method": "auto-round", "bits": 4, "extra_config": {"a": {"bits": bits}}} for bits in (17, 0, True)),
@@ -576,7 +578,10 @@ def test_a_value_that_would_mislead_is_refused_with_its_place(block: Any, write:
         ({"quant_method": "aqlm", "in_group_size": 0}, "in_group_size must be between"),
         ({"quant_method": "fp8", "weight_block_size": [0, 1]}, "weight_block_size must be two numbers"),
         ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 7}}}, "nbits must be one of"),
-        ({"quant_method": "fp8", "fmt": "e9m9"}, r"fmt: expected one of 'e4m3', .* got 'e9m9'"),
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": 1, "bnb_4bit_quant_type": "nf3"},
+            "load_in_4bit: expected true or false, got 1(?s:.)*quant_type: expected one of 'fp4', 'nf4', got 'nf3'",
+        ),
         ({"quant_method": "gptq", "bits": 4, "dynamic": {"+:a": 8}}, r"dynamic\['\+:a'\]: expected an object, got 8"),
         ({"quant_method": "modelopt", "quantized_layers": {"a": "FP8"}}, "expected an object, got 'FP8'"),
     ],
@@ -587,15 +592,65 @@ def test_what_is_wrong_is_named(block: dict[str, Any], text: str, write: Write) 
         inspect(write(None, block))
 
 
+@pytest.mark.parametrize(
+    ("block", "text"),
+    [
+        ({"quant_method": "fp8", "fmt": "e9m9"}, "fmt: expected one of 'e4m3', .* got 'e9m9'"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf3"}, "quant_type: .* 'nf3'"),
+        ({"quant_method": "quanto", "weights": "int5"}, "weights: .* got 'int5'"),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"type": "nf"}}}},
+            r"config_groups\['g'\].weights.type: expected one of 'int', 'float', got 'nf'",
+        ),
+        ({"quant_method": "mlx", "bits": 4, "group_size": 64, "mode": "x"}, "mode: .* got 'x'"),
+        ({"quant_method": "mlx", "bits": 4, "group_size": 64, "m": {"bits": 4, "mode": "x"}}, "mode: .* got 'x'"),
+        ({"quant_method": "fp_quant", "forward_dtype": "mxfp3"}, "forward_dtype: .* got 'mxfp3'"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP2"}, "quant_algo 'NVFP2' is not known"),
+        (
+            {
+                "quant_method": "modelopt",
+                "quant_algo": "MIXED_PRECISION",
+                "quantized_layers": {"a": {"quant_algo": "X"}},
+            },
+            "quant_algo 'X' is not known",
+        ),
+        (
+            {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "mx6"}}},
+            "the dtype 'mx6' is not known",
+        ),
+        ({"quant_method": "torchao", "quant_type": "int40_weight_only"}, "config 'int40_weight_only' is not known"),
+        (ao("IntxWeightOnlyConfig", weight_dtype="int9")["config"]["quantization_config"], "dtype 'int9' is not known"),
+        ({"quant_method": "auto-round", "bits": 4, "data_type": "posit"}, "data_type 'posit' of 4 bits is not known"),
+        ({"quant_method": "auto-round", "extra_config": {"a": {"data_type": "posit"}}}, "'posit' of 4 bits"),
+    ],
+    ids=str,
+)
+def test_an_unknown_word_for_a_level_is_told_beside_what_is_stored(
+    block: dict[str, Any], text: str, look: Look
+) -> None:
+    found = look({"model.norm.weight": ("BF16", [64])}, block)
+    assert found.stored.parameters == 64
+    assert found.declared is not None
+    assert (found.declared.method, found.declared.known, found.declared.levels) == (block["quant_method"], True, ())
+    (finding,) = found.inspection.findings
+    assert (finding.code, finding.where) == ("QL301", "config.json")
+    assert re.search(text, finding.message)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_what_quark_leaves_in_its_own_dtype_is_no_unknown_word(dtype: str, look: Look) -> None:
+    spec = {"weight": {"dtype": dtype}}
+    found = look(None, {"quant_method": "quark", "global_quant_config": spec, "layer_quant_config": {"a": spec}})
+    assert not found.codes
+
+
 def test_what_is_no_number_is_no_json(write: Write) -> None:
     folder = write(None, {"quant_method": "gptq", "bits": float("nan")})
     with pytest.raises(CheckpointError, match=r"config\.json.*NaN"):
         inspect(folder)
 
 
-@pytest.mark.parametrize(
-    "setting", [{"bits": 17}, {"bits": "4"}, {"bits": 4, "group_size": 0}, {"bits": 4, "mode": "x"}]
-)
+@pytest.mark.parametrize("setting", [{"bits": 17}, {"bits": "4"}, {"bits": 4, "group_size": 0}, {"bits": 4, "mode": 1}])
 def test_mlx_is_strict_about_all_modules_and_each(setting: dict[str, Any], look: Look) -> None:
     for block in ({"group_size": 64, **setting}, {"bits": 4, "group_size": 64, "m": setting}):
         with pytest.raises(ConfigError, match=r"\$\.quantization"):

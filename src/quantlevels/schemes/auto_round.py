@@ -18,6 +18,7 @@ from quantlevels.schemes.base import (
     DeclaredLevel,
     MethodConfig,
     Scheme,
+    UnknownTypeError,
     blocks,
     declared_as,
     declared_integer,
@@ -65,7 +66,11 @@ class AutoRoundConfig(MethodConfig):
     extra_config: Mapping[str, Overrides] | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """Integers with a 16-bit scale and a packed zero point a group, or a microscaling level."""
+        """Integers with a 16-bit scale and a packed zero point a group, or a microscaling level.
+
+        Raises:
+            UnknownTypeError: for a data type that is not known.
+        """
         if self.bits > 8:
             return None
         data_type = self.data_type.replace("_", "")
@@ -75,6 +80,8 @@ class AutoRoundConfig(MethodConfig):
             if self.weight_block_size:  # scales are as wide as the model's own dtype
                 return evolve(declared, block=self.weight_block_size, bits_per_weight=None)
             return declared
+        if "int" not in data_type:
+            raise UnknownTypeError(f"data_type {self.data_type!r:.80} of {self.bits} bits is not known")
         if self.packing_format == "mlx":
             side_bits = 2 * _SCALE_BITS
         else:

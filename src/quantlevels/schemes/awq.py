@@ -95,10 +95,12 @@ class AWQConfig(MethodConfig):
     bits: int = field(default=4, validator=one_of(2, 3, 4, 8))  # defaults: autoawq's and transformers'
     group_size: int = field(default=128, validator=sizes)
     zero_point: bool = True
+    version: str | None = None
 
     def general(self) -> DeclaredLevel:
-        """Integers with a 16-bit scale and perhaps a packed zero point a group."""
-        zero_bits = self.bits if self.zero_point else 0
+        """Integers with a 16-bit scale and perhaps a zero point a group: packed, but for gemv_fast."""
+        fast = (self.version or "").lower() == "gemv_fast"
+        zero_bits = (_SCALE_BITS if fast else self.bits) if self.zero_point else 0
         return declared_integer(self.bits, self.group_size, not self.zero_point, side_bits=_SCALE_BITS + zero_bits)
 
 

@@ -142,6 +142,10 @@ class AmbiguousLayoutError(Exception):
     """The tensors of a module fit several layouts and nothing tells which. Becomes a finding, never reaches a user."""
 
 
+class UnknownTypeError(ValueError):
+    """A method's word for a level that is not known. Becomes a finding: what is stored is told all the same."""
+
+
 @final
 @frozen
 class Packing:

@@ -16,7 +16,7 @@ from quantlevels.registry import levels
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
 from quantlevels.schemes.patterns import Names
-from quantlevels.schemes.structuring import complaints, structured
+from quantlevels.schemes.structuring import complaints, only_unknown, structured
 
 
 def _names_of_overrides(declared: Declared) -> Names:
@@ -157,11 +157,11 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
         message = f"method {first.method!r} is not known; its weights cannot be told apart from plain tensors"
         findings.append(Finding("QL302", message, first.file))
         return Declared(source=first.file, method=first.method, known=False, dtype=dtype), tuple(findings)
-    return _read(evolve(first, config=config), scheme, dtype), tuple(findings)
+    return _read(evolve(first, config=config), scheme, dtype, findings), tuple(findings)
 
 
-def _read(section: _Section, scheme: Scheme, dtype: QuantizationLevel | None) -> Declared:
-    """What one section declares, by the scheme of its method."""
+def _read(section: _Section, scheme: Scheme, dtype: QuantizationLevel | None, findings: list[Finding]) -> Declared:
+    """What one section declares, by the scheme of its method; no level where it has words that are not known."""
     skips = {key: value for key in _SKIPPED if (value := section.config.get(key)) is not None}
     config = {key: value for key, value in section.config.items() if key not in _SKIPPED}
     if skips:
@@ -183,7 +183,10 @@ def _read(section: _Section, scheme: Scheme, dtype: QuantizationLevel | None) ->
         )
     except Exception as error:  # cattrs raises groups of what hooks raise, and a plugin's class what it likes
         name = next((key for key, value in skips.items() if value is config[_SKIPPED[0]]), _SKIPPED[0])  # as written
-        lines = (line.replace(_SKIPPED[0], name) for line in complaints(error, section.path))
+        lines = [line.replace(_SKIPPED[0], name) for line in complaints(error, section.path)]
+        if only_unknown(error):
+            findings += (Finding("QL301", line, section.file) for line in lines)
+            return Declared(source=section.file, method=scheme.method, dtype=dtype, scheme=scheme)
         raise ConfigError(tuple(f"{section.file}: {line}" for line in lines)) from error
 
 

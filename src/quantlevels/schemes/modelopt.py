@@ -16,6 +16,7 @@ from quantlevels.schemes.base import (
     DeclaredLevel,
     MethodConfig,
     Scheme,
+    UnknownTypeError,
     declared_as,
     declared_in_blocks,
     declared_integer,
@@ -56,6 +57,7 @@ _IN_GROUPS = {
 _IN_BLOCKS = ("FP8_PB_WO", "FP8_PB_REAL", "FP8_BLOCK_SCALES")
 _BLOCK = 128
 _MIXED = "MIXED_PRECISION"
+_NONE = ("", "NO_QUANT")
 
 
 @frozen(kw_only=True)
@@ -67,7 +69,11 @@ class Layer:
     has_zero_point: bool = False
 
     def declared(self) -> DeclaredLevel | None:
-        """The level the algorithm makes; None for algorithms that are not known."""
+        """The level the algorithm makes; None where there is no algorithm.
+
+        Raises:
+            UnknownTypeError: for an algorithm that is not known.
+        """
         algorithm = (self.quant_algo or "").upper()
         if algorithm in _IN_BLOCKS:
             block = self.group_size if self.group_size and self.group_size > 0 else _BLOCK
@@ -76,8 +82,10 @@ class Layer:
             bits, told = _IN_GROUPS[algorithm]
             declared = declared_integer(bits, self.group_size, not self.has_zero_point, side_bits=_SCALE_BITS)
             return declared if told else evolve(declared, bits_per_weight=None)
-        if algorithm not in _ALGORITHMS:
+        if algorithm in _NONE:
             return None
+        if algorithm not in _ALGORITHMS:
+            raise UnknownTypeError(f"quant_algo {self.quant_algo!r:.80} is not known")
         declared = declared_as(_ALGORITHMS[algorithm])
         if declared.level.kind == "microscaling" and self.group_size not in (None, declared.group_size):
             stored = with_scales(declared.level.bits_per_param, self.group_size, BITS_PER_BYTE)

@@ -11,10 +11,13 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from quantlevels.level import QuantizationLevel
+from quantlevels.registry import levels
 from quantlevels.schemes.base import (
+    UNQUANTIZED_BITS,
     DeclaredLevel,
     MethodConfig,
     Scheme,
+    UnknownTypeError,
     blocks,
     declared_as,
     declared_integer,
@@ -50,7 +53,11 @@ class Spec:
     is_scale_quant: bool | None = None
 
     def declared(self) -> DeclaredLevel | None:
-        """Its level; None where it is not quantized."""
+        """Its level; None where it is not quantized.
+
+        Raises:
+            UnknownTypeError: for a dtype that is not known.
+        """
         if self.dtype == "mx":
             element = self.mx_element_dtype or "fp4"
             return evolve(self, dtype=element, group_size=32, scale_format="e8m0").declared()
@@ -62,6 +69,9 @@ class Spec:
                 bits, self.group_size, self.symmetric, side_bits=_SCALE_BITS + bits, unsigned=unsigned
             )
         if self.dtype not in _FLOATS:
+            level = levels.get(self.dtype)
+            if level is None or level.bits_per_param < UNQUANTIZED_BITS:
+                raise UnknownTypeError(f"the dtype {self.dtype!r:.80} is not known")
             return None
         declared = declared_as("NVFP4" if self.dtype == "fp4" and self.group_size == 16 else _FLOATS[self.dtype])
         if self.block_size:  # how wide their scales are nothing says

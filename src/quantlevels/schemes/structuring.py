@@ -8,11 +8,11 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import attrs
-from cattrs import Converter, transform_error
+from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn
 
 from quantlevels.converters import format_exception
-from quantlevels.schemes.base import Config, LayoutError
+from quantlevels.schemes.base import Config, LayoutError, UnknownTypeError
 
 _T = TypeVar("_T")
 
@@ -39,6 +39,13 @@ def complaints(error: Exception, path: str) -> Iterator[str]:
     for line in transform_error(error, path=path, format_exception=_text):
         text, _, place = line.rpartition(" @ ")
         yield f"{place}: {text}" if text else line
+
+
+def only_unknown(error: Exception) -> bool:
+    """Whether all that is wrong are words for levels that are not known."""
+    if isinstance(error, BaseValidationError):
+        return error.split(UnknownTypeError)[1] is None
+    return isinstance(error, UnknownTypeError)
 
 
 def _text(error: BaseException, type_: type | None) -> str:
@@ -92,7 +99,8 @@ def _is_one_of(type_: Any) -> bool:
 def _one_of(value: Any, type_: Any) -> Any:
     allowed = get_args(type_)
     if value not in allowed:
-        raise ValueError(f"expected one of {', '.join(map(repr, allowed))}, got {value!r:.80}")
+        kind = UnknownTypeError if isinstance(value, str) else ValueError
+        raise kind(f"expected one of {', '.join(map(repr, allowed))}, got {value!r:.80}")
     return value
 
 

@@ -26,6 +26,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Stored,
+    UnknownTypeError,
     Weight,
     blocks,
     declared_as,
@@ -186,15 +187,19 @@ class LayerConfig:
     block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     symmetric: bool | None = None
 
-    def declared(self) -> DeclaredLevel | None:
-        """Its level; scales of blocks are F32, those of groups of the model's own width, which nothing says."""
+    def declared(self) -> DeclaredLevel:
+        """Its level; scales of blocks are F32, those of groups of the model's own width, which nothing says.
+
+        Raises:
+            UnknownTypeError: for a class or a dtype that is not known.
+        """
         name = _CONFIGS.get(self.type)
         if name is None:
-            return None
+            raise UnknownTypeError(f"the config {self.type!r:.80} is not known")
         dtype = f"uint{self.bit_width}" if self.bit_width else self.weight_dtype
         level = levels.get(dtype or name)
         if level is None:
-            return None
+            raise UnknownTypeError(f"the dtype {dtype!r:.80} is not known")
         if levels[name].block.weights > 1:
             return declared_as(_MX.get(level.name, name))
         whole = level.bits_per_param == BITS_PER_BYTE
