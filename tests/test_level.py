@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from fractions import Fraction
+from typing import Any
 
 import attrs
 import pytest
@@ -283,6 +284,13 @@ def test_nbytes_of_a_level(level: QuantizationLevel, shape: tuple[int, ...], nby
 )
 def test_nbytes_of_a_layout(layout: Layout, shape: tuple[int, ...], nbytes: int) -> None:
     assert layout.nbytes(shape) == nbytes
+
+
+@pytest.mark.parametrize("shape", [(-3, 4), (3, -4), (3.0, 4), (3, 4.0), ("3", 4), (3, None)])
+@pytest.mark.parametrize("stored", [INT4, INT4.block, INT4.grouped(128)], ids=["level", "block", "layout"])
+def test_nbytes_of_what_is_no_shape_is_refused(stored: Any, shape: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="no negative sizes|as an integer"):
+        stored.nbytes(shape)
 
 
 @given(st.sampled_from(list(levels)), st.integers(1, 64), st.integers(1, 50), st.integers(0, 16))

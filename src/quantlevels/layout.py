@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 from attrs import field, frozen
 
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel, positive
+from quantlevels.level import BITS_PER_BYTE, QuantizationLevel, axes, positive
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -56,8 +56,11 @@ class Layout:
 
         Codes, scales and zero points are three arrays; each row of each takes whole bytes, and a last group that is
         not full has a scale of its own.
+
+        Raises:
+            TypeError, ValueError: for sizes that are no integers, or are negative.
         """
-        *outer, row = shape or (1,)
+        *outer, row = axes(shape)
         groups = -(-row // self.group_size)
         sides = sum(-(-groups * bits // BITS_PER_BYTE) for bits in (self.scale_bits, self.zero_point_bits))
         return self.level.nbytes(shape) + math.prod(outer) * sides

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import index
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, NoReturn, TypeAlias, final, get_args
 
@@ -61,9 +62,25 @@ class Block:
         return Fraction(self.bits, self.weights)
 
     def nbytes(self, shape: Sequence[int]) -> int:
-        """Bytes of a tensor of ``shape`` (weights per axis, rows last); rows are padded to whole blocks and bytes."""
-        *outer, row = shape or (1,)
+        """Bytes of a tensor of ``shape`` (weights per axis, rows last); rows are padded to whole blocks and bytes.
+
+        Raises:
+            TypeError, ValueError: for sizes that are no integers, or are negative.
+        """
+        *outer, row = axes(shape)
         return math.prod(outer) * -(-(-(-row // self.weights) * self.bits) // BITS_PER_BYTE)
+
+
+def axes(shape: Sequence[int]) -> list[int]:
+    """The sizes of a shape, at least one of them.
+
+    Raises:
+        TypeError, ValueError: for sizes that are no integers, or are negative.
+    """
+    sizes = [index(size) for size in shape] or [1]
+    if min(sizes) < 0:
+        raise ValueError(f"shape must have no negative sizes, not {shape!r}")
+    return sizes
 
 
 def _read_only(spellings: Spellings) -> Spellings:

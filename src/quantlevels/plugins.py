@@ -339,7 +339,9 @@ def _attempt(plugin: FoundPlugin) -> _Outcome:
     start = perf_counter()
     try:
         value = EntryPoint(plugin.entry, plugin.value, plugin.group).load()
-    except (Exception, SystemExit) as cause:  # but nothing stops a KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:  # SystemExit, what test runners skip with ...
         error: PluginError = PluginLoadError(str(plugin), f"it cannot be imported: {_told(cause)}")
         error.__cause__ = cause
         return _Outcome(error=error, seconds=perf_counter() - start)

@@ -19,6 +19,8 @@ FAILED = {
     "def (": "SyntaxError: invalid syntax",
     "import a_module_nobody_has": "No module named 'a_module_nobody_has'",
     "raise SystemExit(3)": "SystemExit: 3",
+    "raise GeneratorExit": "GeneratorExit",
+    "class Skipped(BaseException): ...\nraise Skipped('not here')": "Skipped: not here",
     "import sys; sys.exit('bye')": "SystemExit: bye",
     "1 / 0": "ZeroDivisionError: division by zero",
     "class E(Exception):\n    def __str__(self): raise self\nraise E": "exception str() failed",
