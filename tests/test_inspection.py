@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quantlevels import BF16, FP32, ConfigError, inspect, levels
+from quantlevels.schema import INSPECTION
 
 Shapes = Mapping[str, tuple[str, list[int]]]
-_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "F8_E4M3": 1}
+_BYTES = {"F32": 4, "U32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "F8_E4M3": 1}
 
 
 def write(folder: Path, tensors: Shapes, name: str = "model.safetensors", **configs: object) -> Path:
@@ -180,3 +182,13 @@ def test_weights_name_what_each_module_is_stored_as(tmp_path: Path) -> None:
         "model.layers.0.mlp.gate.weight": (BF16, 16),
         "model.layers.0.input_layernorm.weight": (FP32, 4),
     }
+
+
+def test_a_type_that_is_no_known_level_has_no_name_in_record_and_schema(tmp_path: Path) -> None:
+    packed = {"up.weight": ("U32", [8, 8]), "up.scales": ("BF16", [8, 1]), "up.biases": ("BF16", [8, 1])}
+    record = inspect(write(tmp_path, PLAIN | packed)).to_record()
+    (unknown,) = (level for level in record["stored"]["levels"] if level["level"] is None)
+    assert unknown["label"]
+    schema: Any = INSPECTION
+    level = schema["properties"]["stored"]["anyOf"][0]["properties"]["levels"]["items"]["properties"]["level"]
+    assert {"type": "null"} in level["anyOf"]

@@ -41,7 +41,7 @@ def disagreements(
     if _is_adapter(checkpoint, stored):
         yield Finding("QL401", "low-rank matrices to add to a model, not a model; its size is not the model's")
         return
-    if not partial:
+    if not partial and stored.counted:
         yield from _parameter_claim(checkpoint, stored)
     if declared is None or declared.method is None:
         yield from _undeclared(checkpoint, declared, folding)
@@ -111,7 +111,7 @@ def _quantized(folding: Folding) -> Iterator[tuple[Part, list[str]]]:
         for part in parts:
             if part.code_bits is not None:
                 base = part.name.removesuffix(".weight")
-                yield part, [module + base for module in modules] if base else modules
+                yield part, [(module + base).removeprefix(".") for module in modules] if base else modules
 
 
 def _not_quantized(declared: Declared, stored: Stored) -> Finding:

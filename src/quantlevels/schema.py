@@ -31,7 +31,10 @@ _POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
 _RATIO: Final[dict[str, object]] = {"type": "number", "minimum": 0}
 
 _LEVEL: Final[dict[str, object]] = {
-    "level": {**_TEXT, "description": "Name of the level; of an unknown type, what the file says."},
+    "level": {
+        **_nullable(_TEXT),
+        "description": "Name of the level; null where no level answers to what the label says.",
+    },
     "label": _TEXT,
     "bits_per_param": _nullable(_COUNT),
 }

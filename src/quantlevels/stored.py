@@ -65,9 +65,16 @@ class Stored:
     levels: tuple[StoredLevel, ...]
 
     @property
+    def counted(self) -> bool:
+        """Whether the parameters of all weights could be told."""
+        return not any(isinstance(one.level, UnknownType) and one.nbytes and not one.parameters for one in self.levels)
+
+    @property
     def bits_per_weight(self) -> Fraction | None:
-        """Bits a parameter takes over the whole checkpoint, exact; None where there are no parameters."""
-        return Fraction(self.tensor_bytes * BITS_PER_BYTE, self.parameters) if self.parameters else None
+        """Bits a parameter takes over the whole checkpoint, exact; None where not all are counted, or none are."""
+        if not (self.parameters and self.counted):
+            return None
+        return Fraction(self.tensor_bytes * BITS_PER_BYTE, self.parameters)
 
 
 def totals(checkpoint: Checkpoint, folding: Folding) -> Stored:

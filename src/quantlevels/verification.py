@@ -81,15 +81,16 @@ def expectations(
     max_bits_per_weight: Fraction | int | None,
     parameters: int | None,
 ) -> Iterator[Finding]:
-    """Findings where a checkpoint is not what somebody expects of it; where there are no weights, nothing is."""
+    """Findings where a checkpoint is not what somebody expects of it; weights that are not there or not counted are not."""
     stored = inspection.stored
-    if stored is None or not stored.parameters:
+    if stored is None or not stored.parameters or not stored.counted:
+        but = "but there are no weights" if stored is None or stored.counted else "but not all weights can be counted"
         if level is not None:
-            yield Finding("QL501", f"expected {level}, but there are no weights")
+            yield Finding("QL501", f"expected {level}, {but}")
         if max_bits_per_weight is not None:
-            yield Finding("QL502", f"at most {float(max_bits_per_weight):g} bits are allowed, but there are no weights")
+            yield Finding("QL502", f"at most {float(max_bits_per_weight):g} bits are allowed, {but}")
         if parameters is not None:
-            yield Finding("QL503", f"expected {parameters:,} parameters, but there are no weights")
+            yield Finding("QL503", f"expected {parameters:,} parameters, {but}")
         return
     if level is not None:
         counts: Counter[QuantizationLevel | UnknownType] = Counter()

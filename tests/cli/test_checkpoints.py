@@ -95,8 +95,8 @@ def test_verify_lets_warnings_fail_only_if_strict(ask: Ask, w4a16: Path) -> None
     (w4a16 / "old.safetensors").write_bytes((w4a16 / "model.safetensors").read_bytes())
     lenient, strict = ask("verify", w4a16), ask("verify", w4a16, "--strict")
     assert (lenient.status, strict.status) == (0, 1)
-    assert "QL205" in lenient.out
-    assert "QL205 warning unreferenced-file: old.safetensors" in strict.out
+    for answer in (lenient, strict):
+        assert "QL205 warning unreferenced-file: old.safetensors" in answer.out
 
 
 def test_verify_as_json(ask: Ask, w4a8: Path) -> None:

@@ -281,3 +281,19 @@ def test_what_a_verification_expects(write: Write) -> None:
     with pytest.raises(VerificationError, match=": 1 bytes too many"):
         verify(folder, max_bits_per_weight=exact - Fraction(1, 10**9))
     verify(write(PLAIN | {"a.weight": ("F16", [1024, 1024])}), level=FP16)
+
+
+def test_what_cannot_be_counted_is_in_no_ratio_and_no_claim(write: Write) -> None:
+    folder = write(REST | MLX_UP, metadata={"total_parameters": "262144"})
+    report = inspect(folder)
+    assert [finding.code for finding in report.findings] == ["QL303"]
+    assert report.stored
+    assert report.stored.parameters > 0
+    assert (report.stored.counted, report.stored.bits_per_weight) == (False, None)
+    assert report.to_record()["stored"]["bits_per_weight"] is None
+    with pytest.raises(VerificationError) as caught:
+        verify(folder, level=INT4, max_bits_per_weight=100, parameters=262144)
+    *_, level, bits, parameters = caught.value.findings
+    assert level.message == "expected INT4, but not all weights can be counted"
+    assert bits.message == "at most 100 bits are allowed, but not all weights can be counted"
+    assert parameters.message == "expected 262,144 parameters, but not all weights can be counted"

@@ -170,7 +170,9 @@ def _levels(stored: Stored) -> Table:
 def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
     """What fails, what is only noted, and the verdict."""
     noted: list[Block] = [
-        Note(it.code, "info", it.slug, it.where, it.message) for it in report.findings if it not in failed
+        Note(it.code, "info" if it.severity == "error" else it.severity, it.slug, it.where, it.message)
+        for it in report.findings
+        if it not in failed
     ]
     stored = f"({stored_line(report.stored)})" if report.stored else ""
     word = (
