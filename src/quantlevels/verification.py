@@ -81,7 +81,7 @@ def expectations(
     max_bits_per_weight: Fraction | int | None,
     parameters: int | None,
 ) -> Iterator[Finding]:
-    """Findings where a checkpoint is not what somebody expects of it; weights that are not there or not counted are not."""
+    """Findings where a checkpoint is not what somebody expects of it; nothing is, where weights cannot be counted."""
     stored = inspection.stored
     if stored is None or not stored.parameters or not stored.counted:
         but = "but there are no weights" if stored is None or stored.counted else "but not all weights can be counted"

@@ -446,6 +446,11 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
     "gemma": (method("gemma", num_bits=2), "gemma", ("Int2", None, None, None, "2")),
     "fp_quant": (method("fp_quant", forward_dtype="mxfp4"), "fp_quant", ("MXFP4", 32, None, True, "17/4")),
     "fouroversix": (method("fouroversix"), "fouroversix", ("NVFP4", 16, None, True, "9/2")),
+    "fouroversix, weights of their own": (
+        method("fouroversix", dtype="nvfp4", weight_dtype="mxfp4", activation_dtype=None),
+        "fouroversix",
+        ("MXFP4", 32, None, True, "17/4"),
+    ),
     "sinq": (method("sinq", nbits=4, group_size=64), "sinq", ("Int4", 64, None, False, None)),
     "squeezellm": (method("squeezellm", wbits=3), "squeezellm", ("Int3", None, None, False, None)),
     "squeezellm in quant_config.json": (

@@ -101,10 +101,11 @@ class FourOverSixConfig(MethodConfig):
     """A ``quantization_config`` of method fouroversix."""
 
     dtype: Literal["mxfp4", "nvfp4"] = "nvfp4"
+    weight_dtype: Literal["mxfp4", "nvfp4"] | None = None
 
     def general(self) -> DeclaredLevel:
-        """MXFP4 or NVFP4."""
-        return declared_as(_FORMATS[self.dtype])
+        """MXFP4 or NVFP4: that of weights, else that of all tensors."""
+        return declared_as(_FORMATS[self.weight_dtype or self.dtype])
 
 
 @frozen(kw_only=True)
