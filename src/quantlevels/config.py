@@ -9,22 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime
-from enum import Enum
+from enum import Enum, EnumType
 from functools import cache, partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    Final,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    is_typeddict,
-)
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin, is_typeddict
 
 import attrs
 from cattrs import (
@@ -47,10 +36,12 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from quantlevels.converters import (
     Hook,
     as_key,
+    choices,
     closest,
     configure_converter,
     hint,
     is_level,
+    is_union,
     keys_of,
     shown,
     structure_mapping,
@@ -241,7 +232,7 @@ def _strict(format: Format) -> Converter:
     converter.register_structure_hook_factory(is_namedtuple, _structure_namedtuple)
     converter.register_unstructure_hook_factory(is_namedtuple, namedtuple_dict_unstructure_factory)
     converter.register_structure_hook_factory(_is_choice, _structure_choice)
-    _wrap(converter, _is_union, _check_union)
+    _wrap(converter, is_union, _check_union)
     _wrap(converter, _is_list, partial(_check_shape, list, "a list"))
     _wrap(converter, _is_table, partial(_check_shape, Mapping, "a table"))
     if format == "toml":
@@ -309,10 +300,6 @@ def _is_record(type_: Any) -> bool:  # Any: a type form
 
 def _is_table(type_: Any) -> bool:  # Any: a type form
     return _is_record(type_) or is_mapping(type_) or is_typeddict(type_)
-
-
-def _is_union(type_: Any) -> bool:  # Any: a type form
-    return get_origin(type_) in (Union, UnionType)
 
 
 def _is_list(type_: Any) -> bool:  # Any: a type form
@@ -426,28 +413,18 @@ def _structure_mapping(type_: Any, converter: Converter) -> Hook:  # Any: a type
     return structure_mapping(type_, converter)
 
 
-def _is_enum(type_: Any) -> bool:  # Any: a type form
-    return isinstance(type_, type) and issubclass(type_, Enum)
-
-
 def _is_choice(type_: Any) -> bool:  # Any: a type form
-    return get_origin(type_) is Literal or _is_enum(type_)
-
-
-def _choices(type_: Any) -> list[tuple[object, object]]:  # Any: a type form
-    """What stands for the members of a Literal or Enum, and these."""
-    members = get_args(type_) or tuple(type_)
-    return [(member.value if isinstance(member, Enum) else member, member) for member in members]
+    return get_origin(type_) is Literal or isinstance(type_, EnumType)
 
 
 def _structure_choice(type_: Any) -> Hook:  # Any: a type form
-    choices = _choices(type_)
+    members = choices(type_)
+    words = [word for word, _ in members]
 
     def structure_choice(value: object, _: object) -> object:
-        for word, member in choices:
+        for word, member in members:
             if type(value) is type(word) and value == word:
                 return member
-        words = [word for word, _ in choices]
         meant = hint(closest(value, words))
         raise ConfigError((f"expected {' or '.join(map(shown, words))}, got {shown(value)}{meant}",))
 
@@ -527,10 +504,10 @@ def _in_words(type_: Any) -> str:  # Any: a type form
         return _IN_WORDS[type_]
     if type_ is NoneType:
         return "null"
-    if _is_union(type_):
+    if is_union(type_):
         return " or ".join(dict.fromkeys(map(_in_words, get_args(type_))))
     if _is_choice(type_):
-        return " or ".join(shown(word) for word, _ in _choices(type_))
+        return " or ".join(shown(word) for word, _ in choices(type_))
     if get_origin(type_) is Annotated or hasattr(type_, "__supertype__"):
         return _in_words(getattr(type_, "__supertype__", None) or type_.__origin__)
     if _is_table(type_):

@@ -313,8 +313,13 @@ def is_level(type_: object) -> bool:
     return type_ is QuantizationLevel or (get_origin(type_) is Annotated and is_level(get_args(type_)[0]))
 
 
-def _is_union_with_level(type_: object) -> bool:
-    members = get_args(type_) if get_origin(type_) in (Union, UnionType) else ()
+def is_union(type_: Any) -> bool:  # Any: a type form
+    """Whether a type is a union, written in either way."""
+    return get_origin(type_) in (Union, UnionType)
+
+
+def _is_union_with_level(type_: Any) -> bool:
+    members = get_args(type_) if is_union(type_) else ()
     return any(map(is_level, members)) and not all(is_level(t) or t is NoneType for t in members)
 
 
@@ -343,7 +348,7 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
     scalars = tuple({int, float, bool, bytes, NoneType}.intersection(others))
     objects = tuple(t for t in others if t not in scalars)
     rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
-    words = {word: value for t in others for word, value in _words(t)}
+    words = {word: member for t in others for word, member in choices(t) if isinstance(word, str)}
     names = {level.name for level in registry}
     if str in others or names.intersection(words) or any({"name", "bits_per_param"} <= {*keys_of(t)} for t in others):
         message = f"{union} cannot be told apart in a file; use a Literal, or a class of your own"
@@ -373,10 +378,10 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
     return structure
 
 
-def _words(type_: Any) -> list[tuple[str, object]]:  # Any: a type form
+def choices(type_: Any) -> list[tuple[object, object]]:  # Any: a type form
+    """What stands in a file for the members of a Literal or Enum, and these; of another type, none."""
     members = get_args(type_) if get_origin(type_) is Literal else type_ if isinstance(type_, EnumType) else ()
-    words = ((member.value if isinstance(member, Enum) else member, member) for member in members)
-    return [(word, member) for word, member in words if isinstance(word, str)]
+    return [(member.value if isinstance(member, Enum) else member, member) for member in members]
 
 
 def _is_keyed_by_level(type_: Any) -> bool:  # Any: a type form
