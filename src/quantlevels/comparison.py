@@ -103,7 +103,7 @@ class Comparison:
             "after": _totals(self.after),
             "levels": [
                 {
-                    "level": _name(it.level),
+                    "level": it.level.name,
                     "group_size": it.group_size,
                     "bytes_before": it.before,
                     "bytes_after": it.after,
@@ -127,13 +127,9 @@ class Comparison:
         }
 
 
-def _name(level: Level) -> str:
-    return level.name if isinstance(level, QuantizationLevel) else str(level)
-
-
 def _recipe(recipe: Recipe) -> dict[str, Any]:  # Any: a JSON object
     return {
-        "level": _name(recipe.level),
+        "level": recipe.level.name,
         "group_size": recipe.group_size,
         "symmetric": recipe.symmetric,
         "code_bits": None if recipe.code_bits is None else float(recipe.code_bits),

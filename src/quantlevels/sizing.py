@@ -23,6 +23,7 @@ from quantlevels.storage import GGML_FALLBACKS, GGUF_LEAVES, GGUF_WIDENS, STORAG
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.tensor import JSON, Tensor, UnknownType
+    from quantlevels.layout import Layout
 
 
 @final
@@ -119,7 +120,7 @@ class Sizing:
             "bits_per_weight": float(self.bits_per_weight),
             "levels": [
                 {
-                    "level": _name(sized.level),
+                    "level": sized.level.name,
                     "group_size": sized.group_size,
                     "parameters": sized.parameters,
                     "weights": sized.weights,
@@ -129,14 +130,10 @@ class Sizing:
                 for sized in self.levels
             ],
             "fallbacks": [
-                {"tensor": it.tensor, "columns": it.columns, "wanted": it.wanted.name, "given": _name(it.given)}
+                {"tensor": it.tensor, "columns": it.columns, "wanted": it.wanted.name, "given": it.given.name}
                 for it in self.fallbacks
             ],
         }
-
-
-def _name(level: QuantizationLevel | UnknownType) -> str:
-    return level.name if isinstance(level, QuantizationLevel) else str(level)
 
 
 class _Placed(NamedTuple):
@@ -188,17 +185,16 @@ def idealized(parameters: int, target: Target) -> Sizing:
     if target.scheme or target.keep:
         raise SizingError("a scheme or weights to keep need the shapes of a checkpoint, not a count of parameters")
     _check(target)
-    nbytes = whole(math.ceil(parameters * _bits_per_weight(target)))
+    nbytes = whole(math.ceil(parameters * _layout(target).bits_per_weight))
     only = SizedLevel(level=target.level, group_size=target.group_size, parameters=parameters, weights=1, nbytes=nbytes)
     return Sizing(target=target, levels=(only,), exact=False)
 
 
-def _bits_per_weight(target: Target) -> Fraction:
+def _layout(target: Target) -> QuantizationLevel | Layout:
+    """The level, in groups where the target has some."""
     if target.group_size is None:
-        return target.level.bits_per_weight
-    return target.level.grouped(
-        target.group_size, scale=target.scale, zero_point=target.zero_point or 0
-    ).bits_per_weight
+        return target.level
+    return target.level.grouped(target.group_size, scale=target.scale, zero_point=target.zero_point or 0)
 
 
 def _check(target: Target) -> None:
@@ -248,7 +244,7 @@ def _left(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
 
 def _is_buffer(tensor: Tensor) -> bool:
     """Whether it can only be a mask or hold positions: no weights, whatever its shape."""
-    return isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.name in ("Bool", "Int64", "UInt64")
+    return tensor.dtype.name in ("Bool", "Int64", "UInt64")
 
 
 def _as_it_is(tensor: Tensor, wanted: QuantizationLevel | None = None) -> _Placed:
@@ -259,14 +255,11 @@ def _plain(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _P
     """Codes, scales and zero points as rows, each padded to whole bytes; a cast takes norms and biases as well."""
     if wish:
         return _Placed(wish, None, wish.nbytes(tensor.shape))
-    level, group = target.level, target.group_size
+    level = target.level
     cast = level.kind == "float" and level.bits_per_param > BITS_PER_BYTE
     if _left(tensor) and not (cast and isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.kind == "float"):
         return _as_it_is(tensor)
-    if group is None:
-        return _Placed(level, None, level.nbytes(tensor.shape))
-    layout = level.grouped(group, scale=target.scale, zero_point=target.zero_point or 0)
-    return _Placed(level, group, layout.nbytes(tensor.shape))
+    return _Placed(level, target.group_size, _layout(target).nbytes(tensor.shape))
 
 
 def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:

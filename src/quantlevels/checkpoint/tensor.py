@@ -30,6 +30,11 @@ class UnknownType:
     dialect: str
     spelling: str | int
 
+    @property
+    def name(self) -> str:
+        """What a record has in the place of the name of a level."""
+        return str(self)
+
     def __str__(self) -> str:
         return f"{self.dialect} type {self.spelling}"
 
