@@ -44,8 +44,7 @@ from quantlevels.cli.options import (
     completing,
     dialects,
 )
-from quantlevels.cli.render import LONG, Cell, Column, Facts, Line, Table, Value, decimal, show, show_json, visible
-from quantlevels.cli.render import size as size_text
+from quantlevels.cli.render import LONG, Line, show, show_json, visible
 from quantlevels.finding import CODES
 from quantlevels.level import Kind
 
@@ -82,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # ty: ignore[invalid-assignment]  # it takes more
+            warnings.showwarning = _complain  # ty: ignore[invalid-assignment]  # it takes more
             status = cli.main(arguments, prog_name="quantlevels", standalone_mode=False)
         sys.stdout.flush()
     except click.Abort:
@@ -109,13 +108,13 @@ def run(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+def _complain(message: object, *_: object, **__: object) -> None:
     click.echo(f"quantlevels: {visible(message, LONG)}", err=True)
 
 
 def _refuse(*reasons: str) -> int:
     for reason in reasons:
-        click.echo(f"quantlevels: {visible(reason, LONG)}", err=True)
+        _complain(reason)
     return REFUSED
 
 
@@ -359,13 +358,7 @@ def fit(
                 ],
             }
         )
-    facts: dict[str, Value] = {
-        "from": Cell(source, "strong"),
-        "memory": held,
-        "budget": f"{size_text(budget)}{f', {float(100 * reserve):g}% held back' if reserve else ''}",
-        "": Cell("weights only, no key-value cache, no activations; levels stored plain", "faint"),
-    }
-    return show(*pages.fit(candidates, facts))
+    return show(*pages.fit(candidates, source, held, budget, reserve))
 
 
 def _watch() -> None:
@@ -402,28 +395,7 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     chosen = [level for level in known if bits in (None, level.bits_per_param) and kind in (None, level.kind)]
     if as_json:
         return show_json({"schema_version": 1, "levels": [_record(level) for level in chosen]})
-    if not chosen:
-        return show([Line(("no level is of that width and kind",))])
-    columns = (
-        Column("name", style="strong"),
-        Column("bits", right=True),
-        Column("bits/weight", right=True),
-        Column("vs FP32", right=True, from_width=100),
-        Column("kind", style="faint", from_width=100),
-        Column("summary", shrinks="keeps start"),
-    )
-    rows = [
-        (
-            level.name,
-            level.bits_per_param,
-            decimal(level.bits_per_weight),
-            f"{float(32 / level.bits_per_weight):.2f}x",
-            level.kind,
-            level.summary,
-        )
-        for level in chosen
-    ]
-    return show([Table(columns, rows)])
+    return show(*pages.listing(chosen))
 
 
 @cli.command("show", epilog="\b\nExample: quantlevels show Q4_K")
@@ -437,23 +409,7 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
     """
     if as_json:
         return show_json({"schema_version": 1, **_record(level)})
-    block, exact = level.block, level.bits_per_weight
-    facts: dict[str, Value] = {
-        "name": Cell(level.name, "strong"),
-        "label": level.label,
-        "summary": level.summary or None,
-        "kind": level.kind,
-        "bits": level.bits_per_param,
-        "bits/weight": str(exact) if exact.denominator == 1 else f"{float(exact)} ({exact})",
-        "block": f"{block.weights:,} weights in {block.bits:,} bits" if block.weights > 1 else None,
-        "vs FP32": f"{float(32 / exact):.2f}x smaller" if exact < 32 else None,
-        "aliases": ", ".join(level.aliases) or None,
-        "source": level.source or None,
-    }
-    spellings = [(dialect, ", ".join(map(str, words))) for dialect, words in sorted(level.spellings.items())]
-    return show(
-        [Facts(facts)], [Table((Column("dialect", style="faint"), Column("spelling")), spellings)] if spellings else []
-    )
+    return show(*pages.description(level))
 
 
 @cli.command(epilog="\b\nExample: quantlevels translate bf16 --to torch")
@@ -490,7 +446,7 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
     elif word:
         show([Line((word,))])
     else:
-        click.echo(f"quantlevels: {reason}", err=True)
+        _complain(reason)
     return 0 if word else ANSWER_IS_NO
 
 
@@ -508,9 +464,7 @@ def explain(code: str, as_json: bool) -> None:
     text = explanation(code)
     if as_json:
         return show_json({"schema_version": 1, "code": code, "slug": slug, "severity": severity, "text": text})
-    head = Line((Cell(code, "strong"), Cell(slug, "strong"), Cell(f"({severity})", "faint")))
-    paragraphs = text.split("\n\n")
-    return show([head], *([Line((it.lstrip(),), len(it) - len(it.lstrip()))] for it in paragraphs))
+    return show(*pages.explanation(code, text))
 
 
 @cli.command("schema", epilog="\b\nExample: quantlevels schema config > quantlevels.schema.json")
@@ -541,34 +495,8 @@ def plugins(check: bool, as_json: bool) -> int:
         found = levels.plugins(load=check)
     if as_json:
         show_json({"schema_version": 1, "plugins": [{**asdict(plugin), "remedy": plugin.remedy} for plugin in found]})
-    elif not found:
-        show([Line(("no plugins are installed",))])
     else:
-        columns = (
-            Column("plugin", style="strong"),
-            Column("version", style="faint", from_width=80),
-            Column("brings", style="faint"),
-            Column("state"),
-            Column("import", right=True, from_width=80),
-            Column("installed", style="faint", from_width=100),
-        )
-        rows = [
-            (
-                plugin.name,
-                plugin.version,
-                plugin.group.rpartition(".")[2],
-                Cell(plugin.state, "good" if plugin.state == "loaded" else "" if plugin.fine else "bad"),
-                None if plugin.seconds is None else f"{1000 * plugin.seconds:.1f} ms",
-                "editable" if plugin.editable else None,
-            )
-            for plugin in found
-        ]
-        troubles = [
-            [Line((Cell(bad.name, "strong"), Cell(bad.state, "bad"))), Line((bad.reason,), 2), Line((bad.remedy,), 2)]
-            for bad in found
-            if not bad.fine
-        ]
-        show([Table(columns, rows)], *troubles)
+        show(*pages.plugins(found))
     return ANSWER_IS_NO if check and not all(plugin.fine for plugin in found) else 0
 
 

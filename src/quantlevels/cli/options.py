@@ -203,8 +203,6 @@ class LevelName(click.ParamType[QuantizationLevel]):
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
         return [
             CompletionItem(level.name, help=level.summary)
             for level in levels

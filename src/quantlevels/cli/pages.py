@@ -1,4 +1,4 @@
-"""What a page says: an inspection, a verdict, a comparison, a size or a fit, laid out in blocks."""
+"""What a page says, command by command, laid out in blocks."""
 
 from __future__ import annotations
 
@@ -25,25 +25,21 @@ from quantlevels.cli.render import (
     short_size,
     size,
 )
+from quantlevels.finding import CODES, Finding
 from quantlevels.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.tensor import UnknownType
     from quantlevels.comparison import Comparison, Recipe
-    from quantlevels.finding import Finding
     from quantlevels.inspection import Inspection
+    from quantlevels.plugins import PluginStatus
     from quantlevels.schemes.base import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
-    from quantlevels.sizing import Candidate, Sizing
-    from quantlevels.stored import Stored
+    from quantlevels.sizing import Candidate, SizedLevel, Sizing
+    from quantlevels.stored import Stored, StoredLevel
 
 #: levels named in one line
 MOST_LEVELS: Final = 4
-
-
-def label(level: QuantizationLevel | UnknownType) -> str:
-    """What people read of a level."""
-    return level.label if isinstance(level, QuantizationLevel) else str(level)
 
 
 def against_fp32(bits_per_weight: Fraction | None) -> tuple[str, str]:
@@ -70,7 +66,7 @@ def inspection(report: Inspection) -> list[list[Block]]:
         facts |= {"stored": Cell(stored_line(report.stored), "bad" if worst else "strong"), **_totals(report.stored)}
     return [
         [_title(str(report.path), _format(report)), Facts(facts)],
-        [_levels(report.stored)] if report.stored and report.stored.levels else [],
+        [_stored_levels(report.stored)] if report.stored and report.stored.levels else [],
         findings(report.findings) or [Line((Cell("no findings", "good"),))],
         remedies(report.findings),
     ]
@@ -89,7 +85,7 @@ def declared_line(declared: Declared) -> str:
     """The levels that are declared, in one line."""
     levels = [_declared_level(level) for level in declared.levels[:MOST_LEVELS]]
     if declared.dtype and (not levels or len(declared.levels) < MOST_LEVELS):
-        levels.append(label(declared.dtype))
+        levels.append(str(declared.dtype))
     if len(declared.levels) > MOST_LEVELS:
         levels.append(f"{len(declared.levels) - MOST_LEVELS} more")
     return " + ".join(levels) or "a level that is not known"
@@ -108,14 +104,14 @@ def _declared_level(declared: DeclaredLevel) -> str:
 def _by(declared: Declared) -> str:
     method = f"{declared.method} in " if declared.method else ""
     unknown = "" if declared.known else ", a method quantlevels does not know"
-    cache = f", key-value cache {label(declared.kv_cache)}" if declared.kv_cache else ""
+    cache = f", key-value cache {declared.kv_cache}" if declared.kv_cache else ""
     return f"{method}{declared.source}{unknown}{cache}"
 
 
 def stored_line(stored: Stored) -> str:
     """The levels of the stored weights, in one line."""
     levels = [
-        at(level.level, level.bits_per_weight) if level.quantized else label(level.level)
+        at(level.level, level.bits_per_weight) if level.quantized else str(level.level)
         for level in stored.levels
         if level.parameters
     ]
@@ -125,7 +121,7 @@ def stored_line(stored: Stored) -> str:
 
 def at(level: QuantizationLevel | UnknownType, bits_per_weight: Fraction | None) -> str:
     """A level and what it takes: ``INT4 at 4.125 bits``."""
-    return label(level) if bits_per_weight is None else f"{label(level)} at {float(round(bits_per_weight, 4)):g} bits"
+    return str(level) if bits_per_weight is None else f"{level} at {float(round(bits_per_weight, 4)):g} bits"
 
 
 def _totals(stored: Stored) -> dict[str, Value]:
@@ -137,7 +133,8 @@ def _totals(stored: Stored) -> dict[str, Value]:
     }
 
 
-def _levels(stored: Stored) -> Table:
+def _levels(rows: Iterable[tuple[Value, StoredLevel | SizedLevel, Style]], nbytes: int) -> Table:
+    """What levels take of so many bytes: of each how it is called, the weights at it, and the style of its bar."""
     columns = (
         Column("level"),
         Column("group", right=True, from_width=70),
@@ -148,23 +145,30 @@ def _levels(stored: Stored) -> Table:
         Column("bits/weight", right=True),
         Column("share"),
     )
-    total = stored.tensor_bytes or 1
-    rows = []
+    return Table(
+        columns,
+        [
+            (
+                name,
+                it.group_size,
+                it.weights,
+                it.parameters,
+                short_size(it.nbytes),
+                it.nbytes,
+                decimal(it.bits_per_weight),
+                Bar(Fraction(it.nbytes, nbytes or 1), style),
+            )
+            for name, it, style in rows
+        ],
+    )
+
+
+def _stored_levels(stored: Stored) -> Table:
+    rows: list[tuple[Value, StoredLevel, Style]] = []
     for level in stored.levels:
         style: Style = "quantized" if level.quantized else "plain"
-        rows.append(
-            (
-                Cell(label(level.level), style),
-                level.group_size,
-                level.weights,
-                level.parameters,
-                short_size(level.nbytes),
-                level.nbytes,
-                decimal(level.bits_per_weight),
-                Bar(Fraction(level.nbytes, total), style),
-            )
-        )
-    return Table(columns, rows)
+        rows.append((Cell(str(level.level), style), level, style))
+    return _levels(rows, stored.tensor_bytes)
 
 
 def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
@@ -237,7 +241,7 @@ def comparison(report: Comparison, most: int) -> list[list[Block]]:
         ),
         [
             (
-                label(it.level),
+                str(it.level),
                 it.group_size,
                 short_size(it.before) if it.before else None,
                 short_size(it.after) if it.after else None,
@@ -311,7 +315,7 @@ def recipes(of: Iterable[Recipe]) -> str:
 
 
 def _recipe(recipe: Recipe) -> str:
-    words = [label(recipe.level)]
+    words = [str(recipe.level)]
     if recipe.group_size:
         words.append(f"g{recipe.group_size}")
     if recipe.symmetric is False:
@@ -327,7 +331,7 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
     target = report.target
     facts: dict[str, Value] = {
         "from": Cell(source, "strong"),
-        "level": label(target.level),
+        "level": str(target.level),
         "scheme": target.scheme,
         "parameters": report.parameters,
         "size": Cell(size(report.nbytes), "strong"),
@@ -339,30 +343,11 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
             "faint" if report.exact else "warning",
         ),
     }
-    columns = (
-        Column("level"),
-        Column("group", right=True, from_width=70),
-        Column("weights", right=True, from_width=100),
-        Column("parameters", right=True),
-        Column("size", right=True),
-        Column("bytes", right=True, style="faint", from_width=110),
-        Column("bits/weight", right=True),
-        Column("share"),
+    levels = _levels(
+        ((str(it.level), it, "quantized" if it.level == target.level else "plain") for it in report.levels),
+        report.nbytes,
     )
-    rows = [
-        (
-            label(it.level),
-            it.group_size,
-            it.weights,
-            it.parameters,
-            short_size(it.nbytes),
-            it.nbytes,
-            decimal(it.bits_per_weight),
-            Bar(Fraction(it.nbytes, report.nbytes or 1), "quantized" if it.level == target.level else "plain"),
-        )
-        for it in report.levels
-    ]
-    ragged = [(it.tensor, it.columns, label(it.wanted), label(it.given)) for it in report.fallbacks]
+    ragged = [(it.tensor, it.columns, str(it.wanted), str(it.given)) for it in report.fallbacks]
     fallbacks = Table(
         (
             Column("tensor", shrinks="keeps end"),
@@ -372,7 +357,7 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
         ),
         ragged,
     )
-    return [[Facts(facts)], [Table(columns, rows)] if report.exact else [], [fallbacks] if ragged else []]
+    return [[Facts(facts)], [levels] if report.exact else [], [fallbacks] if ragged else []]
 
 
 def same_size(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
@@ -383,9 +368,14 @@ def same_size(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     return list(groups.values())
 
 
-def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[Block]]:
+def fit(candidates: Sequence[Candidate], source: str, memory: str, budget: int, reserve: Fraction) -> list[list[Block]]:
     """Levels from the widest to the narrowest, those of one size together, with the budget drawn where it falls."""
-    budget = candidates[0].budget if candidates else 0
+    facts: dict[str, Value] = {
+        "from": Cell(source, "strong"),
+        "memory": memory,
+        "budget": f"{size(budget)}{f', {float(100 * reserve):g}% held back' if reserve else ''}",
+        "": Cell("weights only, no key-value cache, no activations; levels stored plain", "faint"),
+    }
     whole = budget or 1
     rows: list[Sequence[Value]] = []
     for group in same_size(candidates):
@@ -394,7 +384,7 @@ def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[B
         rows.append(
             (
                 Cell("fits", "good") if first.fits else Cell("no", "faint"),
-                Cell(", ".join(label(it.level) for it in group), style),
+                Cell(", ".join(str(it.level) for it in group), style),
                 Cell(short_size(first.nbytes), style),
                 Cell(signed_size(first.margin), "good" if first.fits else "faint"),
                 Bar(Fraction(first.nbytes, whole), "quantized" if first.fits else "faint"),
@@ -417,3 +407,84 @@ def fit(candidates: Sequence[Candidate], facts: dict[str, Value]) -> list[list[B
         Column("of budget"),
     )
     return [[Facts(facts)], [Table(columns, rows)]]
+
+
+def listing(levels: Sequence[QuantizationLevel]) -> list[list[Block]]:
+    """A row each."""
+    columns = (
+        Column("name", style="strong"),
+        Column("bits", right=True),
+        Column("bits/weight", right=True),
+        Column("vs FP32", right=True, from_width=100),
+        Column("kind", style="faint", from_width=100),
+        Column("summary", shrinks="keeps start"),
+    )
+    rows = [
+        (
+            level.name,
+            level.bits_per_param,
+            decimal(level.bits_per_weight),
+            f"{float(32 / level.bits_per_weight):.2f}x",
+            level.kind,
+            level.summary,
+        )
+        for level in levels
+    ]
+    return [[Table(columns, rows) if rows else Line(("no level is of that width and kind",))]]
+
+
+def description(level: QuantizationLevel) -> list[list[Block]]:
+    """All that is known of one level, and its words in every dialect."""
+    block, exact = level.block, level.bits_per_weight
+    facts: dict[str, Value] = {
+        "name": Cell(level.name, "strong"),
+        "label": level.label,
+        "summary": level.summary or None,
+        "kind": level.kind,
+        "bits": level.bits_per_param,
+        "bits/weight": str(exact) if exact.denominator == 1 else f"{float(exact)} ({exact})",
+        "block": f"{block.weights:,} weights in {block.bits:,} bits" if block.weights > 1 else None,
+        "vs FP32": f"{float(32 / exact):.2f}x smaller" if exact < 32 else None,
+        "aliases": ", ".join(level.aliases) or None,
+        "source": level.source or None,
+    }
+    spellings = [(dialect, ", ".join(map(str, words))) for dialect, words in sorted(level.spellings.items())]
+    columns = Column("dialect", style="faint"), Column("spelling")
+    return [[Facts(facts)], [Table(columns, spellings)] if spellings else []]
+
+
+def explanation(code: str, text: str) -> list[list[Block]]:
+    """The finding, and the paragraphs on it."""
+    slug, severity = CODES[code]
+    head = Line((Cell(code, "strong"), Cell(slug, "strong"), Cell(f"({severity})", "faint")))
+    lines: list[Block] = [Line((it.lstrip(),), len(it) - len(it.lstrip())) for it in text.split("\n\n")]
+    return [[head], *([line] for line in lines)]
+
+
+def plugins(found: Sequence[PluginStatus]) -> list[list[Block]]:
+    """A row each, and what to do about those in trouble."""
+    columns = (
+        Column("plugin", style="strong"),
+        Column("version", style="faint", from_width=80),
+        Column("brings", style="faint"),
+        Column("state"),
+        Column("import", right=True, from_width=80),
+        Column("installed", style="faint", from_width=100),
+    )
+    rows = [
+        (
+            plugin.name,
+            plugin.version,
+            plugin.group.rpartition(".")[2],
+            Cell(plugin.state, "good" if plugin.state == "loaded" else "" if plugin.fine else "bad"),
+            None if plugin.seconds is None else f"{1000 * plugin.seconds:.1f} ms",
+            "editable" if plugin.editable else None,
+        )
+        for plugin in found
+    ]
+    troubles: list[list[Block]] = [
+        [Line((Cell(bad.name, "strong"), Cell(bad.state, "bad"))), Line((bad.reason,), 2), Line((bad.remedy,), 2)]
+        for bad in found
+        if not bad.fine
+    ]
+    return [[Table(columns, rows) if rows else Line(("no plugins are installed",))], *troubles]

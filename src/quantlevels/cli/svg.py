@@ -11,7 +11,7 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from quantlevels.cli.pages import against_fp32, declared_line, label, same_size, signed_size, stored_line
+from quantlevels.cli.pages import against_fp32, declared_line, same_size, signed_size, stored_line
 from quantlevels.cli.render import beginning, decimal, end, percent, short_size, size, visible, width
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def inspection(report: Inspection) -> str:
         for index, level in enumerate(stored.levels):
             canvas.y += _ROW
             canvas.bar(_EDGE, 10, _color(index), above=10, height=10)
-            canvas.text(_EDGE + 18, label(level.level), "strong", room=165)
+            canvas.text(_EDGE + 18, str(level.level), "strong", room=165)
             canvas.text(244, str(level.group_size or "-"), "faint", "end")
             canvas.text(386, f"{level.parameters:,}", anchor="end")
             canvas.text(486, short_size(level.nbytes), anchor="end")
@@ -202,7 +202,7 @@ def comparison(report: Comparison) -> str:
     widest = max((max(it.before, it.after) for it in report.levels), default=1) or 1
     for delta in report.levels:
         canvas.y += _ROW + 2
-        canvas.text(_EDGE, label(delta.level), "strong", room=185)
+        canvas.text(_EDGE, str(delta.level), "strong", room=185)
         canvas.text(258, str(delta.group_size or "-"), "faint", "end")
         canvas.text(366, short_size(delta.before) if delta.before else "-", anchor="end")
         canvas.text(466, short_size(delta.after) if delta.after else "-", anchor="end")
@@ -238,7 +238,7 @@ def fit(candidates: Sequence[Candidate], source: str, memory: str) -> str:
         canvas.text(342, short_size(first.nbytes), style, "end")
         canvas.bar(left, min(first.nbytes * scale, right - left), "c0" if first.fits else "track")
         canvas.text(_RIGHT, signed_size(first.margin), "good" if first.fits else "faint", "end")
-        canvas.paragraph(_EDGE, ", ".join(label(it.level) for it in group), style, room=222)
+        canvas.paragraph(_EDGE, ", ".join(str(it.level) for it in group), style, room=222)
     x = left + budget * scale
     canvas.elements.append(
         f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{top}" y2="{canvas.y + 4}" stroke="var(--bad)" stroke-width="1.5"/>'
