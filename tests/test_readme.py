@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import doctest
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.consoles import commands, print_anew, printed
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 
-#: a command line of quantlevels in a console block, and what is printed under it
-_COMMAND = re.compile(r"^\$ quantlevels (?P<arguments>.+)\n(?P<printed>(?:(?!\$ |```).*\n)*)", re.MULTILINE)
-COMMANDS: dict[str, str] = dict(_COMMAND.findall(README.read_text(encoding="utf-8")))
-
-
-def printed(arguments: str) -> str:
-    line = [sys.executable, "-m", "quantlevels", *shlex.split(arguments)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
-    return done.stdout + done.stderr
+COMMANDS = commands(README)
 
 
 def test_python_examples() -> None:
@@ -40,10 +30,8 @@ def test_pictures_are_there() -> None:
 
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_commands(arguments: str) -> None:
-    assert printed(arguments) == COMMANDS[arguments]
+    assert printed(ROOT, arguments) == COMMANDS[arguments]
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    anew = _COMMAND.sub(lambda found: f"$ quantlevels {found['arguments']}\n{printed(found['arguments'])}", text)
-    README.write_text(anew, encoding="utf-8")
+    print_anew(README, ROOT)

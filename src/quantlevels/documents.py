@@ -18,7 +18,7 @@ from importlib import import_module
 from json.decoder import JSONArray, JSONDecoder, JSONObject  # type: ignore[attr-defined]  # ty: ignore[missing-module-member]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # ty: ignore[missing-module-member]
 from math import isfinite
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -468,4 +468,3 @@ _WRITERS: Final[Mapping[Format, Callable[[object], bytes]]] = {
     "yaml": _yaml_text,
     "msgpack": lambda data: bytes(library("msgpack").packb(data)),
 }
-assert set(_NAMES) == set(get_args(Format))

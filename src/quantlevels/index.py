@@ -47,7 +47,7 @@ class Index:
         self.dialects: dict[tuple[str, Spelling], QuantizationLevel] = {
             key: level for level in self.levels for key in dialect_words(level)
         }
-        #: normalised word → names of the levels it can mean
+        #: normalised word → what it can mean, by the names of the levels
         self.meanings: dict[str, dict[str, QuantizationLevel]] = {}
         by_name = {level.name: level for level in self.levels}
         for (_, word), level in self.dialects.items():

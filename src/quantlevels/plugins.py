@@ -17,10 +17,9 @@ from functools import cached_property
 from importlib import invalidate_caches
 from pathlib import PurePath
 from time import perf_counter
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
-from attrs import Factory, evolve, field, frozen
+from attrs import evolve, frozen
 
 from quantlevels.errors import AmbiguousLevelError, PluginContractError, PluginError, PluginLoadError, PluginWarning
 from quantlevels.index import dialect_words, normalized, own_words, shipped
@@ -47,15 +46,13 @@ _HEADER: Final = re.compile(r"^\s*\[quantlevels\..*\]\s*$", re.MULTILINE)  # as 
 
 _PROTECTED: Final = "it uses {!r}, which means {} that comes with quantlevels"
 
-_REMEDIES: Final[Mapping[State, str]] = MappingProxyType(
-    {
-        "found": "",
-        "loaded": "",
-        "rejected": "its author has to correct it; until then it is left out",
-        "failed": "install what it lacks, or reinstall or uninstall the distribution",
-        "conflicting": f"uninstall one of the distributions, or set {VARIABLE} to those you want",
-    }
-)
+_REMEDIES: Final[Mapping[State, str]] = {
+    "found": "",
+    "loaded": "",
+    "rejected": "its author has to correct it; until then it is left out",
+    "failed": "install what it lacks, or reinstall or uninstall the distribution",
+    "conflicting": f"uninstall one of the distributions, or set {VARIABLE} to those you want",
+}
 
 
 @final
@@ -224,21 +221,21 @@ def _told(error: BaseException) -> str:
     return " ".join("".join(format_exception_only(error)).split())
 
 
-def _by_word(installed: _Installed) -> Mapping[tuple[str, str], list[_Offer]]:
-    by_word: dict[tuple[str, str], list[_Offer]] = {}
-    for offer in installed.offers:
-        for entry in offer.entries:
-            by_word.setdefault((entry.group, normalized(entry.name)), []).append(offer)
-    return by_word
-
-
 @final
 @frozen(eq=False)
 class _Installed:
     """The result of one scan: no plugin is imported, and no METADATA read before it is needed."""
 
     offers: tuple[_Offer, ...]
-    by_word: Mapping[tuple[str, str], list[_Offer]] = field(init=False, default=Factory(_by_word, takes_self=True))
+
+    @cached_property
+    def by_word(self) -> Mapping[tuple[str, str], list[_Offer]]:
+        """Group and normalised name of entry points → whose they are."""
+        found: dict[tuple[str, str], list[_Offer]] = {}
+        for offer in self.offers:
+            for entry in offer.entries:
+                found.setdefault((entry.group, normalized(entry.name)), []).append(offer)
+        return found
 
     @cached_property
     def plugins(self) -> tuple[FoundPlugin, ...]:

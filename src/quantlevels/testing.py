@@ -16,7 +16,6 @@ from fractions import Fraction
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from quantlevels.errors import PluginWarning
@@ -32,13 +31,11 @@ _TIMEOUT: Final = 120  # seconds
 _MOST_LEVELS: Final = 5
 
 #: What the author of a plugin is to do about it.
-_REPAIRS: Final[Mapping[State, str]] = MappingProxyType(
-    {
-        "rejected": "correct that, for it is left out wherever it is installed",
-        "failed": "correct that, and install it anew",
-        "conflicting": "have one mean it, or make the two equal",
-    }
-)
+_REPAIRS: Final[Mapping[State, str]] = {
+    "rejected": "correct that, for it is left out wherever it is installed",
+    "failed": "correct that, and install it anew",
+    "conflicting": "have one mean it, or make the two equal",
+}
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import INT4_CONFIG, Tensors, write_checkpoint
+from tests.consoles import commands, print_anew, printed
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "command-line.md"
 PICTURE = DOCS / "inspect.svg"
-
-#: a command line of quantlevels in a console block, and what is printed under it
-_COMMAND = re.compile(r"^\$ quantlevels (?P<arguments>.+)\n(?P<printed>(?:(?!\$ |```).*\n)*)", re.MULTILINE)
-COMMANDS: dict[str, str] = dict(_COMMAND.findall(PAGE.read_text(encoding="utf-8")))
+COMMANDS = commands(PAGE)
 
 LINEAR = {
     "self_attn.q_proj": (4096, 4096),
@@ -54,12 +49,6 @@ def write_models(folder: Path) -> Path:
     write_checkpoint(folder / "Llama-3.1-8B-W4A16", packed, INT4_CONFIG)
     write_checkpoint(folder / "Llama-3.1-8B-W4A8", bytewise, INT4_CONFIG)
     return folder
-
-
-def printed(folder: Path, arguments: str) -> str:
-    line = [sys.executable, "-m", "quantlevels", *shlex.split(arguments)]
-    done = subprocess.run(line, cwd=folder, capture_output=True, encoding="utf-8", check=False)
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +97,6 @@ def test_words_complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         made = write_models(Path(folder))
-        page = PAGE.read_text(encoding="utf-8")
-        anew = _COMMAND.sub(
-            lambda found: f"$ quantlevels {found['arguments']}\n{printed(made, found['arguments'])}", page
-        )
-        PAGE.write_text(anew, encoding="utf-8")
+        print_anew(PAGE, made)
         printed(made, "inspect Llama-3.1-8B-W4A8 --svg inspect.svg")
         PICTURE.write_text((made / "inspect.svg").read_text())
