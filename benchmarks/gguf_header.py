@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import tempfile
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
 import numpy as np
 
-from benchmarks.measurement import Measurement, best
+from benchmarks.measurement import Measurement, best, peak
 from quantlevels.checkpoint import read_checkpoint
 
 WORDS = 262_144
@@ -48,10 +47,7 @@ def measure() -> Iterator[Measurement]:
         assert len(read_checkpoint(path).tensors) == TENSORS
         (ours,) = best(lambda: read_checkpoint(path), rounds=ROUNDS)
         (theirs,) = best(lambda: gguf.GGUFReader(path), rounds=ROUNDS_OF_GGUF_PY)
-        tracemalloc.start()
-        read_checkpoint(path)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        added = peak(lambda: read_checkpoint(path))
     yield Measurement(f"GGUF header, {WORDS:,} words", ours * 1000, BUDGET_MS, "ms")
     yield Measurement("GGUF header / gguf-py's GGUFReader", 100 * ours / theirs, BUDGET_PERCENT, "%")
-    yield Measurement("GGUF header, memory added", peak / (1 << 20), BUDGET_MIB, "MiB")
+    yield Measurement("GGUF header, memory added", added, BUDGET_MIB, "MiB")

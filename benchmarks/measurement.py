@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import final
 
@@ -41,3 +42,12 @@ def best(*calls: Callable[[], object], rounds: int) -> list[float]:
             call()
             times[place] = min(times[place], time.perf_counter() - start)
     return times
+
+
+def peak(call: Callable[[], object]) -> float:
+    """The most memory that a call adds, in MiB."""
+    tracemalloc.start()
+    call()
+    added = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return added / (1 << 20)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from benchmarks.checkpoints import Row, headers, write
 from benchmarks.measurement import Measurement, best
 from quantlevels import inspect
 from quantlevels.checkpoint import read_checkpoint
@@ -20,6 +19,7 @@ ROUNDS = 7
 BUDGET = 1.5
 BUDGET_LINEAR = 11
 
+CONFIG = {"dtype": "float16", "quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}
 #: the tensors of one quantized matrix: suffix, dtype, shape, bytes
 MATRIX = (
     ("qweight", "I32", [512, 2048], 4 * 512 * 2048),
@@ -39,44 +39,12 @@ class Record(NamedTuple):
     nbytes: int
 
 
-def write(folder: Path, tensors: int, shards: int) -> list[Path]:
-    """A mixture of experts quantized by GPTQ: sparse files, the shards named by an index."""
-    (folder / "config.json").write_text(
-        json.dumps({"dtype": "float16", "quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}})
-    )
-    matrices = count()
-    places: dict[str, str] = {}
-    paths = []
-    for shard in range(1, shards + 1):
-        name = f"model-{shard:05}-of-{shards:05}.safetensors" if shards > 1 else "model.safetensors"
-        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-        end = 0
-        for _ in range(tensors // shards // len(MATRIX)):
-            layer, expert = divmod(next(matrices), 384)
-            for suffix, dtype, shape, nbytes in MATRIX:
-                tensor = f"model.layers.{layer}.mlp.experts.{expert}.down_proj.{suffix}"
-                header[tensor] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + nbytes]}
-                places[tensor] = name
-                end += nbytes
-        raw = json.dumps(header, separators=(",", ":")).encode()
-        path = folder / name
-        with path.open("wb") as file:
-            file.write(struct.pack("<Q", len(raw)) + raw)
-            file.truncate(8 + len(raw) + end)
-        paths.append(path)
-    if shards > 1:
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
-    return paths
-
-
-def headers(paths: Sequence[Path]) -> list[dict[str, dict[str, Any]]]:  # Any: unchecked JSON
-    """The headers as JSON, unchecked: the least that a reader does."""
-    parsed: list[dict[str, dict[str, Any]]] = []
-    for path in paths:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            parsed.append(json.loads(file.read(length)))
-    return parsed
+def tensors() -> Iterator[Row]:
+    """Those of a mixture of experts quantized by GPTQ."""
+    for matrix in count():
+        layer, expert = divmod(matrix, 384)
+        for suffix, dtype, shape, nbytes in MATRIX:
+            yield f"model.layers.{layer}.mlp.experts.{expert}.down_proj.{suffix}", dtype, shape, nbytes
 
 
 def records(paths: Sequence[Path]) -> list[Record]:
@@ -96,9 +64,9 @@ def measure() -> Iterator[Measurement]:
         tempfile.TemporaryDirectory() as many,
         tempfile.TemporaryDirectory() as few,
     ):
-        single = write(Path(one), TENSORS, 1)
-        shards = write(Path(many), TENSORS, SHARDS)
-        write(Path(few), TENSORS // 10, 1)
+        single = write(Path(one), tensors(), TENSORS, config=CONFIG)
+        shards = write(Path(many), tensors(), TENSORS, SHARDS, CONFIG)
+        write(Path(few), tensors(), TENSORS // 10, config=CONFIG)
         assert len(read_checkpoint(one).tensors) == TENSORS
         theirs, read, whole, tenth = best(
             lambda: records(single),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import islice
+from itertools import count
 from pathlib import Path
 
+from benchmarks.checkpoints import Row, headers, write
 from benchmarks.measurement import Measurement, best
-from benchmarks.safetensors_headers import BUDGET, BUDGET_LINEAR, ROUNDS, SHARDS, TENSORS, headers
+from benchmarks.safetensors_headers import BUDGET, BUDGET_LINEAR, ROUNDS, SHARDS, TENSORS
 from quantlevels import inspect
 
 EXPERTS = 384
@@ -21,12 +20,13 @@ _SKIPPED = ["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*", "re:.*mlp\\.
 
 def groups(**targets: object) -> dict[str, object]:
     """A config of compressed-tensors."""
-    return {
+    quantization = {
         "quant_method": "compressed-tensors",
         "format": "pack-quantized",
         "config_groups": targets,
         "ignore": _SKIPPED,
     }
+    return {"dtype": "bfloat16", "quantization_config": quantization}
 
 
 CONFIGS: Mapping[str, dict[str, object]] = {
@@ -38,9 +38,9 @@ CONFIGS: Mapping[str, dict[str, object]] = {
 }
 
 
-def tensors(count: int) -> Iterator[tuple[str, str, list[int], int]]:
-    """Name, dtype, shape and bytes of so many tensors of packed experts, as Kimi-K2 has them."""
-    for expert in range(count):
+def tensors() -> Iterator[Row]:
+    """Those of packed experts, as Kimi-K2 has them."""
+    for expert in count():
         for projection, rows, columns in (("gate", 2048, 7168), ("up", 2048, 7168), ("down", 7168, 2048)):
             module = f"model.layers.{expert // EXPERTS}.mlp.experts.{expert % EXPERTS}.{projection}_proj"
             yield f"{module}.weight_packed", "I32", [rows, columns // 8], rows * columns // 2
@@ -48,35 +48,12 @@ def tensors(count: int) -> Iterator[tuple[str, str, list[int], int]]:
             yield f"{module}.weight_shape", "I32", [2], 8
 
 
-def write(folder: Path, count: int, shards: int, config: Mapping[str, object]) -> list[Path]:
-    """So many tensors in so many files with holes for their data, and an index of them."""
-    (folder / "config.json").write_text(json.dumps({"dtype": "bfloat16", "quantization_config": config}))
-    places: dict[str, str] = {}
-    paths: list[Path] = []
-    source = tensors(count)
-    for shard in range(1, shards + 1):
-        name = f"model-{shard:05}-of-{shards:05}.safetensors"
-        header: dict[str, object] = {}
-        end = 0
-        for tensor, dtype, shape, nbytes in islice(source, count // shards):
-            header[tensor] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + nbytes]}
-            places[tensor] = name
-            end += nbytes
-        raw = json.dumps(header, separators=(",", ":")).encode()
-        with (folder / name).open("wb") as file:
-            file.write(struct.pack("<Q", len(raw)) + raw)
-            file.truncate(8 + len(raw) + end)
-        paths.append(folder / name)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
-    return paths
-
-
 def measure() -> Iterator[Measurement]:
     """Each config, and a tenth of the tensors."""
     for name, config in CONFIGS.items():
         with tempfile.TemporaryDirectory() as many, tempfile.TemporaryDirectory() as few:
-            shards = write(Path(many), TENSORS, SHARDS, config)
-            write(Path(few), TENSORS // 10, SHARDS // 10, config)
+            shards = write(Path(many), tensors(), TENSORS, SHARDS, config)
+            write(Path(few), tensors(), TENSORS // 10, SHARDS // 10, config)
             calls = partial(headers, shards), partial(inspect, many), partial(inspect, few)
             parsed, whole, tenth = best(*calls, rounds=ROUNDS)
         yield Measurement(f"packed experts, {name}: inspect / JSON of the headers", whole / parsed, BUDGET)
