@@ -7,9 +7,11 @@ import sys
 import time
 import traceback
 from collections import Counter
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from fuzz import TARGETS, Target, target
 from fuzz.mutation import mutated
@@ -60,7 +62,7 @@ def _mutations(chosen: Target, seconds: float, seed: int, found: Path) -> int:
 
 
 def _atheris(name: str, seconds: float, found: Path) -> int:
-    import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]  # a tool of who fuzzes
+    atheris: Any = import_module("atheris")  # Any: a tool of who fuzzes, that may be missing
 
     with atheris.instrument_imports(include=["quantlevels"]):
         for module in [module for module in sys.modules if module.startswith("quantlevels")]:
