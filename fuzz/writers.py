@@ -8,6 +8,7 @@ import math
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from quantlevels import levels
@@ -38,6 +39,15 @@ def safetensors(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> 
     """A safetensors file of zeros."""
     header, nbytes = safetensors_header(tensors, metadata)
     return framed(header) + bytes(nbytes)
+
+
+def write_safetensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None) -> Path:
+    """A safetensors file whose data is a hole."""
+    header, nbytes = safetensors_header(tensors, metadata)
+    with path.open("wb") as file:
+        file.write(framed(header))
+        file.truncate(file.tell() + nbytes)
+    return path
 
 
 def _text(text: str) -> bytes:

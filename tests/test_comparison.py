@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from fuzz.writers import write_safetensors
 
 from quantlevels import CheckpointError
 from quantlevels.comparison import compare
@@ -102,16 +101,9 @@ def gguf(path: Path, tensors: Mapping[str, tuple[int, tuple[int, ...], int]]) ->
     return path
 
 
-def safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str = "BF16", size: int = 2) -> Path:
+def safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str = "BF16") -> Path:
     """A safetensors file of these tensors, all of one dtype."""
-    header, end = {}, 0
-    for name, shape in shapes.items():
-        start, end = end, end + size * math.prod(shape)
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text)
-    os.truncate(path, 8 + len(text) + end)
-    return path
+    return write_safetensors(path, {name: (dtype, shape) for name, shape in shapes.items()})
 
 
 def test_a_transformers_model_against_its_gguf(tmp_path: Path) -> None:
@@ -181,7 +173,6 @@ def test_the_same_blocks_in_one_tensor_and_in_two(tmp_path: Path) -> None:
             f"{experts}.down_proj_scales": (2, 64, 2),
         },
         dtype="U8",
-        size=1,
     )
     after = gguf(
         tmp_path / "model.gguf",

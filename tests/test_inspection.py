@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz.writers import Tensors, write_safetensors
 
 from quantlevels import BF16, FP32, ConfigError, inspect, levels
 from quantlevels.schema import INSPECTION
 
-Shapes = Mapping[str, tuple[str, list[int]]]
-_BYTES = {"F32": 4, "U32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "F8_E4M3": 1}
 
-
-def write(folder: Path, tensors: Shapes, name: str = "model.safetensors", **configs: object) -> Path:
+def write(folder: Path, tensors: Tensors, name: str = "model.safetensors", **configs: object) -> Path:
     """A checkpoint of zeros with config files beside it: ``config={...}`` is config.json."""
-    header, end = {}, 0
-    for tensor, (dtype, shape) in tensors.items():
-        size = _BYTES[dtype]
-        for axis in shape:
-            size *= axis
-        header[tensor] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
-        end += size
-    text = json.dumps(header).encode()
-    (folder / name).write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+    write_safetensors(folder / name, tensors)
     for config, content in configs.items():
         (folder / f"{config}.json").write_text(json.dumps(content))
     return folder
 
 
-PLAIN: Shapes = {
+PLAIN: Tensors = {
     "model.embed_tokens.weight": ("BF16", [10, 4]),
     "model.layers.0.mlp.gate.weight": ("BF16", [4, 4]),
     "model.layers.0.input_layernorm.weight": ("F32", [4]),
@@ -97,7 +86,7 @@ def test_record_of_plain_weights_has_all_keys_of_the_schema(tmp_path: Path) -> N
 def test_bias_of_a_quantized_weight_counts_with_its_bytes_there_and_its_parameters_at_its_own_level(
     tmp_path: Path,
 ) -> None:
-    tensors: Shapes = {
+    tensors: Tensors = {
         "fc.weight": ("F8_E4M3", [8, 16]),
         "fc.weight_scale": ("F32", [8, 1]),
         "fc.bias": ("BF16", [8]),

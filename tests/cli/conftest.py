@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,13 +10,9 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
+from fuzz.writers import Tensors, write_safetensors
 
 from quantlevels.cli.commands import run
-
-#: bits of an element, where they are not 8
-BITS = dict(C64=64, F64=64, I64=64, F32=32, I32=32, F16=16, BF16=16, F6_E2M3=6, F6_E3M2=6, F4=4)  # noqa: C408
-#: name → dtype and shape
-Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 
 #: a quantized linear layer, and the embedding and the norm its quantizer leaves alone
 W4A16: Tensors = {
@@ -57,14 +51,7 @@ INT4_CONFIG: Mapping[str, object] = {
 def write_checkpoint(folder: Path, tensors: Tensors, config: Mapping[str, object] | None = None) -> Path:
     """A folder with a sparse ``model.safetensors`` of these tensors, and perhaps a ``config.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    header, end = {}, 0
-    for name, (dtype, shape) in tensors.items():
-        start, end = end, end + math.prod(shape) * BITS.get(dtype, 8) // 8
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
+    write_safetensors(folder / "model.safetensors", tensors)
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config))
     return folder

@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from attrs import frozen
+from fuzz.writers import Tensors, write_safetensors
 
 from quantlevels import Inspection, inspect
 from quantlevels.schemes.declaration import Declared
 from quantlevels.stored import Stored
 
-#: dtype and shape, as a header of safetensors has them
-Described: TypeAlias = tuple[str, Sequence[int]]
 Write: TypeAlias = Callable[..., Path]
 Look: TypeAlias = Callable[..., "Found"]
-
-BITS: Final = {
-    **dict.fromkeys(("F64", "I64", "U64"), 64),
-    **dict.fromkeys(("F32", "I32", "U32"), 32),
-    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
-    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0", "I8", "U8", "BOOL"), 8),
-    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
-    "F4": 4,
-}
-
-
-def write_header(path: Path, tensors: Mapping[str, Described], metadata: Mapping[str, str] | None = None) -> None:
-    """A safetensors file whose data is a hole."""
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    end = 0
-    for name, (dtype, shape) in tensors.items():
-        begin, end = end, end + BITS[dtype] * prod(shape) // 8
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
-    raw = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(raw)) + raw)
-        file.truncate(8 + len(raw) + end)
 
 
 @pytest.fixture
@@ -49,7 +24,7 @@ def write(tmp_path: Path) -> Write:
     """Write a checkpoint: tensors, a ``quantization_config`` or a whole config, other config files by their names."""
 
     def write(
-        tensors: Mapping[str, Described] | None,
+        tensors: Tensors | None,
         quantization: Mapping[str, Any] | None = None,
         *,
         config: Mapping[str, Any] | None = None,
@@ -60,7 +35,7 @@ def write(tmp_path: Path) -> Write:
         for old in tmp_path.iterdir():
             old.unlink()
         if tensors is not None:
-            write_header(tmp_path / name, tensors, metadata)
+            write_safetensors(tmp_path / name, tensors, metadata)
         whole = dict(config or {}) | ({"quantization_config": quantization} if quantization is not None else {})
         for other, content in {**({"config.json": whole} if whole else {}), **(files or {})}.items():
             (tmp_path / other).write_text(json.dumps(content))

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Described, Look
+    from collections.abc import Sequence
 
+    from .conftest import Look
+
+    Described = tuple[str, Sequence[int]]
     Tensors = dict[str, Described]
     Quantized = set[tuple[str, int | None, int]]
 
