@@ -33,16 +33,16 @@ from quantlevels.cli.options import (
     Amount,
     Code,
     CodePrefixes,
-    Count,
     ExistingPath,
-    Keep,
     LevelName,
-    Memory,
     Natural,
-    Ratio,
-    Share,
     completing,
+    count,
     dialects,
+    keep,
+    memory,
+    number,
+    share,
 )
 from quantlevels.cli.render import LONG, Line, show, show_json, visible
 from quantlevels.finding import CODES
@@ -187,8 +187,8 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
 )
 @click.argument("paths", metavar="PATH...", type=ExistingPath, nargs=-1, required=True)
 @click.option("--level", type=LevelName(), help="The level most quantized parameters must have.")
-@click.option("--max-bits-per-weight", type=Ratio(), help="The most bits a parameter may take, over all: 4.5 or 9/2.")
-@click.option("--parameters", type=Count(), help="How many parameters there must be: 8030261248.")
+@click.option("--max-bits-per-weight", type=number, help="The most bits a parameter may take, over all: 4.5 or 9/2.")
+@click.option("--parameters", type=count, help="How many parameters there must be: 8030261248.")
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option("--select", type=CodePrefixes(), default="", help="Only codes that begin so count: QL1,QL206.")
 @click.option("--ignore", type=CodePrefixes(), default="", help="Codes that begin so do not count: QL204.")
@@ -274,12 +274,18 @@ def diff(before: Path, after: Path, everything: bool, svg: Path | None, as_json:
 
 @cli.command(epilog="\b\nExample: quantlevels size examples/dense-Q4_K_M.gguf --level Int8")
 @click.argument("path", type=ExistingPath, required=False)
-@click.option("--params", type=Count(), help="A number of parameters instead of a checkpoint: 70.6B.")
+@click.option("--params", type=count, help="A number of parameters instead of a checkpoint: 70.6B.")
 @click.option("--level", type=LevelName(), required=True, help="The level to store the weights at.")
 @click.option("--group", type=Natural, help="Weights that share a scale along a row.")
 @click.option("--scale", type=LevelName(), help="Level of the scales; Float16 unless given.")
 @click.option("--zero-point", type=LevelName(), help="Level of the zero points, where they are stored.")
-@click.option("--keep", type=Keep(), multiple=True, help="Another level for modules that match; may be repeated.")
+@click.option(
+    "--keep",
+    type=keep,
+    metavar="GLOB=LEVEL",
+    multiple=True,
+    help="Another level for modules that match; may be repeated.",
+)
 @click.option(
     "--scheme",
     metavar="NAME",
@@ -315,9 +321,9 @@ def size(
 
 @cli.command(epilog="\b\nExample: quantlevels fit --params 70.6B --memory 80GiB --reserve 20%")
 @click.argument("path", type=ExistingPath, required=False)
-@click.option("--params", type=Count(), help="A number of parameters instead of a checkpoint: 70.6B.")
-@click.option("--memory", type=Memory(), required=True, help="Memory of one device: 80GiB, 24GB.")
-@click.option("--reserve", type=Share(), default="0%", help="Part of it that is not for weights: 20%.")
+@click.option("--params", type=count, help="A number of parameters instead of a checkpoint: 70.6B.")
+@click.option("--memory", type=memory, required=True, help="Memory of one device: 80GiB, 24GB.")
+@click.option("--reserve", type=share, default="0%", help="Part of it that is not for weights: 20%.")
 @click.option("--devices", type=Natural, default=1, help="How many devices share the weights.")
 @svg_option
 @levels_file_option

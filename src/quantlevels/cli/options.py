@@ -83,70 +83,60 @@ def _whole(digits: str, factor: int) -> int | None:
     return int(number) if number.denominator == 1 and number else None
 
 
-class Count(click.ParamType[Amount]):
-    """A number of parameters: ``70.6B``, ``8030261248``."""
+def count(text: str) -> Amount:
+    """A number of parameters: ``70.6B``, ``8030261248``.
 
-    name = "count"
-
-    def convert(self, value: str | Amount, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
-        if isinstance(value, Amount):
-            return value
-        match = _COUNT.fullmatch(value)
-        number = match and _whole(match[1], _COUNTS[match[2].upper()])
-        if not number:
-            self.fail(f"{value!r} is no number of parameters; write 8030261248, 8.03B or 350M", param, ctx)
-        return Amount(number, f"{number:,} parameters")
+    Raises:
+        BadParameter: if it is none.
+    """
+    match = _COUNT.fullmatch(text)
+    number = match and _whole(match[1], _COUNTS[match[2].upper()])
+    if not number:
+        raise click.BadParameter(f"{text!r} is no number of parameters; write 8030261248, 8.03B or 350M")
+    return Amount(number, f"{number:,} parameters")
 
 
-class Memory(click.ParamType[Amount]):
-    """An amount of memory: ``80GiB`` in powers of 1024, ``80GB`` and ``80G`` of 1000; bytes where no unit is given."""
+def memory(text: str) -> Amount:
+    """An amount of memory: ``80GiB`` in powers of 1024, ``80GB`` and ``80G`` of 1000; bytes where no unit is given.
 
-    name = "memory"
-
-    def convert(self, value: str | Amount, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
-        if isinstance(value, Amount):
-            return value
-        digits, prefix, binary, _ = match.groups() if (match := _MEMORY.fullmatch(value)) else ("0", "", "", "")
-        nbytes = _whole(digits, (1024 if binary else 1000) ** _POWERS[prefix.upper()])
-        if not nbytes or (binary and not prefix):
-            self.fail(f"{value!r} is no amount of memory in whole bytes; write 80GiB or 80GB", param, ctx)
-        if nbytes < _LEAST_MEMORY:
-            self.fail(
-                f"{value!r} is {nbytes:,} bytes, which no device has; write {digits}GiB or {digits}GB", param, ctx
-            )
-        unit = f"{prefix.upper()}{'i' if binary else ''}B"
-        return Amount(nbytes, f"{digits} {unit} = {size(nbytes)}")
+    Raises:
+        BadParameter: if it is none, or less than any device has.
+    """
+    digits, prefix, binary, _ = match.groups() if (match := _MEMORY.fullmatch(text)) else ("0", "", "", "")
+    nbytes = _whole(digits, (1024 if binary else 1000) ** _POWERS[prefix.upper()])
+    if not nbytes or (binary and not prefix):
+        raise click.BadParameter(f"{text!r} is no amount of memory in whole bytes; write 80GiB or 80GB")
+    if nbytes < _LEAST_MEMORY:
+        raise click.BadParameter(f"{text!r} is {nbytes:,} bytes, which no device has; write {digits}GiB or {digits}GB")
+    unit = f"{prefix.upper()}{'i' if binary else ''}B"
+    return Amount(nbytes, f"{digits} {unit} = {size(nbytes)}")
 
 
-class Share(click.ParamType[Fraction]):
-    """A part of a whole: ``20%`` or ``0.2``."""
+def share(text: str) -> Fraction:
+    """A part of a whole: ``20%`` or ``0.2``.
 
-    name = "share"
-
-    def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        if isinstance(value, Fraction):
-            return value
-        match = _SHARE.fullmatch(value)
-        share = Fraction(re.sub("[_,]", "", match[1])) / (100 if match[2] else 1) if match else None
-        if share is None or share >= 1:
-            self.fail(f"{value!r} is no part of a whole; write 20% or 0.2", param, ctx)
-        return share
+    Raises:
+        BadParameter: if it is none, or the whole.
+    """
+    match = _SHARE.fullmatch(text)
+    part = Fraction(re.sub("[_,]", "", match[1])) / (100 if match[2] else 1) if match else None
+    if part is None or part >= 1:
+        raise click.BadParameter(f"{text!r} is no part of a whole; write 20% or 0.2")
+    return part
 
 
-class Ratio(click.ParamType[Fraction]):
-    """An exact number: ``4.5`` or ``9/2``."""
+def number(text: str) -> Fraction:
+    """An exact number above 0: ``4.5`` or ``9/2``.
 
-    name = "number"
-
-    def convert(self, value: str | Fraction, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        if isinstance(value, Fraction):
-            return value
-        match = _RATIO.fullmatch(value)
-        divisor = Fraction(match[2] or 1) if match else 0
-        number = Fraction(match[1]) / divisor if match and divisor else Fraction(0)
-        if not number:
-            self.fail(f"{value!r} is no positive number; write 4.5 or 9/2", param, ctx)
-        return number
+    Raises:
+        BadParameter: if it is none.
+    """
+    match = _RATIO.fullmatch(text)
+    divisor = Fraction(match[2] or 1) if match else 0
+    exact = Fraction(match[1]) / divisor if match and divisor else Fraction(0)
+    if not exact:
+        raise click.BadParameter(f"{text!r} is no positive number; write 4.5 or 9/2")
+    return exact
 
 
 class Code(click.ParamType[str]):
@@ -210,17 +200,13 @@ class LevelName(click.ParamType[QuantizationLevel]):
         ]
 
 
-class Keep(click.ParamType[tuple[str, QuantizationLevel]]):
-    """A glob and a level: ``lm_head=BFloat16``."""
+def keep(text: str) -> tuple[str, QuantizationLevel]:
+    """A glob and a level: ``lm_head=BFloat16``.
 
-    name = "glob=level"
-
-    def convert(
-        self, value: str | tuple[str, QuantizationLevel], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, QuantizationLevel]:
-        if isinstance(value, tuple):
-            return value
-        glob, equals, level = value.rpartition("=")
-        if not (glob and equals):
-            self.fail(f"{value!r} is not of the form GLOB=LEVEL, such as lm_head=BFloat16", param, ctx)
-        return glob, LevelName().convert(level, param, ctx)
+    Raises:
+        BadParameter: if it is not both.
+    """
+    glob, equals, level = text.rpartition("=")
+    if not (glob and equals):
+        raise click.BadParameter(f"{text!r} is not of the form GLOB=LEVEL, such as lm_head=BFloat16")
+    return glob, LevelName().convert(level, None, None)
