@@ -174,9 +174,7 @@ def _stored_levels(stored: Stored) -> Table:
 def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
     """What fails, what is only noted, and the verdict."""
     noted: list[Block] = [
-        Note(it.code, "info" if it.severity == "error" else it.severity, it.slug, it.where, it.message)
-        for it in report.findings
-        if it not in failed
+        Note(it, "info" if it.severity == "error" else it.severity) for it in report.findings if it not in failed
     ]
     stored = f"({stored_line(report.stored)})" if report.stored else ""
     word = (
@@ -192,7 +190,7 @@ def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
 
 def findings(found: Sequence[Finding]) -> list[Block]:
     """A note each."""
-    return [Note(it.code, it.severity, it.slug, it.where, it.message) for it in found]
+    return [Note(it, it.severity) for it in found]
 
 
 def remedies(found: Sequence[Finding]) -> list[Block]:

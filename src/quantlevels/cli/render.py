@@ -17,6 +17,8 @@ from unicodedata import combining, east_asian_width
 
 from attrs import frozen
 
+from quantlevels.finding import Finding, Severity
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.measure import Measurement
@@ -174,18 +176,20 @@ class Line:
 @final
 @frozen
 class Note:
-    """Something found: a mark and a heading, and below them what it is; one line in a pipe."""
+    """Something found: a mark and a heading, and below them what it is; one line in a pipe.
 
-    code: str
-    severity: Literal["error", "warning", "info"]
-    slug: str
-    where: str
-    message: str
+    Args:
+        finding: what was found.
+        severity: how badly it counts here.
+    """
+
+    finding: Finding
+    severity: Severity
 
 
 Block: TypeAlias = Table | Facts | Line | Note
 
-_MARKS: Final[dict[str, Cell]] = {
+_MARKS: Final[dict[Severity, Cell]] = {
     "error": Cell("✗", "bad"),
     "warning": Cell("!", "warning"),
     "info": Cell("i", "faint"),
@@ -246,12 +250,9 @@ def _plain(block: Block) -> list[str]:
     match block:
         case Line(pieces, indent):
             return [" " * indent + " ".join(text_of(piece, LONG) for piece in pieces)]
-        case Note(code, severity, slug, where, message):
-            return [
-                " ".join(
-                    [code, severity, f"{slug}:", *([f"{visible(where)}:"] if where else []), visible(message, LONG)]
-                )
-            ]
+        case Note(found, severity):
+            where = [f"{visible(found.where)}:"] if found.where else []
+            return [" ".join([found.code, severity, f"{found.slug}:", *where, visible(found.message, LONG)])]
         case Facts(facts):
             return _aligned(
                 [[label, text_of(value)] for label, value in facts.items() if value is not None], (False,) * 2
@@ -287,12 +288,14 @@ def _rich(block: Block, console: Console) -> RenderableType:
 
             line = Text(" ").join(_rich_text(piece, longest=LONG) for piece in pieces)
             return Padding(line, (0, 1, 0, 1 + indent))
-        case Note(code, severity, slug, where, message):
+        case Note(found, severity):
             from rich.console import Group
             from rich.padding import Padding
 
-            head = Line((_MARKS[severity], Cell(code, _MARKS[severity].style), Cell(slug, "strong")))
-            body = [Line((piece,)) for piece in (message, Cell(where, "faint") if where else "") if piece]
+            head = Line((_MARKS[severity], Cell(found.code, _MARKS[severity].style), Cell(found.slug, "strong")))
+            body = [
+                Line((piece,)) for piece in (found.message, Cell(found.where, "faint") if found.where else "") if piece
+            ]
             return Group(_rich(head, console), *(Padding(_rich(line, console), (0, 0, 0, 2)) for line in body))
         case Facts(facts):
             grid = _grid()
