@@ -19,7 +19,7 @@ from quantlevels.formats import NOT_OF_WEIGHTS
 from quantlevels.formats.ggml import BLOCKS
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
-from quantlevels.storage import GGML_FALLBACKS, GGUF_LEAVES, GGUF_WIDENS, STORAGES, Matrix, storage_for, whole
+from quantlevels.storage import GGML_FALLBACKS, GGUF_LEAVES, GGUF_WIDENS, Matrix, rules_of, storage_for, whole
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.tensor import JSON, Tensor, UnknownType
@@ -227,16 +227,14 @@ def _left(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
     Raises:
         SizingError: if it is a matrix of what can only be codes.
     """
-    if len(tensor.shape) < 2:
+    if len(tensor.shape) < 2 or _is_buffer(tensor):
         return True
     level = tensor.dtype
-    if _is_buffer(tensor):
-        return True
     if isinstance(level, QuantizationLevel) and (
         level.kind in ("int", "uint") or (level.kind == "float" and level.bits_per_param <= BITS_PER_BYTE)
     ):
         raise SizingError(
-            f"{tensor.name} is already quantized ({tensor.dtype}); take the shapes of the unquantized checkpoint"
+            f"{tensor.name} is already quantized ({level}); take the shapes of the unquantized checkpoint"
         )
     module = tensor.name.removesuffix(".weight")
     return any(fnmatchcase(module, glob) for glob in globs)
@@ -265,7 +263,7 @@ def _plain(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _P
 def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:
     """As a scheme stores it; a level the scheme does not store is stored plain."""
     assert target.scheme
-    if wish and not any(target.scheme in (it.scheme, it.format) and wish.name in it.levels for it in STORAGES):
+    if wish and not any(wish.name in rule.levels for rule in rules_of(target.scheme)):
         return _Placed(wish, None, wish.nbytes(tensor.shape))
     level = wish or target.level
     storage = storage_for(target.scheme, level)

@@ -284,6 +284,11 @@ SCHEMES: Final = (*dict.fromkeys(storage.scheme for storage in STORAGES), "gguf"
 _FORMATS: Final = tuple(dict.fromkeys(storage.format for storage in STORAGES))
 
 
+def rules_of(scheme: str) -> list[Storage]:
+    """How a scheme, or one of its formats by name, stores all that it stores."""
+    return [storage for storage in STORAGES if scheme in (storage.scheme, storage.format)]
+
+
 def storage_for(scheme: str, level: QuantizationLevel) -> Storage:
     """How a scheme, or one of its formats by name, stores a level.
 
@@ -291,7 +296,7 @@ def storage_for(scheme: str, level: QuantizationLevel) -> Storage:
         UnknownLevelError: if no scheme is called so.
         SizingError: if the scheme does not store that level; it names those it does.
     """
-    rules = [storage for storage in STORAGES if scheme in (storage.scheme, storage.format)]
+    rules = rules_of(scheme)
     if not rules:
         from difflib import get_close_matches
 
