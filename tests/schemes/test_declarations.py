@@ -62,6 +62,16 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
         "awq",
         ("Int4", 64, None, False, "69/16"),
     ),
+    "paroquant": (method("paroquant", bits=4, group_size=128), "paroquant", ("Int4", 128, None, False, "133/32")),
+    "qqq": (method("qqq", wbits=4, group_size=128), "qqq", ("Int4", 128, None, True, "33/8")),
+    "gguf by gptqmodel": (method("gguf", bits=4, format="q_k_m"), "gguf", ("Q4_K", None, None, None, "9/2")),
+    "fp8 by gptqmodel": (method("fp8", format="float8_e5m2"), "fp8", ("Float8E5M2", None, None, True, "8")),
+    "bitsandbytes by gptqmodel": (
+        method("bitsandbytes", bits=4, format="nf4", block_size=128, compress_statistics=False),
+        "bitsandbytes",
+        ("NF4", 128, None, None, "17/4"),
+    ),
+    "vptq by gptqmodel": (method("vptq", bits=1, **VECTORS), "vptq", ("VPTQ_1", 8, None, None, "1")),
     "auto-round": (method("auto-round", bits=4, group_size=64), "auto-round", ("Int4", 64, None, True, "69/16")),
     "auto-round, its old name": (method("intel/auto-round", bits=2), "auto-round", ("Int2", 128, None, True, "137/64")),
     "auto-round, MXFP4": (

@@ -259,3 +259,17 @@ def test_torchao_in_pairs_and_tiles(rows: int, columns: int, tiles: bool, group:
             "_weight_zero_point": ("BF16", [groups, rows]),
         }
     assert weight(config, **tensors) == ("Int4", group, rows * columns)
+
+
+@given(tiles=st.integers(1, 40), columns=st.integers(1, 40), grouped=st.booleans(), empty=st.booleans())
+def test_qqq(tiles: int, columns: int, grouped: bool, empty: bool) -> None:
+    inputs, outputs = 128 * tiles, 64 * columns
+    side = {"s_group": ("F16", [tiles, outputs])} if grouped else {"s_group": ("F16", [0])} if empty else {}
+    group = 128 if grouped else -1
+    found = weight(
+        {"quant_method": "qqq", "wbits": 4, "group_size": group},
+        B=("I32", [inputs // 16, 2 * outputs]),
+        s_channel=("F32", [1, outputs]),
+        **side,
+    )
+    assert found == ("Int4", 128 if grouped else None, inputs * outputs)

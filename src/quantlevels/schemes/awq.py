@@ -1,6 +1,9 @@
 """AWQ: codes in words along the output dimension (gemm), or along the input dimension row by row (gemv).
 
-Source: autoawq 0.2.9, ``modules/linear/{gemm,gemv,gemv_fast,marlin}.py`` and ``models/_config.py``.
+ParoQuant keeps the rotations of activations beside such codes.
+
+Source: autoawq 0.2.9, ``modules/linear/{gemm,gemv,gemv_fast,marlin}.py`` and ``models/_config.py``; gptqmodel 7.7.0,
+``nn_modules/qlinear/paroquant.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from quantlevels.schemes.base import (
     DeclaredLevel,
     Hint,
     LayoutError,
-    MethodConfig,
     Module,
     Packing,
     Scheme,
@@ -23,7 +25,7 @@ from quantlevels.schemes.base import (
     renamed,
     sizes,
 )
-from quantlevels.schemes.gptq import MARLIN, unpacked
+from quantlevels.schemes.gptq import MARLIN, DynamicConfig, unpacked
 
 _SCALE_BITS = 16
 _PER_WORD = 8
@@ -83,13 +85,13 @@ def _words(inputs: int, size: int) -> int:
 
 
 _TENSORS = ("scales", "qzeros")
-GEMM = Packing("qweight", _TENSORS, _fold_gemm)
+GEMM = Packing("qweight", _TENSORS, _fold_gemm, sides=("theta", "pairs", "channel_scales"))
 GEMV = Packing("qweight", _TENSORS, _fold_gemv)
 GEMV_FAST = Packing("qweight", _TENSORS, _fold_gemv_fast)
 
 
 @frozen(kw_only=True)
-class AWQConfig(MethodConfig):
+class AWQConfig(DynamicConfig):
     """``quant_config.json``, or a ``quantization_config`` of method awq."""
 
     bits: int = field(default=4, validator=one_of(2, 3, 4, 8))  # defaults: autoawq's and transformers'
@@ -111,4 +113,5 @@ SCHEMES = (
         packings=(GEMM, GEMV, GEMV_FAST, MARLIN),
         prepare=renamed(w_bit="bits", q_group_size="group_size"),
     ),
+    Scheme(method="paroquant", config=AWQConfig, packings=(GEMM,)),
 )

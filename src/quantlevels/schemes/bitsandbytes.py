@@ -1,6 +1,7 @@
 """bitsandbytes: 4-bit codes of a table in any container type, or 8-bit rows (LLM.int8).
 
-Source: bitsandbytes 0.50.2, ``functional.py`` ``QuantState``, and what it wrote.
+Source: bitsandbytes 0.50.2, ``functional.py`` ``QuantState``, and what it wrote; gptqmodel 7.7.0,
+``nn_modules/qlinear/bitsandbytes.py``, which names the same tensors otherwise.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
@@ -16,15 +17,16 @@ from quantlevels.schemes.base import (
     DeclaredLevel,
     Hint,
     LayoutError,
-    MethodConfig,
     Module,
     Packing,
     Scheme,
     Weight,
     declared_as,
+    one_of,
     renamed,
     with_scales,
 )
+from quantlevels.schemes.gptq import DynamicConfig
 
 _LEVELS = {"nf4": "NF4", "fp4": "BNB_FP4"}
 _BLOCK_SIZE = 64
@@ -78,29 +80,38 @@ PACKINGS = (
         ),
     ),
     Packing("weight", ("SCB",), _fold_8bit, sides=("weight_format",)),
+    Packing(
+        "weight",
+        ("weight_absmax",),
+        lambda module, hint: _fold_4bit({**module, "weight.absmax": module["weight_absmax"]}, hint),
+        sides=("weight_quant_map", "weight_nested_absmax", "weight_nested_quant_map", "weight_quant_state"),
+    ),
+    Packing("weight", ("weight_scb",), lambda module, hint: _fold_8bit({**module, "SCB": module["weight_scb"]}, hint)),
 )
 
 
 @frozen(kw_only=True)
-class BitsAndBytesConfig(MethodConfig):
+class BitsAndBytesConfig(DynamicConfig):
     """A ``quantization_config`` of method bitsandbytes; defaults are transformers'."""
 
     load_in_4bit: bool = False
     load_in_8bit: bool = False
     bnb_4bit_quant_type: Literal["fp4", "nf4"] = "fp4"
     bnb_4bit_use_double_quant: bool = False
+    format: str | None = None
+    block_size: int = field(default=_BLOCK_SIZE, validator=one_of(*_BLOCK_SIZES))
 
     def general(self) -> DeclaredLevel | None:
-        """NF4 or FP4 in blocks of 64 with an F32 scale, or a quantized one; or 8-bit rows."""
-        if self.load_in_8bit:
+        """NF4 or FP4 in blocks with an F32 scale, or a quantized one; or 8-bit rows."""
+        if self.load_in_8bit or self.format == "int8":
             return declared_as("Int8")
-        if not self.load_in_4bit:
+        if not (self.load_in_4bit or self.format in _LEVELS):
             return None
-        bits = with_scales(4, _BLOCK_SIZE, 32)
+        bits = with_scales(4, self.block_size, 32)
         if self.bnb_4bit_use_double_quant:
-            bits = with_scales(4, _BLOCK_SIZE, 8) + Fraction(32, _BLOCK_SIZE * _NESTED_BLOCK_SIZE)
-        level = levels[_LEVELS[self.bnb_4bit_quant_type]]
-        return DeclaredLevel(level=level, group_size=_BLOCK_SIZE, bits_per_weight=bits)
+            bits = with_scales(4, self.block_size, 8) + Fraction(32, self.block_size * _NESTED_BLOCK_SIZE)
+        level = levels[_LEVELS[self.format if self.format in _LEVELS else self.bnb_4bit_quant_type]]
+        return DeclaredLevel(level=level, group_size=self.block_size, bits_per_weight=bits)
 
 
 SCHEMES = (
@@ -108,6 +119,10 @@ SCHEMES = (
         method="bitsandbytes",
         config=BitsAndBytesConfig,
         packings=PACKINGS,
-        prepare=renamed(_load_in_4bit="load_in_4bit", _load_in_8bit="load_in_8bit"),
+        prepare=renamed(
+            _load_in_4bit="load_in_4bit",
+            _load_in_8bit="load_in_8bit",
+            compress_statistics="bnb_4bit_use_double_quant",
+        ),
     ),
 )

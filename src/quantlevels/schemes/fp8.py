@@ -43,6 +43,7 @@ class FP8Config(MethodConfig):
     """A ``quantization_config`` of method fp8, and the ``expert_dtype`` that may stand beside it."""
 
     fmt: Literal["e4m3", "e4m3fn", "float8_e4m3fn", "e5m2", "float8_e5m2", "e4m3fnuz", "float8_e4m3fnuz"] = "e4m3"
+    format: str | None = None  # as gptqmodel calls it
     weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
     scale_fmt: str | None = None
     expert_dtype: str | None = None
@@ -59,7 +60,9 @@ class FP8Config(MethodConfig):
 
     def general(self) -> DeclaredLevel:
         """FP8 with an F32 scale a block; where scales are said to be powers of two, their width is not."""
-        declared = declared_in_blocks(_FORMATS[self.fmt.removeprefix("float8_")], self.weight_block_size)
+        said = (self.format or "").removeprefix("float8_")
+        name = _FORMATS.get(said, _FORMATS[self.fmt.removeprefix("float8_")])
+        declared = declared_in_blocks(name, self.weight_block_size)
         told = declared.block is None or self.scale_fmt in (None, "float")
         return declared if told else evolve(declared, bits_per_weight=None)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, fields_dict, frozen
 from attrs.validators import optional
 
 from quantlevels.schemes.base import (
@@ -81,30 +81,21 @@ MARLIN = Packing("qweight", ("scales",), _fold_marlin, sides=("g_idx", "g_idx_so
 
 
 @frozen(kw_only=True)
-class GPTQOverride:
+class Override:
     """What ``dynamic`` changes for some modules."""
 
-    bits: int | None = field(default=None, validator=optional(one_of(*_WIDTHS)))
+    bits: int | None = field(default=None, validator=optional(one_of(1, *_WIDTHS)))
     group_size: int | None = field(default=None, validator=sizes)
     sym: bool | None = None
+    format: str | None = None
 
 
 @frozen(kw_only=True)
-class GPTQConfig(MethodConfig):
-    """``quantize_config.json``, or a ``quantization_config`` of method gptq."""
+class DynamicConfig(MethodConfig):
+    """A config of gptqmodel, for any of its methods."""
 
-    bits: int = field(validator=one_of(*_WIDTHS))
-    group_size: int = field(default=128, validator=sizes)  # what gptqmodel and transformers take it for
-    sym: bool = True
-    checkpoint_format: str | None = None
-    is_marlin_format: bool | None = None
     #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized
-    dynamic: Mapping[str, GPTQOverride | None] | None = None
-
-    def general(self) -> DeclaredLevel:
-        """Integers with a 16-bit scale and a packed zero point a group, even if symmetric; but for Marlin's tiles."""
-        zero_bits = 0 if self.is_marlin_format or self.checkpoint_format == "marlin" else self.bits
-        return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + zero_bits)
+    dynamic: Mapping[str, Override | None] | None = None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules that ``dynamic`` names."""
@@ -113,19 +104,33 @@ class GPTQConfig(MethodConfig):
             for key, changes in (self.dynamic or {}).items()
         }
 
-    def _with(self, changes: GPTQOverride | None) -> DeclaredLevel:
-        changes = changes or GPTQOverride()
+    def _with(self, changes: Override | None) -> DeclaredLevel | None:
+        said = {} if changes is None else asdict(changes)
+        known = fields_dict(type(self))
         return evolve(
-            self,
-            bits=changes.bits or self.bits,
-            group_size=changes.group_size or self.group_size,
-            sym=self.sym if changes.sym is None else changes.sym,
+            self, **{key: value for key, value in said.items() if value is not None and key in known}
         ).general()
 
     def skipped(self) -> tuple[str, ...]:
         """The modules that ``dynamic`` leaves alone."""
         own = (pattern for pattern, level in self.overrides().items() if level is None)
         return (*(self.modules_to_not_convert or ()), *own)
+
+
+@frozen(kw_only=True)
+class GPTQConfig(DynamicConfig):
+    """``quantize_config.json``, or a ``quantization_config`` of method gptq."""
+
+    bits: int = field(validator=one_of(*_WIDTHS))
+    group_size: int = field(default=128, validator=sizes)  # what gptqmodel and transformers take it for
+    sym: bool = True
+    checkpoint_format: str | None = None
+    is_marlin_format: bool | None = None
+
+    def general(self) -> DeclaredLevel:
+        """Integers with a 16-bit scale and a packed zero point a group, even if symmetric; but for Marlin's tiles."""
+        zero_bits = 0 if self.is_marlin_format or self.checkpoint_format == "marlin" else self.bits
+        return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + zero_bits)
 
 
 SCHEMES = (

@@ -1,7 +1,7 @@
-"""Methods with little to say: BitNet, EETQ, Gemma, FP-Quant, FourOverSix, SqueezeLLM, GGUF in a config.
+"""Methods with little to say: BitNet, EETQ, Gemma, FP-Quant, FourOverSix, SqueezeLLM, QQQ, blocks of ggml.
 
 Source: transformers 5.23.0, ``integrations/{bitnet,eetq,gemma_quant}.py``, ``utils/quantization_config.py``; fp_quant
-0.3.2, ``module/linear.py``.
+0.3.2, ``module/linear.py``; gptqmodel 7.7.0, ``nn_modules/qlinear/{qqq,gguf}.py``, ``quantization/config.py``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from quantlevels.level import BITS_PER_BYTE
 from quantlevels.registry import levels
 from quantlevels.schemes.base import (
+    PER_ROW,
+    AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -23,10 +26,16 @@ from quantlevels.schemes.base import (
     Scheme,
     Weight,
     declared_as,
+    declared_integer,
+    exact,
+    group_size,
     integer,
     microscaling,
     one_of,
+    renamed,
+    sizes,
 )
+from quantlevels.schemes.gptq import DynamicConfig
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 _FORMATS = {"mxfp4": "MXFP4", "nvfp4": "NVFP4"}
@@ -120,11 +129,32 @@ class SqueezeLLMConfig(MethodConfig):
 
 
 @frozen(kw_only=True)
-class GGUFConfig(MethodConfig):
-    """A ``quantization_config`` of method gguf: the weights are in a GGUF file."""
+class GGUFConfig(DynamicConfig):
+    """A ``quantization_config`` of method gguf: weights in a GGUF file, or gptqmodel's blocks in safetensors."""
 
-    def general(self) -> None:
-        """Nothing: the GGUF file says it."""
+    bits: int | None = None
+    #: what a type is called without its bits: ``q_0``, and ``q_k_m`` for Q4_K at 4 bits
+    format: str | None = None
+
+    def general(self) -> DeclaredLevel | None:
+        """A ggml type; None where the config does not say it, since the GGUF file does."""
+        kind, _, variant = (self.format or "").partition("_")
+        if self.bits is None or not variant:
+            return None
+        level = levels[f"{kind}{self.bits}_{variant.partition('_')[0]}"]
+        return DeclaredLevel(level=level, bits_per_weight=level.bits_per_weight)
+
+
+@frozen(kw_only=True)
+class QQQConfig(DynamicConfig):
+    """A ``quantization_config`` of method qqq."""
+
+    bits: int = field(default=4, validator=one_of(4))
+    group_size: int = field(default=PER_ROW, validator=sizes)
+
+    def general(self) -> DeclaredLevel:
+        """4-bit codes with a 16-bit scale a group, and one for each output channel."""
+        return declared_integer(self.bits, self.group_size, True, side_bits=16)
 
 
 def _fold_fp_quant(module: Module, hint: Hint) -> Weight:
@@ -148,6 +178,33 @@ def _fold_squeezellm(module: Module, hint: Hint) -> Weight:
     return Weight(level=level, parameters=codes.nbytes * 8 // bits, code_bits=Fraction(bits), symmetric=False)
 
 
+def _fold_qqq(module: Module, hint: Hint) -> Weight:
+    """B I32 [K/16, N*b/2] in Marlin's tiles, s_channel F32 [1, N], s_group F16 [groups, N] or empty."""
+    (tiles, columns), outputs = module["B"].matrix, module["s_channel"].elements
+    groups = module["s_group"].elements // outputs if "s_group" in module else 0
+    bits = exact(2 * columns, outputs, "bits of a code")
+    return Weight(
+        level=integer(bits),
+        parameters=16 * tiles * outputs,
+        code_bits=Fraction(bits),
+        group_size=group_size(16 * tiles, groups or 1, hint),
+        symmetric=True,
+    )
+
+
+def _fold_ggml(module: Module, hint: Hint) -> Weight | None:
+    """qweight U8 [N, bytes of the blocks of a row]."""
+    codes = module["qweight"]
+    if not codes.is_a("UInt8") or not module.keys() <= {"qweight", "bias"}:
+        return None
+    if hint.level is None or hint.level.block.weights == 1:
+        raise AmbiguousLayoutError("bytes without scales, and no config says of which ggml type")
+    block = hint.level.block
+    blocks = exact(codes.matrix[1] * BITS_PER_BYTE, block.bits, "blocks of a row")
+    parameters = codes.stack * codes.matrix[0] * blocks * block.weights
+    return Weight(level=hint.level, parameters=parameters, code_bits=hint.level.bits_per_weight)
+
+
 _FP_QUANT = Packing(
     "qweight",
     ("scales",),
@@ -160,6 +217,8 @@ _SQUEEZELLM = Packing(
     _fold_squeezellm,
     sides=("rows", "cols", "vals", "full_rows", "full_row_indices", "startrows"),
 )
+_QQQ = Packing("B", ("s_channel",), _fold_qqq, sides=("s_group", "workspace", "reduce_buffer"))
+_GGML = Packing("qweight", (), _fold_ggml)
 
 SCHEMES = (
     Scheme(method="bitnet", config=BitNetConfig, packings=SCALED),
@@ -168,5 +227,6 @@ SCHEMES = (
     Scheme(method="fp_quant", config=FPQuantConfig, packings=(_FP_QUANT,)),
     Scheme(method="fouroversix", config=FourOverSixConfig, packings=(_FP_QUANT, *SCALED)),
     Scheme(method="squeezellm", config=SqueezeLLMConfig, packings=(_SQUEEZELLM,)),
-    Scheme(method="gguf", config=GGUFConfig),
+    Scheme(method="qqq", config=QQQConfig, packings=(_QQQ,), prepare=renamed(wbits="bits")),
+    Scheme(method="gguf", config=GGUFConfig, packings=(_GGML,)),
 )

@@ -1,8 +1,9 @@
 """VPTQ: vectors of weights as indices into centroids, with residual centroids after them.
 
-Shapes do not give the weights back: the config names the features of each layer.
+Shapes do not give the weights back: the config names the features of each layer, or says at least the length of a
+vector, as that of gptqmodel does for all layers.
 
-Source: vptq 0.0.5, ``layers/vqlinear.py``.
+Source: vptq 0.0.5, ``layers/vqlinear.py``; gptqmodel 7.7.0, ``quantization/config.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
+    exact,
     family,
     within,
 )
@@ -37,10 +39,10 @@ _MOST = 2**31
 
 def _fold(module: Module, hint: Hint) -> Weight:
     """indices [groups, N/v, words], centroids.weight [groups, k*v], perm and weight_scale [K]."""
-    features = module.get("weight_scale") or module.get("perm")
-    if hint.level is None or features is None or not hint.group_size or hint.group_size < 1:
+    if hint.level is None or not hint.group_size or hint.group_size < 1:
         raise AmbiguousLayoutError("indices into centroids, and no config gives the length of a vector")
-    vectors, columns = module["indices"].matrix[0], features.elements
+    features = module.get("weight_scale") or module.get("perm")
+    vectors, columns = module["indices"].matrix[0], features.elements if features else _columns(module, hint.group_size)
     if not columns:
         raise LayoutError("a scale or a permutation of no columns")
     parameters = vectors * hint.group_size * columns
@@ -52,6 +54,15 @@ def _fold(module: Module, hint: Hint) -> Weight:
     return Weight(level=hint.level, parameters=parameters, code_bits=bits, group_size=hint.group_size)
 
 
+def _columns(module: Module, length: int) -> int:
+    """Vectors in the rows of all groups, from the words of their indices."""
+    indices = module["indices"]
+    counts = [module[name].matrix[1] // length for name in _CENTROIDS if name in module]
+    bits = sum((count - 1).bit_length() for count in counts if count)
+    return exact(indices.bits * indices.matrix[1], bits, "indices of a row") * indices.stack
+
+
+_CENTROIDS = ("centroids.weight", "res_centroids.weight")
 _SIDES = "weight_scale weight_bias perm res_indices res_centroids.weight outlier_indices outlier_centroids.weight"
 PACKING = Packing("indices", ("centroids.weight",), _fold, sides=tuple(_SIDES.split()))
 
@@ -95,12 +106,21 @@ class VPTQLayer:
 class VPTQConfig(MethodConfig):
     """A ``quantization_config`` of method vptq."""
 
+    vector_lens: tuple[int, int] | None = None
+    num_centroids: tuple[int, int] | None = None
+    num_res_centroids: tuple[int, int] = (_OFF, _OFF)
     config_for_layers: Mapping[str, VPTQLayer] = field(factory=dict)
     shared_layer_config: Mapping[str, VPTQLayer] = field(factory=dict)
 
     def general(self) -> DeclaredLevel | None:
-        """None: every layer has settings of its own."""
-        return None
+        """The settings of all layers; None where every layer has its own."""
+        if self.vector_lens is None or self.num_centroids is None:
+            return None
+        return VPTQLayer(
+            vector_lens=self.vector_lens,
+            num_centroids=self.num_centroids,
+            num_res_centroids=self.num_res_centroids,
+        ).declared()
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers by name, and those that share settings by the last parts of their names."""

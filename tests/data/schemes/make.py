@@ -7,7 +7,7 @@ Of each checkpoint its configs are kept, and of its weights the header alone: da
 
 Made with torch 2.13.0, transformers 5.23.0, compressed-tensors 0.20.0, llmcompressor 0.14.0.1, bitsandbytes 0.50.2,
 optimum-quanto 0.2.7, hqq 0.2.8.post1, torchao 0.18.0, mlx 0.32.4, mlx-lm 0.32.2, nvidia-modelopt 0.47.0,
-auto-round 0.16.1, amd-quark 0.13; and, for some, transformers 5.17.0.
+auto-round 0.16.1, amd-quark 0.13; and, for some, transformers 5.17.0, for gptqmodel 7.7.0 transformers 5.24.0.
 """
 
 from __future__ import annotations
@@ -431,6 +431,94 @@ def auto_round_mixed(folder: Path) -> int:
 @maker
 def auto_round_experts_gptq(folder: Path) -> int:
     return _auto_round(experts(), folder, "auto_gptq", bits=4, group_size=32)
+
+
+# ---- gptqmodel
+
+
+def _gptqmodel(model: transformers.PreTrainedModel, folder: Path, kind: str, **options: object) -> int:
+    """On two cores it asks for GPTQMODEL_CPU_WORKERS=2 in the environment."""
+    from gptqmodel import GPTQModel
+    from gptqmodel.quantization import config
+
+    source = written(model, folder)
+    words = tokenizer()
+    words.pad_token = words.eos_token = "w0"
+    words.save_pretrained(source)
+    quantizer = GPTQModel.load(str(source), getattr(config, kind)(**options), device="cpu")
+    tokens = torch.randint(0, VOCABULARY, (16, 48)).tolist()
+    quantizer.quantize([{"input_ids": row, "attention_mask": [1] * len(row)} for row in tokens], batch_size=1)
+    quantizer.save(str(folder))
+    return parameters(model)
+
+
+@maker
+def gptqmodel_dynamic(folder: Path) -> int:
+    other = {r"+:.*\.1\.mlp\.down_proj": {"bits": 8, "group_size": 32}, r"+:^(?!.*mlp).*k_proj": {"bits": 8}}
+    skipped = {r"-:.*\.0\..*o_proj": {}}
+    return _gptqmodel(dense(128, 256), folder, "GPTQConfig", bits=4, group_size=64, dynamic=other | skipped)
+
+
+@maker
+def gptqmodel_head(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "GPTQConfig", bits=3, group_size=32, lm_head=True, desc_act=True)
+
+
+@maker
+def gptqmodel_planar_5bit(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "GPTQConfig", bits=5, group_size=64, format="gptq_p")
+
+
+@maker
+def gptqmodel_v2_rows(folder: Path) -> int:
+    options = {"bits": 8, "group_size": -1, "act_group_aware": False, "sym": False, "format": "gptq_v2"}
+    return _gptqmodel(dense(128, 256), folder, "GPTQConfig", **options)
+
+
+@maker
+def gptqmodel_awq(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "AWQConfig", bits=4, group_size=32, sym=False, format="gemm")
+
+
+@maker
+def gptqmodel_paroquant(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "ParoConfig", bits=4, group_size=64)
+
+
+@maker
+def gptqmodel_qqq(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "QQQConfig", bits=4, group_size=128, dynamic={"-:.*o_proj": {}})
+
+
+@maker
+def gptqmodel_qqq_rows(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "QQQConfig", bits=4, group_size=-1)
+
+
+@maker
+def gptqmodel_ggml(folder: Path) -> int:
+    other = {"-:.*o_proj": {}, "+:.*down_proj": {"bits": 6, "format": "q_k"}}
+    return _gptqmodel(dense(256, 512), folder, "GGUFConfig", bits="q4_0", dynamic=other)
+
+
+@maker
+def gptqmodel_fp8(folder: Path) -> int:
+    return _gptqmodel(dense(), folder, "FP8Config", format="float8_e5m2", weight_scale_method="tensor")
+
+
+@maker
+def gptqmodel_bitsandbytes_fp4(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "BitsAndBytesConfig", dynamic={"-:.*o_proj": {}})
+
+
+@maker
+def gptqmodel_bitsandbytes_int8(folder: Path) -> int:
+    return _gptqmodel(dense(), folder, "BitsAndBytesConfig", bits=8)
+
+
+@maker
+def gptqmodel_vptq(folder: Path) -> int:
+    return _gptqmodel(dense(128, 256), folder, "VPTQConfig")
 
 
 def kept(source: Path, name: str, count: int) -> None:
