@@ -64,6 +64,11 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
     ),
     "paroquant": (method("paroquant", bits=4, group_size=128), "paroquant", ("Int4", 128, None, False, "133/32")),
     "qqq": (method("qqq", wbits=4, group_size=128), "qqq", ("Int4", 128, None, True, "33/8")),
+    "gguf by gptqmodel, its type in one word": (
+        method("gguf", bits="q5_k_m"),
+        "gguf",
+        ("Q5_K", None, None, None, "11/2"),
+    ),
     "gguf by gptqmodel": (method("gguf", bits=4, format="q_k_m"), "gguf", ("Q4_K", None, None, None, "9/2")),
     "fp8 by gptqmodel": (method("fp8", format="float8_e5m2"), "fp8", ("Float8E5M2", None, None, True, "8")),
     "bitsandbytes by gptqmodel": (

@@ -6,6 +6,7 @@ Source: transformers 5.23.0, ``integrations/{bitnet,eetq,gemma_quant}.py``, ``ut
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal
@@ -17,6 +18,7 @@ from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     PER_ROW,
     AmbiguousLayoutError,
+    Config,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -24,6 +26,7 @@ from quantlevels.schemes.base import (
     Module,
     Packing,
     Scheme,
+    UnknownTypeError,
     Weight,
     declared_as,
     declared_integer,
@@ -39,6 +42,7 @@ from quantlevels.schemes.gptq import DynamicConfig
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 _FORMATS = {"mxfp4": "MXFP4", "nvfp4": "NVFP4"}
+_GGML_TYPE = re.compile(r"(i?q)([1-9])(_\w+)", re.ASCII | re.IGNORECASE)
 
 
 @frozen(kw_only=True)
@@ -137,12 +141,26 @@ class GGUFConfig(DynamicConfig):
     format: str | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """A ggml type; None where the config does not say it, since the GGUF file does."""
+        """A ggml type; None where the config does not say it, since the GGUF file does.
+
+        Raises:
+            UnknownTypeError: for one that ggml does not have.
+        """
         kind, _, variant = (self.format or "").partition("_")
         if self.bits is None or not variant:
             return None
-        level = levels[f"{kind}{self.bits}_{variant.partition('_')[0]}"]
+        level = levels.get(f"{kind}{self.bits}_{variant.partition('_')[0]}")
+        if level is None:
+            raise UnknownTypeError(f"the format {self.format!r:.80} of {self.bits} bits is not known")
         return DeclaredLevel(level=level, bits_per_weight=level.bits_per_weight)
+
+
+def _spelled_out(config: Config) -> Config:
+    """``bits`` may be all of a type: ``q4_k_m``."""
+    bits = config.get("bits")
+    if not isinstance(bits, str) or not (match := _GGML_TYPE.fullmatch(bits)):
+        return config
+    return {**config, "bits": int(match[2]), "format": match[1] + match[3]}
 
 
 @frozen(kw_only=True)
@@ -228,5 +246,5 @@ SCHEMES = (
     Scheme(method="fouroversix", config=FourOverSixConfig, packings=(_FP_QUANT, *SCALED)),
     Scheme(method="squeezellm", config=SqueezeLLMConfig, packings=(_SQUEEZELLM,)),
     Scheme(method="qqq", config=QQQConfig, packings=(_QQQ,), prepare=renamed(wbits="bits")),
-    Scheme(method="gguf", config=GGUFConfig, packings=(_GGML,)),
+    Scheme(method="gguf", config=GGUFConfig, packings=(_GGML,), prepare=_spelled_out),
 )
