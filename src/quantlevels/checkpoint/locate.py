@@ -82,6 +82,8 @@ def kind(path: Path) -> Format:
     for magic, format in _MAGICS if named else (*_MAGICS, *_LOOKS):
         if magic.match(head):
             return format
+    if named == "pytorch" and path.with_suffix(".xml").is_file():
+        raise CheckpointError(path, "is of an OpenVINO model, which is not read; name the model it was made from")
     if named:
         return named
     raise CheckpointError(path, "is no checkpoint: neither its name nor its first bytes are of a known format")

@@ -126,8 +126,9 @@ def at(level: QuantizationLevel | UnknownType, bits_per_weight: Fraction | None)
 
 def _totals(stored: Stored) -> dict[str, Value]:
     share = Fraction(stored.quantized_parameters, stored.parameters or 1)
+    part = "none" if share == 0 else "all" if share == 1 else percent(share)
     return {
-        "parameters": f"{stored.parameters:,}, {percent(share)} of them quantized" if stored.parameters else "0",
+        "parameters": f"{stored.parameters:,}, {part} of them quantized" if stored.parameters else "0",
         "size": f"{size(stored.tensor_bytes)}, {stored.tensors:,} tensors",
         "bits/weight": _bits_per_weight(stored.bits_per_weight),
     }
