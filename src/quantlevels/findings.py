@@ -13,7 +13,7 @@ from quantlevels.checkpoint.tensor import Checkpoint, UnknownType
 from quantlevels.finding import Finding
 from quantlevels.level import QuantizationLevel
 from quantlevels.schemes.base import UNQUANTIZED_BITS
-from quantlevels.schemes.patterns import Names
+from quantlevels.schemes.names import Names
 
 if TYPE_CHECKING:
     from quantlevels.schemes.declaration import Declared

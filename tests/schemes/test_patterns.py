@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quantlevels.schemes import patterns
-from quantlevels.schemes.patterns import MOST_STATES, Names, glob, regex
+from quantlevels.schemes.names import Names
+from quantlevels.schemes.patterns import MOST_STATES, glob, regex
 
 NAMES = st.text("ab.1_", max_size=8)
 

@@ -15,7 +15,7 @@ from quantlevels.level import QuantizationLevel
 from quantlevels.registry import levels
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
-from quantlevels.schemes.patterns import Names
+from quantlevels.schemes.names import Names
 from quantlevels.schemes.structuring import complaints, only_unknown, structured
 
 

@@ -1,13 +1,13 @@
-"""Which modules the entries of a quantizer's config name: plain names, shell globs, regular expressions.
+"""Shell globs and regular expressions from files, of which none reaches ``re``.
 
-The patterns come from files, so none of them reaches ``re``. They run side by side on one machine of states that
-reads a name once (Thompson, Regular Expression Search Algorithm, 1968) and remembers every step it has taken.
+They run side by side on one machine of states that reads a name once (Thompson, Regular Expression Search Algorithm,
+1968) and remembers every step it has taken.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, final
 
 #: States one pattern may take, and characters it may have.
@@ -15,21 +15,18 @@ MOST_STATES: Final = 4096
 #: States all patterns of a config may take together.
 _MOST_STATES_IN_ALL: Final = 1 << 18
 #: Groups within groups, and components of a name in the tree.
-_DEEPEST: Final = 50
+DEEPEST: Final = 50
 #: What a machine remembers, in states and steps, before it forgets all: some tens of megabytes.
 _MOST_REMEMBERED: Final = 1 << 19
 #: States visited for all names before a machine gives up: seconds; a thousand honest patterns visit a third of them.
 _MOST_VISITED: Final = 1 << 22
 #: Patterns of a config that may begin with what a name must not match, each a machine of its own.
-_MOST_BARRED: Final = 8
+MOST_BARRED: Final = 8
 
 _Reads = Callable[[str], bool]
 _Part = Callable[[int], int]  # adds the states of a part of a pattern before a given state; gives the first of them
 
-#: What stands before the layers of a text model: models within models rename it from one version to the next.
-_WRAPPED: Final = re.compile(r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)")
-_ALIKE: Final = str.maketrans("123456789", "000000000")
-_ANY: Final = r"[\s\S]"
+ANY: Final = r"[\s\S]"
 _ANCHORS: Final = {"^": "^", r"\A": "^", "$": "$", r"\Z": "$"}
 _CLASSES: Final[Mapping[str, _Reads]] = {
     "d": str.isdecimal,
@@ -39,7 +36,7 @@ _CLASSES: Final[Mapping[str, _Reads]] = {
     "S": lambda char: not char.isspace(),
     "W": lambda char: not (char.isalnum() or char == "_"),
 }
-_BARRING: Final = "(?!"
+BARRING: Final = "(?!"
 _QUANTIFIER: Final = re.compile(r"([*+?])|\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _GLOB_TOKEN: Final = re.compile(r"(\*+)|(\?)|\[(!?+)(\]?[^\]]+|\])\]|.", re.DOTALL)
 
@@ -52,11 +49,11 @@ def regex(pattern: str) -> Callable[[str], bool] | None:
     so costly that it takes seconds over many names matches nothing from then on.
     """
     try:
-        barred, rest = _Parser(pattern, _Machine({})).barred()
+        barred, rest = _Parser(pattern, Machine({})).barred()
     except _UnsupportedError:
         return None
-    share = _MOST_BARRED if barred else 1
-    first, *others = machines = [_Machine({0: one}, share) for one in (rest, *barred)]
+    share = MOST_BARRED if barred else 1
+    first, *others = machines = [Machine({0: one}, share) for one in (rest, *barred)]
 
     def matches(name: str) -> bool:
         matched = first.matches(name) and not any(other.matches(name) for other in others)
@@ -70,92 +67,10 @@ def glob(pattern: str) -> Callable[[str], bool]:
 
     A pattern that is larger than `MOST_STATES`, or has a range that runs backwards, matches nothing.
     """
-    return _Machine({0: _glob_expression(pattern) + "$"}).matches
+    return Machine({0: glob_expression(pattern) + "$"}).matches
 
 
-@final
-class Names:
-    """The modules that ``entries`` of a config name: ``name in names``, or `first` for the entry that does.
-
-    - ``re:`` and a regular expression: the names it matches from their start (compressed-tensors ``match_name``;
-      GPTQModel's ``dynamic_get`` does the same without the prefix).
-    - a glob, told by ``*``, ``?`` or ``[``: the names it matches whole (``fnmatchcase`` of modelopt and quark), and
-      all below these (transformers' ``should_convert_module`` matches the start of a name).
-    - any other: the modules whose dotted components contain its own in a row, so ``layers.1.fc`` and all below it at
-      any depth, but not ``layers.1.fc2`` (the prefixes and suffixes of transformers' ``should_convert_module``).
-
-    What names no module by one of these names it where only the text model that holds its layers is called otherwise:
-    ``model.layers.1.fc`` is ``model.language_model.layers.1.fc``. What `regex` does not support names nothing and is
-    found in `unsupported`.
-    """
-
-    __slots__ = ("_alone", "_entries", "_machine", "_numbered", "_tree", "_wrappers")
-
-    def __init__(self, entries: Iterable[str]) -> None:
-        self._entries = tuple(dict.fromkeys(entries))
-        self._numbered = any(char.isdigit() for entry in self._entries for char in entry)
-        spelled = (entry.replace("\\", "") for entry in self._entries)
-        self._wrappers = tuple(dict.fromkeys(it[0] for text in spelled for it in _WRAPPED.finditer(text)))
-        self._tree = _Tree()
-        #: index of a pattern with a machine of its own → what it matches, None if it is not supported
-        self._alone: dict[int, Callable[[str], bool] | None] = {}
-        expressions: dict[int, str] = {}
-        for index, entry in enumerate(self._entries):
-            plain = entry.strip(".")
-            if entry.startswith("re:") and _BARRING in entry:
-                self._alone[index] = regex(entry.removeprefix("re:")) if len(self._alone) < _MOST_BARRED else None
-            elif entry.startswith("re:"):
-                expressions[index] = entry.removeprefix("re:")
-            elif any(char in entry for char in "*?["):
-                expressions[index] = rf"{_glob_expression(entry)}(\.{_ANY}*)?$"
-            elif plain.count(".") < _DEEPEST:
-                self._tree.plant(plain.split("."), index)
-            else:
-                expressions[index] = rf"({_ANY}*\.)?{re.escape(plain)}(\.{_ANY}*)?$"
-        self._machine = _Machine(expressions)
-
-    @property
-    def unsupported(self) -> tuple[str, ...]:
-        """The entries that name nothing: invalid or too large, and all patterns once they have proved too costly."""
-        alone = [index for index, matches in self._alone.items() if matches is None]
-        return tuple(self._entries[index] for index in sorted([*self._machine.unsupported, *alone]))
-
-    def __contains__(self, name: str) -> bool:
-        return self.first(name) is not None
-
-    def first(self, name: str) -> str | None:
-        """The first of the entries that names the module ``name``, None if none does."""
-        found = self._first(name)
-        if found is None and self._wrappers and (own := _WRAPPED.match(name)):
-            others = (wrapper + name[own.end() :] for wrapper in self._wrappers if wrapper != own[0])
-            found = next((entry for other in others if (entry := self._first(other)) is not None), None)
-        return found
-
-    def _first(self, name: str) -> str | None:
-        found = [
-            self._tree.first(name.split(".")) if self._tree else None,
-            self._machine.first(name),
-            *(index for index, matches in self._alone.items() if matches and matches(name)),
-        ]
-        return min(((index, self._entries[index]) for index in found if index is not None), default=(0, None))[1]
-
-    def firsts(self, names: Sequence[str]) -> list[str | None]:
-        """What `first` says of each name; fast for the layers of a model.
-
-        Entries without a digit cannot tell ``layers.1`` from ``layers.2``: of such names one is matched.
-        """
-        alike = names if self._numbered else "\n".join(names).translate(_ALIKE).split("\n")
-        if len(alike) != len(names):  # a name with a line break
-            alike = names
-        entries = {name: self.first(name) for name in set(alike)}
-        return [entries[like] for like in alike]
-
-    def among(self, names: Sequence[str]) -> list[str]:
-        """Those of ``names`` that an entry names, in their order."""
-        return [name for name, entry in zip(names, self.firsts(names), strict=True) if entry is not None]
-
-
-def _glob_expression(pattern: str) -> str:
+def glob_expression(pattern: str) -> str:
     """The glob as a regular expression, not anchored at its end."""
 
     def expression(token: re.Match[str]) -> str:
@@ -163,36 +78,10 @@ def _glob_expression(pattern: str) -> str:
         if members:
             escaped = members.replace("\\", r"\\").replace("^", r"\^")
             return f"[{'^' if negated else ''}{escaped}]"
-        return _ANY + "*" if star else _ANY if one else re.escape(token[0])
+        return ANY + "*" if star else ANY if one else re.escape(token[0])
 
     # a longer pattern is turned away as it is
     return pattern if len(pattern) > MOST_STATES else _GLOB_TOKEN.sub(expression, pattern)
-
-
-@final
-class _Tree(dict[str, "_Tree"]):
-    """Plain names by the components between their dots."""
-
-    index: int | None = None
-
-    def plant(self, components: list[str], index: int) -> None:
-        node = self
-        for component in components:
-            node = node.setdefault(component, _Tree())
-        node.index = index if node.index is None else node.index
-
-    def first(self, components: list[str]) -> int | None:
-        """The lowest index of a name whose components stand in a row in ``components``."""
-        found: list[int] = []
-        for start in range(len(components)):
-            node = self
-            for at in range(start, len(components)):
-                if components[at] not in node:
-                    break
-                node = node[components[at]]
-                if node.index is not None:
-                    found.append(node.index)
-        return min(found, default=None)
 
 
 class _State(NamedTuple):
@@ -209,7 +98,7 @@ class _Reached(dict[str, "_Reached"]):
 
     __slots__ = ("decided", "first", "machine", "states")
 
-    def __init__(self, machine: _Machine, states: frozenset[int], at_end: str = "$") -> None:
+    def __init__(self, machine: Machine, states: frozenset[int], at_end: str = "$") -> None:
         self.machine = machine
         self.states = states
         self.first = machine.accepted(machine.closure(states, at_end))
@@ -221,7 +110,7 @@ class _Reached(dict[str, "_Reached"]):
 
 
 @final
-class _Machine:
+class Machine:
     """Regular expressions side by side, each matched from the start of a name; the first in order counts."""
 
     def __init__(self, patterns: Mapping[int, str], share: int = 1) -> None:
@@ -317,7 +206,7 @@ class _UnsupportedError(Exception):
 class _Parser:
     """Reads a regular expression by recursive descent into the parts that build its states."""
 
-    def __init__(self, pattern: str, machine: _Machine) -> None:
+    def __init__(self, pattern: str, machine: Machine) -> None:
         self.pattern = pattern
         self.machine = machine
         self.at = 0
@@ -332,7 +221,7 @@ class _Parser:
     def barred(self) -> tuple[list[str], str]:
         """What the lookaheads the pattern begins with bar, and the rest of it, which they are for as a whole."""
         found: list[str] = []
-        while self.take("^" + _BARRING) or self.take(_BARRING):
+        while self.take("^" + BARRING) or self.take(BARRING):
             start = self.at
             self.alternatives()
             _require(self.take(")"))
@@ -415,7 +304,7 @@ class _Parser:
     def atom(self) -> _Part:
         if self.take("("):
             self.depth += 1
-            _require((self.take("?:") or not self.take("?")) and self.depth <= _DEEPEST)
+            _require((self.take("?:") or not self.take("?")) and self.depth <= DEEPEST)
             inner = self.alternatives()
             _require(self.take(")"))
             self.depth -= 1

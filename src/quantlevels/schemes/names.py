@@ -1,0 +1,121 @@
+"""Which modules the entries of a quantizer's config name: plain names, shell globs, regular expressions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, final
+
+from quantlevels.schemes.patterns import ANY, BARRING, DEEPEST, MOST_BARRED, Machine, glob_expression, regex
+
+#: What stands before the layers of a text model: models within models rename it from one version to the next.
+_WRAPPED: Final = re.compile(r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)")
+_ALIKE: Final = str.maketrans("123456789", "000000000")
+
+
+@final
+class Names:
+    """The modules that ``entries`` of a config name: ``name in names``, or `first` for the entry that does.
+
+    - ``re:`` and a regular expression: the names it matches from their start (compressed-tensors ``match_name``;
+      GPTQModel's ``dynamic_get`` does the same without the prefix).
+    - a glob, told by ``*``, ``?`` or ``[``: the names it matches whole (``fnmatchcase`` of modelopt and quark), and
+      all below these (transformers' ``should_convert_module`` matches the start of a name).
+    - any other: the modules whose dotted components contain its own in a row, so ``layers.1.fc`` and all below it at
+      any depth, but not ``layers.1.fc2`` (the prefixes and suffixes of transformers' ``should_convert_module``).
+
+    What names no module by one of these names it where only the text model that holds its layers is called otherwise:
+    ``model.layers.1.fc`` is ``model.language_model.layers.1.fc``. What `regex` does not support names nothing and is
+    found in `unsupported`.
+    """
+
+    __slots__ = ("_alone", "_entries", "_machine", "_numbered", "_tree", "_wrappers")
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self._entries = tuple(dict.fromkeys(entries))
+        self._numbered = any(char.isdigit() for entry in self._entries for char in entry)
+        spelled = (entry.replace("\\", "") for entry in self._entries)
+        self._wrappers = tuple(dict.fromkeys(it[0] for text in spelled for it in _WRAPPED.finditer(text)))
+        self._tree = _Tree()
+        #: index of a pattern with a machine of its own → what it matches, None if it is not supported
+        self._alone: dict[int, Callable[[str], bool] | None] = {}
+        expressions: dict[int, str] = {}
+        for index, entry in enumerate(self._entries):
+            plain = entry.strip(".")
+            if entry.startswith("re:") and BARRING in entry:
+                self._alone[index] = regex(entry.removeprefix("re:")) if len(self._alone) < MOST_BARRED else None
+            elif entry.startswith("re:"):
+                expressions[index] = entry.removeprefix("re:")
+            elif any(char in entry for char in "*?["):
+                expressions[index] = rf"{glob_expression(entry)}(\.{ANY}*)?$"
+            elif plain.count(".") < DEEPEST:
+                self._tree.plant(plain.split("."), index)
+            else:
+                expressions[index] = rf"({ANY}*\.)?{re.escape(plain)}(\.{ANY}*)?$"
+        self._machine = Machine(expressions)
+
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """The entries that name nothing: invalid or too large, and all patterns once they have proved too costly."""
+        alone = [index for index, matches in self._alone.items() if matches is None]
+        return tuple(self._entries[index] for index in sorted([*self._machine.unsupported, *alone]))
+
+    def __contains__(self, name: str) -> bool:
+        return self.first(name) is not None
+
+    def first(self, name: str) -> str | None:
+        """The first of the entries that names the module ``name``, None if none does."""
+        found = self._first(name)
+        if found is None and self._wrappers and (own := _WRAPPED.match(name)):
+            others = (wrapper + name[own.end() :] for wrapper in self._wrappers if wrapper != own[0])
+            found = next((entry for other in others if (entry := self._first(other)) is not None), None)
+        return found
+
+    def _first(self, name: str) -> str | None:
+        found = [
+            self._tree.first(name.split(".")) if self._tree else None,
+            self._machine.first(name),
+            *(index for index, matches in self._alone.items() if matches and matches(name)),
+        ]
+        return min(((index, self._entries[index]) for index in found if index is not None), default=(0, None))[1]
+
+    def firsts(self, names: Sequence[str]) -> list[str | None]:
+        """What `first` says of each name; fast for the layers of a model.
+
+        Entries without a digit cannot tell ``layers.1`` from ``layers.2``: of such names one is matched.
+        """
+        alike = names if self._numbered else "\n".join(names).translate(_ALIKE).split("\n")
+        if len(alike) != len(names):  # a name with a line break
+            alike = names
+        entries = {name: self.first(name) for name in set(alike)}
+        return [entries[like] for like in alike]
+
+    def among(self, names: Sequence[str]) -> list[str]:
+        """Those of ``names`` that an entry names, in their order."""
+        return [name for name, entry in zip(names, self.firsts(names), strict=True) if entry is not None]
+
+
+@final
+class _Tree(dict[str, "_Tree"]):
+    """Plain names by the components between their dots."""
+
+    index: int | None = None
+
+    def plant(self, components: list[str], index: int) -> None:
+        node = self
+        for component in components:
+            node = node.setdefault(component, _Tree())
+        node.index = index if node.index is None else node.index
+
+    def first(self, components: list[str]) -> int | None:
+        """The lowest index of a name whose components stand in a row in ``components``."""
+        found: list[int] = []
+        for start in range(len(components)):
+            node = self
+            for at in range(start, len(components)):
+                if components[at] not in node:
+                    break
+                node = node[components[at]]
+                if node.index is not None:
+                    found.append(node.index)
+        return min(found, default=None)
