@@ -35,6 +35,11 @@ CODES: Final[dict[str, tuple[str, Severity]]] = {
 }
 
 
+def counted(count: int, what: str) -> str:
+    """So many things: ``1 tensor``, ``1,024 tensors``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _check_code(finding: Finding, attribute: object, code: str) -> None:
     if code not in CODES:
         raise ValueError(f"unknown finding code {code!r}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from quantlevels.checkpoint.locate import numbered
 from quantlevels.checkpoint.tensor import Checkpoint, UnknownType
-from quantlevels.finding import Finding
+from quantlevels.finding import Finding, counted
 from quantlevels.level import QuantizationLevel
 from quantlevels.schemes.base import UNQUANTIZED_BITS
 from quantlevels.schemes.names import Names
@@ -139,7 +139,7 @@ def _widths(declared: Declared, folding: Folding) -> Iterator[Finding]:
         yield Finding(
             code,
             f"declared {level} ({level.bits_per_param} bits), stored as {stored} with {float(bits):g} bits a code: "
-            f"{len(found):,} weight{'s' if len(found) > 1 else ''}, {sum(nbytes for _, nbytes in found):,} bytes",
+            f"{counted(len(found), 'weight')}, {sum(nbytes for _, nbytes in found):,} bytes",
             found[0][0],
         )
 

@@ -17,7 +17,7 @@ from quantlevels.checkpoint.locate import numbered
 from quantlevels.checkpoint.source import Source, TruncatedError, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType, storage_type
 from quantlevels.errors import CheckpointError
-from quantlevels.finding import Finding
+from quantlevels.finding import Finding, counted
 from quantlevels.formats.ggml import BLOCKS, REMOVED
 from quantlevels.level import BITS_PER_BYTE, Block
 from quantlevels.registry import levels
@@ -386,7 +386,7 @@ def _unknown(tensors: list[Tensor]) -> list[Finding]:
     for type, those in found.items():
         old = REMOVED.get(int(type.spelling))
         what = f"{type}{f', once {old} and removed from ggml,' if old else ''}"
-        much = f"of {len(those):,} tensors in {sum(tensor.nbytes for tensor in those):,} bytes"
+        much = f"of {counted(len(those), 'tensor')} in {sum(tensor.nbytes for tensor in those):,} bytes"
         if type.spelling in _TWO_MEANINGS:
             findings.append(Finding("QL303", f"{what} {much} has two meanings, neither of which fits", those[0].name))
         else:

@@ -15,7 +15,7 @@ from quantlevels.checkpoint.locate import is_weights, kind, numbered
 from quantlevels.checkpoint.source import TruncatedError, exists, shown
 from quantlevels.checkpoint.tensor import Checkpoint, File
 from quantlevels.errors import CheckpointError
-from quantlevels.finding import Finding
+from quantlevels.finding import Finding, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -176,4 +176,4 @@ def _misplaced(places: Mapping[str, str], actual: Mapping[str, str], unread: set
 def _some(what: str, names: list[str]) -> str:
     listed = ", ".join(map(shown, names[:_LISTED]))
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return f"{len(names):,} {what}{'s' if len(names) > 1 else ''} ({listed}{more})"
+    return f"{counted(len(names), what)} ({listed}{more})"

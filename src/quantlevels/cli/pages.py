@@ -25,7 +25,7 @@ from quantlevels.cli.render import (
     short_size,
     size,
 )
-from quantlevels.finding import CODES, Finding
+from quantlevels.finding import CODES, Finding, counted
 from quantlevels.level import QuantizationLevel
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _totals(stored: Stored) -> dict[str, Value]:
     part = "none" if share == 0 else "all" if share == 1 else percent(share)
     return {
         "parameters": f"{stored.parameters:,}, {part} of them quantized" if stored.parameters else "0",
-        "size": f"{size(stored.tensor_bytes)}, {stored.tensors:,} tensors",
+        "size": f"{size(stored.tensor_bytes)}, {counted(stored.tensors, 'tensor')}",
         "bits/weight": _bits_per_weight(stored.bits_per_weight),
     }
 
@@ -178,9 +178,7 @@ def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
         Note(it, "info" if it.severity == "error" else it.severity) for it in report.findings if it not in failed
     ]
     stored = f"({stored_line(report.stored)})" if report.stored else ""
-    word = (
-        Cell(f"failed: {len(failed)} finding{'' if len(failed) == 1 else 's'}", "bad") if failed else Cell("ok", "good")
-    )
+    word = Cell(f"failed: {counted(len(failed), 'finding')}", "bad") if failed else Cell("ok", "good")
     return [
         findings(failed),
         noted,

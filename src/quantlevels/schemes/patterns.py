@@ -139,12 +139,18 @@ class Machine:
         self._start = _Reached(self, self.closure(self.entrances, "^"), at_end="^$")
 
     def add(self, reads: _Reads | None = None, anchor: str = "", *, then: list[int]) -> int:
+        """The number of a new state.
+
+        Raises:
+            _UnsupportedError: if there are as many as there may be.
+        """
         if len(self.states) >= self.limit:
             raise _UnsupportedError
         self.states.append(_State(reads, anchor, then))
         return len(self.states) - 1
 
     def matches(self, name: str) -> bool:
+        """Whether any of the expressions matches the start of ``name``."""
         return self.first(name) is not None
 
     def first(self, name: str) -> int | None:
@@ -157,6 +163,7 @@ class Machine:
         return None if reached.first is None else self.accepting[reached.first]
 
     def accepted(self, states: Iterable[int]) -> int | None:
+        """The state among these at which the first expression in order has matched; None if none has."""
         return min((number for number in states if number in self.accepting), default=None)
 
     def closure(self, states: Iterable[int], anchors: str) -> frozenset[int]:
@@ -179,6 +186,7 @@ class Machine:
         return frozenset(closed if accepted is None else (number for number in closed if number <= accepted))
 
     def step(self, states: frozenset[int], char: str) -> _Reached:
+        """What is reached from some states by a character."""
         if self.visited > self.most_visited:
             self.unsupported = sorted({*self.unsupported, *self.accepting.values()})
             self.entrances.clear()
