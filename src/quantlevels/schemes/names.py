@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
-from quantlevels.schemes.patterns import ANY, BARRING, DEEPEST, MOST_BARRED, Machine, glob_expression, regex
+from quantlevels.schemes.patterns import ANY, BARRING, DEEPEST, MOST_BARRED, _Machine, glob_expression, regex
 
 #: What stands before the layers of a text model: models within models rename it from one version to the next.
 _WRAPPED: Final = re.compile(r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)")
@@ -52,7 +52,7 @@ class Names:
                 self._tree.plant(plain.split("."), index)
             else:
                 expressions[index] = rf"({ANY}*\.)?{re.escape(plain)}(\.{ANY}*)?$"
-        self._machine = Machine(expressions)
+        self._machine = _Machine(expressions)
 
     @property
     def unsupported(self) -> tuple[str, ...]:

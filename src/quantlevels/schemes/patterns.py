@@ -49,11 +49,11 @@ def regex(pattern: str) -> Callable[[str], bool] | None:
     so costly that it takes seconds over many names matches nothing from then on.
     """
     try:
-        barred, rest = _Parser(pattern, Machine({})).barred()
+        barred, rest = _Parser(pattern, _Machine({})).barred()
     except _UnsupportedError:
         return None
     share = MOST_BARRED if barred else 1
-    first, *others = machines = [Machine({0: one}, share) for one in (rest, *barred)]
+    first, *others = machines = [_Machine({0: one}, share) for one in (rest, *barred)]
 
     def matches(name: str) -> bool:
         matched = first.matches(name) and not any(other.matches(name) for other in others)
@@ -67,7 +67,7 @@ def glob(pattern: str) -> Callable[[str], bool]:
 
     A pattern that is larger than `MOST_STATES`, or has a range that runs backwards, matches nothing.
     """
-    return Machine({0: glob_expression(pattern) + "$"}).matches
+    return _Machine({0: glob_expression(pattern) + "$"}).matches
 
 
 def glob_expression(pattern: str) -> str:
@@ -98,7 +98,7 @@ class _Reached(dict[str, "_Reached"]):
 
     __slots__ = ("decided", "first", "machine", "states")
 
-    def __init__(self, machine: Machine, states: frozenset[int], at_end: str = "$") -> None:
+    def __init__(self, machine: _Machine, states: frozenset[int], at_end: str = "$") -> None:
         self.machine = machine
         self.states = states
         self.first = machine.accepted(machine.closure(states, at_end))
@@ -110,7 +110,7 @@ class _Reached(dict[str, "_Reached"]):
 
 
 @final
-class Machine:
+class _Machine:
     """Regular expressions side by side, each matched from the start of a name; the first in order counts."""
 
     def __init__(self, patterns: Mapping[int, str], share: int = 1) -> None:
@@ -214,7 +214,7 @@ class _UnsupportedError(Exception):
 class _Parser:
     """Reads a regular expression by recursive descent into the parts that build its states."""
 
-    def __init__(self, pattern: str, machine: Machine) -> None:
+    def __init__(self, pattern: str, machine: _Machine) -> None:
         self.pattern = pattern
         self.machine = machine
         self.at = 0
