@@ -636,10 +636,15 @@ def test_what_is_wrong_is_named(block: dict[str, Any], text: str, write: Write) 
         ),
         (
             {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "mx6"}}},
-            "the dtype 'mx6' is not known",
+            "dtype: unknown level 'mx6'",
         ),
         ({"quant_method": "torchao", "quant_type": "int40_weight_only"}, "config 'int40_weight_only' is not known"),
-        (ao("IntxWeightOnlyConfig", weight_dtype="int9")["config"]["quantization_config"], "dtype 'int9' is not known"),
+        (
+            ao("IntxWeightOnlyConfig", weight_dtype="int9")["config"]["quantization_config"],
+            "dtype: unknown level 'int9'",
+        ),
+        (ao("IntxWeightOnlyConfig", weight_dtype="fp4")["config"]["quantization_config"], "dtype: 'fp4' can mean"),
+        ({"quant_method": "gguf", "bits": 9, "format": "q_k"}, "format: unknown level 'q9_k'"),
         ({"quant_method": "auto-round", "bits": 4, "data_type": "posit"}, "data_type 'posit' of 4 bits is not known"),
         ({"quant_method": "auto-round", "extra_config": {"a": {"data_type": "posit"}}}, "'posit' of 4 bits"),
     ],
@@ -911,6 +916,7 @@ def test_a_quantized_cache_alone_declares_no_level(look: Look) -> None:
 #: what it is → its config, the level of the cache
 CACHES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "modelopt": (method("modelopt", quant_algo="FP8", kv_cache_quant_algo="INT8"), "Int8"),
+    "modelopt, in small letters": (method("modelopt", quant_algo="fp8", kv_cache_quant_algo="fp8"), "Float8E4M3FN"),
     "modelopt, with offsets": (method("modelopt", quant_algo="FP8", kv_cache_quant_algo="NVFP4_AFFINE"), "NVFP4"),
     "modelopt, a scheme": (
         method("modelopt", quant_algo="FP8", kv_cache_scheme={"num_bits": 8, "type": "float"}),

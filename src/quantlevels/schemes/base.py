@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 from attrs import evolve, frozen
 
 from quantlevels.checkpoint.tensor import JSON, UnknownType
+from quantlevels.errors import PluginError
 from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.registry import levels
 
@@ -323,6 +324,18 @@ ALWAYS_SIDES: Final = (
     | {"scale_weight", "scale_input", "scaled_fp8", "comfy_quant"}
     | {f"weight_{what}" for what in ["scale", "scale_inv", "scale_2", "global_scale", "zero_point", "shape", "g_idx"]}
 )
+
+
+def level_named(word: str, what: str) -> QuantizationLevel:
+    """The level that a config names by a word of no method's own.
+
+    Raises:
+        UnknownTypeError: for a word that no level answers to, or several, or a plugin that cannot be used.
+    """
+    try:
+        return levels[word]
+    except (LookupError, PluginError) as error:
+        raise UnknownTypeError(f"{what}: {error}") from error
 
 
 def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:

@@ -8,7 +8,7 @@ from typing import Final, final
 from attrs import Factory, evolve, field, frozen
 
 from quantlevels.checkpoint.tensor import JSON, Checkpoint
-from quantlevels.errors import ConfigError
+from quantlevels.errors import ConfigError, PluginError
 from quantlevels.finding import Finding
 from quantlevels.formats.ggml import FILE_TYPES, GUESSED
 from quantlevels.level import QuantizationLevel
@@ -296,7 +296,7 @@ def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[Quantizatio
                     raise ConfigError((f"{file}: {path}.{key}: expected the name of a dtype, got {said!r:.80}",))
                 try:
                     return levels[said], file
-                except LookupError as error:
+                except (LookupError, PluginError) as error:
                     findings.append(Finding("QL301", f"{path}.{key}: {error}", file))
                     return None, file
     return None, ""

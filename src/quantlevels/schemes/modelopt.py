@@ -127,7 +127,7 @@ class ModelOptConfig(MethodConfig):
         """The level of the key-value cache."""
         if isinstance(self.kv_cache_scheme, QuantizationArgs):
             return self.kv_cache_scheme.level()
-        name = _ALGORITHMS.get(self.kv_cache_scheme or self.kv_cache_quant_algo or "")
+        name = _ALGORITHMS.get((self.kv_cache_scheme or self.kv_cache_quant_algo or "").upper())
         return levels[name] if name else None
 
 

@@ -11,7 +11,6 @@ from typing import TypeAlias
 from attrs import evolve, field, frozen
 
 from quantlevels.level import QuantizationLevel
-from quantlevels.registry import levels
 from quantlevels.schemes.base import (
     UNQUANTIZED_BITS,
     DeclaredLevel,
@@ -22,6 +21,7 @@ from quantlevels.schemes.base import (
     declared_as,
     declared_integer,
     inner,
+    level_named,
     sizes,
 )
 from quantlevels.schemes.scaled import PACKINGS as SCALED
@@ -69,8 +69,7 @@ class Spec:
                 bits, self.group_size, self.symmetric, side_bits=_SCALE_BITS + bits, unsigned=unsigned
             )
         if self.dtype not in _FLOATS:
-            level = levels.get(self.dtype)
-            if level is None or level.bits_per_param < UNQUANTIZED_BITS:
+            if level_named(self.dtype, "dtype").bits_per_param < UNQUANTIZED_BITS:
                 raise UnknownTypeError(f"the dtype {self.dtype!r:.80} is not known")
             return None
         declared = declared_as("NVFP4" if self.dtype == "fp4" and self.group_size == 16 else _FLOATS[self.dtype])

@@ -26,13 +26,13 @@ from quantlevels.schemes.base import (
     Module,
     Packing,
     Scheme,
-    UnknownTypeError,
     Weight,
     declared_as,
     declared_integer,
     exact,
     group_size,
     integer,
+    level_named,
     microscaling,
     one_of,
     renamed,
@@ -149,9 +149,7 @@ class GGUFConfig(DynamicConfig):
         kind, _, variant = (self.format or "").partition("_")
         if self.bits is None or not variant:
             return None
-        level = levels.get(f"{kind}{self.bits}_{variant.partition('_')[0]}")
-        if level is None:
-            raise UnknownTypeError(f"the format {self.format!r:.80} of {self.bits} bits is not known")
+        level = level_named(f"{kind}{self.bits}_{variant.partition('_')[0]}", "format")
         return DeclaredLevel(level=level, bits_per_weight=level.bits_per_weight)
 
 

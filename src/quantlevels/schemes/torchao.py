@@ -32,6 +32,7 @@ from quantlevels.schemes.base import (
     declared_as,
     exact,
     group_size,
+    level_named,
     one_of,
     sizes,
     with_scales,
@@ -197,9 +198,7 @@ class LayerConfig:
         if name is None:
             raise UnknownTypeError(f"the config {self.type!r:.80} is not known")
         dtype = f"uint{self.bit_width}" if self.bit_width else self.weight_dtype
-        level = levels.get(dtype or name)
-        if level is None:
-            raise UnknownTypeError(f"the dtype {dtype!r:.80} is not known")
+        level = level_named(dtype or name, "dtype")
         if levels[name].block.weights > 1:
             return declared_as(_MX.get(level.name, name))
         whole = level.bits_per_param == BITS_PER_BYTE
