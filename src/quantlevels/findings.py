@@ -35,9 +35,8 @@ def disagreements(
     if stored is None:
         return
     partial = _is_partial(checkpoint)
-    problems = list(_problems(folding))
-    if not partial:  # what is lacking may be what would tell
-        yield from problems
+    problems = list(_problems(folding, partial))
+    yield from problems
     if _is_adapter(checkpoint, stored):
         yield Finding("QL401", "low-rank matrices to add to a model, not a model; its size is not the model's")
         return
@@ -59,12 +58,15 @@ def disagreements(
         yield from _dtype(declared, declared.dtype, folding)
 
 
-def _problems(folding: Folding) -> Iterator[Finding]:
-    """Layouts that cannot be told, one finding for all modules with the same trouble."""
+def _problems(folding: Folding, partial: bool) -> Iterator[Finding]:
+    """Layouts that cannot be told, one finding for all modules with the same trouble.
+
+    Codes without what belongs to them are none where a part of the checkpoint is lacking: it may be there.
+    """
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for parts, modules in folding.alike:
         for part in parts:
-            if part.problem:
+            if part.problem and not (partial and isinstance(part.level, QuantizationLevel)):
                 found[part.problem] += [(module + part.name).removeprefix(".") for module in modules]
     for (code, message), names in found.items():
         yield Finding(code, message + _and_others(names[1:]), names[0])

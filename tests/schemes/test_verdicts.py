@@ -260,6 +260,12 @@ def test_a_module_torn_by_a_missing_shard_is_not_ambiguous(write: Write) -> None
     assert [finding.code for finding in inspect(folder).findings] == ["QL201"]
 
 
+def test_what_is_ambiguous_in_one_shard_alone_is_told(write: Write) -> None:
+    name = "model-00001-of-00002.safetensors"
+    report = inspect(write(MLX_UP, name=name) / name)
+    assert [finding.code for finding in report.findings if finding.severity == "error"] == ["QL303"]
+
+
 def test_a_tied_head_is_no_lack(look: Look) -> None:
     found = look({"model.embed_tokens.weight": ("BF16", [96, 128])} | gptq("model.up"), GPTQ)
     assert (found.stored.parameters, found.codes) == (96 * 128 + 256 * 512, [])
