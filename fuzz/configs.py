@@ -9,10 +9,10 @@ from typing import Any
 
 from fuzz.choices import ODD_NUMBERS, Choices
 from fuzz.invariants import check
-from quantlevels.checkpoint.tensor import Checkpoint, Tensor
-from quantlevels.inspection import inspected
-from quantlevels.registry import levels
+from quantlevels.container import Checkpoint, Tensor
+from quantlevels.inspection.report import inspected
 from quantlevels.schemes import shipped
+from quantlevels.vocabulary.registry import levels
 
 _GROUP = {"weights": {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128}}
 #: whole configs, and one more for each method by its name alone

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from fuzz.choices import ODD_NUMBERS, Choices
 from fuzz.invariants import check
-from quantlevels.checkpoint.tensor import JSON, Checkpoint, Tensor, UnknownType
-from quantlevels.inspection import inspected
-from quantlevels.level import BITS_PER_BYTE
-from quantlevels.registry import levels
+from quantlevels.container import JSON, Checkpoint, Tensor, UnknownType
+from quantlevels.inspection.report import inspected
+from quantlevels.scheme import ALWAYS_SIDES
 from quantlevels.schemes import packings, shipped
-from quantlevels.schemes.base import ALWAYS_SIDES
+from quantlevels.vocabulary.level import BITS_PER_BYTE
+from quantlevels.vocabulary.registry import levels
 
 _SUFFIXES = sorted(
     {suffix for packing in packings() for suffix in (packing.codes, *packing.needs, *packing.sides)}

@@ -11,8 +11,8 @@ import pytest
 from fuzz.writers import write_safetensors
 
 from quantlevels import CheckpointError
-from quantlevels.comparison import compare
-from quantlevels.gguf_names import gguf_names, matched
+from quantlevels.inspection.comparison import compare
+from quantlevels.llamacpp import gguf_names, matched
 
 ATTENTION = "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.o_proj"
 NORMS = "input_layernorm post_attention_layernorm"

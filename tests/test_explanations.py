@@ -18,14 +18,14 @@ import pytest
 from fuzz.writers import gguf, safetensors
 
 from quantlevels.cli.commands import run
-from quantlevels.explanations import explanation
-from quantlevels.finding import CODES
+from quantlevels.findings import CODES
+from quantlevels.inspection.explanations import explanation
 
 if TYPE_CHECKING:
     from fuzz.writers import Tensors
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "src/quantlevels/explanations.md"
+PAGE = ROOT / "src/quantlevels/inspection/explanations.md"
 
 UP, DOWN = "model.layers.0.mlp.up_proj", "model.layers.0.mlp.down_proj"
 EMBEDDING = {"model.embed_tokens.weight": ("BF16", [32, 128])}

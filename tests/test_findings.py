@@ -10,7 +10,7 @@ import pytest
 from fuzz.writers import gguf, safetensors, torch_archive, torch_pickle
 
 from quantlevels import CheckpointError, inspect
-from quantlevels.finding import Finding
+from quantlevels.findings import Finding
 
 Q8_0, Q2_K, Q3_K, Q4_K, Q5_0, Q6_K, MXFP4, F16, F32 = 8, 10, 11, 12, 6, 14, 39, 1, 0
 EMBEDDING = ("BF16", [32, 128])

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from quantlevels import Block, QuantizationLevel, levels
-from quantlevels.formats.ggml import BLOCKS, FILE_TYPES, GUESSED
+from quantlevels.vocabulary.formats.ggml import BLOCKS, FILE_TYPES, GUESSED
 
 ALL = list(levels)
 

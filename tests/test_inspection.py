@@ -12,7 +12,7 @@ import pytest
 from fuzz.writers import Tensors, write_safetensors
 
 from quantlevels import BF16, FP32, ConfigError, inspect, levels
-from quantlevels.schema import INSPECTION
+from quantlevels.inspection.schema import INSPECTION
 
 
 def write(folder: Path, tensors: Tensors, name: str = "model.safetensors", **configs: object) -> Path:

@@ -487,12 +487,12 @@ def loaded_after(code: str) -> set[str]:
 def test_nothing_of_formats_is_loaded_for_the_five(code: str) -> None:
     loaded = loaded_after(code)
     assert "quantlevels" in loaded
-    assert not [name for name in loaded if name.startswith("quantlevels.formats")]
+    assert not [name for name in loaded if name.startswith("quantlevels.vocabulary.formats")]
 
 
 def test_shipped_levels_load_with_the_first_other_name() -> None:
     loaded = loaded_after("from quantlevels import levels; levels['Q4_K'], levels.from_dialect('ggml', 12)")
-    assert "quantlevels.formats" in loaded
+    assert "quantlevels.vocabulary.formats" in loaded
     assert not {name.partition(".")[0] for name in loaded} & {"cattrs", "importlib_metadata", "numpy", "torch", "json"}
 
 

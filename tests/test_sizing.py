@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from quantlevels import BF16, FP16, FP32, INT4, INT8, QuantizationLevel, SizingError, UnknownLevelError, levels
-from quantlevels.checkpoint.tensor import Tensor
-from quantlevels.formats import NOT_OF_WEIGHTS
-from quantlevels.sizing import Fallback, Target, fit, idealized, idealized_bytes, plain_bytes, size
+from quantlevels.container import Tensor
+from quantlevels.inspection.sizing.sizes import Fallback, Target, fit, idealized, idealized_bytes, plain_bytes, size
+from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
 
 
 def llama(*, hidden: int, inner: int, kv: int, vocab: int, layers: int) -> list[Tensor]:

@@ -6,13 +6,6 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from quantlevels.builtin import BF16 as BF16
-    from quantlevels.builtin import FP16 as FP16
-    from quantlevels.builtin import FP32 as FP32
-    from quantlevels.builtin import INT4 as INT4
-    from quantlevels.builtin import INT8 as INT8
-    from quantlevels.builtin import BuiltinName as BuiltinName
-    from quantlevels.builtin import is_builtin_name as is_builtin_name
     from quantlevels.errors import AmbiguousLevelError as AmbiguousLevelError
     from quantlevels.errors import CheckpointError as CheckpointError
     from quantlevels.errors import ConfigError as ConfigError
@@ -27,48 +20,55 @@ if TYPE_CHECKING:
     from quantlevels.errors import UnknownLevelError as UnknownLevelError
     from quantlevels.errors import UntranslatableLevelError as UntranslatableLevelError
     from quantlevels.errors import VerificationError as VerificationError
-    from quantlevels.finding import Finding as Finding
-    from quantlevels.inspection import Inspection as Inspection
-    from quantlevels.inspection import inspect as inspect
-    from quantlevels.layout import Layout as Layout
-    from quantlevels.level import Block as Block
-    from quantlevels.level import QuantizationLevel as QuantizationLevel
-    from quantlevels.registry import Registry as Registry
-    from quantlevels.registry import levels as levels
-    from quantlevels.verification import verify as verify
+    from quantlevels.findings import Finding as Finding
+    from quantlevels.inspection.report import Inspection as Inspection
+    from quantlevels.inspection.report import inspect as inspect
+    from quantlevels.inspection.verification import verify as verify
+    from quantlevels.vocabulary.builtin import BF16 as BF16
+    from quantlevels.vocabulary.builtin import FP16 as FP16
+    from quantlevels.vocabulary.builtin import FP32 as FP32
+    from quantlevels.vocabulary.builtin import INT4 as INT4
+    from quantlevels.vocabulary.builtin import INT8 as INT8
+    from quantlevels.vocabulary.builtin import BuiltinName as BuiltinName
+    from quantlevels.vocabulary.builtin import is_builtin_name as is_builtin_name
+    from quantlevels.vocabulary.level import Block as Block
+    from quantlevels.vocabulary.level import Layout as Layout
+    from quantlevels.vocabulary.level import QuantizationLevel as QuantizationLevel
+    from quantlevels.vocabulary.registry import Registry as Registry
+    from quantlevels.vocabulary.registry import levels as levels
 
 #: public name → the module it is imported from on first use; the type checkers' list above says the same
 _HOMES = {
     "AmbiguousLevelError": "errors",
-    "BF16": "builtin",
-    "Block": "level",
-    "BuiltinName": "builtin",
+    "BF16": "vocabulary.builtin",
+    "Block": "vocabulary.level",
+    "BuiltinName": "vocabulary.builtin",
     "CheckpointError": "errors",
     "ConfigError": "errors",
     "DuplicateLevelError": "errors",
-    "FP16": "builtin",
-    "FP32": "builtin",
-    "Finding": "finding",
-    "INT4": "builtin",
-    "INT8": "builtin",
-    "Inspection": "inspection",
-    "Layout": "layout",
+    "FP16": "vocabulary.builtin",
+    "FP32": "vocabulary.builtin",
+    "Finding": "findings",
+    "INT4": "vocabulary.builtin",
+    "INT8": "vocabulary.builtin",
+    "Inspection": "inspection.report",
+    "Layout": "vocabulary.level",
     "PluginContractError": "errors",
     "PluginError": "errors",
     "PluginLoadError": "errors",
     "PluginWarning": "errors",
     "QuantLevelsError": "errors",
-    "QuantizationLevel": "level",
-    "Registry": "registry",
+    "QuantizationLevel": "vocabulary.level",
+    "Registry": "vocabulary.registry",
     "ReservedLevelError": "errors",
     "SizingError": "errors",
     "UnknownLevelError": "errors",
     "UntranslatableLevelError": "errors",
     "VerificationError": "errors",
-    "inspect": "inspection",
-    "is_builtin_name": "builtin",
-    "levels": "registry",
-    "verify": "verification",
+    "inspect": "inspection.report",
+    "is_builtin_name": "vocabulary.builtin",
+    "levels": "vocabulary.registry",
+    "verify": "inspection.verification",
 }
 
 __all__ = [

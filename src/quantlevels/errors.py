@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quantlevels.finding import Finding
+    from quantlevels.findings import Finding
 
 
 class QuantLevelsError(Exception):

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from quantlevels.errors import PluginWarning
-from quantlevels.index import normalized, shipped
-from quantlevels.inspection import Inspection, inspect
-from quantlevels.level import QuantizationLevel
-from quantlevels.plugins import LEVELS, PluginStatus, State
-from quantlevels.registry import Registry
-from quantlevels.verification import failures
+from quantlevels.inspection.report import Inspection, inspect
+from quantlevels.inspection.verification import failures
+from quantlevels.vocabulary.index import normalized, shipped
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.plugins import LEVELS, PluginStatus, State
+from quantlevels.vocabulary.registry import Registry
 
 _SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
 _TIMEOUT: Final = 120  # seconds

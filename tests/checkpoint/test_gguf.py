@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from quantlevels import CheckpointError, levels
 from quantlevels.checkpoint import read_checkpoint
-from quantlevels.checkpoint.tensor import UnknownType
+from quantlevels.container import UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

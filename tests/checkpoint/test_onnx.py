@@ -19,7 +19,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from quantlevels import CheckpointError, levels
 from quantlevels.checkpoint.onnx import read_onnx
-from quantlevels.checkpoint.tensor import Tensor, UnknownType
+from quantlevels.container import Tensor, UnknownType
 
 TYPES = [
     number for number in TensorProto.DataType.values() if number not in (TensorProto.UNDEFINED, TensorProto.STRING)

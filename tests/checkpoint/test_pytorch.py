@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from quantlevels import CheckpointError
 from quantlevels.checkpoint import read_checkpoint
 from quantlevels.checkpoint.pytorch import read_pytorch
-from quantlevels.inspection import inspect
+from quantlevels.inspection.report import inspect
 
 DATA = Path(__file__).parents[1] / "data" / "pytorch"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from quantlevels.finding import CODES
+from quantlevels.findings import CODES
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask

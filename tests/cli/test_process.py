@@ -98,7 +98,7 @@ def test_a_closed_output_is_said_in_one_line() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interrupt_leaves_no_mess(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import quantlevels.registry as r, time\n"
+        "import quantlevels.vocabulary.registry as r, time\n"
         "r.Registry.all = lambda self, plugins: (print('on', flush=True), time.sleep(60))\n"
     )
     with subprocess.Popen(

@@ -13,7 +13,7 @@ from tests.cli.conftest import INT4_CONFIG, PLAIN, W4A8, W4A16, Tensors, write_c
 
 from quantlevels import levels
 from quantlevels.cli.render import width as columns
-from quantlevels.formats import NOT_OF_WEIGHTS
+from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask

@@ -33,7 +33,7 @@ from quantlevels import (
 )
 from quantlevels.converters import configure_converter, format_exception
 from quantlevels.fields import OneOf
-from quantlevels.level import Kind
+from quantlevels.vocabulary.level import Kind
 
 #: bson comes with pymongo
 PRECONF = ("json", "orjson", "ujson", "msgspec", "pyyaml", "tomlkit", "tomllib", "cbor2", "msgpack", "bson")

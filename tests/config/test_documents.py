@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quantlevels import ConfigError
-from quantlevels.documents import Format, dump, parse
+from quantlevels.config.documents import Format, dump, parse
 
 yaml = pytest.importorskip("yaml")
 pytest.importorskip("msgpack")

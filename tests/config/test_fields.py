@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from quantlevels import BF16, FP32, INT4, INT8, QuantizationLevel, levels
 from quantlevels.fields import Level, OneOf, dec_hook, enc_hook
-from quantlevels.schema import level_schema
+from quantlevels.inspection.schema import level_schema
 
 pydantic = pytest.importorskip("pydantic")
 msgspec = pytest.importorskip("msgspec")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from quantlevels import FP16, FP32, INT4, INT8, Block, ConfigError, QuantizationLevel, Registry, levels
 from quantlevels.config import levels_file, load, loads, save
-from quantlevels.documents import SUFFIXES, Format
+from quantlevels.config.documents import SUFFIXES, Format
 
 pytest.importorskip("yaml")
 msgpack = pytest.importorskip("msgpack")

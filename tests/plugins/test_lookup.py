@@ -38,7 +38,8 @@ def test_known_names_never_scan(site: Site) -> None:
         levels["Mine"], levels.from_dialect("safetensors", "BF16")
         import pickle
         pickle.loads(pickle.dumps([*levels, QuantizationLevel(name="Foreign", bits_per_param=3)]))
-        answer(modules=[name for name in sys.modules if name in ("importlib_metadata", "quantlevels.plugins")])
+        heavy = ("importlib_metadata", "quantlevels.vocabulary.plugins")
+        answer(modules=[name for name in sys.modules if name in heavy])
         tried(lambda: levels["in4"])
         answer(after="importlib_metadata" in sys.modules)
     """)
@@ -130,7 +131,7 @@ def test_with_plugins_off_nothing_is_paid(site: Site) -> None:
 
 def test_schemes_are_found_by_their_method(site: Site) -> None:
     source = """
-from quantlevels.schemes.base import MethodConfig, Scheme
+from quantlevels.scheme import MethodConfig, Scheme
 AcmeScheme = Scheme(method="acme", config=MethodConfig)
 """
     site.install(

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from attrs import frozen
 from quantlevels import levels
-from quantlevels.schemes.base import *
+from quantlevels.scheme import *
 
 @frozen(kw_only=True)
 class Config(MethodConfig):

@@ -12,8 +12,8 @@ from attrs import frozen
 from fuzz.writers import Tensors, write_safetensors
 
 from quantlevels import Inspection, inspect
+from quantlevels.inspection.totals import Stored
 from quantlevels.schemes.declaration import Declared
-from quantlevels.stored import Stored
 
 Write: TypeAlias = Callable[..., Path]
 Look: TypeAlias = Callable[..., "Found"]

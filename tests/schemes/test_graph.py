@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper
 
-from quantlevels.inspection import Inspection, inspect
+from quantlevels.inspection.report import Inspection, inspect
 
 FLOAT, FLOAT16, INT8, UINT8, INT32, INT64 = (
     getattr(TensorProto, name) for name in ("FLOAT", "FLOAT16", "INT8", "UINT8", "INT32", "INT64")

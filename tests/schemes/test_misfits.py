@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from quantlevels import levels
-from quantlevels.checkpoint.tensor import JSON, Checkpoint, Tensor
-from quantlevels.inspection import inspected
+from quantlevels.container import JSON, Checkpoint, Tensor
+from quantlevels.inspection.report import inspected
 
 #: suffix → dtype and shape
 MISFITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {

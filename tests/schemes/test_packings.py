@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlevels import levels
-from quantlevels.checkpoint.tensor import Checkpoint, Tensor
-from quantlevels.inspection import inspected
+from quantlevels.container import Checkpoint, Tensor
+from quantlevels.inspection.report import inspected
 
 WORDS = st.integers(1, 40).map(lambda count: 32 * count)  # what fills whole words at any width
 ROWS = st.integers(1, 300)

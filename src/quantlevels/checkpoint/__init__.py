@@ -16,14 +16,14 @@ from quantlevels.checkpoint.onnx import read_onnx
 from quantlevels.checkpoint.pytorch import read_pytorch
 from quantlevels.checkpoint.safetensors import read_safetensors
 from quantlevels.checkpoint.shards import read_index, read_parts
-from quantlevels.checkpoint.tensor import CONFIG_FILES, Checkpoint, Format
-from quantlevels.finding import Finding
+from quantlevels.container import CONFIG_FILES, Checkpoint, Format
+from quantlevels.findings import Finding
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from quantlevels.checkpoint.tensor import JSON
+    from quantlevels.container import JSON
 
 #: the reader of one file of each format
 READERS: Final[dict[Format, Callable[[Path], Checkpoint]]] = {

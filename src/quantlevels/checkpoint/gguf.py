@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from quantlevels.checkpoint.locate import numbered
 from quantlevels.checkpoint.source import Source, TruncatedError, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType, storage_type
+from quantlevels.checkpoint.storage_types import storage_type
+from quantlevels.container import Checkpoint, File, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
-from quantlevels.finding import Finding, counted
-from quantlevels.formats.ggml import BLOCKS, REMOVED
-from quantlevels.level import BITS_PER_BYTE, Block
-from quantlevels.registry import levels
+from quantlevels.findings import Finding, counted
+from quantlevels.vocabulary.formats.ggml import BLOCKS, REMOVED
+from quantlevels.vocabulary.level import BITS_PER_BYTE, Block
+from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quantlevels.level import QuantizationLevel
+    from quantlevels.vocabulary.level import QuantizationLevel
 
     Scalar: TypeAlias = str | int | float | bool
 

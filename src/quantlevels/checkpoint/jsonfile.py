@@ -16,7 +16,7 @@ from quantlevels.errors import CheckpointError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quantlevels.checkpoint.tensor import JSON
+    from quantlevels.container import JSON
 
 #: the largest index of a public model has a few MB; the limit is the one safetensors has for headers
 MAX_BYTES: Final = 100_000_000

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.checkpoint.source import Source
-from quantlevels.checkpoint.tensor import CONFIG_FILES, Format
+from quantlevels.container import CONFIG_FILES, Format
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -15,16 +15,17 @@ from attrs import define, field, frozen
 
 from quantlevels.checkpoint.protobuf import Wire, fixed32, fixed64, signed, span, varint
 from quantlevels.checkpoint.source import Source, exists, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File, Node, Tensor, UnknownType, storage_type
+from quantlevels.checkpoint.storage_types import storage_type
+from quantlevels.container import Checkpoint, File, Node, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
-from quantlevels.finding import Finding
-from quantlevels.level import BITS_PER_BYTE
+from quantlevels.findings import Finding
+from quantlevels.vocabulary.level import BITS_PER_BYTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from quantlevels.level import QuantizationLevel
+    from quantlevels.vocabulary.level import QuantizationLevel
 
 Span: TypeAlias = tuple[int, int]
 Attribute: TypeAlias = int | float | str | tuple[int, ...]

@@ -13,9 +13,10 @@ from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
 from quantlevels.checkpoint.archive import Archive
 from quantlevels.checkpoint.pickle import Global, Object, Persistent, Value, interpret
 from quantlevels.checkpoint.source import Source, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor, UnknownType, storage_type
+from quantlevels.checkpoint.storage_types import storage_type
+from quantlevels.container import Checkpoint, File, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
-from quantlevels.finding import Finding
+from quantlevels.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from quantlevels.checkpoint.jsonfile import finite, unique
 from quantlevels.checkpoint.source import Source, TruncatedError, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File, Tensor
+from quantlevels.container import Checkpoint, File, Tensor
 from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
-from quantlevels.level import BITS_PER_BYTE
-from quantlevels.registry import levels
+from quantlevels.vocabulary.level import BITS_PER_BYTE
+from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from quantlevels.checkpoint.tensor import JSON
-    from quantlevels.level import QuantizationLevel
+    from quantlevels.container import JSON
+    from quantlevels.vocabulary.level import QuantizationLevel
 
     #: metadata, tensors, and the bytes they take together
     Header: TypeAlias = tuple[Mapping[str, str], list[Tensor], int]

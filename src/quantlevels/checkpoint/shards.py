@@ -13,15 +13,15 @@ from attrs import evolve
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.locate import is_weights, kind, numbered
 from quantlevels.checkpoint.source import TruncatedError, exists, shown
-from quantlevels.checkpoint.tensor import Checkpoint, File
+from quantlevels.container import Checkpoint, File
 from quantlevels.errors import CheckpointError
-from quantlevels.finding import Finding, counted
+from quantlevels.findings import Finding, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from quantlevels.checkpoint.tensor import JSON, Format, Tensor
+    from quantlevels.container import JSON, Format, Tensor
 
 #: what hands on the names of files while they are read, one after the other: a place for a progress bar
 WATCH: Final[ContextVar[Callable[[list[str]], Iterable[str]]]] = ContextVar("WATCH", default=iter)

@@ -45,13 +45,13 @@ from quantlevels.cli.options import (
     share,
 )
 from quantlevels.cli.render import LONG, Line, show, show_json, visible
-from quantlevels.finding import CODES
-from quantlevels.level import Kind
+from quantlevels.findings import CODES
+from quantlevels.vocabulary.level import Kind
 
 if TYPE_CHECKING:
-    from quantlevels.checkpoint.tensor import Tensor
-    from quantlevels.finding import Finding
-    from quantlevels.inspection import Inspection
+    from quantlevels.container import Tensor
+    from quantlevels.findings import Finding
+    from quantlevels.inspection.report import Inspection
 
 ANSWER_IS_NO: Final = 1
 REFUSED: Final = 2
@@ -126,13 +126,13 @@ def svg_option(command: Callable[P, R]) -> Callable[P, R]:
 
 def _register(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path:
-        from quantlevels.config import levels_file  # here, for few need cattrs
+        from quantlevels.config.files import levels_file  # here, for few need cattrs
 
         levels_file(path)
 
 
 def _schemes() -> Sequence[str]:
-    from quantlevels.storage import SCHEMES  # here, for one command needs it
+    from quantlevels.inspection.sizing.storage import SCHEMES  # here, for one command needs it
 
     return SCHEMES
 
@@ -171,7 +171,7 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
     PATH is a folder, a file, an index, the first part of a split GGUF, or a config file alone. Findings are shown and
     do not change the exit status; `verify` is for that.
     """
-    from quantlevels.inspection import inspect
+    from quantlevels.inspection.report import inspect
 
     _watch()
     report = inspect(path)
@@ -211,7 +211,7 @@ def verify(
     PATH is what `inspect` takes; several are verified one after the other. Exit status 0 where it is, 1 where it is
     not, 2 where it cannot be read.
     """
-    from quantlevels.verification import failures
+    from quantlevels.inspection.verification import failures
 
     if as_json and format_:
         raise click.UsageError("give --json or --format, not both")
@@ -231,7 +231,7 @@ def verify(
 
 
 def _verify(path: Path, expected: Callable[[Inspection], tuple[Finding, ...]], format_: str | None) -> int:
-    from quantlevels.inspection import inspect
+    from quantlevels.inspection.report import inspect
 
     report = inspect(path)
     failed = expected(report)
@@ -259,7 +259,7 @@ def diff(before: Path, after: Path, everything: bool, svg: Path | None, as_json:
     Names of a GGUF file and of a transformers folder are matched. Exit status 0 where both have the same weights by
     the same recipe, 1 where they differ.
     """
-    from quantlevels.comparison import compare
+    from quantlevels.inspection.comparison import compare
 
     _watch()
     report = compare(before, after)
@@ -309,7 +309,7 @@ def size(
 
     From the shapes in the headers of the checkpoint at PATH to the byte, or idealized from --params.
     """
-    from quantlevels.sizing import Target, idealized, size
+    from quantlevels.inspection.sizing.sizes import Target, idealized, size
 
     target = Target(level=level, group_size=group, scale=scale or FP16, zero_point=zero_point, keep=keep, scheme=scheme)
     weights, source = _tensors_or_count(path, params)
@@ -342,7 +342,7 @@ def fit(
     Weights only: no activations, no key-value cache. Levels are stored plain, without the scales a scheme adds; see
     `size` for those.
     """
-    from quantlevels.sizing import fit, idealized_bytes, plain_bytes
+    from quantlevels.inspection.sizing.sizes import fit, idealized_bytes, plain_bytes
 
     weights, source = _tensors_or_count(path, params)
     nbytes = idealized_bytes(weights) if isinstance(weights, int) else plain_bytes(weights)
@@ -464,7 +464,7 @@ def explain(code: str, as_json: bool) -> None:
 
     CODE is as findings show it, QL105, or in words, dtype-mismatch.
     """
-    from quantlevels.explanations import explanation
+    from quantlevels.inspection.explanations import explanation
 
     slug, severity = CODES[code]
     text = explanation(code)
@@ -483,7 +483,7 @@ def schema_(which: str, as_json: bool) -> None:
 
     A schema is JSON with and without --json.
     """
-    from quantlevels import schema
+    from quantlevels.inspection import schema
 
     show_json(schema.config_schema() if which == "config" else schema.INSPECTION)
 

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from quantlevels import QuantizationLevel, UnknownLevelError, levels
 from quantlevels.cli.render import size
-from quantlevels.finding import CODES
+from quantlevels.findings import CODES
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _COUNTS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from quantlevels.builtin import FP32
 from quantlevels.cli.render import (
     Bar,
     Block,
@@ -25,18 +24,19 @@ from quantlevels.cli.render import (
     short_size,
     size,
 )
-from quantlevels.finding import CODES, Finding, counted
-from quantlevels.level import QuantizationLevel
+from quantlevels.findings import CODES, Finding, counted
+from quantlevels.vocabulary.builtin import FP32
+from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
-    from quantlevels.checkpoint.tensor import UnknownType
-    from quantlevels.comparison import Comparison, Recipe
-    from quantlevels.inspection import Inspection
-    from quantlevels.plugins import PluginStatus
-    from quantlevels.schemes.base import DeclaredLevel
+    from quantlevels.container import UnknownType
+    from quantlevels.inspection.comparison import Comparison, Recipe
+    from quantlevels.inspection.report import Inspection
+    from quantlevels.inspection.sizing.sizes import Candidate, SizedLevel, Sizing
+    from quantlevels.inspection.totals import Stored, StoredLevel
+    from quantlevels.scheme import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
-    from quantlevels.sizing import Candidate, SizedLevel, Sizing
-    from quantlevels.stored import Stored, StoredLevel
+    from quantlevels.vocabulary.plugins import PluginStatus
 
 #: levels named in one line
 MOST_LEVELS: Final = 4

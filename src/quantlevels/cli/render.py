@@ -17,7 +17,7 @@ from unicodedata import combining, east_asian_width
 
 from attrs import frozen
 
-from quantlevels.finding import Finding, Severity
+from quantlevels.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType

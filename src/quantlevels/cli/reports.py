@@ -8,8 +8,8 @@ from typing import Final
 from urllib.parse import quote
 
 from quantlevels import __version__
-from quantlevels.explanations import explanation
-from quantlevels.finding import CODES, Finding
+from quantlevels.findings import CODES, Finding
+from quantlevels.inspection.explanations import explanation
 
 #: severity → GitHub's command, SARIF's level
 _GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}

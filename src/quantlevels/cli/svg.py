@@ -15,9 +15,9 @@ from quantlevels.cli.pages import against_fp32, declared_line, same_size, signed
 from quantlevels.cli.render import beginning, decimal, end, percent, short_size, size, visible, width
 
 if TYPE_CHECKING:
-    from quantlevels.comparison import Comparison
-    from quantlevels.inspection import Inspection
-    from quantlevels.sizing import Candidate
+    from quantlevels.inspection.comparison import Comparison
+    from quantlevels.inspection.report import Inspection
+    from quantlevels.inspection.sizing.sizes import Candidate
 
 _WIDTH: Final = 860
 _EDGE: Final = 28

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Final
 
 from quantlevels.errors import AmbiguousLevelError, PluginError
-from quantlevels.registry import levels
-from quantlevels.schemes.base import Packing, Scheme
+from quantlevels.scheme import Packing, Scheme
+from quantlevels.vocabulary.registry import levels
 
 #: Modules of this package that hold schemes, in the order in which their packings are tried.
 _MODULES: Final = [

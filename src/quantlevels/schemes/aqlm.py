@@ -9,18 +9,8 @@ from fractions import Fraction
 
 from attrs import field, frozen
 
-from quantlevels.schemes.base import (
-    DeclaredLevel,
-    Hint,
-    LayoutError,
-    MethodConfig,
-    Module,
-    Packing,
-    Scheme,
-    Weight,
-    family,
-    within,
-)
+from quantlevels.scheme import DeclaredLevel, Hint, LayoutError, MethodConfig, Module, Packing, Scheme, Weight, within
+from quantlevels.schemes.common import family
 
 
 def _fold(module: Module, hint: Hint) -> Weight:

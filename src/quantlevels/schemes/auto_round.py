@@ -10,24 +10,23 @@ from collections.abc import Mapping
 from attrs import evolve, field, frozen
 from attrs.validators import optional
 
-from quantlevels.checkpoint.tensor import JSON
-from quantlevels.level import BITS_PER_BYTE
-from quantlevels.schemes.awq import GEMM
-from quantlevels.schemes.base import (
+from quantlevels.container import JSON
+from quantlevels.scheme import (
     Config,
     DeclaredLevel,
     MethodConfig,
     Scheme,
     UnknownTypeError,
-    blocks,
-    declared_as,
     declared_integer,
     one_of,
     sizes,
 )
+from quantlevels.schemes.awq import GEMM
+from quantlevels.schemes.common import blocks, declared_as
 from quantlevels.schemes.compressed_tensors import PACKED
 from quantlevels.schemes.gptq import PACKED as GPTQ_PACKED
 from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.vocabulary.level import BITS_PER_BYTE
 
 _SCALE_BITS = 16
 _WIDTHS = (2, 3, 4, 5, 6, 7, 8, 16, 32)

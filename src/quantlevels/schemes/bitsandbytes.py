@@ -11,8 +11,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
@@ -21,12 +20,13 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
-    declared_as,
     one_of,
     renamed,
     with_scales,
 )
+from quantlevels.schemes.common import declared_as
 from quantlevels.schemes.gptq import DynamicConfig
+from quantlevels.vocabulary.registry import levels
 
 _LEVELS = {"nf4": "NF4", "fp4": "BNB_FP4"}
 _BLOCK_SIZE = 64

@@ -13,10 +13,8 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from quantlevels.checkpoint.tensor import JSON
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.container import JSON
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -27,7 +25,6 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
-    blocks,
     code_bits,
     exact,
     group_size,
@@ -36,8 +33,11 @@ from quantlevels.schemes.base import (
     sizes,
     with_scales,
 )
+from quantlevels.schemes.common import blocks
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.schemes.scaled import microscaled
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 _SCALE_BITS = 16
 _BLOCK = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")

@@ -7,16 +7,16 @@ from typing import Final, final
 
 from attrs import Factory, evolve, field, frozen
 
-from quantlevels.checkpoint.tensor import JSON, Checkpoint
+from quantlevels.container import JSON, Checkpoint
 from quantlevels.errors import ConfigError, PluginError
-from quantlevels.finding import Finding
-from quantlevels.formats.ggml import FILE_TYPES, GUESSED
-from quantlevels.level import QuantizationLevel
-from quantlevels.registry import levels
+from quantlevels.findings import Finding
+from quantlevels.scheme import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
 from quantlevels.schemes import find_scheme
-from quantlevels.schemes.base import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
 from quantlevels.schemes.names import Names
 from quantlevels.schemes.structuring import complaints, only_unknown, structured
+from quantlevels.vocabulary.formats.ggml import FILE_TYPES, GUESSED
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 
 def _names_of_overrides(declared: Declared) -> Names:

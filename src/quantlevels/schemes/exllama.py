@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from attrs import field, frozen
 
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -19,10 +19,10 @@ from quantlevels.schemes.base import (
     Scheme,
     Weight,
     code_bits,
-    family,
     integer,
     within,
 )
+from quantlevels.schemes.common import family
 
 
 def _fold_exl2(module: Module, hint: Hint) -> Weight:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from attrs import frozen
 
-from quantlevels.checkpoint.tensor import Tensor, UnknownType
-from quantlevels.level import QuantizationLevel
-from quantlevels.schemes.base import (
+from quantlevels.container import Tensor, UnknownType
+from quantlevels.scheme import (
     ALWAYS_SIDES,
     UNQUANTIZED_BITS,
     AmbiguousLayoutError,
@@ -26,6 +25,7 @@ from quantlevels.schemes.base import (
     Stored,
     Weight,
 )
+from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from quantlevels.schemes.declaration import Declared

@@ -10,9 +10,7 @@ from typing import Literal
 
 from attrs import evolve, field, frozen
 
-from quantlevels.level import QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -21,13 +19,13 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
-    blocks,
-    declared_as,
-    declared_in_blocks,
     microscaling,
 )
+from quantlevels.schemes.common import blocks, declared_as, declared_in_blocks
 from quantlevels.schemes.compressed_tensors import QuantizationArgs
 from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 #: ``fmt``, without ``float8_`` → level
 _FORMATS = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from attrs import asdict, evolve, field, fields_dict, frozen
 from attrs.validators import optional
 
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     DeclaredLevel,
     Hint,
     LayoutError,

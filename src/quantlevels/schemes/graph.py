@@ -9,20 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from quantlevels.checkpoint.tensor import Checkpoint, Node, UnknownType
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
-    Hint,
-    LayoutError,
-    Stored,
-    Weight,
-    code_bits,
-    exact,
-    integer,
-)
+from quantlevels.container import Checkpoint, Node, UnknownType
+from quantlevels.scheme import Hint, LayoutError, Stored, Weight, code_bits, exact, integer
 from quantlevels.schemes.folding import Folding, Part, plain
 from quantlevels.schemes.scaled import microscaled
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 
 class _Operand(NamedTuple):

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from quantlevels.level import QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -29,6 +27,8 @@ from quantlevels.schemes.base import (
     sizes,
     with_scales,
 )
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from attrs import Attribute

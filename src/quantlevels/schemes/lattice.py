@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from attrs import field, frozen
 
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -21,7 +21,6 @@ from quantlevels.schemes.base import (
     Weight,
     code_bits,
     exact,
-    family,
     group_size,
     inner,
     integer,
@@ -30,6 +29,7 @@ from quantlevels.schemes.base import (
     with_scales,
     within,
 )
+from quantlevels.schemes.common import family
 
 #: QuIP# codebook → bits a weight
 _CODEBOOKS = {"E8P12": 2, "D4": 2, "HI4B1C": 4, "E8P12RVQ3B": 3, "E8P12RVQ4B": 4}

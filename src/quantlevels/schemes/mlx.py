@@ -11,9 +11,8 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from quantlevels.checkpoint.tensor import JSON
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.container import JSON
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -25,7 +24,6 @@ from quantlevels.schemes.base import (
     Scheme,
     Stored,
     Weight,
-    declared_as,
     declared_integer,
     exact,
     integer,
@@ -33,6 +31,8 @@ from quantlevels.schemes.base import (
     one_of,
     sizes,
 )
+from quantlevels.schemes.common import declared_as
+from quantlevels.vocabulary.registry import levels
 
 _WIDTHS = (1, 2, 3, 4, 5, 6, 8)
 _GROUPS = (32, 64, 128)

@@ -10,22 +10,21 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     DeclaredLevel,
     MethodConfig,
     Scheme,
     UnknownTypeError,
-    declared_as,
-    declared_in_blocks,
     declared_integer,
     inner,
     sizes,
     with_scales,
 )
+from quantlevels.schemes.common import declared_as, declared_in_blocks
 from quantlevels.schemes.compressed_tensors import CompressedTensorsConfig, Group, QuantizationArgs
 from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 _SCALE_BITS = 32
 #: algorithm → level: what has a scale a row, or says all of its storage itself

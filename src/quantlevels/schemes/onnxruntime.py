@@ -11,8 +11,8 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from quantlevels.registry import levels
-from quantlevels.schemes.base import DeclaredLevel, MethodConfig, Scheme
+from quantlevels.scheme import DeclaredLevel, MethodConfig, Scheme
+from quantlevels.vocabulary.registry import levels
 
 QuantType: TypeAlias = Literal[
     "QInt2", "QUInt2", "QInt4", "QUInt4", "QInt8", "QUInt8", "QInt16", "QUInt16", "QFLOAT8E4M3FN"

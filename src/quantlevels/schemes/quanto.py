@@ -11,9 +11,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -27,6 +25,8 @@ from quantlevels.schemes.base import (
     integer,
     renamed,
 )
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 #: quanto's words, with and without the q
 _LEVELS = {

@@ -10,21 +10,19 @@ from typing import TypeAlias
 
 from attrs import evolve, field, frozen
 
-from quantlevels.level import QuantizationLevel
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     UNQUANTIZED_BITS,
     DeclaredLevel,
     MethodConfig,
     Scheme,
     UnknownTypeError,
-    blocks,
-    declared_as,
     declared_integer,
     inner,
-    level_named,
     sizes,
 )
+from quantlevels.schemes.common import blocks, declared_as, level_named
 from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.vocabulary.level import QuantizationLevel
 
 _FLOATS = {
     "fp8_e4m3": "Float8E4M3FN",

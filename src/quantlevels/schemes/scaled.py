@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from quantlevels.level import QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     Hint,
     Module,
@@ -22,6 +20,8 @@ from quantlevels.schemes.base import (
     group_size,
     integer,
 )
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 #: level → bits of a code, levels of the tensor that holds the codes, levels of a scale, codes it serves along a row
 _MICROSCALED = {

@@ -13,9 +13,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from quantlevels.level import BITS_PER_BYTE
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     PER_ROW,
     AmbiguousLayoutError,
     Config,
@@ -27,19 +25,20 @@ from quantlevels.schemes.base import (
     Packing,
     Scheme,
     Weight,
-    declared_as,
     declared_integer,
     exact,
     group_size,
     integer,
-    level_named,
     microscaling,
     one_of,
     renamed,
     sizes,
 )
+from quantlevels.schemes.common import declared_as, level_named
 from quantlevels.schemes.gptq import DynamicConfig
 from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.vocabulary.level import BITS_PER_BYTE
+from quantlevels.vocabulary.registry import levels
 
 _FORMATS = {"mxfp4": "MXFP4", "nvfp4": "NVFP4"}
 _GGML_TYPE = re.compile(r"(i?q)([1-9])(_\w+)", re.ASCII | re.IGNORECASE)

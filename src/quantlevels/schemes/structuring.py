@@ -11,8 +11,8 @@ import attrs
 from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn
 
-from quantlevels.converters import format_exception
-from quantlevels.schemes.base import Config, LayoutError, UnknownTypeError
+from quantlevels.config.converters import format_exception
+from quantlevels.scheme import Config, LayoutError, UnknownTypeError
 
 _T = TypeVar("_T")
 

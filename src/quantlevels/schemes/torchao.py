@@ -12,10 +12,8 @@ from fractions import Fraction
 from attrs import field, frozen
 from attrs.validators import optional
 
-from quantlevels.checkpoint.tensor import JSON
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.schemes.base import (
+from quantlevels.container import JSON
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -28,16 +26,16 @@ from quantlevels.schemes.base import (
     Stored,
     UnknownTypeError,
     Weight,
-    blocks,
-    declared_as,
     exact,
     group_size,
-    level_named,
     one_of,
     sizes,
     with_scales,
 )
+from quantlevels.schemes.common import blocks, declared_as, level_named
 from quantlevels.schemes.scaled import microscaled
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 #: class of a torchao config → level, of those that name a dtype or a width themselves where they do not
 _CONFIGS = {

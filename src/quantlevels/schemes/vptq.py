@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from attrs.validators import optional
 
-from quantlevels.schemes.base import (
+from quantlevels.scheme import (
     AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
@@ -26,9 +26,9 @@ from quantlevels.schemes.base import (
     Scheme,
     Weight,
     exact,
-    family,
     within,
 )
+from quantlevels.schemes.common import family
 
 if TYPE_CHECKING:
     from attrs import Attribute

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from quantlevels.formats.codebook import CODEBOOKS
-from quantlevels.formats.ggml import GGML
-from quantlevels.formats.microscaling import MICROSCALING
-from quantlevels.formats.plain import FLOATS, INTEGERS, OTHERS, TERNARY
-from quantlevels.level import QuantizationLevel
+from quantlevels.vocabulary.formats.codebook import CODEBOOKS
+from quantlevels.vocabulary.formats.ggml import GGML
+from quantlevels.vocabulary.formats.microscaling import MICROSCALING
+from quantlevels.vocabulary.formats.plain import FLOATS, INTEGERS, OTHERS, TERNARY
+from quantlevels.vocabulary.level import QuantizationLevel
 
 SHIPPED: Final[tuple[QuantizationLevel, ...]] = (
     *FLOATS,

@@ -9,9 +9,9 @@ from typing import final
 
 from attrs import frozen
 
-from quantlevels.checkpoint.tensor import Checkpoint, UnknownType
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.container import Checkpoint, UnknownType
 from quantlevels.schemes.folding import Folding, Part
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 
 @final

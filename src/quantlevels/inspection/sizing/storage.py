@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, final
 from attrs import frozen
 
 from quantlevels.errors import SizingError, UnknownLevelError
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 
 class Matrix(NamedTuple):

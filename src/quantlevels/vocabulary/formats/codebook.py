@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from quantlevels.level import QuantizationLevel
+from quantlevels.vocabulary.level import QuantizationLevel
 
 CODEBOOKS: Final[tuple[QuantizationLevel, ...]] = (
     QuantizationLevel(

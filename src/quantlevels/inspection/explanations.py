@@ -7,7 +7,7 @@ from importlib.resources import files
 
 
 def explanation(code: str) -> str:
-    """The paragraphs on a code of ``quantlevels.finding.CODES``, an empty line between two, each on one line.
+    """The paragraphs on a code of ``quantlevels.findings.CODES``, an empty line between two, each on one line.
 
     Raises:
         KeyError: if there is no such code.
@@ -17,7 +17,7 @@ def explanation(code: str) -> str:
 
 @cache
 def _sections() -> dict[str, str]:
-    text = files("quantlevels").joinpath("explanations.md").read_text(encoding="utf-8")
+    text = files("quantlevels.inspection").joinpath("explanations.md").read_text(encoding="utf-8")
     found = {}
     for section in text.split("\n## ")[1:]:
         heading, *paragraphs = section.strip().split("\n\n")

@@ -13,17 +13,25 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 from attrs import frozen
 
-from quantlevels.builtin import FP16, FP32
 from quantlevels.errors import SizingError
-from quantlevels.formats import NOT_OF_WEIGHTS
-from quantlevels.formats.ggml import BLOCKS
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
-from quantlevels.registry import levels
-from quantlevels.storage import GGML_FALLBACKS, GGUF_LEAVES, GGUF_WIDENS, Matrix, rules_of, storage_for, whole
+from quantlevels.inspection.sizing.storage import (
+    GGML_FALLBACKS,
+    GGUF_LEAVES,
+    GGUF_WIDENS,
+    Matrix,
+    rules_of,
+    storage_for,
+    whole,
+)
+from quantlevels.vocabulary.builtin import FP16, FP32
+from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
+from quantlevels.vocabulary.formats.ggml import BLOCKS
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
-    from quantlevels.checkpoint.tensor import JSON, Tensor, UnknownType
-    from quantlevels.layout import Layout
+    from quantlevels.container import JSON, Tensor, UnknownType
+    from quantlevels.vocabulary.level import Layout
 
 
 @final

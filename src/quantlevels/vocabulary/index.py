@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from quantlevels.builtin import BUILTIN
 from quantlevels.errors import AmbiguousLevelError
+from quantlevels.vocabulary.builtin import BUILTIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from quantlevels.level import QuantizationLevel, Spelling
+    from quantlevels.vocabulary.level import QuantizationLevel, Spelling
 
 TORCH_PREFIX: Final = "torch."
 
@@ -97,6 +97,6 @@ class Index:
 @cache
 def shipped() -> Index:
     """The levels that come with quantlevels, the five first; built on the first name that is not one of the five."""
-    from quantlevels.formats import AMBIGUOUS, SHIPPED
+    from quantlevels.vocabulary.formats import AMBIGUOUS, SHIPPED
 
     return Index((*BUILTIN, *SHIPPED), AMBIGUOUS)

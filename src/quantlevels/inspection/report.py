@@ -11,17 +11,17 @@ from typing import Any, Final, final
 from attrs import field, frozen
 
 from quantlevels.checkpoint import read_checkpoint, uncollected
-from quantlevels.checkpoint.tensor import Checkpoint, File, Format, UnknownType
+from quantlevels.container import Checkpoint, File, Format, UnknownType
 from quantlevels.errors import ConfigError
-from quantlevels.finding import Finding
-from quantlevels.findings import disagreements
-from quantlevels.level import QuantizationLevel
+from quantlevels.findings import Finding
+from quantlevels.inspection.disagreements import disagreements
+from quantlevels.inspection.totals import Stored, totals
+from quantlevels.scheme import DeclaredLevel
 from quantlevels.schemes import packings
-from quantlevels.schemes.base import DeclaredLevel
 from quantlevels.schemes.declaration import Declared, declared_by
 from quantlevels.schemes.folding import Folding, Part, fold_modules
 from quantlevels.schemes.graph import fold_graph
-from quantlevels.stored import Stored, totals
+from quantlevels.vocabulary.level import QuantizationLevel
 
 SCHEMA_VERSION: Final = 1
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from os import PathLike
 
-from quantlevels.checkpoint.tensor import UnknownType
+from quantlevels.container import UnknownType
 from quantlevels.errors import VerificationError
-from quantlevels.finding import Finding
-from quantlevels.inspection import Inspection, inspect
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.findings import Finding
+from quantlevels.inspection.report import Inspection, inspect
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 
 def verify(

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 from attrs import evolve, frozen
 
 from quantlevels.errors import AmbiguousLevelError, PluginContractError, PluginError, PluginLoadError, PluginWarning
-from quantlevels.index import dialect_words, normalized, own_words, shipped
-from quantlevels.level import QuantizationLevel
+from quantlevels.vocabulary.index import dialect_words, normalized, own_words, shipped
+from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from importlib_metadata import Distribution, EntryPoint
 
-    from quantlevels.level import Spelling
+    from quantlevels.vocabulary.level import Spelling
 
 #: Which distributions may bring plugins: all, none, or these.
 PluginPolicy: TypeAlias = Literal["all", "off"] | Collection[str]
@@ -307,7 +307,7 @@ def _check_level(plugin: FoundPlugin, value: object) -> str:
 
 def _check_scheme(plugin: FoundPlugin, value: object) -> str:
     """Why a value is no scheme that a plugin may bring; empty where it is."""
-    from quantlevels.schemes.base import Scheme
+    from quantlevels.scheme import Scheme
 
     if type(value) is not Scheme:
         return f"{plugin.value} has to be a Scheme, and is of type {type(value).__name__!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from quantlevels.level import QuantizationLevel
+from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs

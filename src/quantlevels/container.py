@@ -1,4 +1,4 @@
-"""The record every container is read into."""
+"""The contract of a container: the record that its reader makes of a file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias, final
 
 from attrs import field, frozen
 
-from quantlevels.errors import AmbiguousLevelError, UnknownLevelError
-from quantlevels.finding import Finding
-from quantlevels.level import QuantizationLevel
-from quantlevels.registry import levels
+from quantlevels.findings import Finding
+from quantlevels.vocabulary.level import QuantizationLevel
 
 Format: TypeAlias = Literal["safetensors", "gguf", "onnx", "pytorch", "config"]
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
@@ -37,14 +35,6 @@ class UnknownType:
 
     def __str__(self) -> str:
         return f"{self.dialect} type {self.spelling}"
-
-
-def storage_type(dialect: str, spelling: str | int) -> QuantizationLevel | UnknownType:
-    """The level that a spelling in a container stands for; `UnknownType` where no single one answers to it."""
-    try:
-        return levels.from_dialect(dialect, spelling)
-    except (UnknownLevelError, AmbiguousLevelError):
-        return UnknownType(dialect, spelling)
 
 
 class Tensor(NamedTuple):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from attrs import fields
 
-from quantlevels.builtin import BUILTIN, BY_BITS, BuiltinName
 from quantlevels.errors import DuplicateLevelError, PluginError, ReservedLevelError, UnknownLevelError
-from quantlevels.index import TORCH_PREFIX, Index, normalized, own_words, shipped
-from quantlevels.level import QuantizationLevel, Spelling
+from quantlevels.vocabulary.builtin import BUILTIN, BY_BITS, BuiltinName
+from quantlevels.vocabulary.index import TORCH_PREFIX, Index, normalized, own_words, shipped
+from quantlevels.vocabulary.level import QuantizationLevel, Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from quantlevels.plugins import PluginPolicy, Plugins, PluginStatus
+    from quantlevels.vocabulary.plugins import PluginPolicy, Plugins, PluginStatus
 
 T = TypeVar("T")
 
@@ -234,7 +234,7 @@ class Registry:
     @property
     def installed(self) -> Plugins:
         """What installed distributions bring to this registry; nothing is scanned before something is asked of it."""
-        from quantlevels.plugins import Plugins
+        from quantlevels.vocabulary.plugins import Plugins
 
         with self._lock:
             if self._plugins is None:

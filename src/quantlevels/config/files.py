@@ -33,7 +33,7 @@ from cattrs.cols import (
 )
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from quantlevels.converters import (
+from quantlevels.config.converters import (
     Hook,
     as_key,
     choices,
@@ -47,10 +47,10 @@ from quantlevels.converters import (
     structure_mapping,
     structure_table,
 )
-from quantlevels.documents import SUFFIXES, Document, Format, Keys, dump, library, parse, place
+from quantlevels.config.documents import SUFFIXES, Document, Format, Keys, dump, library, parse, place
 from quantlevels.errors import ConfigError, QuantLevelsError, UnknownLevelError
-from quantlevels.level import QuantizationLevel
-from quantlevels.registry import Registry, levels
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import Registry, levels
 
 T = TypeVar("T")
 

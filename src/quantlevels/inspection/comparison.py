@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, final
 from attrs import frozen
 
 from quantlevels.errors import CheckpointError
-from quantlevels.gguf_names import matched, pieces
-from quantlevels.inspection import Inspection, inspect
-from quantlevels.level import QuantizationLevel
+from quantlevels.inspection.report import Inspection, inspect
+from quantlevels.llamacpp import matched, pieces
+from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
-    from quantlevels.checkpoint.tensor import UnknownType
+    from quantlevels.container import UnknownType
     from quantlevels.schemes.folding import Part
 
 Level: TypeAlias = "QuantizationLevel | UnknownType"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from quantlevels.level import Block, QuantizationLevel, Spelling
+from quantlevels.vocabulary.level import Block, QuantizationLevel, Spelling
 
 _SCALE_BITS: Final = 8
 

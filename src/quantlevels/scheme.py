@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from quantlevels.checkpoint.tensor import JSON, UnknownType
-from quantlevels.errors import PluginError
-from quantlevels.level import BITS_PER_BYTE, QuantizationLevel
-from quantlevels.registry import levels
+from quantlevels.container import JSON, UnknownType
+from quantlevels.vocabulary.builtin import BUILTIN
+from quantlevels.vocabulary.formats.plain import INTEGERS
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 if TYPE_CHECKING:
+    pass
+if TYPE_CHECKING:
     from attrs import Attribute
+
 
 Config: TypeAlias = Mapping[str, JSON]
 
@@ -181,56 +184,6 @@ class Packing:
         return self.fold(module, hint)
 
 
-def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
-    """A validator for the widths in bits a method knows.
-
-    Raises:
-        ValueError: (the validator) for another.
-    """
-
-    def check(config: object, attribute: Attribute[int], value: int) -> None:
-        if value not in allowed:
-            raise ValueError(
-                f"{attribute.name} must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}, not {value}"
-            )
-
-    return check
-
-
-def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], None]:  # Any: int or float fields
-    """A validator for a number with bounds; NaN is in none.
-
-    Raises:
-        ValueError: (the validator) for one that is out of them.
-    """
-
-    def check(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: as above
-        if not least <= value <= most:
-            raise ValueError(f"{attribute.name} must be between {least} and {most}, not {value}")
-
-    return check
-
-
-def sizes(config: object, attribute: Attribute[Any], value: int | None) -> None:  # Any: int or int | None fields
-    """A validator for group sizes: a number of weights, -1 for whole rows, or nothing.
-
-    Raises:
-        ValueError: for any other number.
-    """
-    if value is not None and value != PER_ROW and not 1 <= value <= _LARGEST_GROUP:
-        raise ValueError(f"{attribute.name} must be a number of weights, or -1 for whole rows, not {value}")
-
-
-def blocks(config: object, attribute: Attribute[tuple[int, int] | None], value: tuple[int, int] | None) -> None:
-    """A validator for blocks in two dimensions.
-
-    Raises:
-        ValueError: for a side that is no number of weights.
-    """
-    if value is not None and not all(1 <= side <= _LARGEST_GROUP for side in value):
-        raise ValueError(f"{attribute.name} must be two numbers of weights, not {list(value)}")
-
-
 @frozen(kw_only=True)
 class MethodConfig:
     """Base of the attrs classes into which the config of a method is structured.
@@ -310,7 +263,7 @@ UNQUANTIZED_BITS: Final = 16
 #: What a config says for one scale a row.
 PER_ROW: Final = -1
 _LARGEST_GROUP: Final = 2**31
-_BLOCK_SCALE_BITS: Final = 32
+_INTEGERS: Final = {level.name: level for level in (*BUILTIN, *INTEGERS)}
 
 #: Scales and zero points, of activations and the key-value cache too: no parameters, whatever the method.
 ALWAYS_SIDES: Final = (
@@ -324,82 +277,6 @@ ALWAYS_SIDES: Final = (
     | {"scale_weight", "scale_input", "scaled_fp8", "comfy_quant"}
     | {f"weight_{what}" for what in ["scale", "scale_inv", "scale_2", "global_scale", "zero_point", "shape", "g_idx"]}
 )
-
-
-def level_named(word: str, what: str) -> QuantizationLevel:
-    """The level that a config names by a word of no method's own.
-
-    Raises:
-        UnknownTypeError: for a word that no level answers to, or several, or a plugin that cannot be used.
-    """
-    try:
-        return levels[word]
-    except (LookupError, PluginError) as error:
-        raise UnknownTypeError(f"{what}: {error}") from error
-
-
-def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:
-    """The integer level of a width in bits.
-
-    Raises:
-        LayoutError: if it is not 1 to 8.
-    """
-    if not 1 <= bits <= BITS_PER_BYTE:
-        raise LayoutError(f"{bits}-bit codes")
-    return levels[f"{'UInt' if unsigned else 'Int'}{bits}"]
-
-
-def family(name: str, bits_per_weight: Fraction | int) -> QuantizationLevel:
-    """A level of a codebook method, which has as many as its settings allow: ``EXL3_3``, 3 bits per weight."""
-    exact = Fraction(bits_per_weight)
-    text = format(float(exact), "g")
-    return QuantizationLevel(
-        name=f"{name}_{''.join(char if char.isalnum() else '_' for char in text)}",
-        label=f"{name} {text} bpw",
-        bits_per_param=math.ceil(exact) or 1,
-        kind="codebook",
-    )
-
-
-def declared_integer(
-    bits: int,
-    group_size: int | None,
-    symmetric: bool | None,
-    *,
-    side_bits: int = 0,
-    unsigned: bool = False,
-) -> DeclaredLevel:
-    """Integer codes with so many bits of scale and zero point for each group of weights along a row.
-
-    Raises:
-        LayoutError: if the codes have not 1 to 8 bits.
-    """
-    return DeclaredLevel(
-        level=integer(bits, unsigned=unsigned),
-        group_size=group_size,
-        symmetric=symmetric,
-        bits_per_weight=with_scales(bits, group_size, side_bits),
-    )
-
-
-def declared_as(name: str) -> DeclaredLevel:
-    """A level that says all of its storage itself: microscaling formats, and floats scaled per row or tensor."""
-    level = levels[name]
-    return DeclaredLevel(
-        level=level,
-        group_size=level.block.weights if level.block.weights > 1 else None,
-        symmetric=True,
-        bits_per_weight=level.bits_per_weight,
-    )
-
-
-def declared_in_blocks(name: str, block: tuple[int, int] | None) -> DeclaredLevel:
-    """Whole-byte codes with a 32-bit scale for each block of rows and columns, or as `declared_as` without blocks."""
-    declared = declared_as(name)
-    if block is None:
-        return declared
-    bits = with_scales(declared.level.bits_per_param, block[0] * block[1], _BLOCK_SCALE_BITS)
-    return evolve(declared, block=block, bits_per_weight=bits)
 
 
 def microscaling(level: QuantizationLevel, parameters: int) -> Weight:
@@ -448,3 +325,75 @@ def code_bits(codes: Stored, parameters: int) -> Fraction:
 def with_scales(bits: Fraction | int, group: int | None, side_bits: int) -> Fraction:
     """Bits per weight of codes in groups with so many bits of scale and zero point each, without per-row extras."""
     return bits + Fraction(side_bits, group) if group and group > 0 else Fraction(bits)
+
+
+def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
+    """A validator for the widths in bits a method knows.
+
+    Raises:
+        ValueError: (the validator) for another.
+    """
+
+    def check(config: object, attribute: Attribute[int], value: int) -> None:
+        if value not in allowed:
+            raise ValueError(
+                f"{attribute.name} must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}, not {value}"
+            )
+
+    return check
+
+
+def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], None]:  # Any: int or float fields
+    """A validator for a number with bounds; NaN is in none.
+
+    Raises:
+        ValueError: (the validator) for one that is out of them.
+    """
+
+    def check(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: as above
+        if not least <= value <= most:
+            raise ValueError(f"{attribute.name} must be between {least} and {most}, not {value}")
+
+    return check
+
+
+def sizes(config: object, attribute: Attribute[Any], value: int | None) -> None:  # Any: int or int | None fields
+    """A validator for group sizes: a number of weights, -1 for whole rows, or nothing.
+
+    Raises:
+        ValueError: for any other number.
+    """
+    if value is not None and value != PER_ROW and not 1 <= value <= _LARGEST_GROUP:
+        raise ValueError(f"{attribute.name} must be a number of weights, or -1 for whole rows, not {value}")
+
+
+def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:
+    """The integer level of a width in bits.
+
+    Raises:
+        LayoutError: if it is not 1 to 8.
+    """
+    if not 1 <= bits <= BITS_PER_BYTE:
+        raise LayoutError(f"{bits}-bit codes")
+    return _INTEGERS[f"{'UInt' if unsigned else 'Int'}{bits}"]
+
+
+def declared_integer(
+    bits: int,
+    group_size: int | None,
+    symmetric: bool | None,
+    *,
+    side_bits: int = 0,
+    unsigned: bool = False,
+) -> DeclaredLevel:
+    """Integer codes with so many bits of scale and zero point for each group of weights along a row.
+
+    Raises:
+        LayoutError: if the codes have not 1 to 8 bits.
+    """
+    return DeclaredLevel(
+        level=integer(bits, unsigned=unsigned),
+        group_size=group_size,
+        symmetric=symmetric,
+        bits_per_weight=with_scales(bits, group_size, side_bits),
+    )

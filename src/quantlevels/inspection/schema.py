@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from quantlevels.finding import CODES
-from quantlevels.level import Kind
-from quantlevels.registry import levels
+from quantlevels.findings import CODES
+from quantlevels.vocabulary.level import Kind
+from quantlevels.vocabulary.registry import levels
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

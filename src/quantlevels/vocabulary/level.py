@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from attrs import Attribute
 
-    from quantlevels.layout import Layout
-
 Spelling: TypeAlias = str | int
 Spellings: TypeAlias = Mapping[str, tuple[Spelling, ...]]
 Kind: TypeAlias = Literal[
@@ -36,6 +34,14 @@ def positive(instance: object, attribute: Attribute[int], value: int) -> None:
         raise TypeError(f"{attribute.name} must be an integer, not {value!r}")
     if value < 1:
         raise ValueError(f"{attribute.name} must be at least 1, not {value}")
+
+
+def natural(instance: object, attribute: Attribute[int], value: int) -> None:
+    """Raise TypeError or ValueError for anything but an integer of at least 0."""
+    if type(value) is not int:
+        raise TypeError(f"{attribute.name} must be an integer, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{attribute.name} must not be negative, not {value}")
 
 
 @final
@@ -222,8 +228,6 @@ class QuantizationLevel(_Described):
         Raises:
             TypeError, ValueError: for sizes that are not such integers.
         """
-        from quantlevels.layout import Layout
-
         return Layout(self, group_size, _width(scale), _width(zero_point))
 
     def spelling(self, dialect: str) -> str:
@@ -257,19 +261,19 @@ class QuantizationLevel(_Described):
         return self
 
     def __reduce__(self) -> tuple[Callable[..., QuantizationLevel], tuple[object, ...]]:
-        from quantlevels.registry import pickled  # knows which levels there are
+        from quantlevels.vocabulary.registry import pickled  # knows which levels there are
 
         return pickled(self)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
-        from quantlevels.fields import pydantic_core_schema
+        from quantlevels.config.fields import pydantic_core_schema
 
         return pydantic_core_schema()
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: object, handler: object) -> dict[str, object]:
-        from quantlevels.schema import level_schema
+        from quantlevels.inspection.schema import level_schema
 
         return level_schema()
 
@@ -283,3 +287,45 @@ delattr(QuantizationLevel, "__attrs_attrs__")
 
 def _width(value: QuantizationLevel | int) -> int:
     return value.bits_per_param if isinstance(value, QuantizationLevel) else value
+
+
+@final
+@frozen(order=False)
+class Layout:
+    """A level as a scheme stores it: codes in groups along each row, a scale and perhaps a zero point a group.
+
+    Args:
+        level: the level of the codes.
+        group_size: weights that share one scale along a row, at least 1.
+        scale_bits: width of a scale.
+        zero_point_bits: width of a zero point; 0 where none is stored.
+
+    Raises:
+        TypeError, ValueError: for sizes that are not such integers.
+    """
+
+    level: QuantizationLevel
+    group_size: int = field(validator=positive)
+    scale_bits: int = field(default=16, validator=natural)
+    zero_point_bits: int = field(default=0, validator=natural)
+
+    @property
+    def bits_per_weight(self) -> Fraction:
+        """Bits one weight takes in storage: its code and its share of scale and zero point, exact."""
+        from fractions import Fraction
+
+        return self.level.bits_per_weight + Fraction(self.scale_bits + self.zero_point_bits, self.group_size)
+
+    def nbytes(self, shape: Sequence[int]) -> int:
+        """Bytes of a tensor of ``shape`` (weights per axis, rows last).
+
+        Codes, scales and zero points are three arrays; each row of each takes whole bytes, and a last group that is
+        not full has a scale of its own.
+
+        Raises:
+            TypeError, ValueError: for sizes that are no integers, or are negative.
+        """
+        *outer, row = axes(shape)
+        groups = -(-row // self.group_size)
+        sides = sum(-(-groups * bits // BITS_PER_BYTE) for bits in (self.scale_bits, self.zero_point_bits))
+        return self.level.nbytes(shape) + math.prod(outer) * sides

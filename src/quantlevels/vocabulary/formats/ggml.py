@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from quantlevels.builtin import BUILTIN
-from quantlevels.formats.microscaling import MICROSCALING
-from quantlevels.formats.plain import FLOATS, INTEGERS
-from quantlevels.level import BITS_PER_BYTE, Block, Kind, QuantizationLevel
+from quantlevels.vocabulary.builtin import BUILTIN
+from quantlevels.vocabulary.formats.microscaling import MICROSCALING
+from quantlevels.vocabulary.formats.plain import FLOATS, INTEGERS
+from quantlevels.vocabulary.level import BITS_PER_BYTE, Block, Kind, QuantizationLevel
 
 #: id, name, bits_per_param, weights and bytes of a block, kind, summary. A grid's code is an index and sign bits, as
 #: wide as its name says; IQ1 has no signs, and its 11-bit index of 8 ternary weights rounds up to 2 bits each.

@@ -1,0 +1,162 @@
+"""A level as a field in pydantic and msgspec, and a choice of levels that they and cattrs hold to.
+
+None of the three is imported before it is used: pydantic asks `QuantizationLevel` itself, msgspec its hooks.
+"""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
+
+from attrs import frozen
+
+from quantlevels.errors import ConfigError, QuantLevelsError
+from quantlevels.vocabulary.level import QuantizationLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cattrs import Converter
+
+    #: The annotation of a field in a ``msgspec.Struct``: `QuantizationLevel` to type checkers, and what is decoded.
+    #: To msgspec a class of its own, for it calls no hook for an attrs class.
+    Level: TypeAlias = QuantizationLevel
+else:
+
+    class Level(metaclass=ABCMeta):  # noqa: B024  # abstract, so that levels can be its instances
+        """The annotation of a field in a ``msgspec.Struct``; its values are ``QuantizationLevel``."""
+
+        __slots__ = ()
+
+    Level.register(QuantizationLevel)
+
+T = TypeVar("T")
+
+
+@final
+@frozen(init=False)
+class OneOf:
+    """Only these levels: ``Annotated[QuantizationLevel, OneOf(INT8, INT4)]``, for cattrs and pydantic.
+
+    Args:
+        levels: those allowed, at least one.
+
+    Raises:
+        TypeError: for anything but levels, or none.
+    """
+
+    levels: tuple[QuantizationLevel, ...]
+
+    def __init__(self, *levels: QuantizationLevel) -> None:
+        if not levels or not all(isinstance(level, QuantizationLevel) for level in levels):
+            raise TypeError(f"levels to choose from are needed, not {levels!r}")
+        object.__setattr__(self, "levels", levels)  # frozen for all others
+
+    def check(self, value: T) -> T:
+        """The value itself.
+
+        Raises:
+            ConfigError: if it is a level, and none of these.
+        """
+        if isinstance(value, QuantizationLevel) and value not in self.levels:
+            raise ConfigError(
+                (f"expected {' or '.join(repr(level.name) for level in self.levels)}, got {value.name!r}",)
+            )
+        return value
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], object]) -> object:
+        core: Any = import_module("pydantic_core").core_schema  # Any: a library that may be missing
+        schema: object = core.no_info_after_validator_function(_for_pydantic(self.check), handler(source))
+        return schema
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: object, handler: Callable[[object], dict[str, object]]
+    ) -> dict[str, object]:
+        return {**handler(core_schema), "examples": [level.name for level in self.levels]}
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter
+
+    from quantlevels.config.converters import configure_converter
+
+    converter = Converter()
+    configure_converter(converter)
+    return converter
+
+
+def read(value: object) -> QuantizationLevel:
+    """A level from what a config holds in its place: a spelling, a level, or a table that defines one.
+
+    Raises:
+        QuantLevelsError: if it is none of these.
+    """
+    from cattrs import BaseValidationError
+
+    from quantlevels.config.converters import format_exception, transform_error
+
+    try:
+        return _converter().structure(value, QuantizationLevel)
+    except BaseValidationError as error:
+        raise ConfigError(tuple(transform_error(error, format_exception=format_exception))) from error
+
+
+def write(level: QuantizationLevel) -> str | dict[str, object]:
+    """What stands for a level in a config: its name, or a table of its fields where it is not registered.
+
+    Raises:
+        QuantLevelsError: if that would be read as a different level.
+    """
+    plain: str | dict[str, object] = _converter().unstructure(level)
+    return plain
+
+
+def _for_pydantic(function: Callable[[T], object]) -> Callable[[T], object]:
+    error_class = import_module("pydantic_core").PydanticCustomError
+
+    def validate(value: T) -> object:
+        try:
+            return function(value)
+        except QuantLevelsError as error:
+            raise error_class("quantization_level", "{reason}", {"reason": str(error)}) from error
+
+    return validate
+
+
+def pydantic_core_schema() -> object:
+    """The core schema of pydantic v2 for a level: any spelling is read, the name is written."""
+    core: Any = import_module("pydantic_core").core_schema  # Any: a library that may be missing
+    schema: object = core.no_info_plain_validator_function(
+        _for_pydantic(read), serialization=core.plain_serializer_function_ser_schema(write)
+    )
+    return schema
+
+
+def enc_hook(value: object) -> str | dict[str, object]:
+    """``msgspec.json.encode(config, enc_hook=enc_hook)``: a level as its name, or a table where it is not registered.
+
+    Raises:
+        NotImplementedError: for anything but a level, as msgspec wants it.
+        QuantLevelsError: if it would be read as a different level.
+    """
+    if isinstance(value, QuantizationLevel):
+        return write(value)
+    raise NotImplementedError(f"objects of type {type(value).__name__} are not supported")
+
+
+def dec_hook(type_: type, value: object) -> Any:  # Any: what msgspec's own stubs say
+    """``msgspec.json.decode(text, type=Config, dec_hook=dec_hook)``, for fields annotated with `Level`.
+
+    Raises:
+        NotImplementedError: for any other type, as msgspec wants it.
+        ValueError: if the value is no level; msgspec adds the path.
+    """
+    if type_ is not Level:
+        raise NotImplementedError(f"objects of type {type_.__name__} are not supported")
+    try:
+        return read(value)
+    except QuantLevelsError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Verdicts: what a checkpoint claims beside what it stores, totals, findings, sizes."""

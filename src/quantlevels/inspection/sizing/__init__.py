@@ -1,0 +1,1 @@
+"""How many bytes a checkpoint would take, before it is made."""

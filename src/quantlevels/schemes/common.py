@@ -1,0 +1,74 @@
+"""What the schemes share: validators of their configs, and levels by a config's words and widths."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from quantlevels.errors import PluginError
+from quantlevels.scheme import DeclaredLevel, UnknownTypeError, with_scales
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import levels
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+_LARGEST_GROUP: Final = 2**31
+_BLOCK_SCALE_BITS: Final = 32
+
+
+def blocks(config: object, attribute: Attribute[tuple[int, int] | None], value: tuple[int, int] | None) -> None:
+    """A validator for blocks in two dimensions.
+
+    Raises:
+        ValueError: for a side that is no number of weights.
+    """
+    if value is not None and not all(1 <= side <= _LARGEST_GROUP for side in value):
+        raise ValueError(f"{attribute.name} must be two numbers of weights, not {list(value)}")
+
+
+def level_named(word: str, what: str) -> QuantizationLevel:
+    """The level that a config names by a word of no method's own.
+
+    Raises:
+        UnknownTypeError: for a word that no level answers to, or several, or a plugin that cannot be used.
+    """
+    try:
+        return levels[word]
+    except (LookupError, PluginError) as error:
+        raise UnknownTypeError(f"{what}: {error}") from error
+
+
+def family(name: str, bits_per_weight: Fraction | int) -> QuantizationLevel:
+    """A level of a codebook method, which has as many as its settings allow: ``EXL3_3``, 3 bits per weight."""
+    exact = Fraction(bits_per_weight)
+    text = format(float(exact), "g")
+    return QuantizationLevel(
+        name=f"{name}_{''.join(char if char.isalnum() else '_' for char in text)}",
+        label=f"{name} {text} bpw",
+        bits_per_param=math.ceil(exact) or 1,
+        kind="codebook",
+    )
+
+
+def declared_as(name: str) -> DeclaredLevel:
+    """A level that says all of its storage itself: microscaling formats, and floats scaled per row or tensor."""
+    level = levels[name]
+    return DeclaredLevel(
+        level=level,
+        group_size=level.block.weights if level.block.weights > 1 else None,
+        symmetric=True,
+        bits_per_weight=level.bits_per_weight,
+    )
+
+
+def declared_in_blocks(name: str, block: tuple[int, int] | None) -> DeclaredLevel:
+    """Whole-byte codes with a 32-bit scale for each block of rows and columns, or as `declared_as` without blocks."""
+    declared = declared_as(name)
+    if block is None:
+        return declared
+    bits = with_scales(declared.level.bits_per_param, block[0] * block[1], _BLOCK_SCALE_BITS)
+    return evolve(declared, block=block, bits_per_weight=bits)
