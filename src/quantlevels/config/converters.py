@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from enum import Enum, EnumType
+from enum import Enum
 from functools import partial
-from types import NoneType, UnionType
+from types import NoneType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -29,11 +28,13 @@ from typing import (
 import attrs
 from cattrs import BaseConverter, Converter, ForbiddenExtraKeysError, StructureHandlerNotFoundError
 from cattrs import transform_error as transform_error
-from cattrs.cols import defaultdict_structure_factory, is_mapping, is_namedtuple, mapping_structure_factory
+from cattrs.cols import defaultdict_structure_factory, is_mapping, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.v import format_exception as _cattrs_text
 
 from quantlevels.config.fields import OneOf
+from quantlevels.config.strict import Hook
+from quantlevels.config.words import choices, closest, hint, is_level, is_namedtuple, is_union, keys_of, shown
 from quantlevels.errors import (
     ConfigError,
     DuplicateLevelError,
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
 Names = Literal["any", "canonical"]
-# Any: cattrs' hooks take what a parser gave, and types as values
-Hook = Callable[[Any, Any], Any]
 
 
 def configure_converter(converter: BaseConverter, *, registry: Registry = levels, names: Names = "any") -> None:
@@ -104,46 +103,10 @@ def _extra(key: str, known: tuple[str, ...]) -> str:
     return f"unknown key {key!r}{hint(closest(key, known))}"
 
 
-def closest(word: object, known: Iterable[object]) -> str | None:
-    """The known word that was most likely meant: one that is close, or begins so."""
-    words = [one for one in known if isinstance(one, str)]
-    if not isinstance(word, str) or not word:
-        return None
-    begin_so = (one for one in words if one.startswith(word))
-    return next(iter(get_close_matches(word, words, n=1)), None) or next(begin_so, None)
-
-
-def hint(meant: str | None) -> str:
-    """The end of a message: what was meant, if anything is close."""
-    return f"; did you mean {meant!r}?" if meant else ""
-
-
-def keys_of(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
-    """The names of the fields of an attrs class, dataclass, TypedDict or NamedTuple; of another type, none."""
-    cls = get_origin(cls) or cls
-    if attrs.has(cls):
-        return tuple(attribute.name for attribute in attrs.fields(cls))
-    if dataclasses.is_dataclass(cls):
-        return tuple(field.name for field in dataclasses.fields(cls))
-    return tuple(getattr(cls, "__annotations__", ()))
-
-
 # -- one level ---------------------------------------------------------------------------------------------------------
 
 
-def shown(value: object) -> str:
-    """A value of a config file in a few words of the file's own."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, date):
-        return str(value)
-    return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
-
-
-def expected(value: object) -> QuantLevelsError:
-    """The error for a value that is neither a spelling nor a table."""
+def _not_a_level(value: object) -> QuantLevelsError:
     if value is None:
         return ConfigError(("expected a level, got null; FP32 is written 'None'",))
     if type(value) is int:
@@ -165,7 +128,7 @@ def _any(converter: BaseConverter, registry: Registry) -> Hook:
             return value
         if isinstance(value, Mapping):
             return settled(read_table(_unwrapped(value), QuantizationLevel), registry)
-        raise expected(value)
+        raise _not_a_level(value)
 
     return structure
 
@@ -308,16 +271,6 @@ def _keep_repeated_names(converter: BaseConverter) -> None:
 # -- levels in unions and mappings -------------------------------------------------------------------------------------
 
 
-def is_level(type_: object) -> bool:
-    """Whether a type is the class of levels, perhaps annotated."""
-    return type_ is QuantizationLevel or (get_origin(type_) is Annotated and is_level(get_args(type_)[0]))
-
-
-def is_union(type_: Any) -> bool:  # Any: a type form
-    """Whether a type is a union, written in either way."""
-    return get_origin(type_) in (Union, UnionType)
-
-
 def _is_union_with_level(type_: Any) -> bool:
     members = get_args(type_) if is_union(type_) else ()
     return any(map(is_level, members)) and not all(is_level(t) or t is NoneType for t in members)
@@ -372,16 +325,10 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
         if float in scalars and type(value) is int:
             return float(value)
         if rest is None:
-            raise expected(value)
+            raise _not_a_level(value)
         return converter.structure(value, rest)
 
     return structure
-
-
-def choices(type_: Any) -> list[tuple[object, object]]:  # Any: a type form
-    """What stands in a file for the members of a Literal or Enum, and these; of another type, none."""
-    members = get_args(type_) if get_origin(type_) is Literal else type_ if isinstance(type_, EnumType) else ()
-    return [(member.value if isinstance(member, Enum) else member, member) for member in members]
 
 
 def _is_keyed_by_level(type_: Any) -> bool:  # Any: a type form

@@ -22,11 +22,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from quantlevels.config.words import Keys, place
 from quantlevels.errors import ConfigError
 
 Format: TypeAlias = Literal["json", "toml", "yaml", "msgpack"]
-Keys: TypeAlias = tuple[object, ...]
-"""Where in a document: mapping keys and list indices, from the root."""
 
 SUFFIXES: Final[Mapping[str, Format]] = {
     ".json": "json",
@@ -117,11 +116,6 @@ def _unwritable(data: object, write: Callable[[object], bytes]) -> Keys:
         except _UNWRITABLE:
             return (key, *_unwritable(child, write))
     return ()
-
-
-def place(keys: Keys) -> str:
-    """A place in a document as people read it: ``$.layers[0].level``."""
-    return "$" + "".join(f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.80}]" for key in keys)
 
 
 def library(module: str, extra: str | None = None) -> Any:  # Any: libraries that are not there to check against

@@ -1,0 +1,281 @@
+"""Strict reading of config data: a cattrs converter that converts no value, and its mistakes, each with its place.
+
+Config files of users and the quantization configs of checkpoints are read by these same rules.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import date, datetime
+from enum import Enum
+from functools import partial
+from types import NoneType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin
+
+import attrs
+from cattrs import (
+    AttributeValidationNote,
+    BaseConverter,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+
+from quantlevels.config.words import (
+    Keys,
+    choices,
+    closest,
+    hint,
+    in_words,
+    is_choice,
+    is_level,
+    is_list,
+    is_table,
+    is_union,
+    keys_of,
+    shown,
+)
+from quantlevels.errors import ConfigError, QuantLevelsError, UnknownLevelError
+
+# Any: cattrs' hooks take what a parser gave, and types as values
+Hook: TypeAlias = Callable[[Any, Any], Any]
+
+
+class UnknownWordError(ConfigError):
+    """Text that is not one of the words a Literal or an Enum has."""
+
+
+def expected(what: str, value: object) -> ConfigError:
+    """The error for a value of another kind than is expected."""
+    return ConfigError((f"expected {what}, got {shown(value)}",))
+
+
+def make_strict(converter: BaseConverter) -> None:
+    """Make a cattrs converter refuse what it would convert: no text for a number, no true for 1, no text for a list."""
+    for scalar in (bool, int, float, str):
+        converter.register_structure_hook(scalar, structure_scalar(scalar))
+    converter.register_structure_hook_factory(is_choice, _structure_choice)
+    converter.register_structure_hook_factory(_is_record_or_other, _structure_record_or_other)
+    _wrap(converter, is_union, _check_union)
+    _wrap(converter, is_list, partial(_check_shape, list, "a list"))
+    _wrap(converter, is_table, partial(_check_shape, Mapping, "a table"))
+
+
+def structure_scalar(scalar: type) -> Hook:
+    """The hook that takes values of one type; integers where it is float."""
+
+    def structure(value: Any, type_: Any) -> object:  # Any: what a parser gave, a type form
+        if issubclass(type_, Enum):  # to cattrs, a member of an IntEnum is an integer
+            return _structure_choice(type_)(value, type_)
+        if type(value) is not scalar and not (scalar is float and type(value) is int):
+            raise expected(in_words(scalar), value)
+        return value if type(value) is type_ else type_(value)
+
+    return structure
+
+
+def structure_time(kind: type[date], structure_number: Hook | None) -> Hook:
+    """The hook that takes a date, or a date and time; ISO text for either, and numbers where a format has them."""
+
+    def structure(value: Any, _: object) -> object:  # Any: what a parser gave
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return kind.fromisoformat(value)
+        elif type(value) is kind:
+            return value
+        elif structure_number and type(value) in (int, float) and (kind is datetime or value % _SECONDS_OF_A_DAY == 0):
+            return structure_number(value, kind)
+        raise expected(in_words(kind), value)
+
+    return structure
+
+
+_SECONDS_OF_A_DAY: Final = 86_400
+
+
+def structure_record(cls: Any, converter: BaseConverter) -> Hook:  # Any: an attrs class
+    """The hook that reads a table into an attrs class and ignores other keys.
+
+    cattrs would compile a function for it and for every class inside it, a millisecond each. This hook looks up the
+    hook of a field when a table first has the field.
+    """
+    attrs.resolve_types(cls)
+    fields = [field for field in attrs.fields(cls) if field.init]
+
+    def structure(table: Mapping[str, Any], _: object) -> object:  # Any: what a parser gave
+        arguments: dict[str, object] = {}
+        errors: list[Exception] = []
+        for field in fields:
+            if field.name not in table and field.default is not attrs.NOTHING:
+                continue
+            try:
+                value = table[field.name]
+                arguments[str(field.alias)] = converter.get_structure_hook(field.type)(value, field.type)
+            except Exception as error:  # collected, as cattrs does
+                error.add_note(AttributeValidationNote(f"{cls.__name__}.{field.name}", field.name, field.type))
+                errors.append(error)
+        if not errors:
+            try:
+                return cls(**arguments)
+            except Exception as error:  # whatever a validator raises
+                errors.append(error)
+        raise ClassValidationError(f"While structuring {cls.__name__}", errors, cls)
+
+    return structure
+
+
+def _wrap(converter: BaseConverter, applies: Callable[[Any], bool], check: Callable[[Any, Hook], Hook]) -> None:
+    """Check the values of some types before the hook that is next in line reads them."""
+    local = threading.local()  # the types whose hook is asked for from here, so that the next one in line is found
+
+    def is_new(type_: Any) -> bool:  # Any: a type form
+        return type_ not in getattr(local, "types", ()) and applies(type_)
+
+    def structure_checked(type_: Any, converter: BaseConverter) -> Hook:  # Any: a type form
+        before = getattr(local, "types", ())
+        local.types = (*before, type_)
+        try:
+            return check(type_, converter.get_structure_hook(type_, cache_result=False))
+        finally:
+            local.types = before
+
+    converter.register_structure_hook_factory(is_new, structure_checked)
+
+
+def _check_shape(kind: type, what: str, type_: object, structure: Hook) -> Hook:
+    """Refuse what cattrs would take apart, whatever it is."""
+
+    def structure_shape(value: object, type_: object) -> object:
+        if not isinstance(value, kind):
+            raise expected(what, value)
+        return structure(value, type_)
+
+    return structure_shape
+
+
+def _check_union(union: Any, structure: Hook) -> Hook:  # Any: a type form
+    """Refuse true and false for an integer, which cattrs accepts, and name all members if a value fits none of them."""
+    members = {getattr(t, "__supertype__", t) for t in get_args(union)}
+    literals = [t for t in members if get_origin(t) is Literal]
+    kinds_of_words = {type(word) for t in literals for word in get_args(t)}
+    is_counted = int in members and not {bool, object, Any} & {*members, *kinds_of_words}
+
+    def structure_union(value: object, _: object) -> object:
+        try:
+            if not (is_counted and isinstance(value, bool)):
+                return structure(value, union)
+        except UnknownLevelError:
+            raise
+        except Exception:
+            if isinstance(value, (str, Mapping, list)):
+                raise  # it says more
+        raise expected(in_words(union), value)
+
+    return structure_union
+
+
+def _is_record_or_other(type_: Any) -> bool:  # Any: a type form
+    members = get_args(type_) if is_union(type_) else ()
+    if any(map(is_level, members)):
+        return False
+    others = [t for t in members if t is not NoneType and not attrs.has(t)]
+    return len(others) == 1 and sum(map(attrs.has, members)) == 1 and not is_table(others[0])
+
+
+def _structure_record_or_other(union: Any, converter: BaseConverter) -> Hook:  # Any: a type form
+    """The hook for a class or one other type: a table is the class's, any other value the other type's."""
+    members = get_args(union)
+    record = next(filter(attrs.has, members))
+    other = next(t for t in members if t not in (record, NoneType))
+
+    def structure(value: object, _: object) -> object:
+        if value is None and NoneType in members:
+            return None
+        member = record if isinstance(value, Mapping) else other
+        return converter.get_structure_hook(member)(value, member)
+
+    return structure
+
+
+def _structure_choice(type_: Any) -> Hook:  # Any: a type form
+    members = choices(type_)
+    words = [word for word, _ in members]
+
+    def structure_choice(value: object, _: object) -> object:
+        for word, member in members:
+            if type(value) is type(word) and value == word:
+                return member
+        refuse = UnknownWordError if isinstance(value, str) else ConfigError
+        meant = hint(closest(value, words))
+        raise refuse((f"expected {' or '.join(map(shown, words))}, got {shown(value)}{meant}",))
+
+    return structure_choice
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+
+class Mistake(NamedTuple):
+    """One mistake in config data."""
+
+    keys: Keys
+    text: str
+    #: of an unknown key: the place that was probably meant; of a missing key: its own place
+    meant: Keys | None = None
+    missing: bool = False
+
+
+def mistakes(error: BaseException, type_: Any = None, data: object = None) -> list[Mistake]:  # Any: a type form
+    """Every mistake in an error that a strict converter raised for data of a type, at the place where it was made."""
+    found = list(_mistakes(error, (), type_, data))
+    meant = {mistake.meant for mistake in found if not mistake.missing}
+    return [mistake for mistake in found if not (mistake.missing and mistake.meant in meant)]  # a misspelt key is one
+
+
+def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Iterator[Mistake]:  # Any: a type form
+    if isinstance(error, (ClassValidationError, IterableValidationError)):
+        for inner in error.exceptions:
+            step, inner_type = _step_and_type(inner)
+            yield from _mistakes(inner, (*keys, *step), inner_type, data)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = keys_of(error.cl)
+        for key in error.extra_fields:
+            meant = closest(key, known)
+            yield Mistake((*keys, key), f"unknown key{hint(meant)}", (*keys, meant) if meant else None)
+    elif isinstance(error, RecursionError):
+        yield Mistake((), "nested too deeply")
+    elif isinstance(error, QuantLevelsError):
+        yield Mistake(keys, str(error))
+    elif isinstance(error, KeyError) and error.args[:1] == keys[-1:] and not _is_there(keys, data):
+        yield Mistake(keys, f"missing, expected {in_words(type_)}", keys, missing=True)
+    elif type_ is not None and _is_there(keys, data):
+        yield Mistake(keys, f"expected {in_words(type_)}, got {shown(_value(keys, data))}")
+    else:  # what a class says of its fields together
+        yield Mistake(keys, " ".join(str(error).split()) or type(error).__name__)
+
+
+def _step_and_type(error: BaseException) -> tuple[Keys, Any]:  # Any: a type form
+    """The key or index that cattrs noted on an error, and the type expected there; nothing for a class's own error."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return (note.name,), note.type
+        if isinstance(note, IterableValidationNote):
+            return (note.index,), note.type
+    return (), None
+
+
+def _value(keys: Keys, data: Any) -> object:  # Any: what a parser gave
+    for key in keys:
+        data = data[key]
+    return data
+
+
+def _is_there(keys: Keys, data: object) -> bool:
+    try:
+        _value(keys, data)
+    except (LookupError, TypeError):
+        return False
+    return True

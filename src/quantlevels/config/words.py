@@ -1,0 +1,147 @@
+"""Types, values and places of config data in the words that messages use."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from enum import Enum, EnumType
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, is_typeddict
+
+import attrs
+from cattrs.cols import is_any_set, is_mapping, is_sequence
+
+from quantlevels.vocabulary.level import QuantizationLevel
+
+Keys: TypeAlias = tuple[object, ...]
+"""Where in a document: mapping keys and list indices, from the root."""
+
+_TYPES: Final[Mapping[object, str]] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    bytes: "bytes",
+    date: "a date",
+    datetime: "a date and time",
+    NoneType: "null",
+    QuantizationLevel: "a level",
+    Any: "a value",
+}
+
+
+def place(keys: Keys, root: str = "$") -> str:
+    """A place in a document as people read it: ``$.layers[0].level``."""
+    return root + "".join(
+        f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.80}]" for key in keys
+    )
+
+
+def shown(value: object) -> str:
+    """A value of a config file in a few words of the file's own."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, date):
+        return str(value)
+    return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
+
+
+def in_words(type_: Any) -> str:  # Any: a type form
+    """What a type expects, with its article: ``an integer or null``."""
+    if type_ in _TYPES:
+        return _TYPES[type_]
+    if is_union(type_):
+        return " or ".join(dict.fromkeys(map(in_words, get_args(type_))))
+    if is_choice(type_):
+        return " or ".join(shown(word) for word, _ in choices(type_))
+    if hasattr(type_, "__supertype__"):
+        return in_words(type_.__supertype__)
+    if get_origin(type_) is Annotated:
+        return in_words(type_.__origin__)
+    if is_table(type_):
+        return "a table"
+    return "a list" if is_list(type_) else getattr(type_, "__name__", str(type_))
+
+
+def closest(word: object, known: Iterable[object]) -> str | None:
+    """The known word that was most likely meant: one that is close, or begins the same way."""
+    words = [candidate for candidate in known if isinstance(candidate, str)]
+    if not isinstance(word, str) or not word:
+        return None
+    from difflib import get_close_matches  # here: only mistakes need it
+
+    begin_so = (candidate for candidate in words if candidate.startswith(word))
+    return next(iter(get_close_matches(word, words, n=1)), None) or next(begin_so, None)
+
+
+def hint(meant: str | None) -> str:
+    """The end of a message: what was meant, if anything is close."""
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+# -- kinds of types ----------------------------------------------------------------------------------------------------
+
+
+def is_level(type_: object) -> bool:
+    """Whether a type is the class of levels, perhaps annotated."""
+    return type_ is QuantizationLevel or (get_origin(type_) is Annotated and is_level(get_args(type_)[0]))
+
+
+def is_union(type_: Any) -> bool:  # Any: a type form
+    """Whether a type is a union, written in either way."""
+    return get_origin(type_) in (Union, UnionType)
+
+
+def is_choice(type_: Any) -> bool:  # Any: a type form
+    """Whether a type is a Literal or an Enum."""
+    return get_origin(type_) is Literal or isinstance(type_, EnumType)
+
+
+def choices(type_: Any) -> list[tuple[object, object]]:  # Any: a type form
+    """Each member of a Literal or Enum, after what a file has in its place; empty for any other type."""
+    if get_origin(type_) is Literal:
+        members: Iterable[object] = get_args(type_)
+    else:
+        members = type_ if isinstance(type_, EnumType) else ()
+    return [(member.value if isinstance(member, Enum) else member, member) for member in members]
+
+
+def is_namedtuple(type_: Any) -> bool:  # Any: a type form
+    """Whether a type is a named tuple, also one made by a call, which cattrs does not see before Python 3.12."""
+    return isinstance(type_, type) and issubclass(type_, tuple) and {"_fields", "__annotations__"} <= vars(type_).keys()
+
+
+def is_record(type_: Any) -> bool:  # Any: a type form
+    """Whether a type is an attrs class, a dataclass or a named tuple."""
+    cls = get_origin(type_) or type_
+    return attrs.has(cls) or dataclasses.is_dataclass(cls) or is_namedtuple(cls)
+
+
+def is_plain_mapping(type_: Any) -> bool:  # Any: a type form
+    """Whether a type is a mapping, but not a TypedDict."""
+    return is_mapping(type_) and not is_typeddict(type_)
+
+
+def is_table(type_: Any) -> bool:  # Any: a type form
+    """Whether a file has a table in the place of a type."""
+    return is_record(type_) or is_mapping(type_) or is_typeddict(type_)
+
+
+def is_list(type_: Any) -> bool:  # Any: a type form
+    """Whether a file has a list in the place of a type."""
+    cls = get_origin(type_) or type_
+    return not is_table(type_) and (is_sequence(type_) or is_any_set(type_) or cls in (tuple, deque))
+
+
+def keys_of(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
+    """The names of the fields of an attrs class, dataclass, TypedDict or NamedTuple; empty for any other type."""
+    cls = get_origin(cls) or cls
+    if attrs.has(cls):
+        return tuple(attribute.name for attribute in attrs.fields(cls))
+    if dataclasses.is_dataclass(cls):
+        return tuple(field.name for field in dataclasses.fields(cls))
+    return tuple(getattr(cls, "__annotations__", ()))
