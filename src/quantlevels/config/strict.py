@@ -65,7 +65,11 @@ def make_strict(converter: BaseConverter) -> None:
 
 
 def structure_scalar(scalar: type) -> Hook:
-    """The hook that takes values of one type; integers where it is float."""
+    """The hook that takes values of one type, and integers for float.
+
+    Raises:
+        ConfigError: (the hook) for any other value.
+    """
 
     def structure(value: Any, type_: Any) -> object:  # Any: what a parser gave, a type form
         if issubclass(type_, Enum):  # to cattrs, a member of an IntEnum is an integer
@@ -78,7 +82,11 @@ def structure_scalar(scalar: type) -> Hook:
 
 
 def structure_time(kind: type[date], structure_number: Hook | None) -> Hook:
-    """The hook that takes a date, or a date and time; ISO text for either, and numbers where a format has them."""
+    """The hook that takes a date, or a date and time; ISO text for either, and numbers if the format has them.
+
+    Raises:
+        ConfigError: (the hook) for any other value.
+    """
 
     def structure(value: Any, _: object) -> object:  # Any: what a parser gave
         if isinstance(value, str):
@@ -101,6 +109,9 @@ def structure_record(cls: Any, converter: BaseConverter) -> Hook:  # Any: an att
 
     cattrs would compile a function for it and for every class inside it, a millisecond each. This hook looks up the
     hook of a field when a table first has the field.
+
+    Raises:
+        ClassValidationError: (the hook) with the errors of all fields.
     """
     attrs.resolve_types(cls)
     fields = [field for field in attrs.fields(cls) if field.init]
