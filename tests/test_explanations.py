@@ -131,7 +131,7 @@ def printed(code: str) -> str:
     return next(line for line in out.getvalue().splitlines() if line.startswith(f"{code} "))
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", CHECKPOINTS)
 def test_examples_are_what_is_printed(code: str) -> None:
     assert f"\n\n    {printed(code)}\n\n" in explanation(code)
 

@@ -19,24 +19,46 @@ CODES: Final[dict[str, tuple[str, Severity]]] = {
     "QL107": ("parameter-claim", "warning"),
     "QL108": ("skipped-but-quantized", "warning"),
     "QL109": ("target-not-quantized", "warning"),
+    "QL110": ("row-fallback", "warning"),
+    "QL111": ("other-format", "error"),
+    "QL112": ("other-layout", "warning"),
+    "QL113": ("configs-disagree", "warning"),
+    "QL114": ("file-name", "warning"),
+    "QL115": ("geometry", "warning"),
     "QL201": ("missing-shard", "error"),
     "QL202": ("missing-tensor", "error"),
     "QL203": ("duplicate-tensor", "error"),
     "QL204": ("size-claim", "warning"),
     "QL205": ("unreferenced-file", "warning"),
     "QL206": ("truncated", "error"),
+    "QL207": ("no-weights", "error"),
     "QL301": ("unknown-type", "error"),
     "QL302": ("unknown-method", "error"),
     "QL303": ("ambiguous-layout", "error"),
+    "QL304": ("unexplained-tensor", "error"),
+    "QL305": ("unusable-config", "error"),
+    "QL306": ("unread-setting", "info"),
     "QL401": ("adapter", "info"),
+    "QL402": ("several-models", "info"),
     "QL501": ("unexpected-level", "error"),
     "QL502": ("too-many-bits", "error"),
     "QL503": ("unexpected-parameters", "error"),
+    "QL601": ("not-finite", "error"),
+    "QL602": ("blank-region", "error"),
+    "QL603": ("zero-weight", "error"),
+    "QL604": ("dead-scales", "error"),
+    "QL605": ("constant-codes", "error"),
+    "QL606": ("implausible-magnitude", "error"),
+    "QL607": ("byte-order", "error"),
+    "QL611": ("checksum-mismatch", "error"),
+    "QL621": ("upcast", "warning"),
+    "QL622": ("dequantized", "warning"),
+    "QL623": ("unused-codes", "warning"),
 }
 
 
-def counted(count: int, what: str) -> str:
-    """So many things: ``1 tensor``, ``1,024 tensors``."""
+def pluralize(count: int, what: str) -> str:
+    """A count with its noun: ``1 tensor``, ``1,024 tensors``."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 

@@ -18,7 +18,7 @@ from quantlevels.checkpoint.source import Source, TruncatedError, shown
 from quantlevels.checkpoint.storage_types import storage_type
 from quantlevels.container import Checkpoint, File, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
-from quantlevels.findings import Finding, counted
+from quantlevels.findings import Finding, pluralize
 from quantlevels.vocabulary.formats.ggml import BLOCKS, REMOVED
 from quantlevels.vocabulary.level import BITS_PER_BYTE, Block
 from quantlevels.vocabulary.registry import levels
@@ -387,7 +387,7 @@ def _unknown(tensors: list[Tensor]) -> list[Finding]:
     for type, those in found.items():
         old = REMOVED.get(int(type.spelling))
         what = f"{type}{f', once {old} and removed from ggml,' if old else ''}"
-        much = f"of {counted(len(those), 'tensor')} in {sum(tensor.nbytes for tensor in those):,} bytes"
+        much = f"of {pluralize(len(those), 'tensor')} in {sum(tensor.nbytes for tensor in those):,} bytes"
         if type.spelling in _TWO_MEANINGS:
             findings.append(Finding("QL303", f"{what} {much} has two meanings, neither of which fits", those[0].name))
         else:

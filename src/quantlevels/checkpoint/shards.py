@@ -15,7 +15,7 @@ from quantlevels.checkpoint.locate import is_weights, kind, numbered
 from quantlevels.checkpoint.source import TruncatedError, exists, shown
 from quantlevels.container import Checkpoint, File
 from quantlevels.errors import CheckpointError
-from quantlevels.findings import Finding, counted
+from quantlevels.findings import Finding, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -176,4 +176,4 @@ def _misplaced(places: Mapping[str, str], actual: Mapping[str, str], unread: set
 def _some(what: str, names: list[str]) -> str:
     listed = ", ".join(map(shown, names[:_LISTED]))
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return f"{counted(len(names), what)} ({listed}{more})"
+    return f"{pluralize(len(names), what)} ({listed}{more})"

@@ -24,7 +24,7 @@ from quantlevels.cli.render import (
     short_size,
     size,
 )
-from quantlevels.findings import CODES, Finding, counted
+from quantlevels.findings import CODES, Finding, pluralize
 from quantlevels.vocabulary.builtin import FP32
 from quantlevels.vocabulary.level import QuantizationLevel
 
@@ -129,7 +129,7 @@ def _totals(stored: Stored) -> dict[str, Value]:
     part = "none" if share == 0 else "all" if share == 1 else percent(share)
     return {
         "parameters": f"{stored.parameters:,}, {part} of them quantized" if stored.parameters else "0",
-        "size": f"{size(stored.tensor_bytes)}, {counted(stored.tensors, 'tensor')}",
+        "size": f"{size(stored.tensor_bytes)}, {pluralize(stored.tensors, 'tensor')}",
         "bits/weight": _bits_per_weight(stored.bits_per_weight),
     }
 
@@ -178,7 +178,7 @@ def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
         Note(it, "info" if it.severity == "error" else it.severity) for it in report.findings if it not in failed
     ]
     stored = f"({stored_line(report.stored)})" if report.stored else ""
-    word = Cell(f"failed: {counted(len(failed), 'finding')}", "bad") if failed else Cell("ok", "good")
+    word = Cell(f"failed: {pluralize(len(failed), 'finding')}", "bad") if failed else Cell("ok", "good")
     return [
         findings(failed),
         noted,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from quantlevels.checkpoint.locate import numbered
 from quantlevels.container import Checkpoint, UnknownType
-from quantlevels.findings import Finding, counted
+from quantlevels.findings import Finding, pluralize
 from quantlevels.scheme import UNQUANTIZED_BITS
 from quantlevels.schemes.names import Names
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -141,7 +141,7 @@ def _widths(declared: Declared, folding: Folding) -> Iterator[Finding]:
         yield Finding(
             code,
             f"declared {level} ({level.bits_per_param} bits), stored as {stored} with {float(bits):g} bits a code: "
-            f"{counted(len(found), 'weight')}, {sum(nbytes for _, nbytes in found):,} bytes",
+            f"{pluralize(len(found), 'weight')}, {sum(nbytes for _, nbytes in found):,} bytes",
             found[0][0],
         )
 
