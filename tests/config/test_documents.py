@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quantlevels import ConfigError
-from quantlevels.config.documents import Format, dump, parse
+from quantlevels.config.documents import DocumentFormat, dump, parse
 
 yaml = pytest.importorskip("yaml")
 pytest.importorskip("msgpack")
@@ -92,7 +92,7 @@ def test_a_value_of_toml_ends_where_its_text_and_brackets_do(value: str) -> None
         ("a: 1\nb: [1,\n  {c: ~}]\nd:\n 2\n", "yaml"),
     ],
 )
-def test_lines_of_json_and_yaml(text: str, format: Format) -> None:
+def test_lines_of_json_and_yaml(text: str, format: DocumentFormat) -> None:
     document = parse(text, format)
     assert document.data == {"a": 1, "b": [1, {"c": None}], "d": 2}
     places = {
@@ -109,7 +109,7 @@ def test_lines_of_json_and_yaml(text: str, format: Format) -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "toml", "msgpack"])  # YAML's lines are found as JSON's are
-def test_large_documents_take_no_long_time(format: Format) -> None:
+def test_large_documents_take_no_long_time(format: DocumentFormat) -> None:
     lists = {f"k{number}": [[number]] * 900 for number in range(20)}
     content = dump({"lists": lists, "keys": dict.fromkeys(map(str, range(40_000)), 1)}, format)
     start = perf_counter()
@@ -127,7 +127,7 @@ def test_msgpack_has_no_lines() -> None:
     ("text", "format"),
     [('{"a": 1, "b": {"c": 1,\n"c": 2},\n"a": 2}', "json"), ("{a: 1, b: {c: 1,\nc: 2},\na: 2}", "yaml")],
 )
-def test_keys_given_twice_are_faults_with_their_place(text: str, format: Format) -> None:
+def test_keys_given_twice_are_faults_with_their_place(text: str, format: DocumentFormat) -> None:
     document = parse(text, format)
     assert {keys: document.line(keys) for keys, _ in document.faults} == {("a",): 3, ("b", "c"): 2}
 
@@ -136,8 +136,8 @@ def test_keys_given_twice_are_faults_with_their_place(text: str, format: Format)
     ("content", "format", "reason"),
     [
         ("", "json", "Expecting value"),
-        ('{"a": NaN}', "json", "NaN is no JSON: line 1 column 7"),
-        ("[-Infinity]", "json", "-Infinity is no JSON"),
+        ('{"a": NaN}', "json", "NaN is not a JSON value: line 1 column 7"),
+        ("[-Infinity]", "json", "-Infinity is not a JSON value"),
         ("[1e999]", "json", "too large"),
         ("[" + "9" * 5000 + "]", "json", "limit"),
         ("[" * 100_000, "json", "nested too deeply"),
@@ -158,10 +158,10 @@ def test_keys_given_twice_are_faults_with_their_place(text: str, format: Format)
         ("a: 1e999", "yaml", "line 1: a number too large"),
         ("x: 1\ny: !!python/object/apply:os.system [id]", "yaml", "line 2: the tag"),
         ("x: !mine y", "yaml", "the tag '!mine' is not read"),
-        ("x: !!int 0o7", "yaml", "'0o7' is no int"),
+        ("x: !!int 0o7", "yaml", "'0o7' is not a valid int"),
         ("x: !!map y", "yaml", "the tag"),
         ("? [a]\n: b", "yaml", "a key that is a list or a table"),
-        ("a: &x [*x]", "yaml", "an alias of what it is in"),
+        ("a: &x [*x]", "yaml", "an alias of a value inside that value"),
         ("a: *x", "yaml", "line 1"),
         ("a: {<<: 1}", "yaml", "only tables can be merged"),
         (b"", "msgpack", "incomplete"),
@@ -172,8 +172,8 @@ def test_keys_given_twice_are_faults_with_their_place(text: str, format: Format)
         (b"\x01\x01", "msgpack", "extra data"),
     ],
 )
-def test_what_is_refused(content: str | bytes, format: Format, reason: str) -> None:
-    with pytest.raises(ConfigError, match=r"^not (JSON|TOML|YAML|MessagePack): ") as caught:
+def test_what_is_refused(content: str | bytes, format: DocumentFormat, reason: str) -> None:
+    with pytest.raises(ConfigError, match=r"^not valid (JSON|TOML|YAML|MessagePack): ") as caught:
         parse(content, format)
     assert reason.lower() in str(caught.value).lower()
     assert "\n" not in str(caught.value)
@@ -185,6 +185,17 @@ def test_aliases_that_explode_are_refused_at_once() -> None:
         parse(bomb, "yaml")
 
 
+def test_merges_that_explode_are_refused_at_once() -> None:
+    table = "a: &a {" + ", ".join(f"k{n}: 1" for n in range(3_000)) + "}\n"
+    many_times = "b: {<<: [" + ", ".join(["*a"] * 3_000) + "]}\n"
+    in_many_places = "".join(f"b{n}: {{<<: *a}}\n" for n in range(3_000))
+    for bomb in (table + many_times, table + in_many_places):
+        start = perf_counter()
+        with pytest.raises(ConfigError, match="more than 1,000,000 values"):
+            parse(bomb, "yaml")
+        assert perf_counter() - start < 10
+
+
 def test_aliases_and_merges_that_do_not() -> None:
     document = parse("base: &b {x: 1, y: None}\nall:\n- *b\n- {<<: *b, y: 2}\n- {<<: [{y: 3}, *b]}\n", "yaml")
     assert document.data["all"] == [{"x": 1, "y": "None"}, {"x": 1, "y": 2}, {"x": 1, "y": 3}]
@@ -192,7 +203,7 @@ def test_aliases_and_merges_that_do_not() -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "toml", "yaml"])
-def test_a_byte_order_mark_is_no_trouble(format: Format) -> None:
+def test_a_byte_order_mark_is_no_trouble(format: DocumentFormat) -> None:
     text = dump({"a": "b"}, format)
     assert parse(b"\xef\xbb\xbf" + text, format).data == {"a": "b"}
 
@@ -235,9 +246,9 @@ plain = st.recursive(
 
 @given(
     data=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), plain, max_size=4),
-    format=st.sampled_from(get_args(Format)),
+    format=st.sampled_from(get_args(DocumentFormat)),
 )
-def test_what_is_dumped_is_parsed(data: dict[str, object], format: Format) -> None:
+def test_what_is_dumped_is_parsed(data: dict[str, object], format: DocumentFormat) -> None:
     try:
         written = dump(data, format)
     except ConfigError:
@@ -246,8 +257,8 @@ def test_what_is_dumped_is_parsed(data: dict[str, object], format: Format) -> No
     assert parse(written, format).data == data
 
 
-@pytest.mark.parametrize("format", get_args(Format))
-def test_what_cannot_be_dumped(format: Format) -> None:
+@pytest.mark.parametrize("format", get_args(DocumentFormat))
+def test_what_cannot_be_dumped(format: DocumentFormat) -> None:
     with pytest.raises(ConfigError, match="cannot be written as"):
         dump({"a": object()}, format)
 

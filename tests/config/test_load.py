@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from quantlevels import FP16, FP32, INT4, INT8, Block, ConfigError, QuantizationLevel, Registry, levels
 from quantlevels.config import levels_file, load, loads, save
-from quantlevels.config.documents import SUFFIXES, Format
+from quantlevels.config.documents import SUFFIXES, DocumentFormat
 
 pytest.importorskip("yaml")
 msgpack = pytest.importorskip("msgpack")
 pytest.importorskip("tomli_w")
 
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[DocumentFormat, ...] = get_args(DocumentFormat)
 
 
 class Mode(Enum):
@@ -113,7 +113,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_levels_in_every_place(tmp_path: Path, format: Format, shapes: ModuleType) -> None:
+def test_levels_in_every_place(tmp_path: Path, format: DocumentFormat, shapes: ModuleType) -> None:
     path = tmp_path / f"config.{format}"
     for type_, value in shapes.VALUES:
         if type_ in (shapes.Attrs, shapes.Data, shapes.Tree, shapes.DataTree) or format != "toml":
@@ -367,7 +367,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("format", "module", "extra"), [("yaml", "yaml", "yaml"), ("msgpack", "msgpack", "msgpack")])
 def test_a_missing_library_is_named_with_its_extra(
-    monkeypatch: pytest.MonkeyPatch, format: Format, module: str, extra: str
+    monkeypatch: pytest.MonkeyPatch, format: DocumentFormat, module: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigError) as caught:
@@ -450,7 +450,7 @@ def test_a_class_that_cannot_be_read_is_no_mistake_in_the_file() -> None:
     assert not isinstance(caught.value, ConfigError)
 
 
-def refused(text: str | bytes, format: Format, type_: Any) -> tuple[str, ...]:
+def refused(text: str | bytes, format: DocumentFormat, type_: Any) -> tuple[str, ...]:
     """The messages of the ConfigError; none where there is none."""
     try:
         loads(text, format, type_)
@@ -476,7 +476,7 @@ json_texts = st.recursive(
     format=st.sampled_from(FORMATS),
     type_=st.sampled_from([Engine, dict[str, Engine], list[QuantizationLevel], dict[QuantizationLevel, Cache]]),
 )
-def test_no_text_raises_anything_but_config_error(text: str | bytes, format: Format, type_: Any) -> None:
+def test_no_text_raises_anything_but_config_error(text: str | bytes, format: DocumentFormat, type_: Any) -> None:
     messages = refused(text, format, type_)
     assert all(message.startswith(f"<{format}>: ") and "\n" not in message for message in messages)
 
@@ -488,7 +488,7 @@ class Nested:
 
 @pytest.mark.parametrize("depth", [10, 100, 400, 3_000, 100_000])
 @pytest.mark.parametrize(("format", "start", "end"), [("json", '{"inner":', "}"), ("yaml", "{inner: ", "}")])
-def test_nesting_ends_in_a_message(format: Format, start: str, end: str, depth: int) -> None:
+def test_nesting_ends_in_a_message(format: DocumentFormat, start: str, end: str, depth: int) -> None:
     text = start * depth + "null" + end * depth
     messages = refused(text, format, Nested)
     assert bool(messages) is (depth > 100)

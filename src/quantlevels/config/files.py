@@ -17,7 +17,8 @@ from cattrs.cols import namedtuple_dict_structure_factory, namedtuple_dict_unstr
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from quantlevels.config.converters import as_key, configure_converter, structure_mapping, structure_table
-from quantlevels.config.documents import SUFFIXES, Document, Format, dump, library, parse
+from quantlevels.config.documents import SUFFIXES, DocumentFormat, dump, parse
+from quantlevels.config.documents.document import Document, library
 from quantlevels.config.strict import (
     Hook,
     Mistake,
@@ -50,7 +51,7 @@ def load(path: str | os.PathLike[str], cls: type[T]) -> T:
     return _structured(path.read_bytes(), format, _converter_for, cls, str(path))
 
 
-def loads(text: str | bytes, format: Format, cls: type[T]) -> T:
+def loads(text: str | bytes, format: DocumentFormat, cls: type[T]) -> T:
     """Read the text of a config file, as `load` does.
 
     Raises:
@@ -89,7 +90,7 @@ def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) ->
     """
     path = Path(path)
 
-    def converter_for(format: Format) -> Converter:
+    def converter_for(format: DocumentFormat) -> Converter:
         converter = _strict(format)
         converter.register_structure_hook(_Definitions, _structure_definitions(converter, registry))
         return converter
@@ -102,7 +103,7 @@ def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) ->
         raise ConfigError((f"{path}: {error}",)) from error
 
 
-def _format_of(path: Path) -> Format:
+def _format_of(path: Path) -> DocumentFormat:
     try:
         return SUFFIXES[path.suffix.lower()]
     except KeyError:
@@ -110,7 +111,11 @@ def _format_of(path: Path) -> Format:
 
 
 def _structured(
-    content: str | bytes, format: Format, converter_for: Callable[[Format], Converter], cls: type[T], name: str
+    content: str | bytes,
+    format: DocumentFormat,
+    converter_for: Callable[[DocumentFormat], Converter],
+    cls: type[T],
+    name: str,
 ) -> T:
     try:
         document = parse(content, format)
@@ -188,11 +193,11 @@ def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
 
 
 @cache
-def _converter_for(format: Format) -> Converter:
+def _converter_for(format: DocumentFormat) -> Converter:
     return _strict(format)
 
 
-def _strict(format: Format) -> Converter:
+def _strict(format: DocumentFormat) -> Converter:
     """The converter of cattrs for a format, made to convert nothing."""
     converter = _preconf(format)
     configure_converter(converter)
@@ -214,7 +219,7 @@ def _strict(format: Format) -> Converter:
     return converter
 
 
-def _preconf(format: Format) -> Converter:
+def _preconf(format: DocumentFormat) -> Converter:
     if format == "msgpack":
         library("msgpack")
         from cattrs.preconf import msgpack
