@@ -1,12 +1,10 @@
-"""Levels in cattrs: hooks that teach any converter the class, and the texts of its errors."""
+"""Levels in cattrs: hooks that make any converter read and write them, and the texts of its errors."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from difflib import get_close_matches
-from enum import Enum
 from functools import partial
 from types import NoneType
 from typing import (
@@ -14,19 +12,15 @@ from typing import (
     Annotated,
     Any,
     Final,
-    ForwardRef,
     Literal,
-    NotRequired,
-    Required,
+    TypeAlias,
     Union,
     get_args,
     get_origin,
-    get_type_hints,
-    is_typeddict,
 )
 
 import attrs
-from cattrs import BaseConverter, Converter, ForbiddenExtraKeysError, StructureHandlerNotFoundError
+from cattrs import BaseConverter, ForbiddenExtraKeysError, StructureHandlerNotFoundError
 from cattrs import transform_error as transform_error
 from cattrs.cols import defaultdict_structure_factory, is_mapping, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
@@ -34,7 +28,8 @@ from cattrs.v import format_exception as _cattrs_text
 
 from quantlevels.config.fields import OneOf
 from quantlevels.config.strict import Hook
-from quantlevels.config.words import choices, closest, hint, is_level, is_namedtuple, is_union, keys_of, shown
+from quantlevels.config.words import as_key, choices, closest, hint, is_level, is_union, keys_of, shown
+from quantlevels.config.workarounds import work_around_cattrs_bugs
 from quantlevels.errors import (
     ConfigError,
     DuplicateLevelError,
@@ -49,24 +44,25 @@ from quantlevels.vocabulary.registry import Registry, levels
 if TYPE_CHECKING:
     from attrs import Attribute
 
-Names = Literal["any", "canonical"]
+SpellingPolicy: TypeAlias = Literal["any", "canonical"]
 
 
-def configure_converter(converter: BaseConverter, *, registry: Registry = levels, names: Names = "any") -> None:
+def configure_converter(
+    converter: BaseConverter, *, registry: Registry = levels, names: SpellingPolicy = "any"
+) -> None:
     """Teach a cattrs converter levels: as fields, in collections, as mapping keys, in unions.
 
-    - A level unstructures to its name. One the registry does not know unstructures to a table of its fields; it cannot
-      be a mapping key, which is refused.
-    - ``names="any"`` structures any spelling the registry accepts, a level itself, and a table that defines a level
-      there: ``{name, bits_per_param, block = {weights, bits}, ...}``, the fields of ``QuantizationLevel``.
-    - ``names="canonical"`` reads and writes what the enum of the original five does: the name, letter by letter, or
-      ``{name: null}``; nothing else. From JSON text, so read by the converter's own ``loads``, a name given twice in
-      that object is refused.
+    - A level unstructures to its name. A level that the registry does not know unstructures to a table of its fields;
+      as a mapping key it is refused.
+    - ``names="any"`` structures any spelling that the registry accepts, a level itself, and a table that defines a
+      level: ``{name, bits_per_param, block = {weights, bits}, ...}``, the fields of ``QuantizationLevel``.
+    - ``names="canonical"`` reads and writes only what the original enum of five does: the exact name, or
+      ``{name: null}``. A JSON object that gives the name twice is refused, if the converter's own ``loads`` reads it.
     - Two spellings of one level as keys of one mapping are refused.
     - ``Annotated[QuantizationLevel, OneOf(INT8, INT4)]`` takes only those levels.
-    - In a union, text is a member's of a ``Literal`` or ``Enum`` where it is one, else a level; a table with
-      ``bits_per_param`` is a level; anything else is the other members'. A union with ``str`` is refused, for nothing
-      in a file could tell the two apart.
+    - In a union, text that a ``Literal`` or ``Enum`` contains is that member, other text a level; a table with
+      ``bits_per_param`` is a level; any other value belongs to the other members. A union with ``str`` is refused,
+      since a file could not tell the two apart.
 
     The errors of the hooks derive from ``QuantLevelsError``; ``format_exception`` gives their text to
     ``cattrs.transform_error``.
@@ -84,13 +80,13 @@ def configure_converter(converter: BaseConverter, *, registry: Registry = levels
     converter.register_structure_hook_factory(_is_union_with_level, partial(_structure_union, registry))
     converter.register_structure_hook_factory(_is_keyed_by_level, structure_mapping)
     converter.register_unstructure_hook_factory(_is_keyed_by_level, partial(_unstructure_keyed, unstructure))
-    _mend(converter, unstructure)
+    work_around_cattrs_bugs(converter, unstructure)
 
 
 def format_exception(error: BaseException, type_: type | None) -> str:
     """The text of one error for ``cattrs.transform_error(..., format_exception=...)``.
 
-    Says what quantlevels' errors say, and the closest names of misspelt keys; leaves the others to cattrs.
+    The message of an error of quantlevels, and the closest names for unknown keys; any other error's text is cattrs'.
     """
     if isinstance(error, QuantLevelsError):
         return str(error)
@@ -134,15 +130,15 @@ def _any(converter: BaseConverter, registry: Registry) -> Hook:
 
 
 def _unwrapped(value: Any) -> Any:  # Any: what a parser gave
-    """A plain value in the place of one of tomlkit's, whose integers are no ``int``."""
+    """The plain value of an item of tomlkit, whose integers are not ``int``."""
     return value.unwrap() if hasattr(value, "unwrap") else value
 
 
 def settled(level: QuantizationLevel, registry: Registry) -> QuantizationLevel:
-    """The known level that equals one from a table, or that one itself, which then takes no word of a known level.
+    """The known level that equals a level from a table, or that level itself.
 
     Raises:
-        ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it does take one.
+        ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it uses a name of a different known level.
     """
     known = registry.get(level.name)
     if known is None:
@@ -178,10 +174,10 @@ def _plain(value: object) -> object:
 
 
 def structure_table(converter: BaseConverter) -> Hook:
-    """The hook that reads a table of the fields of a level, each by the rules of the class and with a path of its own.
+    """The hook that reads a table of the fields of a level; each mistake has the path of its field.
 
     Raises:
-        ConfigError: from the hook, for each that breaks them; cattrs' own errors for missing and unknown ones.
+        ConfigError: (the hook) for a value that its field does not allow. Missing and unknown keys: cattrs' errors.
     """
 
     def structure_block(value: object, _: object) -> Block:
@@ -215,7 +211,7 @@ def _by_the_rules(attribute: Attribute[Any]) -> Hook:  # Any: attributes of ever
         try:
             attribute.validator(None, attribute, value)  # type: ignore[misc]  # ty: ignore[not-callable]  # they all have one
         except (TypeError, ValueError, AttributeError) as error:
-            text = str(error).replace("a tuple of", "a list of")  # a file has no others
+            text = str(error).replace("a tuple of", "a list of")  # files have lists
             raise ConfigError((text,)) from error
         return value
 
@@ -228,7 +224,7 @@ def _tuples(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-# -- as the original does ----------------------------------------------------------------------------------------------
+# -- as the original enum ----------------------------------------------------------------------------------------------
 
 
 def _canonical() -> Hook:
@@ -254,7 +250,7 @@ def _canonical_name(level: QuantizationLevel) -> str:
 
 
 class _Repeated(dict[str, object]):
-    """A JSON object that gave one of its keys twice: fine for a map, not for a level."""
+    """A JSON object that gives one of its keys twice: allowed for a mapping, not for a level."""
 
 
 def _keep_repeated_names(converter: BaseConverter) -> None:
@@ -295,34 +291,54 @@ def _structure_chosen(type_: Any, converter: BaseConverter) -> Hook:  # Any: a t
 
 
 def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -> Hook:  # Any: a type form
-    members = get_args(union)
-    mine = next(filter(is_level, members))
-    others = [t for t in members if not is_level(t)]
-    scalars = tuple({int, float, bool, bytes, NoneType}.intersection(others))
-    objects = tuple(t for t in others if t not in scalars)
-    rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
-    words = {word: member for t in others for word, member in choices(t) if isinstance(word, str)}
-    names = {level.name for level in registry}
-    if str in others or names.intersection(words) or any({"name", "bits_per_param"} <= {*keys_of(t)} for t in others):
-        message = f"{union} cannot be told apart in a file; use a Literal, or a class of your own"
+    """The hook for a union of a level and other types; the docstring of `configure_converter` has the rules."""
+    level_type = next(filter(is_level, get_args(union)))
+    others = tuple(t for t in get_args(union) if not is_level(t))
+    members_by_word = {word: member for t in others for word, member in choices(t) if isinstance(word, str)}
+    if str in others or _reads_as_level(registry, others, members_by_word.keys()):
+        message = f"a file cannot tell the members of {union} apart; use a Literal, or a class of your own"
         raise StructureHandlerNotFoundError(message, union)
-    structure_level = converter.get_structure_hook(mine)
+    structure_level = converter.get_structure_hook(level_type)
+    structure_other = _structure_other_members(others, converter)
 
     def structure(value: Any, _: object) -> object:  # Any: what a parser gave
         value = _unwrapped(value)
-        if isinstance(value, str) and value in words:
-            return words[value]
-        if isinstance(value, (str, QuantizationLevel)) or (isinstance(value, Mapping) and "bits_per_param" in value):
-            try:
-                return structure_level(value, mine)
-            except UnknownLevelError as error:
-                if meant := closest(value, words):
-                    raise UnknownLevelError(error.value, (meant, *error.suggestions)) from error
+        if isinstance(value, str) and value in members_by_word:
+            return members_by_word[value]
+        if not (isinstance(value, (str, QuantizationLevel)) or _defines_level(value)):
+            return structure_other(value)
+        try:
+            return structure_level(value, level_type)
+        except UnknownLevelError as error:
+            meant = closest(value, members_by_word)
+            if meant is None:
                 raise
-        for scalar in scalars:
-            if isinstance(value, scalar) and (scalar is bool) == isinstance(value, bool):
-                return value
-        if float in scalars and type(value) is int:
+            raise UnknownLevelError(error.value, (meant, *error.suggestions)) from error
+
+    return structure
+
+
+def _defines_level(value: object) -> bool:
+    return isinstance(value, Mapping) and "bits_per_param" in value
+
+
+def _reads_as_level(registry: Registry, types: tuple[Any, ...], words: Set[str]) -> bool:  # Any: type forms
+    """Whether a level and one of these types can stand in a file as the same word, or as tables of the same keys."""
+    names = {level.name for level in registry}
+    return bool(names & words) or any({"name", "bits_per_param"} <= {*keys_of(t)} for t in types)
+
+
+def _structure_other_members(types: tuple[Any, ...], converter: BaseConverter) -> Callable[[Any], object]:
+    # Any: type forms, and what a parser gave
+    """Reads a value as the member of its own type, else as one of the members that are not scalars."""
+    scalars = {int, float, bool, bytes, NoneType}.intersection(types)
+    objects = tuple(t for t in types if t not in scalars)
+    rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
+
+    def structure(value: Any) -> object:
+        if type(value) in scalars:
+            return value
+        if type(value) is int and float in scalars:
             return float(value)
         if rest is None:
             raise _not_a_level(value)
@@ -339,7 +355,7 @@ def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a
     """The hook that reads a mapping as cattrs does.
 
     Raises:
-        ConfigError: from the hook, for two spellings of one key.
+        ConfigError: (the hook) for two spellings of one key.
     """
     origin = get_origin(mapping) or mapping
     if issubclass(origin, defaultdict):
@@ -359,112 +375,7 @@ def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a
 
 
 def _unstructure_keyed(unstructure: Callable[[Any], object], mapping: Any, converter: BaseConverter) -> Any:
-    # Any: type forms, and whatever converters make of mappings; several turn keys into text by `str`, here a label
+    # Any: type forms, and whatever converters make of mappings
+    # several converters turn keys into text by `str`, which for a level is its label: give them text
     as_text = converter.get_unstructure_hook(get_origin(mapping)[(str, *get_args(mapping)[1:])])
     return lambda value: as_text({as_key(key, unstructure(key)): item for key, item in value.items()})
-
-
-def as_key(key: object, written: object) -> str:
-    """The text of a mapping key, by what its own hook makes of it.
-
-    Raises:
-        ConfigError: for a level that is written as a table.
-    """
-    if isinstance(key, QuantizationLevel) and not isinstance(written, str):
-        raise ConfigError((f"{key.name!r} is not registered, and a mapping key has no room for its definition",))
-    return str(written.value if isinstance(written, Enum) else written)
-
-
-# -- where cattrs itself is at fault -----------------------------------------------------------------------------------
-
-
-def _mend(converter: BaseConverter, unstructure: Callable[[QuantizationLevel], object]) -> None:
-    """Mend what in cattrs 26 would let a level through unread or unwritten, or fail where nothing is wrong.
-
-    - Named tuples whose annotations are text (``from __future__ import annotations``) are not resolved; nor are
-      dataclasses by the msgspec converter, which then writes the insides of a level; nor is text in an annotation, as
-      in ``Optional["QuantizationLevel"]``; nor are ``Required`` and ``NotRequired`` of a TypedDict, by Python itself.
-    - The bson converter reads a TypedDict as any mapping; the tomlkit converter copies one as its own container.
-    - Both, and those of orjson and tomllib, write the keys of mappings without type arguments by ``str``, which for a
-      level is its label.
-    """
-    converter.register_structure_hook_factory(_has_text_annotations, _structure_resolved)
-    converter.register_unstructure_hook_factory(_has_text_annotations, _unstructure_resolved)
-    if not isinstance(converter, Converter):
-        return
-    homes = {cls.__module__.removeprefix("cattrs.preconf.") for cls in type(converter).__mro__}
-    if homes & {"bson", "tomlkit"}:
-        converter.register_structure_hook_factory(is_typeddict, _structure_typeddict)
-    if homes & {"bson", "orjson", "tomlkit", "tomllib"}:
-        converter.register_unstructure_hook_factory(_is_bare_mapping, partial(_unstructure_bare, unstructure))
-
-
-def _has_text_annotations(type_: Any) -> bool:  # Any: a type form
-    cls = get_origin(type_) or type_
-    if attrs.has(cls):
-        types = [] if "__attrs_types_resolved__" in vars(cls) else [field.type for field in attrs.fields(cls)]
-    elif isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        types = [field.type for field in dataclasses.fields(cls)]
-    else:
-        types = list(cls.__annotations__.values()) if is_namedtuple(cls) or is_typeddict(cls) else []
-    return any(map(_has_text, types))
-
-
-def _has_text(type_: Any) -> bool:  # Any: a type form
-    origin = get_origin(type_)
-    inner = () if origin is Literal else get_args(type_)[:1] if origin is Annotated else get_args(type_)
-    return isinstance(type_, (str, ForwardRef)) or any(map(_has_text, inner))
-
-
-def _resolve(type_: Any) -> None:  # Any: a type form
-    """Put types in the place of their names, as ``attrs.resolve_types`` does."""
-    cls = get_origin(type_) or type_
-    if attrs.has(cls):
-        attrs.resolve_types(cls)
-        return
-    hints = get_type_hints(cls, include_extras=True)
-    if is_typeddict(cls):
-        marks = {name: _marks(hint) for name, hint in hints.items()}
-        required = {name for name in cls.__required_keys__ if NotRequired not in marks[name]}
-        required |= {name for name in marks if Required in marks[name]}
-        cls.__required_keys__, cls.__optional_keys__ = frozenset(required), frozenset(hints.keys() - required)
-    if dataclasses.is_dataclass(cls):
-        for field in dataclasses.fields(cls):
-            field.type = hints[field.name]
-    else:
-        cls.__annotations__.update({name: hints[name] for name in cls.__annotations__})
-
-
-def _marks(hint: Any) -> tuple[object, ...]:  # Any: a type form
-    origin = get_origin(hint)
-    return (origin, *_marks(get_args(hint)[0])) if origin in (Annotated, Required, NotRequired) else ()
-
-
-def _structure_resolved(type_: Any, converter: BaseConverter) -> Hook:  # Any: a type form
-    _resolve(type_)
-    return converter.get_structure_hook(type_)
-
-
-def _unstructure_resolved(type_: Any, converter: BaseConverter) -> Callable[[Any], Any]:  # Any: a type form
-    _resolve(type_)
-    return converter.get_unstructure_hook(type_)
-
-
-def _structure_typeddict(type_: Any, converter: Converter) -> Hook:  # Any: a type form
-    structure = converter.gen_structure_typeddict(type_)
-    return lambda value, _: structure(dict(value), type_)
-
-
-def _is_bare_mapping(type_: Any) -> bool:  # Any: a type form
-    return is_mapping(type_) and not is_typeddict(type_) and get_args(type_)[:1] in ((), (Any,))
-
-
-def _unstructure_bare(unstructure: Callable[[Any], object], mapping: Any, converter: Converter) -> Any:
-    # Any: as of `_unstructure_keyed`
-    plain: Any = dict[(str, *(get_args(mapping) or (Any, Any))[1:])]  # type: ignore[misc]  # ty: ignore[invalid-type-form]
-    as_text = converter.get_unstructure_hook(plain)
-
-    def write(key: object) -> str:
-        return as_key(key, unstructure(key) if isinstance(key, QuantizationLevel) else key)
-
-    return lambda value: as_text({write(key): item for key, item in value.items()})

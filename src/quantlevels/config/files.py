@@ -16,7 +16,7 @@ from cattrs import Converter, IterableValidationError, IterableValidationNote
 from cattrs.cols import namedtuple_dict_structure_factory, namedtuple_dict_unstructure_factory
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from quantlevels.config.converters import as_key, configure_converter, structure_mapping, structure_table
+from quantlevels.config.converters import configure_converter, structure_mapping, structure_table
 from quantlevels.config.documents import SUFFIXES, DocumentFormat, dump, parse
 from quantlevels.config.documents.document import Document, library
 from quantlevels.config.strict import (
@@ -28,7 +28,7 @@ from quantlevels.config.strict import (
     structure_scalar,
     structure_time,
 )
-from quantlevels.config.words import is_level, is_namedtuple, is_plain_mapping, is_record, place
+from quantlevels.config.words import as_key, is_level, is_namedtuple, is_plain_mapping, is_record, place
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import Registry, levels

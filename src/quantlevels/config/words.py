@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, g
 import attrs
 from cattrs.cols import is_any_set, is_mapping, is_sequence
 
+from quantlevels.errors import ConfigError
 from quantlevels.vocabulary.level import QuantizationLevel
 
 Keys: TypeAlias = tuple[object, ...]
@@ -81,6 +82,17 @@ def closest(word: object, known: Iterable[object]) -> str | None:
 def hint(meant: str | None) -> str:
     """The end of a message: what was meant, if anything is close."""
     return f"; did you mean {meant!r}?" if meant else ""
+
+
+def as_key(key: object, written: object) -> str:
+    """The text of a mapping key, from what its own hook writes.
+
+    Raises:
+        ConfigError: for a level that is written as a table.
+    """
+    if isinstance(key, QuantizationLevel) and not isinstance(written, str):
+        raise ConfigError((f"{key.name!r} is not registered, and a mapping key has no room for its definition",))
+    return str(written.value if isinstance(written, Enum) else written)
 
 
 # -- kinds of types ----------------------------------------------------------------------------------------------------
