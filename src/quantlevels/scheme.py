@@ -50,7 +50,7 @@ class DeclaredLevel:
     parameters: int | None = None
 
 
-class Stored(NamedTuple):
+class TensorInfo(NamedTuple):
     """A tensor of a module without its name: all that folding may depend on."""
 
     dtype: QuantizationLevel | UnknownType
@@ -60,7 +60,7 @@ class Stored(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """Stored elements."""
+        """TensorInfo elements."""
         return math.prod(self.shape)
 
     @property
@@ -90,7 +90,7 @@ class Stored(NamedTuple):
 
 
 #: suffix → tensor, for all tensors of one module: ``{"qweight": ..., "scales": ...}``
-Module: TypeAlias = Mapping[str, Stored]
+Module: TypeAlias = Mapping[str, TensorInfo]
 
 
 @final
@@ -214,7 +214,7 @@ class MethodConfig:
         """The level of the key-value cache, where that is quantized as well."""
         return None
 
-    def stored(self) -> bool:
+    def quantized_on_disk(self) -> bool:
         """Whether weights are stored quantized, not only once they are loaded."""
         return True
 
@@ -228,7 +228,7 @@ def renamed(**keys: str) -> Callable[[Config], Config]:
     return lambda config: {keys.get(key, key): value for key, value in config.items()}
 
 
-def inner(key: str) -> Callable[[Config], Config]:
+def unwrapped(key: str) -> Callable[[Config], Config]:
     """A ``Scheme.prepare`` for configs that may hold all of their fields in an object of their own."""
 
     def prepare(config: Config) -> Config:
@@ -317,7 +317,7 @@ def group_size(row: int, groups: int, hint: Hint) -> int | None:
     return exact(row, groups, "scale groups do not tile a row")
 
 
-def code_bits(codes: Stored, parameters: int) -> Fraction:
+def code_bits(codes: TensorInfo, parameters: int) -> Fraction:
     """Bits of storage a code takes, padding included."""
     return Fraction(codes.nbytes * BITS_PER_BYTE, parameters)
 
@@ -357,7 +357,9 @@ def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], N
     return check
 
 
-def sizes(config: object, attribute: Attribute[Any], value: int | None) -> None:  # Any: int or int | None fields
+def valid_group_size(
+    config: object, attribute: Attribute[Any], value: int | None
+) -> None:  # Any: int or int | None fields
     """A validator for group sizes: a number of weights, -1 for whole rows, or nothing.
 
     Raises:

@@ -12,7 +12,7 @@ from attrs import frozen
 from fuzz.writers import Tensors, write_safetensors
 
 from quantlevels import Inspection, inspect
-from quantlevels.inspection.totals import Stored
+from quantlevels.inspection.totals import StoredTotals
 from quantlevels.schemes.declaration import Declared
 
 Write: TypeAlias = Callable[..., Path]
@@ -51,7 +51,7 @@ class Found:
     inspection: Inspection
 
     @property
-    def stored(self) -> Stored:
+    def stored(self) -> StoredTotals:
         assert self.inspection.stored is not None
         return self.inspection.stored
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from quantlevels.inspection.comparison import Comparison, Recipe
     from quantlevels.inspection.report import Inspection
     from quantlevels.inspection.sizing.sizes import Candidate, SizedLevel, Sizing
-    from quantlevels.inspection.totals import Stored, StoredLevel
+    from quantlevels.inspection.totals import StoredLevel, StoredTotals
     from quantlevels.scheme import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
     from quantlevels.vocabulary.plugins import PluginStatus
@@ -108,7 +108,7 @@ def _by(declared: Declared) -> str:
     return f"{method}{declared.source}{unknown}{cache}"
 
 
-def stored_line(stored: Stored) -> str:
+def stored_line(stored: StoredTotals) -> str:
     """The levels of the stored weights, in one line."""
     levels = [
         at(level.level, level.bits_per_weight) if level.quantized else str(level.level)
@@ -124,7 +124,7 @@ def at(level: QuantizationLevel | UnknownType, bits_per_weight: Fraction | None)
     return str(level) if bits_per_weight is None else f"{level} at {float(round(bits_per_weight, 4)):g} bits"
 
 
-def _totals(stored: Stored) -> dict[str, Value]:
+def _totals(stored: StoredTotals) -> dict[str, Value]:
     share = Fraction(stored.quantized_parameters, stored.parameters or 1)
     part = "none" if share == 0 else "all" if share == 1 else percent(share)
     return {
@@ -164,7 +164,7 @@ def _levels(rows: Iterable[tuple[Value, StoredLevel | SizedLevel, Style]], nbyte
     )
 
 
-def _stored_levels(stored: Stored) -> Table:
+def _stored_levels(stored: StoredTotals) -> Table:
     rows: list[tuple[Value, StoredLevel, Style]] = []
     for level in stored.levels:
         style: Style = "quantized" if level.quantized else "plain"

@@ -17,7 +17,7 @@ from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from quantlevels.container import UnknownType
-    from quantlevels.schemes.folding import Part
+    from quantlevels.schemes.folding import FoldedWeight
 
 Level: TypeAlias = "QuantizationLevel | UnknownType"
 
@@ -233,7 +233,7 @@ def _weights(report: Inspection) -> dict[str, _Weight]:
     )
 
 
-def _stored_as(part: Part) -> Recipe:
+def _stored_as(part: FoldedWeight) -> Recipe:
     level, bits = part.level, part.code_bits
     if not _is_microscaling(level):
         return Recipe(level, part.group_size, part.symmetric, bits)

@@ -16,9 +16,9 @@ from quantlevels.schemes.names import Names
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
-    from quantlevels.inspection.totals import Stored
+    from quantlevels.inspection.totals import StoredTotals
     from quantlevels.schemes.declaration import Declared
-    from quantlevels.schemes.folding import Folding, Part
+    from quantlevels.schemes.folding import FoldedWeight, Folding
 
 #: Weights of a GGUF that its label does not speak of: quantizers give them a type of their own.
 _EMBEDDINGS: Final = ("token_embd", "output", "per_layer_token_embd")
@@ -29,7 +29,7 @@ _LACKING: Final = frozenset({"QL201", "QL206"})
 
 
 def disagreements(
-    checkpoint: Checkpoint, declared: Declared | None, stored: Stored | None, folding: Folding
+    checkpoint: Checkpoint, declared: Declared | None, stored: StoredTotals | None, folding: Folding
 ) -> Iterator[Finding]:
     """Every finding that the declaration and the weights of a checkpoint give together, each with its evidence."""
     if stored is None:
@@ -40,11 +40,11 @@ def disagreements(
     if _is_adapter(checkpoint, stored):
         yield Finding("QL401", "low-rank matrices to add to a model, not a model; its size is not the model's")
         return
-    if not partial and stored.counted:
+    if not partial and stored.parameters_known:
         yield from _parameter_claim(checkpoint, stored)
     if declared is None or declared.method is None:
         yield from _undeclared(checkpoint, declared, folding)
-    elif declared.levels and declared.stored:
+    elif declared.levels and declared.quantized_on_disk:
         if not stored.quantized_parameters:
             if not (partial or problems):
                 yield _not_quantized(declared, stored)
@@ -76,7 +76,7 @@ def _and_others(others: Sequence[object]) -> str:
     return f" (and {len(others):,} more alike)" if others else ""
 
 
-def _is_adapter(checkpoint: Checkpoint, stored: Stored) -> bool:
+def _is_adapter(checkpoint: Checkpoint, stored: StoredTotals) -> bool:
     """Whether what was read is an adapter; one that lies beside a model, or in it, makes no adapter of the model."""
     low_rank = sum(tensor.nbytes for tensor in checkpoint.tensors if ".lora_" in tensor.name)
     return 2 * low_rank > stored.tensor_bytes or any(file.path.startswith("adapter") for file in checkpoint.files)
@@ -89,7 +89,7 @@ def _is_partial(checkpoint: Checkpoint) -> bool:
     )
 
 
-def _parameter_claim(checkpoint: Checkpoint, stored: Stored) -> Iterator[Finding]:
+def _parameter_claim(checkpoint: Checkpoint, stored: StoredTotals) -> Iterator[Finding]:
     claim = checkpoint.metadata.get("total_parameters")
     text = str(claim)
     if claim is not None and not (text.isdecimal() and len(text) < 20 and int(text) == stored.parameters):
@@ -107,7 +107,7 @@ def _undeclared(checkpoint: Checkpoint, declared: Declared | None, folding: Fold
         yield Finding("QL104", message, found[0][1][0])
 
 
-def _quantized(folding: Folding) -> Iterator[tuple[Part, list[str]]]:
+def _quantized(folding: Folding) -> Iterator[tuple[FoldedWeight, list[str]]]:
     """Each quantized part, and the modules that have one like it."""
     for parts, modules in folding.alike:
         for part in parts:
@@ -116,7 +116,7 @@ def _quantized(folding: Folding) -> Iterator[tuple[Part, list[str]]]:
                 yield part, [(module + base).removeprefix(".") for module in modules] if base else modules
 
 
-def _not_quantized(declared: Declared, stored: Stored) -> Finding:
+def _not_quantized(declared: Declared, stored: StoredTotals) -> Finding:
     said = ", ".join(str(one.level) for one in declared.levels)
     kinds = ", ".join(dict.fromkeys(str(one.level) for one in stored.levels if one.parameters))
     where = f"all {stored.parameters:,} parameters are stored as {kinds}" if kinds else "no weights are stored"

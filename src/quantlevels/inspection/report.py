@@ -15,11 +15,11 @@ from quantlevels.container import Checkpoint, File, Format, UnknownType
 from quantlevels.errors import ConfigError
 from quantlevels.findings import Finding
 from quantlevels.inspection.disagreements import disagreements
-from quantlevels.inspection.totals import Stored, totals
+from quantlevels.inspection.totals import StoredTotals, totals
 from quantlevels.scheme import DeclaredLevel
 from quantlevels.schemes import packings
 from quantlevels.schemes.declaration import Declared, declared_by
-from quantlevels.schemes.folding import Folding, Part, fold_modules
+from quantlevels.schemes.folding import FoldedWeight, Folding, fold_modules
 from quantlevels.schemes.graph import fold_graph
 from quantlevels.vocabulary.level import QuantizationLevel
 
@@ -43,12 +43,12 @@ class Inspection:
     path: Path
     format: Format
     declared: Declared | None
-    stored: Stored | None
+    stored: StoredTotals | None
     findings: tuple[Finding, ...]
     files: tuple[File, ...]
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
 
-    def weights(self) -> Iterator[tuple[str, Part]]:
+    def weights(self) -> Iterator[tuple[str, FoldedWeight]]:
         """Name and storage of each module, or each plain tensor, in the order of the file."""
         for module, parts in self._folding or ():
             for part in parts:
@@ -142,7 +142,7 @@ def _declared_level_record(declared: DeclaredLevel) -> dict[str, Any]:  # Any: a
     }
 
 
-def _stored_record(stored: Stored) -> dict[str, Any]:  # Any: a JSON object
+def _stored_record(stored: StoredTotals) -> dict[str, Any]:  # Any: a JSON object
     return {
         "parameters": stored.parameters,
         "quantized_parameters": stored.quantized_parameters,

@@ -10,7 +10,7 @@ from typing import final
 from attrs import frozen
 
 from quantlevels.container import Checkpoint, UnknownType
-from quantlevels.schemes.folding import Folding, Part
+from quantlevels.schemes.folding import FoldedWeight, Folding
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 
@@ -47,7 +47,7 @@ class StoredLevel:
 
 @final
 @frozen(kw_only=True)
-class Stored:
+class StoredTotals:
     """What the tensor headers show.
 
     Args:
@@ -65,23 +65,23 @@ class Stored:
     levels: tuple[StoredLevel, ...]
 
     @property
-    def counted(self) -> bool:
+    def parameters_known(self) -> bool:
         """Whether the parameters of all weights could be told."""
         return not any(isinstance(one.level, UnknownType) and one.nbytes and not one.parameters for one in self.levels)
 
     @property
     def bits_per_weight(self) -> Fraction | None:
         """Bits a parameter takes over the whole checkpoint, exact; None where not all are counted, or none are."""
-        if not (self.parameters and self.counted):
+        if not (self.parameters and self.parameters_known):
             return None
         return Fraction(self.tensor_bytes * BITS_PER_BYTE, self.parameters)
 
 
-def totals(checkpoint: Checkpoint, folding: Folding) -> Stored:
+def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
     """The sums of a checkpoint over its folded weights."""
-    alike: dict[tuple[QuantizationLevel | UnknownType, int | None, bool | None, bool], list[tuple[Part, int]]] = (
-        defaultdict(list)
-    )
+    alike: dict[
+        tuple[QuantizationLevel | UnknownType, int | None, bool | None, bool], list[tuple[FoldedWeight, int]]
+    ] = defaultdict(list)
     for parts, modules in folding.alike:
         for part in parts:
             alike[part.level, part.group_size, part.symmetric, part.quantized].append((part, len(modules)))
@@ -97,7 +97,7 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> Stored:
         )
         for (level, group_size, symmetric, quantized), counted in alike.items()
     ]
-    return Stored(
+    return StoredTotals(
         parameters=sum(one.parameters for one in found),
         quantized_parameters=sum(one.parameters for one in found if one.quantized),
         tensors=len(checkpoint.tensors),

@@ -83,8 +83,12 @@ def expectations(
 ) -> Iterator[Finding]:
     """Findings where a checkpoint is not what somebody expects of it; nothing is, where weights cannot be counted."""
     stored = inspection.stored
-    if stored is None or not stored.parameters or not stored.counted:
-        but = "but there are no weights" if stored is None or stored.counted else "but not all weights can be counted"
+    if stored is None or not stored.parameters or not stored.parameters_known:
+        but = (
+            "but there are no weights"
+            if stored is None or stored.parameters_known
+            else "but not all weights can be counted"
+        )
         if level is not None:
             yield Finding("QL501", f"expected {level}, {but}")
         if max_bits_per_weight is not None:

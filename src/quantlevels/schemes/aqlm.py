@@ -10,7 +10,7 @@ from fractions import Fraction
 from attrs import field, frozen
 
 from quantlevels.scheme import DeclaredLevel, Hint, LayoutError, MethodConfig, Module, Packing, Scheme, Weight, within
-from quantlevels.schemes.common import family
+from quantlevels.schemes.common import codebook_level
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
@@ -21,7 +21,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     count, size, out_group, in_group = codebooks
     bits = Fraction(count * (size - 1).bit_length(), out_group * in_group)
     return Weight(
-        level=family("AQLM", bits),
+        level=codebook_level("AQLM", bits),
         parameters=codes[0] * out_group * codes[1] * in_group,
         code_bits=bits,
         group_size=in_group,
@@ -43,7 +43,7 @@ class AQLMConfig(MethodConfig):
     def general(self) -> DeclaredLevel:
         """The bits of all codes of a group over its weights; codebooks and scales come on top."""
         bits = Fraction(self.num_codebooks * self.nbits_per_codebook, self.in_group_size * self.out_group_size)
-        return DeclaredLevel(level=family("AQLM", bits), group_size=self.in_group_size, bits_per_weight=bits)
+        return DeclaredLevel(level=codebook_level("AQLM", bits), group_size=self.in_group_size, bits_per_weight=bits)
 
 
 SCHEMES = (Scheme(method="aqlm", config=AQLMConfig, packings=(PACKING,)),)

@@ -19,10 +19,10 @@ from quantlevels.scheme import (
     UnknownTypeError,
     declared_integer,
     one_of,
-    sizes,
+    valid_group_size,
 )
 from quantlevels.schemes.awq import GEMM
-from quantlevels.schemes.common import blocks, declared_as
+from quantlevels.schemes.common import declared_as, valid_block
 from quantlevels.schemes.compressed_tensors import PACKED
 from quantlevels.schemes.gptq import PACKED as GPTQ_PACKED
 from quantlevels.schemes.scaled import PACKINGS as SCALED
@@ -45,8 +45,8 @@ class Overrides:
     """What ``extra_config`` changes for some layers."""
 
     bits: int | None = field(default=None, validator=optional(one_of(*_WIDTHS)))
-    group_size: int | None = field(default=None, validator=sizes)
-    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
+    group_size: int | None = field(default=None, validator=valid_group_size)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     sym: bool | None = None
     data_type: str | None = None
 
@@ -56,8 +56,8 @@ class AutoRoundConfig(MethodConfig):
     """A ``quantization_config`` of method auto-round; defaults are transformers'."""
 
     bits: int = field(default=4, validator=one_of(*_WIDTHS))
-    group_size: int | None = field(default=128, validator=sizes)
-    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
+    group_size: int | None = field(default=128, validator=valid_group_size)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     sym: bool | None = True
     data_type: str = "int"
     packing_format: str | None = None

@@ -23,7 +23,7 @@ from quantlevels.scheme import (
     exact,
     one_of,
     renamed,
-    sizes,
+    valid_group_size,
 )
 from quantlevels.schemes.gptq import MARLIN, DynamicConfig, unpacked
 
@@ -95,7 +95,7 @@ class AWQConfig(DynamicConfig):
     """``quant_config.json``, or a ``quantization_config`` of method awq."""
 
     bits: int = field(default=4, validator=one_of(2, 3, 4, 8))  # defaults: autoawq's and transformers'
-    group_size: int = field(default=128, validator=sizes)
+    group_size: int = field(default=128, validator=valid_group_size)
     zero_point: bool = True
     version: str | None = None
 

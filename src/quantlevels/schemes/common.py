@@ -20,7 +20,7 @@ _LARGEST_GROUP: Final = 2**31
 _BLOCK_SCALE_BITS: Final = 32
 
 
-def blocks(config: object, attribute: Attribute[tuple[int, int] | None], value: tuple[int, int] | None) -> None:
+def valid_block(config: object, attribute: Attribute[tuple[int, int] | None], value: tuple[int, int] | None) -> None:
     """A validator for blocks in two dimensions.
 
     Raises:
@@ -42,7 +42,7 @@ def level_named(word: str, what: str) -> QuantizationLevel:
         raise UnknownTypeError(f"{what}: {error}") from error
 
 
-def family(name: str, bits_per_weight: Fraction | int) -> QuantizationLevel:
+def codebook_level(name: str, bits_per_weight: Fraction | int) -> QuantizationLevel:
     """A level of a codebook method, which has as many as its settings allow: ``EXL3_3``, 3 bits per weight."""
     exact = Fraction(bits_per_weight)
     text = format(float(exact), "g")

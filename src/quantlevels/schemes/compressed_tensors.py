@@ -30,10 +30,10 @@ from quantlevels.scheme import (
     group_size,
     integer,
     one_of,
-    sizes,
+    valid_group_size,
     with_scales,
 )
-from quantlevels.schemes.common import blocks
+from quantlevels.schemes.common import valid_block
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.schemes.scaled import microscaled
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
@@ -139,9 +139,9 @@ class QuantizationArgs:
     num_bits: int = field(default=8, validator=one_of(1, 2, 3, 4, 5, 6, 7, 8))
     type: Literal["int", "float"] = "int"
     symmetric: bool = True
-    group_size: int | None = field(default=None, validator=sizes)
+    group_size: int | None = field(default=None, validator=valid_group_size)
     strategy: str | None = None
-    block_structure: tuple[int, int] | None = field(default=None, validator=blocks)
+    block_structure: tuple[int, int] | None = field(default=None, validator=valid_block)
     scale_dtype: str | None = None
 
     def level(self) -> QuantizationLevel:

@@ -36,7 +36,7 @@ class Declared:
         kv_cache: the level of the key-value cache, where that is quantized as well.
         levels: the levels of the quantized weights, the general one first.
         skipped: modules left unquantized, as the config names them.
-        stored: whether weights are stored quantized, not only once they are loaded.
+        quantized_on_disk: whether weights are stored quantized, not only once they are loaded.
         scheme: the scheme of the method.
         general: what is declared for modules that no override names.
         overrides: module name, glob or ``re:`` pattern → its own level; None for left as it is.
@@ -49,7 +49,7 @@ class Declared:
     kv_cache: QuantizationLevel | None = None
     levels: tuple[DeclaredLevel, ...] = ()
     skipped: tuple[str, ...] = ()
-    stored: bool = True
+    quantized_on_disk: bool = True
     scheme: Scheme | None = field(default=None, repr=False)
     general: DeclaredLevel | None = field(default=None, repr=False)
     overrides: Mapping[str, DeclaredLevel | None] = field(factory=dict, repr=False)
@@ -176,7 +176,7 @@ def _read(section: _Section, scheme: Scheme, dtype: QuantizationLevel | None, fi
             kv_cache=own.kv_cache(),
             levels=_distinct(general, overrides),
             skipped=own.skipped(),
-            stored=own.stored(),
+            quantized_on_disk=own.quantized_on_disk(),
             scheme=scheme,
             general=general,
             overrides=overrides,

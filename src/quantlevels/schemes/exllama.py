@@ -22,7 +22,7 @@ from quantlevels.scheme import (
     integer,
     within,
 )
-from quantlevels.schemes.common import family
+from quantlevels.schemes.common import codebook_level
 
 
 def _fold_exl2(module: Module, hint: Hint) -> Weight:
@@ -30,7 +30,7 @@ def _fold_exl2(module: Module, hint: Hint) -> Weight:
     codes = module["q_weight"]
     parameters = module["q_invperm"].elements * codes.matrix[1]
     bits = code_bits(codes, parameters)
-    return Weight(level=family("EXL2", round(bits, 2)), parameters=parameters, code_bits=bits)
+    return Weight(level=codebook_level("EXL2", round(bits, 2)), parameters=parameters, code_bits=bits)
 
 
 def _fold_exl3(module: Module, hint: Hint) -> Weight:
@@ -40,7 +40,7 @@ def _fold_exl3(module: Module, hint: Hint) -> Weight:
         raise LayoutError(f"a trellis of tiles is needed, not a shape of {list(trellis.shape)}")
     inputs, outputs, words = trellis.shape[-3:]
     bits = Fraction(words * trellis.bits, 256)
-    return Weight(level=family("EXL3", bits), parameters=256 * inputs * outputs, code_bits=bits)
+    return Weight(level=codebook_level("EXL3", bits), parameters=256 * inputs * outputs, code_bits=bits)
 
 
 _EXL2 = Packing(
@@ -70,7 +70,7 @@ class EXL3Config(MethodConfig):
     def general(self) -> DeclaredLevel:
         """The average that was asked for."""
         bits = Fraction(repr(self.bits))
-        return DeclaredLevel(level=family("EXL3", bits), bits_per_weight=bits, average=True)
+        return DeclaredLevel(level=codebook_level("EXL3", bits), bits_per_weight=bits, average=True)
 
 
 SCHEMES = (

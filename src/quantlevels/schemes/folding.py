@@ -22,7 +22,7 @@ from quantlevels.scheme import (
     LayoutError,
     Module,
     Packing,
-    Stored,
+    TensorInfo,
     Weight,
 )
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -66,7 +66,7 @@ _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...]
 
 @final
 @frozen(kw_only=True)
-class Part:
+class FoldedWeight:
     """What a module, or a plain tensor in it, amounts to.
 
     Args:
@@ -92,7 +92,7 @@ class Part:
     problem: tuple[str, str] | None = None
 
     @classmethod
-    def of(cls, weight: Weight, *, name: str, nbytes: int) -> Part:
+    def of(cls, weight: Weight, *, name: str, nbytes: int) -> FoldedWeight:
         """What a weight amounts to, with the bytes of all its tensors."""
         return cls(
             name=name,
@@ -106,7 +106,7 @@ class Part:
         )
 
     @classmethod
-    def unclear(cls, level: QuantizationLevel | UnknownType, reason: str, *, name: str, nbytes: int) -> Part:
+    def unclear(cls, level: QuantizationLevel | UnknownType, reason: str, *, name: str, nbytes: int) -> FoldedWeight:
         """What is packed in a way that cannot be told: bytes, and a finding QL303."""
         return cls(name=name, level=level, parameters=0, nbytes=nbytes, quantized=True, problem=("QL303", reason))
 
@@ -120,9 +120,9 @@ class Folding:
         alike: what modules amount to, and the names of all modules that amount to the same.
     """
 
-    alike: Sequence[tuple[tuple[Part, ...], list[str]]]
+    alike: Sequence[tuple[tuple[FoldedWeight, ...], list[str]]]
 
-    def __iter__(self) -> Iterator[tuple[str, tuple[Part, ...]]]:
+    def __iter__(self) -> Iterator[tuple[str, tuple[FoldedWeight, ...]]]:
         return ((name, parts) for parts, names in self.alike for name in names)
 
 
@@ -139,7 +139,7 @@ def fold_modules(
     """
     modules = _by_members(tensors)
 
-    def folded(group_size: int | None) -> list[tuple[tuple[Part, ...], list[str]]]:
+    def folded(group_size: int | None) -> list[tuple[tuple[FoldedWeight, ...], list[str]]]:
         return [
             (
                 tuple(
@@ -249,7 +249,7 @@ def _fused(module: Module) -> list[str]:
 
 def _split(members: Sequence[_Member]) -> list[tuple[str, Module]]:
     """The parameters of a module that have side tensors of their own, then what remains: (name, tensors) of each."""
-    rest = {suffix: Stored(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in members}
+    rest = {suffix: TensorInfo(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in members}
     parts: list[tuple[str, Module]] = []
     for base in _fused(rest):
         if f"{base}_qdata" in rest:  # torchao has the name of the parameter first, and its own side tensors
@@ -263,13 +263,17 @@ def _split(members: Sequence[_Member]) -> list[tuple[str, Module]]:
     return [*parts, ("", rest)]
 
 
-def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]) -> Iterator[Part]:
+def _fold(
+    name: str, module: Module, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]
+) -> Iterator[FoldedWeight]:
     """The weight of a module, where a packing is found for it, and its other tensors as they are."""
     try:
         found = _weight(module, hint, own, others)
     except (AmbiguousLayoutError, LayoutError) as problem:
         packed = UnknownType("packing", " + ".join(sorted(module)))
-        yield Part.unclear(packed, str(problem), name=name, nbytes=sum(tensor.nbytes for tensor in module.values()))
+        yield FoldedWeight.unclear(
+            packed, str(problem), name=name, nbytes=sum(tensor.nbytes for tensor in module.values())
+        )
         return
     rest = dict(module)
     if found:
@@ -279,7 +283,7 @@ def _fold(name: str, module: Module, hint: Hint, own: Sequence[Packing], others:
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
             yield from plain(f"{name}.bias", "bias", bias._replace(nbytes=0))
-        yield Part.of(weight, name=name, nbytes=nbytes)
+        yield FoldedWeight.of(weight, name=name, nbytes=nbytes)
     for suffix, tensor in rest.items():
         yield from plain(f"{name}.{suffix}", suffix, tensor)
 
@@ -323,16 +327,16 @@ def _described(weight: Weight) -> str:
     return f"{weight.parameters:,} weights of {weight.level}{group}"
 
 
-def plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
+def plain(name: str, suffix: str, tensor: TensorInfo) -> Iterator[FoldedWeight]:
     """A tensor that stands for itself: a parameter, or a buffer, which counts for nothing but its bytes."""
     level, elements = tensor.dtype, tensor.elements
     if isinstance(level, UnknownType):
-        yield Part(name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True)
+        yield FoldedWeight(name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True)
     elif suffix in ALWAYS_SIDES or level.name == "Float8E8M0FNU":
-        yield Part(name=name, level=level, parameters=0, nbytes=tensor.nbytes, quantized=False)
+        yield FoldedWeight(name=name, level=level, parameters=0, nbytes=tensor.nbytes, quantized=False)
     elif level.kind in ("int", "uint", "bool"):
         if suffix == "weight" and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4"):
-            yield Part(
+            yield FoldedWeight(
                 name=name,
                 level=level,
                 parameters=elements,
@@ -342,11 +346,11 @@ def plain(name: str, suffix: str, tensor: Stored) -> Iterator[Part]:
             )
         elif suffix == "weight" and len(tensor.shape) > 1:
             reason = f"{level} words that no scheme explains: packed codes, or integers"
-            yield Part.unclear(level, reason, name=name, nbytes=tensor.nbytes)
+            yield FoldedWeight.unclear(level, reason, name=name, nbytes=tensor.nbytes)
     else:
         quantized = level.bits_per_param < UNQUANTIZED_BITS
         bits = level.bits_per_weight if quantized else None
-        yield Part(
+        yield FoldedWeight(
             name=name,
             level=level,
             parameters=elements,

@@ -21,7 +21,7 @@ from quantlevels.scheme import (
     Weight,
     microscaling,
 )
-from quantlevels.schemes.common import blocks, declared_as, declared_in_blocks
+from quantlevels.schemes.common import declared_as, declared_in_blocks, valid_block
 from quantlevels.schemes.compressed_tensors import QuantizationArgs
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -42,7 +42,7 @@ class FP8Config(MethodConfig):
 
     fmt: Literal["e4m3", "e4m3fn", "float8_e4m3fn", "e5m2", "float8_e5m2", "e4m3fnuz", "float8_e4m3fnuz"] = "e4m3"
     format: str | None = None  # as gptqmodel calls it
-    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     scale_fmt: str | None = None
     expert_dtype: str | None = None
     store_dtype: str | None = None
@@ -83,7 +83,7 @@ class RowFP8Config(MethodConfig):
 class RowInt8Config(MethodConfig):
     """A ``quantization_config`` of SGLang's methods w8a8_int8 and blockwise_int8: a scale a row, or a block."""
 
-    weight_block_size: tuple[int, int] | None = field(default=None, validator=blocks)
+    weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
 
     def general(self) -> DeclaredLevel:
         """Integers of 8 bits."""
@@ -116,7 +116,7 @@ class NVFP4Config(MethodConfig):
         """NVFP4."""
         return declared_as("NVFP4")
 
-    def stored(self) -> bool:
+    def quantized_on_disk(self) -> bool:
         """No: what is on disk has 16 bits."""
         return False
 

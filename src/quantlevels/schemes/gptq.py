@@ -26,7 +26,7 @@ from quantlevels.scheme import (
     integer,
     one_of,
     renamed,
-    sizes,
+    valid_group_size,
 )
 
 _SCALE_BITS = 16
@@ -85,7 +85,7 @@ class Override:
     """What ``dynamic`` changes for some modules."""
 
     bits: int | None = field(default=None, validator=optional(one_of(1, *_WIDTHS)))
-    group_size: int | None = field(default=None, validator=sizes)
+    group_size: int | None = field(default=None, validator=valid_group_size)
     sym: bool | None = None
     format: str | None = None
 
@@ -122,7 +122,7 @@ class GPTQConfig(DynamicConfig):
     """``quantize_config.json``, or a ``quantization_config`` of method gptq."""
 
     bits: int = field(validator=one_of(*_WIDTHS))
-    group_size: int = field(default=128, validator=sizes)  # what gptqmodel and transformers take it for
+    group_size: int = field(default=128, validator=valid_group_size)  # what gptqmodel and transformers take it for
     sym: bool = True
     checkpoint_format: str | None = None
     is_marlin_format: bool | None = None

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from quantlevels.container import Checkpoint, Node, UnknownType
-from quantlevels.scheme import Hint, LayoutError, Stored, Weight, code_bits, exact, integer
-from quantlevels.schemes.folding import Folding, Part, plain
+from quantlevels.scheme import Hint, LayoutError, TensorInfo, Weight, code_bits, exact, integer
+from quantlevels.schemes.folding import FoldedWeight, Folding, plain
 from quantlevels.schemes.scaled import microscaled
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
@@ -84,7 +84,7 @@ def fold_graph(checkpoint: Checkpoint) -> Folding:
 
 class _Graph:
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.stored = {name: Stored(dtype, shape, nbytes) for name, dtype, shape, nbytes in checkpoint.tensors}
+        self.stored = {name: TensorInfo(dtype, shape, nbytes) for name, dtype, shape, nbytes in checkpoint.tensors}
         self.found: dict[str, _Found] = {}
         #: scale, zero point ... → the codes it belongs to; None for those of activations
         self.sides: dict[str, str | None] = {}
@@ -172,7 +172,7 @@ class _Graph:
                     owner = name + _CODES_ENDING
                     self.own(scale, owner if owner in self.found else codes)
 
-    def parts(self, name: str) -> Iterator[Part]:
+    def parts(self, name: str) -> Iterator[FoldedWeight]:
         """What a tensor amounts to; nothing for what is counted with another."""
         tensor = self.stored[name]
         level = tensor.dtype
@@ -184,14 +184,14 @@ class _Graph:
         elif name in self.found:
             scale = self.stored.get(self.found[name].scale or "", tensor)
             parameters = tensor.elements if tensor.shape else 0
-            yield Part(name="", level=scale.dtype, parameters=parameters, nbytes=nbytes, quantized=False)
+            yield FoldedWeight(name="", level=scale.dtype, parameters=parameters, nbytes=nbytes, quantized=False)
         elif isinstance(level, QuantizationLevel) and level.kind in ("int", "uint", "bool"):
             if name in self.foreign and len(tensor.shape) > 1 and level.bits_per_param <= BITS_PER_BYTE:
                 reader = self.foreign[name]
                 reason = f"{level} elements are read by {reader}, of which nothing is known"
-                yield Part.unclear(UnknownType("operator", reader), reason, name="", nbytes=nbytes)
+                yield FoldedWeight.unclear(UnknownType("operator", reader), reason, name="", nbytes=nbytes)
         elif not tensor.shape or name in self.sides or name in self.settings:
-            yield Part(name="", level=level, parameters=0, nbytes=nbytes, quantized=False)
+            yield FoldedWeight(name="", level=level, parameters=0, nbytes=nbytes, quantized=False)
         else:
             yield from plain("", "", tensor._replace(nbytes=nbytes))
 
@@ -203,16 +203,16 @@ class _Graph:
         """Bytes of a tensor, and of all that counts with it: a bias brings its own scale."""
         return self.stored[name].nbytes + sum(map(self.nbytes, self.owned.get(name, ())))
 
-    def weight(self, name: str, codes: Stored, nbytes: int) -> Part:
+    def weight(self, name: str, codes: TensorInfo, nbytes: int) -> FoldedWeight:
         node, scale, zero_point = self.found[name]
         try:
             weight = _folded(node, codes, self.stored.get(scale or ""), symmetric=zero_point is None)
         except LayoutError as problem:
-            return Part.unclear(UnknownType("operator", node.op_type), str(problem), name="", nbytes=nbytes)
-        return Part.of(weight, name="", nbytes=nbytes)
+            return FoldedWeight.unclear(UnknownType("operator", node.op_type), str(problem), name="", nbytes=nbytes)
+        return FoldedWeight.of(weight, name="", nbytes=nbytes)
 
 
-def _folded(node: Node, codes: Stored, scale: Stored | None, *, symmetric: bool) -> Weight:
+def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetric: bool) -> Weight:
     """The weight that an operator makes of codes.
 
     Raises:
@@ -256,7 +256,7 @@ def _folded(node: Node, codes: Stored, scale: Stored | None, *, symmetric: bool)
     )
 
 
-def _rows(tensor: Stored, axis: int) -> Stored:
+def _rows(tensor: TensorInfo, axis: int) -> TensorInfo:
     """A tensor with an axis made its last."""
     shape = list(tensor.shape)
     if -len(shape) <= axis < len(shape):

@@ -24,7 +24,7 @@ from quantlevels.scheme import (
     Weight,
     code_bits,
     integer,
-    sizes,
+    valid_group_size,
     with_scales,
 )
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -99,7 +99,7 @@ class Params:
     """``weight_quant_params``: how weights are rounded."""
 
     nbits: float = field(default=4, validator=_nbits)
-    group_size: int | None = field(default=64, validator=sizes)
+    group_size: int | None = field(default=64, validator=valid_group_size)
 
     def declared(self) -> DeclaredLevel:
         """Codes as they are stored, with a 16-bit scale and a 16-bit zero point a group."""
@@ -158,7 +158,7 @@ class SINQConfig(MethodConfig):
     """A ``quantization_config`` of method sinq."""
 
     nbits: float = field(default=4, validator=_nbits)
-    group_size: int | None = field(default=64, validator=sizes)
+    group_size: int | None = field(default=64, validator=valid_group_size)
 
     def general(self) -> DeclaredLevel:
         """As HQQ; what its second scale axis adds cannot be told."""

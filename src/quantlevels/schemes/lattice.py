@@ -22,14 +22,14 @@ from quantlevels.scheme import (
     code_bits,
     exact,
     group_size,
-    inner,
     integer,
     one_of,
-    sizes,
+    unwrapped,
+    valid_group_size,
     with_scales,
     within,
 )
-from quantlevels.schemes.common import family
+from quantlevels.schemes.common import codebook_level
 
 #: QuIP# codebook → bits a weight
 _CODEBOOKS = {"E8P12": 2, "D4": 2, "HI4B1C": 4, "E8P12RVQ3B": 3, "E8P12RVQ4B": 4}
@@ -39,7 +39,7 @@ def _fold_quip(module: Module, hint: Hint) -> Weight:
     """Qidxs [N, K/(codesz*packsz)], SU [K], SV [N]."""
     parameters = module["SU"].elements * module["SV"].elements
     bits = code_bits(module["Qidxs"], parameters)
-    return Weight(level=family("QUIP", bits), parameters=parameters, code_bits=bits)
+    return Weight(level=codebook_level("QUIP", bits), parameters=parameters, code_bits=bits)
 
 
 def _fold_spqr(module: Module, hint: Hint) -> Weight:
@@ -60,7 +60,7 @@ def _fold_higgs(module: Module, hint: Hint) -> Weight:
     if module["scales"].matrix[0] != outputs:
         raise LayoutError(f"scales have {module['scales'].matrix[0]} rows, codes {outputs}")
     return Weight(
-        level=family("HIGGS", bits),
+        level=codebook_level("HIGGS", bits),
         parameters=outputs * columns,
         code_bits=Fraction(bits),
         group_size=group_size(columns, module["scales"].matrix[1], hint),
@@ -82,7 +82,7 @@ class QuipConfig(MethodConfig):
     def general(self) -> DeclaredLevel | None:
         """The bits of its codebook; None for one that is not known."""
         bits = _CODEBOOKS.get(self.codebook)
-        return DeclaredLevel(level=family("QUIP", bits), bits_per_weight=Fraction(bits)) if bits else None
+        return DeclaredLevel(level=codebook_level("QUIP", bits), bits_per_weight=Fraction(bits)) if bits else None
 
 
 @frozen(kw_only=True)
@@ -102,12 +102,12 @@ class HiggsConfig(MethodConfig):
     """A ``quantization_config`` of method higgs."""
 
     bits: int = field(default=4, validator=one_of(2, 3, 4))
-    group_size: int = field(default=256, validator=sizes)
+    group_size: int = field(default=256, validator=valid_group_size)
 
     def general(self) -> DeclaredLevel:
         """Grid codes with a 16-bit scale a group; tables come on top."""
         bits = with_scales(self.bits, self.group_size, 16)
-        return DeclaredLevel(level=family("HIGGS", self.bits), group_size=self.group_size, bits_per_weight=bits)
+        return DeclaredLevel(level=codebook_level("HIGGS", self.bits), group_size=self.group_size, bits_per_weight=bits)
 
 
 SCHEMES = (
@@ -116,7 +116,7 @@ SCHEMES = (
         config=QuipConfig,
         packings=(_QUIP,),
         aliases=("quip_sharp", "quip"),
-        prepare=inner("quip_params"),
+        prepare=unwrapped("quip_params"),
     ),
     Scheme(method="spqr", config=SpQRConfig, packings=(_SPQR,)),
     Scheme(method="higgs", config=HiggsConfig, packings=(_HIGGS,)),

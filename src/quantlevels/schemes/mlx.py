@@ -22,14 +22,14 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
-    Stored,
+    TensorInfo,
     Weight,
     declared_integer,
     exact,
     integer,
     microscaling,
     one_of,
-    sizes,
+    valid_group_size,
 )
 from quantlevels.schemes.common import declared_as
 from quantlevels.vocabulary.registry import levels
@@ -84,7 +84,7 @@ def _fold_mode(module: Module, hint: Hint) -> Weight | None:
     raise LayoutError(f"groups of {group_bits} bits")
 
 
-def _group_bits(codes: Stored, scales: Stored) -> int:
+def _group_bits(codes: TensorInfo, scales: TensorInfo) -> int:
     if codes.shape[:-1] != scales.shape[:-1]:
         raise LayoutError("codes and scales do not have the same rows")
     return exact(codes.bits * codes.matrix[1], scales.matrix[1], "bits of a group")
@@ -100,7 +100,7 @@ class Settings:
     """Bits, group size and mode, of all modules or of one."""
 
     bits: int = field(default=_DEFAULT_BITS, validator=one_of(*_WIDTHS))
-    group_size: int = field(default=_DEFAULT_GROUP, validator=sizes)
+    group_size: int = field(default=_DEFAULT_GROUP, validator=valid_group_size)
     mode: Literal["affine", "mxfp4", "mxfp8", "nvfp4"] = "affine"
 
     def declared(self) -> DeclaredLevel:
@@ -147,7 +147,7 @@ class MetalConfig(MethodConfig):
     """A ``quantization_config`` of method metal."""
 
     bits: int = field(default=4, validator=one_of(2, 4, 8))
-    group_size: int = field(default=64, validator=sizes)
+    group_size: int = field(default=64, validator=valid_group_size)
 
     def general(self) -> DeclaredLevel:
         """Integers in groups; scales and biases are 16 or 32 bits wide, which the config does not say."""

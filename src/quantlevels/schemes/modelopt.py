@@ -16,8 +16,8 @@ from quantlevels.scheme import (
     Scheme,
     UnknownTypeError,
     declared_integer,
-    inner,
-    sizes,
+    unwrapped,
+    valid_group_size,
     with_scales,
 )
 from quantlevels.schemes.common import declared_as, declared_in_blocks
@@ -64,7 +64,7 @@ class Layer:
     """The algorithm of one layer; ModelOpt writes some in small letters."""
 
     quant_algo: str | None = None
-    group_size: int | None = field(default=None, validator=sizes)
+    group_size: int | None = field(default=None, validator=valid_group_size)
     has_zero_point: bool = False
 
     def declared(self) -> DeclaredLevel | None:
@@ -97,7 +97,7 @@ class ModelOptConfig(MethodConfig):
     """``hf_quant_config.json``, or a ``quantization_config`` of method modelopt."""
 
     quant_algo: str | None = None
-    group_size: int | None = field(default=None, validator=sizes)
+    group_size: int | None = field(default=None, validator=valid_group_size)
     has_zero_point: bool = False
     kv_cache_quant_algo: str | None = None
     kv_cache_scheme: QuantizationArgs | str | None = None
@@ -136,6 +136,6 @@ SCHEMES = (
         config=ModelOptConfig,
         packings=SCALED,
         aliases=("modelopt_fp4",),
-        prepare=inner("quantization"),  # of hf_quant_config.json
+        prepare=unwrapped("quantization"),  # of hf_quant_config.json
     ),
 )

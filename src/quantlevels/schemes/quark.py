@@ -17,10 +17,10 @@ from quantlevels.scheme import (
     Scheme,
     UnknownTypeError,
     declared_integer,
-    inner,
-    sizes,
+    unwrapped,
+    valid_group_size,
 )
-from quantlevels.schemes.common import blocks, declared_as, level_named
+from quantlevels.schemes.common import declared_as, level_named, valid_block
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.vocabulary.level import QuantizationLevel
 
@@ -44,8 +44,8 @@ class Spec:
 
     dtype: str
     mx_element_dtype: str | None = None
-    group_size: int | None = field(default=None, validator=sizes)
-    block_size: tuple[int, int] | None = field(default=None, validator=blocks)
+    group_size: int | None = field(default=None, validator=valid_group_size)
+    block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     symmetric: bool | None = None
     scale_format: str | None = None
     is_scale_quant: bool | None = None
@@ -130,4 +130,4 @@ class QuarkConfig(MethodConfig):
         return None
 
 
-SCHEMES = (Scheme(method="quark", config=QuarkConfig, packings=SCALED, prepare=inner("quant_config")),)
+SCHEMES = (Scheme(method="quark", config=QuarkConfig, packings=SCALED, prepare=unwrapped("quant_config")),)

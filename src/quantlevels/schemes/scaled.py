@@ -13,7 +13,7 @@ from quantlevels.scheme import (
     Hint,
     Module,
     Packing,
-    Stored,
+    TensorInfo,
     Weight,
     code_bits,
     exact,
@@ -44,7 +44,7 @@ _DEEPSEEK_FP4 = (4, 32)
 _TILE_ROWS, _TILE_GROUPS = 128, 4
 
 
-def microscaled(codes: Stored, scale: Stored, hint: Hint) -> Weight | None:
+def microscaled(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> Weight | None:
     """A microscaling weight, told by the types of codes and scales and how many share one; None if it is not one.
 
     codes [N, K*b/8] in bytes, or [N, K] elements of that width; scales [N, K/16] or [N, K/32], or padded to the tiles
@@ -67,7 +67,7 @@ def microscaled(codes: Stored, scale: Stored, hint: Hint) -> Weight | None:
     return None
 
 
-def _serves(codes: Stored, scale: Stored, bits: int, group: int) -> bool:
+def _serves(codes: TensorInfo, scale: TensorInfo, bits: int, group: int) -> bool:
     """Whether there is a scale for each group of codes of so many bits, down rows or columns."""
     rows, columns = codes.matrix
     across, rest = divmod(codes.bits * columns, bits * group)
@@ -108,7 +108,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     )
 
 
-def _along_row(codes: Stored, scale: Stored, hint: Hint) -> int | None:
+def _along_row(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> int | None:
     """Weights of a row that share a scale; None for scales per tensor, per row, and per block of rows and columns."""
     if scale.elements == 1 or len(scale.shape) < 2 or scale.matrix[0] != codes.matrix[0] or scale.matrix[1] == 1:
         known = hint.group_size
@@ -121,7 +121,7 @@ def _along_row(codes: Stored, scale: Stored, hint: Hint) -> int | None:
     return group_size(codes.matrix[1], scale.matrix[1], hint)
 
 
-def _transposed(words: Stored, scale: Stored, hint: Hint) -> Weight:
+def _transposed(words: TensorInfo, scale: TensorInfo, hint: Hint) -> Weight:
     """Quark's integers in groups: weight I32 [K, N*b/32], scales [groups, N]."""
     (inputs, columns), (groups, outputs) = words.matrix, scale.matrix
     bits = exact(words.bits * columns, outputs, "bits of a code")
@@ -134,7 +134,7 @@ def _transposed(words: Stored, scale: Stored, hint: Hint) -> Weight:
     )
 
 
-def _rows(module: Module, words: Stored, hint: Hint) -> Weight:
+def _rows(module: Module, words: TensorInfo, hint: Hint) -> Weight:
     """Quark's integers with a scale a row: weight I32 [N, K*b/32], weight_zero_point [N*b/32]."""
     zero_point = module.get("weight_zero_point") or module.get("weight_zero_point_2")
     if hint.bits:
@@ -151,7 +151,7 @@ def _integer(bits: int, hint: Hint) -> QuantizationLevel:
     return integer(bits, unsigned=bool(hint.level and hint.level.kind == "uint"))
 
 
-def _bytes(codes: Stored, scale: Stored, hint: Hint) -> Weight:
+def _bytes(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> Weight:
     """Codes in plain bytes: two rows of 4 bits in one (modelopt, [N/2, K]), or rows of a width the config gives."""
     rows, columns = codes.matrix
     if len(scale.shape) > 1 and scale.matrix[0] == 2 * rows:

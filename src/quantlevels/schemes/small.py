@@ -32,7 +32,7 @@ from quantlevels.scheme import (
     microscaling,
     one_of,
     renamed,
-    sizes,
+    valid_group_size,
 )
 from quantlevels.schemes.common import declared_as, level_named
 from quantlevels.schemes.gptq import DynamicConfig
@@ -54,7 +54,7 @@ class BitNetConfig(MethodConfig):
         """Ternary codes, four a byte with a scale a tensor; mode online stores floats and quantizes on loading."""
         return declared_as("Ternary")
 
-    def stored(self) -> bool:
+    def quantized_on_disk(self) -> bool:
         """Whether the mode is offline."""
         return self.quantization_mode == "offline"
 
@@ -165,7 +165,7 @@ class QQQConfig(DynamicConfig):
     """A ``quantization_config`` of method qqq."""
 
     bits: int = field(default=4, validator=one_of(4))
-    group_size: int = field(default=PER_ROW, validator=sizes)
+    group_size: int = field(default=PER_ROW, validator=valid_group_size)
 
     def general(self) -> DeclaredLevel:
         """4-bit codes with a 16-bit scale a group, and one for each output channel."""

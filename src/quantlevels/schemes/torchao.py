@@ -23,16 +23,16 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
-    Stored,
+    TensorInfo,
     UnknownTypeError,
     Weight,
     exact,
     group_size,
     one_of,
-    sizes,
+    valid_group_size,
     with_scales,
 )
-from quantlevels.schemes.common import blocks, declared_as, level_named
+from quantlevels.schemes.common import declared_as, level_named, valid_block
 from quantlevels.schemes.scaled import microscaled
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
@@ -131,7 +131,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     )
 
 
-def _in_pairs(codes: Stored, scale: Stored, hint: Hint) -> bool:
+def _in_pairs(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> bool:
     """Whether bytes hold two 4-bit codes each, as ``Int4Tensor`` has them: I8 [N, K/2] with scales [K/g, N].
 
     Raises:
@@ -182,8 +182,8 @@ class LayerConfig:
     type: str
     weight_dtype: str | None = None
     bit_width: int | None = field(default=None, validator=optional(one_of(1, 2, 3, 4, 5, 6, 7, 8)))
-    group_size: int | None = field(default=None, validator=sizes)
-    block_size: tuple[int, int] | None = field(default=None, validator=blocks)
+    group_size: int | None = field(default=None, validator=valid_group_size)
+    block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     symmetric: bool | None = None
 
     def declared(self) -> DeclaredLevel:

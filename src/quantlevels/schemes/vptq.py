@@ -28,7 +28,7 @@ from quantlevels.scheme import (
     exact,
     within,
 )
-from quantlevels.schemes.common import family
+from quantlevels.schemes.common import codebook_level
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -95,7 +95,7 @@ class VPTQLayer:
         bits = Fraction(index_bits, self.vector_lens[1])
         parameters = self.in_features * self.out_features if self.in_features and self.out_features else None
         return DeclaredLevel(
-            level=family("VPTQ", bits),
+            level=codebook_level("VPTQ", bits),
             group_size=self.vector_lens[1],
             bits_per_weight=bits,
             parameters=parameters,

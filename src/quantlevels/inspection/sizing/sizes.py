@@ -169,7 +169,7 @@ def size(tensors: Iterable[Tensor], target: Target) -> Sizing:
     totals: dict[tuple[QuantizationLevel | UnknownType, int | None], list[int]] = {}
     fallbacks = []
     for tensor in tensors:
-        placed = place(tensor, target, _wish(tensor, target))
+        placed = place(tensor, target, _keep_level(tensor, target))
         parameters = 0 if _is_buffer(tensor) else math.prod(tensor.shape)
         total = totals.setdefault((placed.level, placed.group_size), [0, 0, 0])
         total[:] = total[0] + parameters, total[1] + 1, total[2] + placed.nbytes
@@ -220,7 +220,7 @@ def _check(target: Target) -> None:
         raise SizingError("a zero point needs a group size")
 
 
-def _wish(tensor: Tensor, target: Target) -> QuantizationLevel | None:
+def _keep_level(tensor: Tensor, target: Target) -> QuantizationLevel | None:
     """The level a tensor is to keep, by the first glob that matches its name or its module's."""
     module = tensor.name.removesuffix(".weight")
     for glob, level in () if _is_buffer(tensor) else target.keep:
@@ -229,7 +229,7 @@ def _wish(tensor: Tensor, target: Target) -> QuantizationLevel | None:
     return None
 
 
-def _left(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
+def _is_skipped(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
     """Whether a tensor is no matrix of weights, or of a module that is left alone.
 
     Raises:
@@ -253,7 +253,7 @@ def _is_buffer(tensor: Tensor) -> bool:
     return tensor.dtype.name in ("Bool", "Int64", "UInt64")
 
 
-def _as_it_is(tensor: Tensor, wanted: QuantizationLevel | None = None) -> _Placed:
+def _unchanged(tensor: Tensor, wanted: QuantizationLevel | None = None) -> _Placed:
     return _Placed(tensor.dtype, None, tensor.nbytes, wanted)
 
 
@@ -263,8 +263,10 @@ def _plain(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _P
         return _Placed(wish, None, wish.nbytes(tensor.shape))
     level = target.level
     cast = level.kind == "float" and level.bits_per_param > BITS_PER_BYTE
-    if _left(tensor) and not (cast and isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.kind == "float"):
-        return _as_it_is(tensor)
+    if _is_skipped(tensor) and not (
+        cast and isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.kind == "float"
+    ):
+        return _unchanged(tensor)
     return _Placed(level, target.group_size, _layout(target).nbytes(tensor.shape))
 
 
@@ -275,8 +277,8 @@ def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _
         return _Placed(wish, None, wish.nbytes(tensor.shape))
     level = wish or target.level
     storage = storage_for(target.scheme, level)
-    if _left(tensor, () if wish else storage.keeps):
-        return _as_it_is(tensor)
+    if _is_skipped(tensor, () if wish else storage.keeps):
+        return _unchanged(tensor)
     *stack, rows, columns = tensor.shape
     matrices = math.prod(stack)
     if stack and tensor.name.removesuffix(".weight").endswith("gate_up_proj"):
@@ -287,7 +289,7 @@ def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _
         group = next((size for size in range(group, 0, -32) if columns % size == 0), columns)
     if group and columns % group and storage.ragged != "pads":
         if storage.ragged == "keeps":
-            return _as_it_is(tensor, level)
+            return _unchanged(tensor, level)
         raise SizingError(
             f"{tensor.name}: rows of {columns:,} are no multiple of {group}, which {target.scheme} refuses; "
             f"keep it with --keep '{tensor.name}=...'"
@@ -308,9 +310,9 @@ def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _
 
 def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:
     """As llama.cpp stores it: whole blocks a row, another type where a row has none, vectors and routers as FP32."""
-    if _is_buffer(tensor) or (not wish and _left(tensor, GGUF_LEAVES) and len(tensor.shape) > 1):
-        return _as_it_is(tensor)
-    if not wish and _left(tensor, GGUF_WIDENS):
+    if _is_buffer(tensor) or (not wish and _is_skipped(tensor, GGUF_LEAVES) and len(tensor.shape) > 1):
+        return _unchanged(tensor)
+    if not wish and _is_skipped(tensor, GGUF_WIDENS):
         return _Placed(FP32, None, FP32.nbytes(tensor.shape))
     wanted = wish or target.level
     columns = tensor.shape[-1] if tensor.shape else 1

@@ -58,7 +58,7 @@ def words(bits: int) -> int:
     return -(-bits // 32) * 4
 
 
-Part: TypeAlias = Callable[[Matrix], int]
+SizeRule: TypeAlias = Callable[[Matrix], int]
 
 
 @final
@@ -83,7 +83,7 @@ class Storage:
     scheme: str
     format: str
     levels: tuple[str, ...]
-    parts: Mapping[str, Part]
+    parts: Mapping[str, SizeRule]
     group_size: int | None = None
     keeps: tuple[str, ...]
     zero_point: bool = False
@@ -102,21 +102,23 @@ _NOT_LINEAR: Final = (
     *("lm_head", "*embed*", "*.wte", "*.wpe", "*norm*", "*.router", "*.gate", "*.shared_expert_gate", "*conv*"),
     *("output", "*_embd", "*.ffn_gate_inp*"),
 )
-_PACKED: Final[dict[str, Part]] = {
+_PACKED: Final[dict[str, SizeRule]] = {
     "weight_packed": lambda m: m.rows * words(m.columns * m.bits),
     "weight_scale": lambda m: m.scales,
     "weight_zero_point": lambda m: m.groups * words(m.rows * m.zero_bits),  # along the output
     "weight_shape": lambda m: 16,
 }
-_BYTES: Final[dict[str, Part]] = {
+_BYTES: Final[dict[str, SizeRule]] = {
     "weight": lambda m: m.weights,
     "weight_scale": lambda m: m.scales,
     "weight_zero_point": lambda m: m.rows * m.groups * whole(m.zero_bits),
 }
-_BLOCKS: Final[dict[str, Part]] = {"weight and weight_scale": lambda m: m.blocks}
+_BLOCKS: Final[dict[str, SizeRule]] = {"weight and weight_scale": lambda m: m.blocks}
 
 
-def _compressed(format: str, levels: tuple[str, ...], parts: Mapping[str, Part], *, integers: bool = False) -> Storage:
+def _compressed(
+    format: str, levels: tuple[str, ...], parts: Mapping[str, SizeRule], *, integers: bool = False
+) -> Storage:
     return Storage(
         scheme="compressed-tensors", format=format, levels=levels, parts=parts, keeps=_NOT_LINEAR, zero_point=integers,
         grouped=integers, ragged="refuses", source="compressed-tensors 0.20.0, the compressor each preset selects",
