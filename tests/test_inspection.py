@@ -12,7 +12,7 @@ import pytest
 from fuzz.writers import Tensors, write_safetensors
 
 from quantlevels import BF16, FP32, ConfigError, inspect, levels
-from quantlevels.inspection.schema import INSPECTION
+from quantlevels.inspection.schema import record_schema
 
 
 def write(folder: Path, tensors: Tensors, name: str = "model.safetensors", **configs: object) -> Path:
@@ -178,6 +178,6 @@ def test_a_type_that_is_no_known_level_has_no_name_in_record_and_schema(tmp_path
     record = inspect(write(tmp_path, PLAIN | packed)).to_record()
     (unknown,) = (level for level in record["stored"]["levels"] if level["level"] is None)
     assert unknown["label"]
-    schema: Any = INSPECTION
+    schema: Any = record_schema("inspection")
     level = schema["properties"]["stored"]["anyOf"][0]["properties"]["levels"]["items"]["properties"]["level"]
     assert {"type": "null"} in level["anyOf"]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from quantlevels.errors import UntranslatableLevelError as UntranslatableLevelError
     from quantlevels.errors import VerificationError as VerificationError
     from quantlevels.findings import Finding as Finding
+    from quantlevels.inspection.comparison import compare as compare
+    from quantlevels.inspection.planning import fit as fit
+    from quantlevels.inspection.planning import size as size
     from quantlevels.inspection.report import Inspection as Inspection
     from quantlevels.inspection.report import inspect as inspect
     from quantlevels.inspection.verification import verify as verify
@@ -65,9 +68,12 @@ _HOMES = {
     "UnknownLevelError": "errors",
     "UntranslatableLevelError": "errors",
     "VerificationError": "errors",
+    "compare": "inspection.comparison",
+    "fit": "inspection.planning",
     "inspect": "inspection.report",
     "is_builtin_name": "vocabulary.builtin",
     "levels": "vocabulary.registry",
+    "size": "inspection.planning",
     "verify": "inspection.verification",
 }
 
@@ -98,9 +104,12 @@ __all__ = [
     "UnknownLevelError",
     "UntranslatableLevelError",
     "VerificationError",
+    "compare",
+    "fit",
     "inspect",
     "is_builtin_name",
     "levels",
+    "size",
     "verify",
 ]
 

@@ -92,6 +92,8 @@ class Checkpoint:
     nodes: tuple[Node, ...] = ()
     #: names of what shows elements of one of the tensors again (PyTorch)
     tied: tuple[str, ...] = ()
+    #: the models of a folder that holds several which belong together (diffusers, sentence-transformers)
+    components: tuple[Checkpoint, ...] = ()
 
 
 #: Config files that may stand beside the weights and say something of their levels.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, final
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal, TypeAlias, TypedDict, final
 
 from attrs import field, frozen
 
@@ -62,6 +63,49 @@ def pluralize(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+#: a key of `CODES`; the constraint is a keyword of JSON Schema
+Code: TypeAlias = Annotated[str, ("enum", tuple(CODES))]
+
+
+class FindingRecord(TypedDict):
+    """One disagreement or defect; ``where`` is empty for the whole checkpoint."""
+
+    code: Code
+    severity: Severity
+    message: str
+    where: str
+
+
+def code_prefixes(codes: str | Iterable[str]) -> tuple[str, ...]:
+    """Finding codes, beginnings of codes, or slugs, as beginnings of codes: ``QL105``, ``QL2``, ``dtype-mismatch``.
+
+    Args:
+        codes: several, in any case; a single string is one.
+
+    Raises:
+        ValueError: for a word that no code begins with; it names the closest codes and slugs.
+    """
+    given = [codes] if isinstance(codes, str) else list(codes)
+    return tuple(_code_prefix(word) for word in given)
+
+
+def _code_prefix(word: str) -> str:
+    slugs = {slug: code for code, (slug, _) in CODES.items()}
+    prefix = slugs.get(word.lower(), word.upper())
+    if prefix and any(code.startswith(prefix) for code in CODES):
+        return prefix
+    from difflib import get_close_matches  # here: only a mistake needs it
+
+    close = get_close_matches(prefix, CODES) + get_close_matches(word.lower(), slugs)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"codes begin with {', '.join(_families())}"
+    raise ValueError(f"no finding code begins with {word!r}; {hint}")
+
+
+def _families() -> list[str]:
+    """What codes begin with: ``QL1``, ``QL2`` ..."""
+    return sorted({code[:3] for code in CODES})
+
+
 def _check_code(finding: Finding, attribute: object, code: str) -> None:
     if code not in CODES:
         raise ValueError(f"unknown finding code {code!r}")
@@ -92,7 +136,7 @@ class Finding:
         """``error`` fails a verification, ``warning`` only a strict one, ``info`` none."""
         return CODES[self.code][1]
 
-    def to_record(self) -> dict[str, str]:
+    def to_record(self) -> FindingRecord:
         """The finding as ``inspect --json`` prints it."""
         return {"code": self.code, "severity": self.severity, "message": self.message, "where": self.where}
 

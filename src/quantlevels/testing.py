@@ -20,7 +20,7 @@ from typing import Final
 
 from quantlevels.errors import PluginWarning
 from quantlevels.inspection.report import Inspection, inspect
-from quantlevels.inspection.verification import failures
+from quantlevels.inspection.verification import Requirements
 from quantlevels.vocabulary.index import normalized, shipped
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.plugins import LEVELS, PluginStatus, State
@@ -42,12 +42,12 @@ _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 def assert_level(
     path: str | os.PathLike[str],
-    level: QuantizationLevel,
+    level: QuantizationLevel | str,
     *,
-    max_bits_per_weight: Fraction | int | None = None,
+    max_bits_per_weight: Fraction | float | None = None,
     parameters: int | None = None,
     strict: bool = False,
-    ignore: Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
 ) -> None:
     """Assert that a checkpoint is what it says, and of a level: one call for the test of an export.
 
@@ -59,15 +59,15 @@ def assert_level(
         CheckpointError, ConfigError: as ``quantlevels.inspect``.
     """
     __tracebackhide__ = True
-    report = inspect(path)
-    failed = failures(
-        report,
+    requirements = Requirements(
         level=level,
         max_bits_per_weight=max_bits_per_weight,
         parameters=parameters,
         strict=strict,
         ignore=ignore,
     )
+    report = inspect(path)
+    failed = requirements.failures(report)
     if failed:
         raise AssertionError("\n".join([f"{path}: not what it should be", *_evidence(report), *map(str, failed)]))
 

@@ -1,4 +1,4 @@
-"""inspect, verify, diff, size, fit: what they say of a checkpoint, and with which status."""
+"""inspect, verify, compare, size, fit: what they say of a checkpoint, and with which status."""
 
 from __future__ import annotations
 
@@ -139,20 +139,20 @@ def test_sarif_has_the_path_as_a_uri(ask: Ask, tmp_path: Path, monkeypatch: pyte
 
 def test_diff_of_the_same_recipe_is_zero(ask: Ask, w4a16: Path, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other", W4A16, INT4_CONFIG)
-    answer = ask("diff", w4a16, other)
+    answer = ask("compare", w4a16, other)
     assert answer.status == 0
     assert answer.out.endswith("\nthe same recipe\n")
 
 
 def test_diff_names_what_is_stored_differently(ask: Ask, w4a16: Path, w4a8: Path) -> None:
-    answer = ask("diff", w4a16, w4a8)
+    answer = ask("compare", w4a16, w4a8)
     assert answer.status == 1
     assert "model.layers.*.mlp.up_proj      1  INT4 g128  INT4 g128 in 8 bits  +15.98 KiB\n" in answer.out
     assert answer.out.endswith("\ndifferent recipes\n")
 
 
 def test_diff_as_json(ask: Ask, plain: Path, w4a16: Path) -> None:
-    answer = ask("diff", plain, w4a16, "--json")
+    answer = ask("compare", plain, w4a16, "--json")
     record = json.loads(answer.out)
     assert (answer.status, record["same"]) == (1, False)
     assert record["changed"] == [
@@ -171,14 +171,14 @@ def test_diff_as_json(ask: Ask, plain: Path, w4a16: Path) -> None:
 
 def test_diff_tells_models_of_different_size_apart(ask: Ask, plain: Path, tmp_path: Path) -> None:
     small = {**PLAIN, "model.norm.weight": ("BF16", (64,))}
-    answer = ask("diff", plain, write_checkpoint(tmp_path / "small", small))
+    answer = ask("compare", plain, write_checkpoint(tmp_path / "small", small))
     assert answer.status == 1
     assert "model.norm      1  BF16 x 128  BF16 x 64  -128 B\n" in answer.out
 
 
 def test_diff_lists_what_one_side_alone_has(ask: Ask, plain: Path, tmp_path: Path) -> None:
     tensors = {**PLAIN, **{f"model.layers.{n}.extra.weight": ("BF16", (4, 4)) for n in range(3)}}
-    answer = ask("diff", plain, write_checkpoint(tmp_path / "more", tensors))
+    answer = ask("compare", plain, write_checkpoint(tmp_path / "more", tensors))
     assert answer.status == 1
     assert "only after            count\nmodel.layers.*.extra      3\n" in answer.out
 

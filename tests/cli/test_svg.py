@@ -53,7 +53,7 @@ def pictures(ask: Ask, tmp_path: Path) -> dict[str, str]:
     second = write_checkpoint(tmp_path / ("模型 " * 20), {**W4A16, **PLAIN}, INT4_CONFIG)
     commands = {
         "inspect": ("inspect", first),
-        "diff": ("diff", first, second),
+        "compare": ("compare", first, second),
         "fit": ("fit", "--params", "70.6B", "--memory", "80GB"),
     }
     for name, command in commands.items():
@@ -61,7 +61,7 @@ def pictures(ask: Ask, tmp_path: Path) -> dict[str, str]:
     return {name: (tmp_path / f"{name}.svg").read_text() for name in commands}
 
 
-@pytest.mark.parametrize("name", ["inspect", "diff", "fit"])
+@pytest.mark.parametrize("name", ["inspect", "compare", "fit"])
 def test_pictures_stand_alone(pictures: dict[str, str], name: str) -> None:
     picture = pictures[name]
     root = ET.fromstring(picture)
@@ -71,7 +71,7 @@ def test_pictures_stand_alone(pictures: dict[str, str], name: str) -> None:
     assert "prefers-color-scheme:dark" in picture
 
 
-@pytest.mark.parametrize("name", ["inspect", "diff", "fit"])
+@pytest.mark.parametrize("name", ["inspect", "compare", "fit"])
 def test_nothing_overlaps_or_leaves_the_picture(pictures: dict[str, str], name: str) -> None:
     assert overlaps(pictures[name]) == []
     _, _, width, height = map(float, ET.fromstring(pictures[name]).get("viewBox", "").split())
@@ -82,7 +82,7 @@ def test_nothing_overlaps_or_leaves_the_picture(pictures: dict[str, str], name: 
 def test_large_and_wide_does_not_overlap(ask: Ask, tmp_path: Path, name: str) -> None:
     tensors: Tensors = {"model.layers.0.mlp.up_proj.weight": ("F8_E4M3FNUZ", (1_000_000, 1_026_408))}
     model = write_checkpoint(tmp_path / name, tensors)
-    for command in (("inspect", model), ("diff", model, model)):
+    for command in (("inspect", model), ("compare", model, model)):
         ask(*command, "--svg", tmp_path / "it.svg")
         picture = (tmp_path / "it.svg").read_text()
         assert overlaps(picture) == []

@@ -91,7 +91,7 @@ def test_a_terminal_that_has_no_such_characters_gets_no_bars(w4a8: Path) -> None
 def test_wide_characters_count_twice(tmp_path: Path, w4a16: Path) -> None:
     name = "model.layers.0." + "投影" * 30 + ".end"
     other = write_checkpoint(tmp_path / ("模型" * 12), {**W4A16, name: ("BF16", (4, 4))}, INT4_CONFIG)
-    text = SGR.sub("", on_terminal("diff", other, w4a16, columns=60))
+    text = SGR.sub("", on_terminal("compare", other, w4a16, columns=60))
     assert max(width(line) for line in text.splitlines()) <= 60
     assert "投影.end " in text
 

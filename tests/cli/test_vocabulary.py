@@ -101,7 +101,7 @@ def test_a_dialect_of_ones_own(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Non
     mine = Registry(plugins=())
     mine.register(QuantizationLevel(name="Mine", bits_per_param=4, spellings={"Acme": ("m4",)}))
     monkeypatch.setattr("quantlevels.cli.options.levels", mine)
-    monkeypatch.setattr("quantlevels.cli.commands.levels", mine)
+    monkeypatch.setattr("quantlevels.inspection.reference.levels", mine)
     assert ask("translate", "mine", "--to", "acme").out == "m4\n"
 
 

@@ -5,25 +5,19 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from fractions import Fraction
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
 
 import click
-from attrs import asdict
 
 from quantlevels import (
     FP16,
-    CheckpointError,
     ConfigError,
     PluginWarning,
     QuantizationLevel,
     QuantLevelsError,
-    UnknownLevelError,
-    UntranslatableLevelError,
     __version__,
     levels,
 )
@@ -36,27 +30,24 @@ from quantlevels.cli.options import (
     ExistingPath,
     LevelName,
     Natural,
+    RecordName,
     completing,
     count,
-    dialects,
     keep,
     memory,
     number,
     share,
 )
 from quantlevels.cli.render import LONG, Line, show, show_json, visible
-from quantlevels.findings import CODES
 from quantlevels.vocabulary.level import Kind
 
 if TYPE_CHECKING:
-    from quantlevels.container import Tensor
-    from quantlevels.findings import Finding
-    from quantlevels.inspection.report import Inspection
+    from quantlevels.inspection.verification import Requirements
 
 ANSWER_IS_NO: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
-#: weights that `diff` lists, unless told to list all
+#: weights that `compare` lists, unless told to list all
 FEW: Final = 20
 
 P = ParamSpec("P")
@@ -137,6 +128,12 @@ def _schemes() -> Sequence[str]:
     return SCHEMES
 
 
+def _dialects() -> Sequence[str]:
+    from quantlevels.inspection.reference import dialects  # here, for few commands need it
+
+    return dialects()
+
+
 def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
     """The option ``--levels-file``, read before any level is named."""
     return click.option(
@@ -211,15 +208,14 @@ def verify(
     PATH is what `inspect` takes; several are verified one after the other. Exit status 0 where it is, 1 where it is
     not, 2 where it cannot be read.
     """
-    from quantlevels.inspection.verification import failures
+    from quantlevels.inspection.verification import Requirements
 
     if as_json and format_:
         raise click.UsageError("give --json or --format, not both")
     if (as_json or format_ == "sarif") and len(paths) > 1:
         raise click.UsageError("--json and --format sarif take one PATH")
     _watch()
-    expected = partial(
-        failures,
+    requirements = Requirements(
         level=level,
         max_bits_per_weight=max_bits_per_weight,
         parameters=parameters.value if parameters else None,
@@ -227,16 +223,17 @@ def verify(
         select=select,
         ignore=ignore,
     )
-    return max([_verify(path, expected, "json" if as_json else format_) for path in paths])
+    return max([_verify(path, requirements, "json" if as_json else format_) for path in paths])
 
 
-def _verify(path: Path, expected: Callable[[Inspection], tuple[Finding, ...]], format_: str | None) -> int:
+def _verify(path: Path, requirements: Requirements, format_: str | None) -> int:
     from quantlevels.inspection.report import inspect
+    from quantlevels.inspection.verification import verification_record
 
     report = inspect(path)
-    failed = expected(report)
+    failed = requirements.failures(report)
     if format_ == "json":
-        show_json({**report.to_record(), "verified": not failed, "failures": [one.to_record() for one in failed]})
+        show_json(verification_record(report, failed))
     elif format_ == "sarif":
         show_json(reports.sarif(report.path, failed))
     elif format_ == "github":
@@ -247,13 +244,13 @@ def _verify(path: Path, expected: Callable[[Inspection], tuple[Finding, ...]], f
     return ANSWER_IS_NO if failed else 0
 
 
-@cli.command(epilog="\b\nExample: quantlevels diff examples/dense-Q4_K_M.gguf examples/dense-Q4_K_M.gguf")
+@cli.command(epilog="\b\nExample: quantlevels compare examples/dense-Q4_K_M.gguf examples/dense-Q4_K_M.gguf")
 @click.argument("before", type=ExistingPath)
 @click.argument("after", type=ExistingPath)
 @click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not the first few.")
 @svg_option
 @as_json
-def diff(before: Path, after: Path, everything: bool, svg: Path | None, as_json: bool) -> int:
+def compare(before: Path, after: Path, everything: bool, svg: Path | None, as_json: bool) -> int:
     """Compare two checkpoints weight by weight.
 
     Names of a GGUF file and of a transformers folder are matched. Exit status 0 where both have the same weights by
@@ -309,14 +306,22 @@ def size(
 
     From the shapes in the headers of the checkpoint at PATH to the byte, or idealized from --params.
     """
-    from quantlevels.inspection.sizing.sizes import Target, idealized, size
+    from quantlevels.inspection.planning import size
 
-    target = Target(level=level, group_size=group, scale=scale or FP16, zero_point=zero_point, keep=keep, scheme=scheme)
-    weights, source = _tensors_or_count(path, params)
-    report = idealized(weights, target) if isinstance(weights, int) else size(weights, target)
+    source, description = _source(path, params)
+    _watch()
+    report = size(
+        source,
+        level=level,
+        group_size=group,
+        scale=scale or FP16,
+        zero_point=zero_point,
+        keep=dict(keep),
+        scheme=scheme,
+    )
     if as_json:
         return show_json(report.to_record())
-    return show(*pages.sizing(report, source))
+    return show(*pages.sizing(report, description))
 
 
 @cli.command(epilog="\b\nExample: quantlevels fit --params 70.6B --memory 80GiB --reserve 20%")
@@ -342,29 +347,17 @@ def fit(
     Weights only: no activations, no key-value cache. Levels are stored plain, without the scales a scheme adds; see
     `size` for those.
     """
-    from quantlevels.inspection.sizing.sizes import fit, idealized_bytes, plain_bytes
+    from quantlevels.inspection.planning import fit
 
-    weights, source = _tensors_or_count(path, params)
-    nbytes = idealized_bytes(weights) if isinstance(weights, int) else plain_bytes(weights)
-    budget = int(memory.value * devices * (1 - reserve))
-    candidates = fit(nbytes, budget, levels.all(plugins=True))
+    source, description = _source(path, params)
+    _watch()
+    report = fit(source, memory=memory.value, reserve=reserve, devices=devices, known=levels.all(plugins=True))
     held = f"{memory.taken}{f', on each of {devices} devices' if devices > 1 else ''}"
     if svg:
-        svg.write_text(pictures.fit(candidates, source, held), encoding="utf-8")
+        svg.write_text(pictures.fit(report.candidates, description, held), encoding="utf-8")
     if as_json:
-        return show_json(
-            {
-                "schema_version": 1,
-                "memory_bytes": memory.value,
-                "devices": devices,
-                "budget_bytes": budget,
-                "levels": [
-                    {"level": it.level.name, "bytes": it.nbytes, "margin_bytes": it.margin, "fits": it.fits}
-                    for it in candidates
-                ],
-            }
-        )
-    return show(*pages.fit(candidates, source, held, budget, reserve))
+        return show_json(report.to_record())
+    return show(*pages.fit(report, description, held))
 
 
 def _watch() -> None:
@@ -375,19 +368,13 @@ def _watch() -> None:
     WATCH.set(watched)
 
 
-def _tensors_or_count(path: Path | None, params: Amount | None) -> tuple[Sequence[Tensor] | int, str]:
-    """The tensors of a checkpoint or a count of parameters, and in words which."""
+def _source(path: Path | None, params: Amount | None) -> tuple[Path | int, str]:
+    """A checkpoint or a number of parameters, and which in words."""
     if params and path is None:
         return params.value, params.taken
     if params or path is None:
         raise click.UsageError("give either the PATH of a checkpoint or --params, such as --params 70.6B")
-    from quantlevels.checkpoint import read_checkpoint
-
-    _watch()
-    tensors = read_checkpoint(path).tensors
-    if not tensors:
-        raise CheckpointError(path, "has no weights; name the checkpoint itself, or give --params")
-    return tensors, str(path)
+    return path, str(path)
 
 
 @cli.command("list", epilog="\b\nExample: quantlevels list --bits 4 --kind codebook")
@@ -397,10 +384,12 @@ def _tensors_or_count(path: Path | None, params: Amount | None) -> tuple[Sequenc
 @as_json
 def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     """List the levels."""
+    from quantlevels.inspection.reference import levels_record
+
     known = levels.all(plugins=True)
     chosen = [level for level in known if bits in (None, level.bits_per_param) and kind in (None, level.kind)]
     if as_json:
-        return show_json({"schema_version": 1, "levels": [_record(level) for level in chosen]})
+        return show_json(levels_record(chosen))
     return show(*pages.listing(chosen))
 
 
@@ -413,8 +402,10 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
 
     NAME is any spelling: Int4, torch.bfloat16, q4_k.
     """
+    from quantlevels.inspection.reference import level_record
+
     if as_json:
-        return show_json({"schema_version": 1, **_record(level)})
+        return show_json(level_record(level))
     return show(*pages.description(level))
 
 
@@ -425,7 +416,7 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
     "dialect",
     metavar="DIALECT",
     required=True,
-    shell_complete=completing(dialects),
+    shell_complete=completing(_dialects),
     help="torch, safetensors, onnx, ggml ...",
 )
 @levels_file_option
@@ -435,25 +426,16 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
 
     Exit status 1 where that system has no word for it, or a word that means another level.
     """
-    known = {word.lower(): word for word in (*dialects(), *level.spellings)}
-    if dialect.lower() not in known:
-        close = get_close_matches(dialect.lower(), known)
-        raise UnknownLevelError(dialect, tuple(close) or tuple(sorted(known)), "dialect")
-    dialect = known[dialect.lower()]
-    word, reason = None, None
-    try:
-        word = level.spelling(dialect)
-        if (meant := levels.from_dialect(dialect, word)) != level:
-            word, reason = None, f"{word!r} means {meant.name!r} in {dialect!r}"
-    except UntranslatableLevelError as error:
-        reason = str(error)
+    from quantlevels.inspection.reference import translate
+
+    found = translate(level, dialect)
     if as_json:
-        show_json({"schema_version": 1, "level": level.name, "dialect": dialect, "spelling": word, "reason": reason})
-    elif word:
-        show([Line((word,))])
+        show_json(found.to_record())
+    elif found.spelling is not None:
+        show([Line((str(found.spelling),))])
     else:
-        _complain(reason)
-    return 0 if word else ANSWER_IS_NO
+        _complain(found.reason)
+    return ANSWER_IS_NO if found.spelling is None else 0
 
 
 @cli.command(epilog="\b\nExample: quantlevels explain QL105")
@@ -464,28 +446,26 @@ def explain(code: str, as_json: bool) -> None:
 
     CODE is as findings show it, QL105, or in words, dtype-mismatch.
     """
-    from quantlevels.inspection.explanations import explanation
+    from quantlevels.inspection.reference import explanation_record
 
-    slug, severity = CODES[code]
-    text = explanation(code)
+    record = explanation_record(code)
     if as_json:
-        return show_json({"schema_version": 1, "code": code, "slug": slug, "severity": severity, "text": text})
-    return show(*pages.explanation(code, text))
+        return show_json(record)
+    return show(*pages.explanation(record))
 
 
 @cli.command("schema", epilog="\b\nExample: quantlevels schema config > quantlevels.schema.json")
-@click.argument(
-    "which", metavar="[config|inspection]", type=click.Choice(["config", "inspection"]), default="inspection"
-)
+@click.argument("record", type=RecordName(), default="inspection")
 @as_json
-def schema_(which: str, as_json: bool) -> None:
-    """Print the JSON Schema of a level in a config file, or of what `inspect --json` prints.
+def schema_(record: str, as_json: bool) -> None:
+    """Print the JSON Schema of a record.
 
-    A schema is JSON with and without --json.
+    RECORD is `config` for a level in a config file, or what a command prints with --json: `inspection` (the default),
+    `verification`, `comparison`, `sizing`, `fit` and others. A schema is JSON with and without --json.
     """
-    from quantlevels.inspection import schema
+    from quantlevels.inspection.schema import config_schema, record_schema
 
-    show_json(schema.config_schema() if which == "config" else schema.INSPECTION)
+    show_json(config_schema() if record == "config" else record_schema(record))
 
 
 @cli.command(epilog="\b\nExample: quantlevels plugins --check")
@@ -496,27 +476,13 @@ def plugins(check: bool, as_json: bool) -> int:
 
     None is imported without --check.
     """
+    from quantlevels.inspection.reference import plugins_record
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # the list says it all
         found = levels.plugins(load=check)
     if as_json:
-        show_json({"schema_version": 1, "plugins": [{**asdict(plugin), "remedy": plugin.remedy} for plugin in found]})
+        show_json(plugins_record(found))
     else:
         show(*pages.plugins(found))
     return ANSWER_IS_NO if check and not all(plugin.fine for plugin in found) else 0
-
-
-def _record(level: QuantizationLevel) -> dict[str, object]:
-    return {
-        "name": level.name,
-        "label": level.label,
-        "bits_per_param": level.bits_per_param,
-        "bits_per_weight": float(level.bits_per_weight),
-        "memory_reduction_factor": level.memory_reduction_factor,
-        "block": {"weights": level.block.weights, "bits": level.block.bits},
-        "kind": level.kind,
-        "aliases": list(level.aliases),
-        "spellings": {dialect: list(words) for dialect, words in level.spellings.items()},
-        "summary": level.summary,
-        "source": level.source,
-    }

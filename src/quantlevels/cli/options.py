@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from quantlevels import QuantizationLevel, UnknownLevelError, levels
 from quantlevels.cli.render import size
-from quantlevels.findings import CODES
+from quantlevels.findings import CODES, code_prefixes
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _COUNTS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
@@ -60,11 +60,6 @@ def _hint(path: Path) -> str:
 def completing(words: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """What completes an option of these words."""
     return lambda _ctx, _param, incomplete: [word for word in words() if word.startswith(incomplete.lower())]
-
-
-def dialects() -> dict[str, None]:
-    """Every naming system of a level that came with the package or is registered."""
-    return dict.fromkeys(dialect for level in levels for dialect in level.spellings)
 
 
 ExistingPath: Final = Checkpoint(path_type=Path)
@@ -158,6 +153,28 @@ class Code(click.ParamType[str]):
         return [CompletionItem(code, help=slug) for code, (slug, _) in found if code.startswith(incomplete.upper())]
 
 
+class RecordName(click.ParamType[str]):
+    """The name of a record that has a JSON Schema."""
+
+    name = "record"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        names = self._names()
+        if value not in names:
+            close = get_close_matches(value, names)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"records are {', '.join(names)}"
+            self.fail(f"no record is called {value!r}; {hint}", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+
+    def _names(self) -> list[str]:
+        from quantlevels.inspection.schema import RECORDS  # here: one command needs it
+
+        return ["config", *RECORDS]
+
+
 class CodePrefixes(click.ParamType[tuple[str, ...]]):
     """Codes of findings or what they begin with, apart by commas: ``QL1,QL206``."""
 
@@ -168,11 +185,10 @@ class CodePrefixes(click.ParamType[tuple[str, ...]]):
     ) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
-        prefixes = tuple(filter(None, (prefix.strip().upper() for prefix in value.split(","))))
-        for prefix in prefixes:
-            if not any(code.startswith(prefix) for code in CODES):
-                self.fail(f"no code begins with {prefix!r}; the codes are {', '.join(CODES)}", param, ctx)
-        return prefixes
+        try:
+            return code_prefixes(prefix.strip() for prefix in value.split(",") if prefix.strip())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before, comma, last = incomplete.rpartition(",")

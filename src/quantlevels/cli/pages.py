@@ -24,13 +24,15 @@ from quantlevels.cli.render import (
     short_size,
     size,
 )
-from quantlevels.findings import CODES, Finding, pluralize
+from quantlevels.findings import Finding, pluralize
 from quantlevels.vocabulary.builtin import FP32
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from quantlevels.container import UnknownType
     from quantlevels.inspection.comparison import Comparison, Recipe
+    from quantlevels.inspection.planning import Fit
+    from quantlevels.inspection.records import ExplanationRecord
     from quantlevels.inspection.report import Inspection
     from quantlevels.inspection.sizing.sizes import Candidate, SizedLevel, Sizing
     from quantlevels.inspection.totals import StoredLevel, StoredTotals
@@ -365,8 +367,9 @@ def same_size(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     return list(groups.values())
 
 
-def fit(candidates: Sequence[Candidate], source: str, memory: str, budget: int, reserve: Fraction) -> list[list[Block]]:
+def fit(report: Fit, source: str, memory: str) -> list[list[Block]]:
     """Levels from the widest to the narrowest, those of one size together, with the budget drawn where it falls."""
+    candidates, budget, reserve = report.candidates, report.budget, report.reserve
     facts: dict[str, Value] = {
         "from": Cell(source, "strong"),
         "memory": memory,
@@ -450,11 +453,12 @@ def description(level: QuantizationLevel) -> list[list[Block]]:
     return [[Facts(facts)], [Table(columns, spellings)] if spellings else []]
 
 
-def explanation(code: str, text: str) -> list[list[Block]]:
+def explanation(record: ExplanationRecord) -> list[list[Block]]:
     """The finding, and the paragraphs on it."""
-    slug, severity = CODES[code]
-    head = Line((Cell(code, "strong"), Cell(slug, "strong"), Cell(f"({severity})", "faint")))
-    lines: list[Block] = [Line((it.lstrip(),), len(it) - len(it.lstrip())) for it in text.split("\n\n")]
+    head = Line(
+        (Cell(record["code"], "strong"), Cell(record["slug"], "strong"), Cell(f"({record['severity']})", "faint"))
+    )
+    lines: list[Block] = [Line((it.lstrip(),), len(it) - len(it.lstrip())) for it in record["text"].split("\n\n")]
     return [[head], *([line] for line in lines)]
 
 

@@ -6,17 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, final
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, final
 
 from attrs import frozen
 
 from quantlevels.errors import CheckpointError
+from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.report import Inspection, inspect
 from quantlevels.llamacpp import matched, pieces
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from quantlevels.container import UnknownType
+    from quantlevels.inspection.records import ComparisonRecord, StorageRecord, TotalsRecord
     from quantlevels.schemes.folding import FoldedWeight
 
 Level: TypeAlias = "QuantizationLevel | UnknownType"
@@ -94,40 +96,40 @@ class Comparison:
         """Whether both have the same weights, of the same sizes, by the same recipe."""
         return not (self.changed or self.only_before or self.only_after)
 
-    def to_record(self) -> dict[str, Any]:  # Any: a JSON object
-        """The record that ``quantlevels diff --json`` prints."""
+    def to_record(self) -> ComparisonRecord:
+        """The record that ``quantlevels compare --json`` prints."""
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "same": self.same,
-            "before": _totals(self.before),
-            "after": _totals(self.after),
+            "before": _totals_record(self.before),
+            "after": _totals_record(self.after),
             "levels": [
                 {
-                    "level": it.level.name,
-                    "group_size": it.group_size,
-                    "bytes_before": it.before,
-                    "bytes_after": it.after,
+                    "level": delta.level.name,
+                    "group_size": delta.group_size,
+                    "bytes_before": delta.before,
+                    "bytes_after": delta.after,
                 }
-                for it in self.levels
+                for delta in self.levels
             ],
             "changed": [
                 {
-                    "weight": it.name,
-                    "before": [_recipe(recipe) for recipe in it.before],
-                    "after": [_recipe(recipe) for recipe in it.after],
-                    "bytes_before": it.bytes_before,
-                    "bytes_after": it.bytes_after,
-                    "parameters_before": it.parameters_before,
-                    "parameters_after": it.parameters_after,
+                    "weight": change.name,
+                    "before": [_storage_record(recipe) for recipe in change.before],
+                    "after": [_storage_record(recipe) for recipe in change.after],
+                    "bytes_before": change.bytes_before,
+                    "bytes_after": change.bytes_after,
+                    "parameters_before": change.parameters_before,
+                    "parameters_after": change.parameters_after,
                 }
-                for it in self.changed
+                for change in self.changed
             ],
             "only_before": list(self.only_before),
             "only_after": list(self.only_after),
         }
 
 
-def _recipe(recipe: Recipe) -> dict[str, Any]:  # Any: a JSON object
+def _storage_record(recipe: Recipe) -> StorageRecord:
     return {
         "level": recipe.level.name,
         "group_size": recipe.group_size,
@@ -136,15 +138,17 @@ def _recipe(recipe: Recipe) -> dict[str, Any]:  # Any: a JSON object
     }
 
 
-def _totals(report: Inspection) -> dict[str, Any]:  # Any: a JSON object
-    stored = report.to_record()["stored"]
+def _totals_record(inspection: Inspection) -> TotalsRecord:
+    stored = inspection.stored
+    assert stored is not None  # `compared` refuses a config file alone
     return {
-        "path": str(report.path),
-        "format": report.format,
-        **{
-            key: stored[key]
-            for key in ("parameters", "quantized_parameters", "tensors", "tensor_bytes", "bits_per_weight")
-        },
+        "path": str(inspection.path),
+        "format": inspection.format,
+        "parameters": stored.parameters,
+        "quantized_parameters": stored.quantized_parameters,
+        "tensors": stored.tensors,
+        "tensor_bytes": stored.tensor_bytes,
+        "bits_per_weight": None if stored.bits_per_weight is None else float(stored.bits_per_weight),
     }
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from quantlevels.checkpoint import read_checkpoint, uncollected
 from quantlevels.container import Checkpoint, File, Format, UnknownType
 from quantlevels.errors import ConfigError
 from quantlevels.findings import Finding
+from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.disagreements import disagreements
-from quantlevels.inspection.totals import StoredTotals, totals
+from quantlevels.inspection.totals import StoredTotals, combined, totals
 from quantlevels.scheme import DeclaredLevel
 from quantlevels.schemes import packings
 from quantlevels.schemes.declaration import Declared, declared_by
@@ -23,7 +25,17 @@ from quantlevels.schemes.folding import FoldedWeight, Folding, fold_modules
 from quantlevels.schemes.graph import fold_graph
 from quantlevels.vocabulary.level import QuantizationLevel
 
-SCHEMA_VERSION: Final = 1
+if TYPE_CHECKING:
+    from quantlevels.inspection.records import (
+        ComponentRecord,
+        DeclaredLevelRecord,
+        DeclaredRecord,
+        InspectionRecord,
+        LevelName,
+        StoredLevelRecord,
+        StoredRecord,
+    )
+    from quantlevels.inspection.totals import StoredLevel
 
 
 @final
@@ -34,10 +46,11 @@ class Inspection:
     Args:
         path: what was inspected.
         format: the container, or ``config`` for a config file alone.
-        declared: the claims of its config files; None where nothing is claimed.
-        stored: what the headers show; None for a config file alone.
+        declared: the claims of its config files; None if nothing is claimed.
+        stored: what the headers show; None for a config file alone. With components, their sum.
         findings: disagreements and defects, by code and place.
         files: the files that were read.
+        components: the models of a folder that holds several that belong together, such as a diffusers pipeline.
     """
 
     path: Path
@@ -46,6 +59,7 @@ class Inspection:
     stored: StoredTotals | None
     findings: tuple[Finding, ...]
     files: tuple[File, ...]
+    components: tuple[Inspection, ...] = ()
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
 
     def weights(self) -> Iterator[tuple[str, FoldedWeight]]:
@@ -53,18 +67,43 @@ class Inspection:
         for module, parts in self._folding or ():
             for part in parts:
                 yield (module + part.name).removeprefix("."), part
+        for component in self.components:
+            prefix = component._path_within(self.path)
+            yield from ((f"{prefix}.{name}", part) for name, part in component.weights())
 
-    def to_record(self) -> dict[str, Any]:  # Any: a JSON object
+    def to_record(self) -> InspectionRecord:
         """The inspection record: a JSON object with exact integers and ``bits_per_weight`` as floats."""
-        return {
+        record: InspectionRecord = {
             "schema_version": SCHEMA_VERSION,
             "path": str(self.path),
             "format": self.format,
             "declared": self.declared and _declared_record(self.declared),
             "stored": self.stored and _stored_record(self.stored),
-            "findings": [one.to_record() for one in self.findings],
+            "findings": [finding.to_record() for finding in self.findings],
             "files": [{"path": file.path, "bytes": file.nbytes} for file in self.files],
         }
+        if self.components:
+            record["components"] = [component._component_record(self.path) for component in self.components]
+        return record
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The inspection record as JSON text.
+
+        Args:
+            indent: spaces per level; None for a single line.
+        """
+        return json.dumps(self.to_record(), indent=indent, allow_nan=False)
+
+    def _component_record(self, folder: Path) -> ComponentRecord:
+        return {
+            "path": self._path_within(folder),
+            "format": self.format,
+            "declared": self.declared and _declared_record(self.declared),
+            "stored": self.stored and _stored_record(self.stored),
+        }
+
+    def _path_within(self, folder: Path) -> str:
+        return self.path.relative_to(folder).as_posix()
 
 
 def inspect(path: str | PathLike[str]) -> Inspection:
@@ -87,6 +126,8 @@ def inspected(checkpoint: Checkpoint) -> Inspection:
     Raises:
         ConfigError: for a config file with values that would mislead.
     """
+    if checkpoint.components:
+        return _pipeline(checkpoint)
     try:
         declared, unknown = declared_by(checkpoint)
     except ConfigError as error:
@@ -104,13 +145,41 @@ def inspected(checkpoint: Checkpoint) -> Inspection:
         format=checkpoint.format,
         declared=declared,
         stored=stored,
-        findings=tuple(sorted(findings, key=lambda one: (one.code, one.where))),
+        findings=_sorted(findings),
         files=checkpoint.files,
         folding=folding,
     )
 
 
-def _level_record(level: QuantizationLevel | UnknownType) -> dict[str, Any]:  # Any: a JSON object
+def _pipeline(checkpoint: Checkpoint) -> Inspection:
+    """Several models that belong together: each inspected by itself, their totals added."""
+    components = tuple(inspected(component) for component in checkpoint.components)
+    findings = list(checkpoint.findings)
+    files: list[File] = []
+    for component in components:
+        place = component.path.relative_to(checkpoint.path).as_posix()
+        findings += (
+            evolve(finding, where=f"{place}/{finding.where}" if finding.where else place)
+            for finding in component.findings
+        )
+        files += (evolve(file, path=f"{place}/{file.path}") for file in component.files)
+    stored = [component.stored for component in components if component.stored]
+    return Inspection(
+        path=checkpoint.path,
+        format=checkpoint.format,
+        declared=None,
+        stored=combined(stored) if stored else None,
+        findings=_sorted(findings),
+        files=(*checkpoint.files, *files),
+        components=components,
+    )
+
+
+def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: (finding.code, finding.where)))
+
+
+def _level_name(level: QuantizationLevel | UnknownType) -> LevelName:
     if isinstance(level, UnknownType):
         return {"level": None, "label": str(level), "bits_per_param": None}
     return {"level": level.name, "label": level.label, "bits_per_param": level.bits_per_param}
@@ -120,7 +189,7 @@ def _number(value: Fraction | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _declared_record(declared: Declared) -> dict[str, Any]:  # Any: a JSON object
+def _declared_record(declared: Declared) -> DeclaredRecord:
     return {
         "source": declared.source,
         "method": declared.method,
@@ -131,35 +200,36 @@ def _declared_record(declared: Declared) -> dict[str, Any]:  # Any: a JSON objec
     }
 
 
-def _declared_level_record(declared: DeclaredLevel) -> dict[str, Any]:  # Any: a JSON object
+def _declared_level_record(declared: DeclaredLevel) -> DeclaredLevelRecord:
     return {
-        **_level_record(declared.level),
+        **_level_name(declared.level),
         "group_size": declared.group_size,
-        "block": declared.block and list(declared.block),
+        "block": None if declared.block is None else list(declared.block),
         "symmetric": declared.symmetric,
         "bits_per_weight": _number(declared.bits_per_weight),
         "targets": None if declared.targets is None else list(declared.targets),
     }
 
 
-def _stored_record(stored: StoredTotals) -> dict[str, Any]:  # Any: a JSON object
+def _stored_record(stored: StoredTotals) -> StoredRecord:
     return {
         "parameters": stored.parameters,
         "quantized_parameters": stored.quantized_parameters,
         "tensors": stored.tensors,
         "tensor_bytes": stored.tensor_bytes,
         "bits_per_weight": _number(stored.bits_per_weight),
-        "levels": [
-            {
-                **_level_record(one.level),
-                "group_size": one.group_size,
-                "symmetric": one.symmetric,
-                "quantized": one.quantized,
-                "parameters": one.parameters,
-                "weights": one.weights,
-                "bytes": one.nbytes,
-                "bits_per_weight": _number(one.bits_per_weight),
-            }
-            for one in stored.levels
-        ],
+        "levels": [_stored_level_record(level) for level in stored.levels],
+    }
+
+
+def _stored_level_record(stored: StoredLevel) -> StoredLevelRecord:
+    return {
+        **_level_name(stored.level),
+        "group_size": stored.group_size,
+        "symmetric": stored.symmetric,
+        "quantized": stored.quantized,
+        "parameters": stored.parameters,
+        "weights": stored.weights,
+        "bytes": stored.nbytes,
+        "bits_per_weight": _number(stored.bits_per_weight),
     }

@@ -1,43 +1,27 @@
-"""JSON Schemas of what quantlevels reads and writes, as plain values."""
+"""JSON Schemas of what quantlevels reads and writes, as plain values.
+
+Those of the records are derived from the types in `quantlevels.inspection.records`.
+"""
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from collections.abc import Mapping
+from inspect import cleandoc
+from types import NoneType, UnionType
+from typing import Annotated, Final, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from quantlevels.findings import CODES
+from quantlevels.inspection import SCHEMA_VERSION, records
 from quantlevels.vocabulary.level import Kind
 from quantlevels.vocabulary.registry import levels
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-
-def _object(properties: dict[str, object]) -> dict[str, object]:
-    """An object that has all of these properties; readers ignore what a later version adds."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _nullable(schema: dict[str, object]) -> dict[str, object]:
-    return {"anyOf": [schema, {"type": "null"}]}
+_TEXT: Final[dict[str, object]] = {"type": "string"}
+_POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
 
 
 def _array(items: dict[str, object]) -> dict[str, object]:
     return {"type": "array", "items": items}
-
-
-_TEXT: Final[dict[str, object]] = {"type": "string"}
-_FLAG: Final[dict[str, object]] = {"type": "boolean"}
-_COUNT: Final[dict[str, object]] = {"type": "integer", "minimum": 0}
-_POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
-_RATIO: Final[dict[str, object]] = {"type": "number", "minimum": 0}
-
-_LEVEL: Final[dict[str, object]] = {
-    "level": {
-        **_nullable(_TEXT),
-        "description": "Name of the level; null where no level answers to what the label says.",
-    },
-    "label": _TEXT,
-    "bits_per_param": _nullable(_COUNT),
-}
 
 
 def level_schema() -> dict[str, object]:
@@ -83,74 +67,65 @@ def config_schema() -> dict[str, object]:
     return {"$schema": _DIALECT, **level_schema()}
 
 
-#: The record that ``Inspection.to_record`` gives and ``quantlevels inspect --json`` prints.
-INSPECTION: Final[dict[str, object]] = {
-    "$schema": _DIALECT,
-    "title": "Inspection",
-    **_object(
-        {
-            "schema_version": {"const": 1},
-            "path": _TEXT,
-            "format": {"enum": ["safetensors", "gguf", "onnx", "pytorch", "config"]},
-            "declared": _nullable(
-                _object(
-                    {
-                        "source": _TEXT,
-                        "method": _nullable(_TEXT),
-                        "known": _FLAG,
-                        "dtype": _nullable(_TEXT),
-                        "kv_cache": _nullable(_TEXT),
-                        "levels": _array(
-                            _object(
-                                {
-                                    **_LEVEL,
-                                    "group_size": _nullable({"type": "integer"}),
-                                    "block": _nullable(_array(_COUNT)),
-                                    "symmetric": _nullable(_FLAG),
-                                    "bits_per_weight": _nullable(_RATIO),
-                                    "targets": _nullable(_array(_TEXT)),
-                                }
-                            )
-                        ),
-                    }
-                )
-            ),
-            "stored": _nullable(
-                _object(
-                    {
-                        "parameters": _COUNT,
-                        "quantized_parameters": _COUNT,
-                        "tensors": _COUNT,
-                        "tensor_bytes": _COUNT,
-                        "bits_per_weight": _nullable(_RATIO),
-                        "levels": _array(
-                            _object(
-                                {
-                                    **_LEVEL,
-                                    "group_size": _nullable(_COUNT),
-                                    "symmetric": _nullable(_FLAG),
-                                    "quantized": _FLAG,
-                                    "parameters": _COUNT,
-                                    "weights": _COUNT,
-                                    "bytes": _COUNT,
-                                    "bits_per_weight": _nullable(_RATIO),
-                                }
-                            )
-                        ),
-                    }
-                )
-            ),
-            "findings": _array(
-                _object(
-                    {
-                        "code": {"enum": list(CODES)},
-                        "severity": {"enum": ["error", "warning", "info"]},
-                        "message": _TEXT,
-                        "where": _nullable(_TEXT),
-                    }
-                )
-            ),
-            "files": _array(_object({"path": _TEXT, "bytes": _COUNT})),
-        }
-    ),
+#: what `quantlevels schema` prints → the type of the record
+RECORDS: Final[Mapping[str, type]] = {
+    "inspection": records.InspectionRecord,
+    "verification": records.VerificationRecord,
+    "unreadable": records.UnreadableRecord,
+    "comparison": records.ComparisonRecord,
+    "sizing": records.SizingRecord,
+    "fit": records.FitRecord,
+    "level": records.LevelRecord,
+    "levels": records.LevelsRecord,
+    "translation": records.TranslationRecord,
+    "explanation": records.ExplanationRecord,
+    "plugins": records.PluginsRecord,
 }
+_PLAIN: Final[Mapping[object, str]] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    NoneType: "null",
+}
+
+
+def record_schema(name: str) -> dict[str, object]:
+    """The JSON Schema of a record, by its name in `RECORDS`.
+
+    Raises:
+        KeyError: if there is no such record.
+    """
+    identity = {"$schema": _DIALECT, "$id": f"urn:quantlevels:schema:{name}:{SCHEMA_VERSION}"}
+    return {**identity, "title": name.capitalize(), **_schema(RECORDS[name])}
+
+
+def _schema(annotation: object) -> dict[str, object]:
+    """The schema of a type: a record, a list, a mapping, a choice, or one of `_PLAIN`."""
+    if isinstance(annotation, type) and is_typeddict(annotation):
+        return _record(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        plain, *constraints = arguments
+        return {**_schema(plain), **dict(constraints)}
+    if origin is NotRequired:
+        return _schema(arguments[0])
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (Union, UnionType):
+        return {"anyOf": [_schema(argument) for argument in arguments]}
+    if origin is list:
+        return _array(_schema(arguments[0]))
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema(arguments[1])}
+    return {"type": _PLAIN[annotation]}
+
+
+def _record(record: type) -> dict[str, object]:
+    hints = get_type_hints(record, include_extras=True)  # __required_keys__ is wrong where annotations are text
+    return {
+        "type": "object",
+        "description": cleandoc(record.__doc__ or ""),
+        "properties": {key: _schema(hint) for key, hint in hints.items()},
+        "required": [key for key, hint in hints.items() if get_origin(hint) is not NotRequired],
+    }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from fractions import Fraction
 from operator import attrgetter
 from typing import final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from quantlevels.container import Checkpoint, UnknownType
 from quantlevels.schemes.folding import FoldedWeight, Folding
@@ -102,5 +103,32 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
         quantized_parameters=sum(one.parameters for one in found if one.quantized),
         tensors=len(checkpoint.tensors),
         tensor_bytes=sum(map(attrgetter("nbytes"), checkpoint.tensors)),
-        levels=tuple(sorted(found, key=lambda one: (-one.nbytes, str(one.level), one.group_size or 0))),
+        levels=_largest_first(found),
     )
+
+
+def combined(several: Iterable[StoredTotals]) -> StoredTotals:
+    """The sums of several checkpoints: equal levels become one."""
+    several = list(several)
+    alike: dict[tuple[QuantizationLevel | UnknownType, int | None, bool | None, bool], StoredLevel] = {}
+    for level in (level for stored in several for level in stored.levels):
+        key = level.level, level.group_size, level.symmetric, level.quantized
+        if previous := alike.get(key):
+            level = evolve(
+                level,
+                parameters=level.parameters + previous.parameters,
+                weights=level.weights + previous.weights,
+                nbytes=level.nbytes + previous.nbytes,
+            )
+        alike[key] = level
+    return StoredTotals(
+        parameters=sum(stored.parameters for stored in several),
+        quantized_parameters=sum(stored.quantized_parameters for stored in several),
+        tensors=sum(stored.tensors for stored in several),
+        tensor_bytes=sum(stored.tensor_bytes for stored in several),
+        levels=_largest_first(alike.values()),
+    )
+
+
+def _largest_first(levels: Iterable[StoredLevel]) -> tuple[StoredLevel, ...]:
+    return tuple(sorted(levels, key=lambda level: (-level.nbytes, str(level.level), level.group_size or 0)))

@@ -1,47 +1,149 @@
-"""Whether a checkpoint is what it says, and what somebody expects of it."""
+"""Whether a checkpoint is what it says, and what the caller expects of it."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from os import PathLike
+from typing import TYPE_CHECKING, Final, final
 
-from quantlevels.container import UnknownType
+from attrs import field, frozen
+
 from quantlevels.errors import VerificationError
-from quantlevels.findings import Finding
+from quantlevels.findings import Finding, Severity, code_prefixes
 from quantlevels.inspection.report import Inspection, inspect
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
+
+if TYPE_CHECKING:
+    from quantlevels.container import UnknownType
+    from quantlevels.inspection.records import VerificationRecord
+    from quantlevels.inspection.totals import StoredTotals
+
+#: whether warnings count → the severities that fail a verification
+_FAILING: Final[dict[bool, tuple[Severity, ...]]] = {False: ("error",), True: ("error", "warning")}
+
+
+def _as_level(level: QuantizationLevel | str | None) -> QuantizationLevel | None:
+    return levels[level] if isinstance(level, str) else level
+
+
+def _check_level(requirements: Requirements, attribute: object, level: QuantizationLevel | None) -> None:
+    if not isinstance(level, QuantizationLevel | None):
+        raise TypeError(f"level must be a level or the name of one, not {level!r}")
+
+
+def _as_fraction(bits: Fraction | float | None) -> Fraction | None:
+    if bits is None or isinstance(bits, Fraction):
+        return bits
+    if isinstance(bits, bool) or not isinstance(bits, int | float):
+        raise TypeError(f"max_bits_per_weight must be a number, not {bits!r}")
+    try:
+        return Fraction(bits)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"max_bits_per_weight must be a finite number, not {bits!r}") from error
+
+
+def _check_positive(requirements: Requirements, attribute: object, bits: Fraction | None) -> None:
+    if bits is not None and bits <= 0:
+        raise ValueError(f"max_bits_per_weight must be above 0, not {bits}")
+
+
+def _check_parameters(requirements: Requirements, attribute: object, parameters: int | None) -> None:
+    if parameters is None:
+        return
+    if isinstance(parameters, bool) or not isinstance(parameters, int):
+        raise TypeError(f"parameters must be an integer, not {parameters!r}")
+    if parameters < 1:
+        raise ValueError(f"parameters must be at least 1, not {parameters}")
+
+
+@final
+@frozen(kw_only=True)
+class Requirements:
+    """What a verification asks of a checkpoint, beside being what it says it is.
+
+    Args:
+        level: the level that most of its quantized parameters must have, or most of all if none are quantized; a level
+            or its name.
+        max_bits_per_weight: the most bits a parameter may take over the whole checkpoint.
+        parameters: how many parameters it must have.
+        strict: whether warnings fail it too.
+        select: the only finding codes that count, or beginnings of them; empty for all. A single string is one code.
+        ignore: finding codes that do not count, likewise.
+
+    Raises:
+        UnknownLevelError: for the name of an unknown level.
+        ValueError: for a code that does not exist, or a number that cannot be.
+        TypeError: for a value of the wrong type.
+    """
+
+    level: QuantizationLevel | None = field(default=None, converter=_as_level, validator=_check_level)
+    max_bits_per_weight: Fraction | None = field(default=None, converter=_as_fraction, validator=_check_positive)
+    parameters: int | None = field(default=None, validator=_check_parameters)
+    strict: bool = False
+    select: tuple[str, ...] = field(default=(), converter=code_prefixes)
+    ignore: tuple[str, ...] = field(default=(), converter=code_prefixes)
+
+    def is_ignored(self, finding: Finding) -> bool:
+        """Whether the caller asked not to count findings of this code."""
+        selected = not self.select or finding.code.startswith(self.select)
+        return not selected or (bool(self.ignore) and finding.code.startswith(self.ignore))
+
+    def failures(self, inspection: Inspection) -> tuple[Finding, ...]:
+        """The findings that fail the verification of what has been inspected."""
+        found = (*inspection.findings, *self.unmet(inspection))
+        failing = _FAILING[self.strict]
+        return tuple(finding for finding in found if finding.severity in failing and not self.is_ignored(finding))
+
+    def unmet(self, inspection: Inspection) -> Iterator[Finding]:
+        """QL501 to QL503: requirements that are not met. None is, if weights cannot be counted."""
+        stored = inspection.stored
+        if stored is None or not stored.parameters:
+            yield from self._unmet_without_counts("there are no weights")
+        elif stored.bits_per_weight is None:
+            yield from self._unmet_without_counts("not all weights can be counted")
+        else:
+            if self.level is not None:
+                yield from _other_level(stored, self.level)
+            if self.max_bits_per_weight is not None:
+                yield from _too_many_bits(stored, stored.bits_per_weight, self.max_bits_per_weight)
+            if self.parameters not in (None, stored.parameters):
+                yield Finding("QL503", f"expected {self.parameters:,} parameters, found {stored.parameters:,}")
+
+    def _unmet_without_counts(self, reason: str) -> Iterator[Finding]:
+        if self.level is not None:
+            yield Finding("QL501", f"expected {self.level}, but {reason}")
+        if self.max_bits_per_weight is not None:
+            yield Finding("QL502", f"at most {float(self.max_bits_per_weight):g} bits are allowed, but {reason}")
+        if self.parameters is not None:
+            yield Finding("QL503", f"expected {self.parameters:,} parameters, but {reason}")
 
 
 def verify(
     path: str | PathLike[str],
     *,
-    level: QuantizationLevel | None = None,
-    max_bits_per_weight: Fraction | int | None = None,
+    level: QuantizationLevel | str | None = None,
+    max_bits_per_weight: Fraction | float | None = None,
     parameters: int | None = None,
     strict: bool = False,
-    select: Iterable[str] = (),
-    ignore: Iterable[str] = (),
+    select: str | Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
 ) -> Inspection:
-    """Inspect a checkpoint, and refuse it if it is not what it says or not what is asked for.
+    """Inspect a checkpoint, and raise an error if it is not what it says or not what the caller requires.
 
     Args:
         path: what ``inspect`` takes.
-        level: the level most of its quantized parameters must have, or most of all where none are quantized.
-        max_bits_per_weight: the most bits a parameter may take over the whole checkpoint.
-        parameters: how many parameters it must have.
-        strict: whether warnings count too.
-        select: prefixes of the only codes that count; none for all.
-        ignore: prefixes of codes that do not count.
+        level, max_bits_per_weight, parameters, strict, select, ignore: see `Requirements`.
 
     Raises:
         VerificationError: with the findings that count, if there are any.
         CheckpointError, ConfigError: as ``inspect``.
+        UnknownLevelError, ValueError, TypeError: as `Requirements`, before anything is read.
     """
-    inspection = inspect(path)
-    failed = failures(
-        inspection,
+    requirements = Requirements(
         level=level,
         max_bits_per_weight=max_bits_per_weight,
         parameters=parameters,
@@ -49,68 +151,35 @@ def verify(
         select=select,
         ignore=ignore,
     )
+    inspection = inspect(path)
+    failed = requirements.failures(inspection)
     if failed:
         raise VerificationError(inspection.path, failed)
     return inspection
 
 
-def failures(
-    inspection: Inspection,
-    *,
-    level: QuantizationLevel | None = None,
-    max_bits_per_weight: Fraction | int | None = None,
-    parameters: int | None = None,
-    strict: bool = False,
-    select: Iterable[str] = (),
-    ignore: Iterable[str] = (),
-) -> tuple[Finding, ...]:
-    """The findings for which ``verify`` refuses what has been inspected; its options."""
-    found = (*inspection.findings, *expectations(inspection, level, max_bits_per_weight, parameters))
-    chosen, left_out = tuple(select) or ("",), tuple(ignore)
-    counted = {"error", "warning"} if strict else {"error"}
-    return tuple(
-        one
-        for one in found
-        if one.severity in counted and one.code.startswith(chosen) and not (left_out and one.code.startswith(left_out))
-    )
+def verification_record(inspection: Inspection, failed: Iterable[Finding]) -> VerificationRecord:
+    """The inspection record with the verdict, as ``verify --json`` prints it."""
+    failures = [finding.to_record() for finding in failed]
+    return {**inspection.to_record(), "verified": not failures, "failures": failures}
 
 
-def expectations(
-    inspection: Inspection,
-    level: QuantizationLevel | None,
-    max_bits_per_weight: Fraction | int | None,
-    parameters: int | None,
-) -> Iterator[Finding]:
-    """Findings where a checkpoint is not what somebody expects of it; nothing is, where weights cannot be counted."""
-    stored = inspection.stored
-    if stored is None or not stored.parameters or not stored.parameters_known:
-        but = (
-            "but there are no weights"
-            if stored is None or stored.parameters_known
-            else "but not all weights can be counted"
-        )
-        if level is not None:
-            yield Finding("QL501", f"expected {level}, {but}")
-        if max_bits_per_weight is not None:
-            yield Finding("QL502", f"at most {float(max_bits_per_weight):g} bits are allowed, {but}")
-        if parameters is not None:
-            yield Finding("QL503", f"expected {parameters:,} parameters, {but}")
+def _other_level(stored: StoredTotals, level: QuantizationLevel) -> Iterator[Finding]:
+    counts: Counter[QuantizationLevel | UnknownType] = Counter()
+    for alike in stored.levels:
+        if alike.quantized or not stored.quantized_parameters:
+            counts[alike.level] += alike.parameters
+    if 2 * counts[level] > counts.total():
         return
-    if level is not None:
-        counts: Counter[QuantizationLevel | UnknownType] = Counter()
-        for one in stored.levels:
-            if one.quantized or not stored.quantized_parameters:
-                counts[one.level] += one.parameters
-        if 2 * counts[level] <= counts.total():
-            most = ", ".join(f"{count:,} are {name}" for name, count in counts.most_common(2) if count)
-            yield Finding("QL501", f"expected {level}, but of {counts.total():,} parameters {most}")
-    bits = Fraction(stored.tensor_bytes * BITS_PER_BYTE, stored.parameters)
-    if max_bits_per_weight is not None and bits > max_bits_per_weight:
-        allowed = stored.parameters * max_bits_per_weight // BITS_PER_BYTE
+    most = ", ".join(f"{count:,} are {name}" for name, count in counts.most_common(2) if count)
+    which = "quantized parameters" if stored.quantized_parameters else "parameters"
+    yield Finding("QL501", f"expected {level}, but of {counts.total():,} {which} {most}")
+
+
+def _too_many_bits(stored: StoredTotals, bits: Fraction, most: Fraction) -> Iterator[Finding]:
+    if bits > most:
+        excess = math.ceil((bits - most) * stored.parameters / BITS_PER_BYTE)
         yield Finding(
             "QL502",
-            f"{float(bits):.4g} bits per weight, at most {float(max_bits_per_weight):g} are allowed: "
-            f"{stored.tensor_bytes - allowed:,} bytes too many",
+            f"{float(bits):.4g} bits per weight, at most {float(most):g} are allowed: {excess:,} bytes too many",
         )
-    if parameters is not None and parameters != stored.parameters:
-        yield Finding("QL503", f"expected {parameters:,} parameters, found {stored.parameters:,}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from attrs import frozen
 
 from quantlevels.errors import SizingError
+from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.sizing.storage import (
     GGML_FALLBACKS,
     GGUF_LEAVES,
@@ -30,7 +31,8 @@ from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
-    from quantlevels.container import JSON, Tensor, UnknownType
+    from quantlevels.container import Tensor, UnknownType
+    from quantlevels.inspection.records import SizingRecord
     from quantlevels.vocabulary.level import Layout
 
 
@@ -116,10 +118,10 @@ class Sizing:
         """Bits a weight takes, over all of them."""
         return Fraction(self.nbytes * BITS_PER_BYTE, self.parameters or 1)
 
-    def to_record(self) -> dict[str, JSON]:
+    def to_record(self) -> SizingRecord:
         """The record that ``quantlevels size --json`` prints."""
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "level": self.target.level.name,
             "scheme": self.target.scheme,
             "exact": self.exact,
