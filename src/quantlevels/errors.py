@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from quantlevels.findings import Finding
@@ -194,3 +195,19 @@ class VerificationError(QuantLevelsError):
 
     def __str__(self) -> str:
         return "\n".join([f"{self.path}: not what it should be", *(f"  {finding}" for finding in self.findings)])
+
+
+def closest(word: object, known: Iterable[object]) -> str | None:
+    """The known word that was most likely meant: one that is close, or begins the same way; None if there is none."""
+    words = [candidate for candidate in known if isinstance(candidate, str)]
+    if not isinstance(word, str) or not word:
+        return None
+    from difflib import get_close_matches  # here: only mistakes need it
+
+    begin_so = (candidate for candidate in words if candidate.startswith(word))
+    return next(iter(get_close_matches(word, words, n=1)), None) or next(begin_so, None)
+
+
+def hint(meant: str | None) -> str:
+    """The end of a message: what was probably meant; empty if nothing is close."""
+    return f"; did you mean {meant!r}?" if meant else ""

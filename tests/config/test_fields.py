@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from quantlevels import BF16, FP32, INT4, INT8, QuantizationLevel, levels
 from quantlevels.fields import Level, OneOf, dec_hook, enc_hook
-from quantlevels.inspection.schema import level_schema
+from quantlevels.vocabulary.plain import json_schema
 
 pydantic = pytest.importorskip("pydantic")
 msgspec = pytest.importorskip("msgspec")
@@ -156,5 +156,5 @@ def test_one_of_is_a_value() -> None:
 
 
 def test_the_schema_names_every_field_of_a_level() -> None:
-    _, table = level_schema()["anyOf"]  # type: ignore[misc]  # plain values
+    _, table = json_schema()["anyOf"]  # type: ignore[misc]  # plain values
     assert set(table["properties"]) == {field.name for field in attrs.fields(QuantizationLevel)}

@@ -17,32 +17,48 @@ from typing import (
     Union,
     get_args,
     get_origin,
+    get_type_hints,
 )
 
-import attrs
-from cattrs import BaseConverter, ForbiddenExtraKeysError, StructureHandlerNotFoundError
+from cattrs import (
+    AttributeValidationNote,
+    BaseConverter,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    StructureHandlerNotFoundError,
+)
 from cattrs import transform_error as transform_error
 from cattrs.cols import defaultdict_structure_factory, is_mapping, mapping_structure_factory
-from cattrs.gen import make_dict_structure_fn, override
 from cattrs.v import format_exception as _cattrs_text
 
 from quantlevels.config.fields import OneOf
 from quantlevels.config.strict import Hook
-from quantlevels.config.words import as_key, choices, closest, hint, is_level, is_union, keys_of, shown
+from quantlevels.config.words import as_key, choices, is_level, is_union, keys_of
 from quantlevels.config.workarounds import work_around_cattrs_bugs
 from quantlevels.errors import (
     ConfigError,
-    DuplicateLevelError,
     QuantLevelsError,
     UnknownLevelError,
     UntranslatableLevelError,
+    closest,
+    hint,
 )
 from quantlevels.vocabulary.builtin import BUILTIN
 from quantlevels.vocabulary.level import Block, QuantizationLevel
+from quantlevels.vocabulary.plain import (
+    TableDefect,
+    level_from_table,
+    not_a_level,
+    read_level,
+    resolve_custom,
+    shown,
+    table_defects,
+    write_level,
+)
 from quantlevels.vocabulary.registry import Registry, levels
 
 if TYPE_CHECKING:
-    from attrs import Attribute
+    pass
 
 SpellingPolicy: TypeAlias = Literal["any", "canonical"]
 
@@ -73,7 +89,7 @@ def configure_converter(
         structure, unstructure = _canonical(), _canonical_name
         _keep_repeated_names(converter)
     else:
-        structure, unstructure = _any(converter, registry), partial(_name_or_table, registry)
+        structure, unstructure = _any(converter, registry), partial(write_level, registry=registry)
     converter.register_structure_hook(QuantizationLevel, structure)
     converter.register_unstructure_hook(QuantizationLevel, unstructure)
     converter.register_structure_hook_factory(_is_chosen, _structure_chosen)
@@ -102,14 +118,6 @@ def _extra(key: str, known: tuple[str, ...]) -> str:
 # -- one level ---------------------------------------------------------------------------------------------------------
 
 
-def _not_a_level(value: object) -> QuantLevelsError:
-    if value is None:
-        return ConfigError(("expected a level, got null; FP32 is written 'None'",))
-    if type(value) is int:
-        return UnknownLevelError(value, tuple(level.name for level in BUILTIN if level.bits_per_param == value))
-    return ConfigError((f"expected the name of a level or a table that defines one, got {shown(value)}",))
-
-
 def _any(converter: BaseConverter, registry: Registry) -> Hook:
     find = registry.__getitem__
     read_table = structure_table(converter)
@@ -120,11 +128,9 @@ def _any(converter: BaseConverter, registry: Registry) -> Hook:
         except (TypeError, UnknownLevelError):
             if isinstance(value, str):
                 raise
-        if isinstance(value, QuantizationLevel):
-            return value
         if isinstance(value, Mapping):
-            return settled(read_table(_unwrapped(value), QuantizationLevel), registry)
-        raise _not_a_level(value)
+            return resolve_custom(read_table(_unwrapped(value), QuantizationLevel), registry)
+        return read_level(value, registry)
 
     return structure
 
@@ -134,94 +140,37 @@ def _unwrapped(value: Any) -> Any:  # Any: what a parser gave
     return value.unwrap() if hasattr(value, "unwrap") else value
 
 
-def settled(level: QuantizationLevel, registry: Registry) -> QuantizationLevel:
-    """The known level that equals a level from a table, or that level itself.
-
-    Raises:
-        ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it uses a name of a different known level.
-    """
-    known = registry.get(level.name)
-    if known is None:
-        return registry.vet(level)
-    if known != level:
-        registry.vet(level)
-        raise DuplicateLevelError(level.name, known.name)
-    return known
-
-
-def _name_or_table(registry: Registry, level: QuantizationLevel) -> object:
-    if settled(level, registry) in registry:
-        return level.name
-    return _table(level)
-
-
-def _table(level: QuantizationLevel) -> dict[str, object]:
-    table: dict[str, object] = {"name": level.name, "bits_per_param": level.bits_per_param}
-    plain = QuantizationLevel(name=level.name, bits_per_param=level.bits_per_param)
-    for attribute in attrs.fields(QuantizationLevel):
-        value = getattr(level, attribute.name)
-        if value != getattr(plain, attribute.name):
-            table[attribute.name] = _plain(value)
-    return table
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Block):
-        return {"weights": value.weights, "bits": value.bits}
-    if isinstance(value, Mapping):
-        return {key: list(words) for key, words in value.items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
 def structure_table(converter: BaseConverter) -> Hook:
     """The hook that reads a table of the fields of a level; each mistake has the path of its field.
 
     Raises:
-        ConfigError: (the hook) for a value that its field does not allow. Missing and unknown keys: cattrs' errors.
+        ClassValidationError: (the hook) with all mistakes, as cattrs itself would raise it; from a converter without
+            detailed validation, ConfigError.
     """
 
-    def structure_block(value: object, _: object) -> Block:
-        if not isinstance(value, Mapping):
-            raise ConfigError((f"expected a table of weights and bits, got {shown(value)}",))
-        block: Block = read_block(value, Block)
-        return block
-
-    def fields_of(cls: type, hooks: dict[str, Hook]) -> Hook:
-        # Any: the type of every keyword argument there is
-        overrides: dict[str, Any] = {
-            a.name: override(struct_hook=hooks.get(a.name) or _by_the_rules(a)) for a in attrs.fields(cls)
-        }
-        return make_dict_structure_fn(
-            cls,
-            converter,
-            _cattrs_forbid_extra_keys=True,
-            _cattrs_detailed_validation=converter.detailed_validation,
-            _cattrs_prefer_attrib_converters=False,
-            _cattrs_use_alias=False,
-            **overrides,
-        )
-
-    read_block = fields_of(Block, {})
-    return fields_of(QuantizationLevel, {"block": structure_block})
-
-
-def _by_the_rules(attribute: Attribute[Any]) -> Hook:  # Any: attributes of every type
-    def structure(value: object, _: object) -> object:
-        value = _tuples(value)
-        try:
-            attribute.validator(None, attribute, value)  # type: ignore[misc]  # ty: ignore[not-callable]  # they all have one
-        except (TypeError, ValueError, AttributeError) as error:
-            text = str(error).replace("a tuple of", "a list of")  # files have lists
-            raise ConfigError((text,)) from error
-        return value
+    def structure(table: Mapping[Any, object], _: object) -> QuantizationLevel:  # Any: the keys a parser gave
+        errors = [_as_cattrs_error(defect) for defect in table_defects(table)]
+        if errors and converter.detailed_validation:
+            raise ClassValidationError(f"While structuring {QuantizationLevel.__name__}", errors, QuantizationLevel)
+        return level_from_table(table)
 
     return structure
 
 
-def _tuples(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _tuples(words) for key, words in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+def _as_cattrs_error(defect: TableDefect) -> Exception:
+    """A mistake in a table as the error that cattrs raises for its kind, with cattrs' notes of the path."""
+    *outer, key = defect.keys
+    record = Block if outer else QuantizationLevel
+    error: Exception
+    if defect.kind == "unknown":
+        error = ForbiddenExtraKeysError("", record, {key})
+    else:
+        error = KeyError(key) if defect.kind == "missing" else ConfigError((defect.text,))
+        error.add_note(AttributeValidationNote(f"{record.__name__}.{key}", key, get_type_hints(record)[key]))
+    for name in outer:
+        error = ClassValidationError(f"While structuring {record.__name__}", [error], record)
+        error.add_note(AttributeValidationNote(f"{QuantizationLevel.__name__}.{name}", name, record))
+    return error
 
 
 # -- as the original enum ----------------------------------------------------------------------------------------------
@@ -341,7 +290,7 @@ def _structure_other_members(types: tuple[Any, ...], converter: BaseConverter) -
         if type(value) is int and float in scalars:
             return float(value)
         if rest is None:
-            raise _not_a_level(value)
+            raise not_a_level(value)
         return converter.structure(value, rest)
 
     return structure

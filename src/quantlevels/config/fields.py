@@ -6,7 +6,6 @@ None of the three is imported before it is used: pydantic asks `QuantizationLeve
 from __future__ import annotations
 
 from abc import ABCMeta
-from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
@@ -14,11 +13,10 @@ from attrs import frozen
 
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.plain import pydantic_validator, read_level, write_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from cattrs import Converter
 
     #: The annotation of a field in a ``msgspec.Struct``: `QuantizationLevel` to type checkers, and what is decoded.
     #: To msgspec a class of its own, for it calls no hook for an attrs class.
@@ -68,71 +66,13 @@ class OneOf:
 
     def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], object]) -> object:
         core: Any = import_module("pydantic_core").core_schema  # Any: a library that may be missing
-        schema: object = core.no_info_after_validator_function(_for_pydantic(self.check), handler(source))
+        schema: object = core.no_info_after_validator_function(pydantic_validator(self.check), handler(source))
         return schema
 
     def __get_pydantic_json_schema__(
         self, core_schema: object, handler: Callable[[object], dict[str, object]]
     ) -> dict[str, object]:
         return {**handler(core_schema), "examples": [level.name for level in self.levels]}
-
-
-@cache
-def _converter() -> Converter:
-    from cattrs import Converter
-
-    from quantlevels.config.converters import configure_converter
-
-    converter = Converter()
-    configure_converter(converter)
-    return converter
-
-
-def read(value: object) -> QuantizationLevel:
-    """A level from what a config holds in its place: a spelling, a level, or a table that defines one.
-
-    Raises:
-        QuantLevelsError: if it is none of these.
-    """
-    from cattrs import BaseValidationError
-
-    from quantlevels.config.converters import format_exception, transform_error
-
-    try:
-        return _converter().structure(value, QuantizationLevel)
-    except BaseValidationError as error:
-        raise ConfigError(tuple(transform_error(error, format_exception=format_exception))) from error
-
-
-def write(level: QuantizationLevel) -> str | dict[str, object]:
-    """What stands for a level in a config: its name, or a table of its fields where it is not registered.
-
-    Raises:
-        QuantLevelsError: if that would be read as a different level.
-    """
-    plain: str | dict[str, object] = _converter().unstructure(level)
-    return plain
-
-
-def _for_pydantic(function: Callable[[T], object]) -> Callable[[T], object]:
-    error_class = import_module("pydantic_core").PydanticCustomError
-
-    def validate(value: T) -> object:
-        try:
-            return function(value)
-        except QuantLevelsError as error:
-            raise error_class("quantization_level", "{reason}", {"reason": str(error)}) from error
-
-    return validate
-
-
-def pydantic_core_schema() -> object:
-    """The core schema of pydantic v2 for a level: any spelling is read, the name is written."""
-    core: Any = import_module("pydantic_core").core_schema  # Any: a library that may be missing
-    schema: object = core.no_info_plain_validator_function(
-        _for_pydantic(read), serialization=core.plain_serializer_function_ser_schema(write)
-    )
-    return schema
 
 
 def enc_hook(value: object) -> str | dict[str, object]:
@@ -143,7 +83,7 @@ def enc_hook(value: object) -> str | dict[str, object]:
         QuantLevelsError: if it would be read as a different level.
     """
     if isinstance(value, QuantizationLevel):
-        return write(value)
+        return write_level(value)
     raise NotImplementedError(f"objects of type {type(value).__name__} are not supported")
 
 
@@ -157,6 +97,6 @@ def dec_hook(type_: type, value: object) -> Any:  # Any: what msgspec's own stub
     if type_ is not Level:
         raise NotImplementedError(f"objects of type {type_.__name__} are not supported")
     try:
-        return read(value)
+        return read_level(value)
     except QuantLevelsError as error:
         raise ValueError(str(error)) from error

@@ -27,8 +27,6 @@ from cattrs import (
 from quantlevels.config.words import (
     Keys,
     choices,
-    closest,
-    hint,
     in_words,
     is_choice,
     is_level,
@@ -36,9 +34,9 @@ from quantlevels.config.words import (
     is_table,
     is_union,
     keys_of,
-    shown,
 )
-from quantlevels.errors import ConfigError, QuantLevelsError, UnknownLevelError
+from quantlevels.errors import ConfigError, QuantLevelsError, UnknownLevelError, closest, hint
+from quantlevels.vocabulary.plain import shown
 
 # Any: cattrs' hooks take what a parser gave, and types as values
 Hook: TypeAlias = Callable[[Any, Any], Any]

@@ -15,6 +15,7 @@ from cattrs.cols import is_any_set, is_mapping, is_sequence
 
 from quantlevels.errors import ConfigError
 from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.plain import shown
 
 Keys: TypeAlias = tuple[object, ...]
 """Where in a document: mapping keys and list indices, from the root."""
@@ -40,17 +41,6 @@ def place(keys: Keys, root: str = "$") -> str:
     )
 
 
-def shown(value: object) -> str:
-    """A value of a config file in a few words of the file's own."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, date):
-        return str(value)
-    return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
-
-
 def in_words(type_: Any) -> str:  # Any: a type form
     """What a type expects, with its article: ``an integer or null``."""
     if type_ in _TYPES:
@@ -66,22 +56,6 @@ def in_words(type_: Any) -> str:  # Any: a type form
     if is_table(type_):
         return "a table"
     return "a list" if is_list(type_) else getattr(type_, "__name__", str(type_))
-
-
-def closest(word: object, known: Iterable[object]) -> str | None:
-    """The known word that was most likely meant: one that is close, or begins the same way."""
-    words = [candidate for candidate in known if isinstance(candidate, str)]
-    if not isinstance(word, str) or not word:
-        return None
-    from difflib import get_close_matches  # here: only mistakes need it
-
-    begin_so = (candidate for candidate in words if candidate.startswith(word))
-    return next(iter(get_close_matches(word, words, n=1)), None) or next(begin_so, None)
-
-
-def hint(meant: str | None) -> str:
-    """The end of a message: what was meant, if anything is close."""
-    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def as_key(key: object, written: object) -> str:

@@ -11,60 +11,18 @@ from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from quantlevels.inspection import SCHEMA_VERSION, records
-from quantlevels.vocabulary.level import Kind
-from quantlevels.vocabulary.registry import levels
+from quantlevels.vocabulary.plain import json_schema
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
-_TEXT: Final[dict[str, object]] = {"type": "string"}
-_POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
 
 
 def _array(items: dict[str, object]) -> dict[str, object]:
     return {"type": "array", "items": items}
 
 
-def level_schema() -> dict[str, object]:
-    """The schema of a level in a config file: a spelling, or a table that defines a custom level.
-
-    The string is open, for plugins bring levels of their own; its examples are the names of the known ones.
-    """
-    return {
-        "title": "Quantization level",
-        "anyOf": [
-            {
-                **_TEXT,
-                "description": "Any accepted spelling, in any case: Int4, bf16, torch.float16, Q4_K.",
-                "examples": [level.name for level in levels],
-            },
-            {
-                "type": "object",
-                "properties": {
-                    "name": {**_TEXT, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-                    "bits_per_param": _POSITIVE,
-                    "label": _TEXT,
-                    "block": {
-                        "type": "object",
-                        "properties": {"weights": _POSITIVE, "bits": _POSITIVE},
-                        "required": ["weights", "bits"],
-                        "additionalProperties": False,
-                    },
-                    "aliases": _array(_TEXT),
-                    "spellings": {"type": "object", "additionalProperties": _array({"type": ["string", "integer"]})},
-                    "kind": {"enum": list(get_args(Kind))},
-                    "summary": _TEXT,
-                    "source": _TEXT,
-                },
-                "required": ["name", "bits_per_param"],
-                "additionalProperties": False,
-            },
-        ],
-    }
-
-
 def config_schema() -> dict[str, object]:
-    """`level_schema` as a document of its own, which ``quantlevels schema config`` prints."""
-    return {"$schema": _DIALECT, **level_schema()}
+    """The schema of a level in a config file, which ``quantlevels schema config`` prints."""
+    return {"$schema": _DIALECT, **json_schema()}
 
 
 #: what `quantlevels schema` prints → the type of the record

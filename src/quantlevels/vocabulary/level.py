@@ -267,15 +267,15 @@ class QuantizationLevel(_Described):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
-        from quantlevels.config.fields import pydantic_core_schema
+        from quantlevels.vocabulary.plain import pydantic_core_schema
 
         return pydantic_core_schema()
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: object, handler: object) -> dict[str, object]:
-        from quantlevels.inspection.schema import level_schema
+        from quantlevels.vocabulary.plain import json_schema
 
-        return level_schema()
+        return json_schema()
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("QuantizationLevel is sealed: make an instance, not a subclass")

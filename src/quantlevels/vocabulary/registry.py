@@ -223,7 +223,7 @@ class Registry:
             self._registered = registered
         return tuple(known)
 
-    def vet(self, level: QuantizationLevel) -> QuantizationLevel:
+    def _vet(self, level: QuantizationLevel) -> QuantizationLevel:
         """The known level that equals this one, or this one itself, which `register` would then accept.
 
         Raises:

@@ -1,0 +1,251 @@
+"""A level as plain data: the name or table that stands for it in a config file, and the schema of both.
+
+cattrs, pydantic and msgspec all read and write levels through this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+
+from attrs import NOTHING, fields, frozen
+
+from quantlevels.errors import ConfigError, DuplicateLevelError, QuantLevelsError, UnknownLevelError, closest, hint
+from quantlevels.vocabulary.builtin import BUILTIN
+from quantlevels.vocabulary.level import Block, Kind, QuantizationLevel
+from quantlevels.vocabulary.registry import Registry, levels
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+_T = TypeVar("_T")
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_level(value: object, registry: Registry = levels) -> QuantizationLevel:
+    """The level that a spelling or a table stands for; a level itself is returned unchanged.
+
+    Raises:
+        UnknownLevelError, AmbiguousLevelError, PluginError: if a spelling has no single level.
+        ReservedLevelError, DuplicateLevelError: if a table uses a name or spelling of a different level.
+        ConfigError: for a table with missing, unknown or invalid fields, and for any other value.
+    """
+    if isinstance(value, QuantizationLevel):
+        return value
+    if isinstance(value, str):
+        return registry[value]
+    if isinstance(value, Mapping):
+        return resolve_custom(level_from_table(value), registry)
+    raise not_a_level(value)
+
+
+def not_a_level(value: object) -> QuantLevelsError:
+    """The error for a value that is neither a spelling nor a table."""
+    if value is None:
+        return ConfigError(("expected a level, got null; FP32 is written 'None'",))
+    if type(value) is int:
+        return UnknownLevelError(value, tuple(level.name for level in BUILTIN if level.bits_per_param == value))
+    return ConfigError((f"expected the name of a level or a table that defines one, got {shown(value)}",))
+
+
+def shown(value: object) -> str:
+    """A value of a config file in a few words, written as files write it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, date):
+        return str(value)
+    return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
+
+
+def resolve_custom(level: QuantizationLevel, registry: Registry = levels) -> QuantizationLevel:
+    """The known level that equals a custom one; if there is none, the custom level itself.
+
+    Raises:
+        ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it uses a spelling of a different level.
+    """
+    known = registry.get(level.name)
+    if known is None:
+        return registry._vet(level)
+    if known != level:
+        registry._vet(level)
+        raise DuplicateLevelError(level.name, known.name)
+    return known
+
+
+@frozen
+class TableDefect:
+    """What is wrong with one key of a table that defines a level.
+
+    Args:
+        keys: where: ``("block", "bits")``.
+        kind: whether the key is missing, unknown, or has an invalid value.
+        text: what is wrong, in words.
+    """
+
+    keys: tuple[str, ...]
+    kind: Literal["missing", "unknown", "invalid"]
+    text: str
+
+
+def table_defects(table: Mapping[Any, object]) -> Iterator[TableDefect]:  # Any: the keys a parser gave
+    """Everything that is wrong with the keys of a table that defines a level, each value by the rules of the class."""
+    yield from _defects(table, QuantizationLevel, ())
+
+
+def _defects(table: Mapping[Any, object], record: type, place: tuple[str, ...]) -> Iterator[TableDefect]:
+    attributes = {attribute.name: attribute for attribute in fields(record)}
+    for name, attribute in attributes.items():
+        keys = (*place, name)
+        if name not in table:
+            if attribute.default is NOTHING:
+                yield TableDefect(keys, "missing", "required field missing")
+        elif name == "block" and isinstance(block := table[name], Mapping):
+            yield from _defects(block, Block, keys)
+        elif text := _refusal(attribute, table[name]):
+            yield TableDefect(keys, "invalid", text)
+    for key in table:
+        if key not in attributes:
+            yield TableDefect((*place, str(key)), "unknown", f"unknown key {key!r}{hint(closest(key, attributes))}")
+
+
+def _refusal(attribute: Attribute[Any], value: object) -> str:  # Any: attributes of every type
+    """Why a field refuses a value; empty if it takes it."""
+    if attribute.name == "block":
+        return f"expected a table of weights and bits, got {shown(value)}"
+    if attribute.validator is None:
+        return ""
+    try:
+        attribute.validator(None, attribute, _as_tuples(value))
+    except (TypeError, ValueError, AttributeError) as error:
+        return str(error).replace("a tuple of", "a list of")  # files have no tuples
+    return ""
+
+
+def level_from_table(table: Mapping[Any, object]) -> QuantizationLevel:  # Any: the keys a parser gave
+    """The level that a table of its fields defines: ``{name, bits_per_param, block = {weights, bits}, ...}``.
+
+    Raises:
+        ConfigError: with one message for each missing, unknown or invalid key.
+    """
+    if defects := tuple(table_defects(table)):
+        raise ConfigError(tuple(f"{'.'.join(defect.keys)}: {defect.text}" for defect in defects))
+    values: dict[str, Any] = {key: _as_tuples(value) for key, value in table.items()}  # Any: checked just now
+    if isinstance(block := table.get("block"), Mapping):
+        values["block"] = Block(**block)
+    try:
+        return QuantizationLevel(**values)
+    except (TypeError, ValueError) as error:  # fields that do not fit together
+        raise ConfigError((str(error),)) from error
+
+
+def _as_tuples(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _as_tuples(words) for key, words in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def write_level(level: QuantizationLevel, registry: Registry = levels) -> str | dict[str, object]:
+    """What stands for a level in a config file: its name if the registry knows it, else a table of its fields.
+
+    Raises:
+        ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if that would be read as a different level.
+    """
+    if resolve_custom(level, registry) in registry:
+        return level.name
+    return level_to_table(level)
+
+
+def level_to_table(level: QuantizationLevel) -> dict[str, object]:
+    """The fields of a level as a table of strings, numbers, lists and tables, without those that have their default."""
+    plain = QuantizationLevel(name=level.name, bits_per_param=level.bits_per_param)
+    table: dict[str, object] = {"name": level.name, "bits_per_param": level.bits_per_param}
+    for attribute in fields(QuantizationLevel):
+        value = getattr(level, attribute.name)
+        if value != getattr(plain, attribute.name):
+            table[attribute.name] = _as_plain(value)
+    return table
+
+
+def _as_plain(value: object) -> object:
+    if isinstance(value, Block):
+        return {"weights": value.weights, "bits": value.bits}
+    if isinstance(value, Mapping):
+        return {key: list(words) for key, words in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------------
+
+_TEXT: Final[dict[str, object]] = {"type": "string"}
+_POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
+
+#: JSON Schema of each field of a table
+_FIELDS: Final[dict[str, object]] = {
+    "name": {**_TEXT, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+    "bits_per_param": _POSITIVE,
+    "label": _TEXT,
+    "block": {
+        "type": "object",
+        "properties": {"weights": _POSITIVE, "bits": _POSITIVE},
+        "required": ["weights", "bits"],
+        "additionalProperties": False,
+    },
+    "aliases": {"type": "array", "items": _TEXT},
+    "spellings": {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": ["string", "integer"]}},
+    },
+    "kind": {"enum": list(get_args(Kind))},
+    "summary": _TEXT,
+    "source": _TEXT,
+}
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema of a level in a config file: a spelling, or a table that defines a custom level.
+
+    The string is open, because plugins bring levels of their own; its examples are the names of the known levels.
+    """
+    spelling = {
+        **_TEXT,
+        "description": "Any accepted spelling, in any case: Int4, bf16, torch.float16, Q4_K.",
+        "examples": [level.name for level in levels],
+    }
+    table = {
+        "type": "object",
+        "properties": _FIELDS,
+        "required": ["name", "bits_per_param"],
+        "additionalProperties": False,
+    }
+    return {"title": "Quantization level", "anyOf": [spelling, table]}
+
+
+def pydantic_core_schema() -> object:
+    """The core schema of pydantic v2 for a level: any spelling or table is read, the name is written."""
+    core: Any = import_module("pydantic_core").core_schema  # Any: a library that may be missing
+    schema: object = core.no_info_plain_validator_function(
+        pydantic_validator(read_level), serialization=core.plain_serializer_function_ser_schema(write_level)
+    )
+    return schema
+
+
+def pydantic_validator(function: Callable[[_T], object]) -> Callable[[_T], object]:
+    """A function as a validator of pydantic, which reports errors of quantlevels with their own text."""
+    error_class = import_module("pydantic_core").PydanticCustomError
+
+    def validate(value: _T) -> object:
+        try:
+            return function(value)
+        except QuantLevelsError as error:
+            raise error_class("quantization_level", "{reason}", {"reason": str(error)}) from error
+
+    return validate
