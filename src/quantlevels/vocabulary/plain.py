@@ -239,7 +239,11 @@ def pydantic_core_schema() -> object:
 
 
 def pydantic_validator(function: Callable[[_T], object]) -> Callable[[_T], object]:
-    """A function as a validator of pydantic, which reports errors of quantlevels with their own text."""
+    """A function as a validator of pydantic.
+
+    Raises:
+        PydanticCustomError: (the validator) with the text of the error of quantlevels that the function raises.
+    """
     error_class = import_module("pydantic_core").PydanticCustomError
 
     def validate(value: _T) -> object:
