@@ -126,3 +126,10 @@ def test_what_raises_says_so(name: str) -> None:
     """It, or its class for all of its methods."""
     texts = [inspect.getdoc(DOCUMENTED.get(place)) or "" for place in (name, name.rpartition(".")[0])]
     assert re.search(r"\bRaises?\b", "\n".join(texts))
+
+
+@pytest.mark.parametrize("name", ["inspect", "verify", "compare", "size", "fit"])
+def test_functions_behind_commands_are_documented(name: str) -> None:
+    assert name in quantlevels.__all__
+    text = getattr(quantlevels, name).__doc__
+    assert "Raises:" in text

@@ -295,7 +295,7 @@ def test_what_cannot_be_counted_is_in_no_ratio_and_no_claim(write: Write) -> Non
     assert [finding.code for finding in report.findings] == ["QL303"]
     assert report.stored
     assert report.stored.parameters > 0
-    assert (report.stored.counted, report.stored.bits_per_weight) == (False, None)
+    assert (report.stored.parameters_known, report.stored.bits_per_weight) == (False, None)
     assert report.to_record()["stored"]["bits_per_weight"] is None
     with pytest.raises(VerificationError) as caught:
         verify(folder, level=INT4, max_bits_per_weight=100, parameters=262144)
