@@ -1,43 +1,74 @@
-"""Run the benchmarks named on the command line, or all of them; 1 where a budget is missed."""
+"""Run the benchmarks named on the command line, or all of them. Exit status 1 if a budget is missed."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import platform
 import sys
+from collections.abc import Iterable
 from importlib import import_module
+from importlib.metadata import version
+from typing import Final
+
+from attrs import asdict
 
 from benchmarks.measurement import Measurement
 
-NAMES = (
-    "import_time",
+NAMES: Final = (
+    "processes",
     "lookup",
-    "plugin_scan",
     "structuring",
-    "gguf_header",
+    "small_checkpoints",
     "safetensors_headers",
+    "shards",
+    "gguf_header",
     "onnx_walk",
-    "schemes_fold",
     "linear",
+    "plugin_scan",
 )
+LIBRARIES: Final = ("attrs", "cattrs", "click", "gguf", "modelinfo-cli", "modelvet", "msgspec", "onnx", "safetensors")
+HEAD: Final = ("what", "quantlevels", "memory added", "compared with", "takes", "memory added", "ratio", "budget", "")
 
 
-def row(measurement: Measurement) -> str:
-    """One line of the table."""
-    budget = "" if measurement.budget is None else f"<= {measurement.budget:g} {measurement.unit}"
-    verdict = "" if measurement.budget is None else ("held" if measurement.held else "MISSED")
-    return f"{measurement.name:<58} {measurement.value:>10.2f} {measurement.unit:<4} {budget:<14} {verdict}".rstrip()
+def main(arguments: list[str]) -> int:
+    """Measure, print a row as soon as it is measured, and check the budgets."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--json", action="store_true", help="print one record with all measurements")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
+    rows = (row for name in options.names or NAMES for row in import_module(f"benchmarks.{name}").measure())
+    return _print_json(rows) if options.json else _print_table(rows)
 
 
-def main(names: list[str]) -> int:
-    """Measure, print, and say whether every budget was held."""
-    if unknown := set(names) - set(NAMES):
-        print(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}", file=sys.stderr)
-        return 2
-    held = True
-    for name in names or NAMES:
-        for measurement in import_module(f"benchmarks.{name}").measure():
-            print(row(measurement), flush=True)
-            held &= measurement.held
-    return 0 if held else 1
+def _print_json(rows: Iterable[Measurement]) -> int:
+    measured = list(rows)
+    machine = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    record = [{**asdict(row), "ratio": row.ratio, "held": row.held} for row in measured]
+    print(json.dumps({"machine": machine, "measurements": record}, indent=2))
+    return 0 if all(row.held for row in measured) else 1
+
+
+def _print_table(rows: Iterable[Measurement]) -> int:
+    all_held = True
+    print(_line(HEAD))
+    print(_line(["---"] * len(HEAD)))
+    for row in rows:
+        print(_line(row.cells()), flush=True)
+        all_held &= row.held
+    return 0 if all_held else 1
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -1,32 +1,56 @@
-"""What ten times the tensors cost, inspected in full."""
+"""What ten and a hundred times the tensors cost, in time and in memory."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
 from pathlib import Path
+from typing import Final
 
-from benchmarks.checkpoints import Row, write
-from benchmarks.measurement import Measurement, best
+from benchmarks.checkpoints import TensorRow, bf16_experts, dotless, gptq_experts, header_bytes, write
+from benchmarks.measurement import MIB, Measurement, added_memory, medians
+from benchmarks.safetensors_headers import inspect_path
 from quantlevels import inspect
 
-FEW, MANY = 10_000, 100_000
-ROUNDS = 15
+COUNTS: Final = (10_000, 100_000, 1_000_000)
+ROUNDS: Final = 5
+BUDGET: Final = 12
+#: peak memory: so many times the header, and so many MiB
+HEADERS: Final = 3
+FIXED_MIB: Final = 32
 
-
-def tensors() -> Iterator[Row]:
-    """BF16 matrices named as those of a mixture of experts."""
-    for matrix in count():
-        yield f"model.layers.{matrix // 256}.mlp.experts.{matrix % 256}.up_proj.weight", "BF16", [128, 128], 2 * 128**2
+KINDS: Final[dict[str, Callable[[], Iterator[TensorRow]]]] = {
+    "BF16": bf16_experts,
+    "GPTQ": gptq_experts,
+    "names without dots": dotless,
+}
 
 
 def measure() -> Iterator[Measurement]:
-    """Safetensors, the best of several, in turns."""
-    with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
-        write(Path(few), tensors(), FEW)
-        write(Path(many), tensors(), MANY)
-        least, most = best(partial(inspect, few), partial(inspect, many), rounds=ROUNDS)
-    yield Measurement(f"inspecting {MANY:,} tensors / {FEW:,} tensors", most / least, budget=11)
-    yield Measurement(f"inspecting {MANY:,} tensors", most * 1000, unit="ms")
+    """Ten thousand tensors, a hundred thousand, a million, each against a tenth of it."""
+    for kind, tensors in KINDS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [write(Path(folder, str(number)), tensors(), number) for number in COUNTS]
+            times = medians([partial(inspect, path) for path in paths], ROUNDS)
+            for number, less, more, tenth in zip(COUNTS[1:], times, times[1:], COUNTS, strict=False):
+                yield Measurement(
+                    what=f"inspect, {number:,} tensors, {kind}",
+                    value=more,
+                    yardstick=f"{tenth:,} tensors",
+                    yardstick_value=less,
+                    budget=BUDGET,
+                )
+            yield from _memory(kind, paths)
+
+
+def _memory(kind: str, paths: list[Path]) -> Iterator[Measurement]:
+    memory = added_memory(inspect_path, paths[-1], paths[0])
+    if memory is not None:
+        header = len(header_bytes(paths[-1] / "model.safetensors")) / MIB
+        yield Measurement(
+            what=f"inspect, {COUNTS[-1]:,} tensors, {kind}, a header of {header:.0f} MiB",
+            value=memory,
+            unit="MiB",
+            budget=HEADERS * header + FIXED_MIB,
+        )

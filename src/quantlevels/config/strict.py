@@ -131,7 +131,8 @@ def structure_record(cls: Any, converter: BaseConverter) -> Hook:  # Any: an att
                 return cls(**arguments)
             except Exception as error:  # whatever a validator raises
                 errors.append(error)
-        raise ClassValidationError(f"While structuring {cls.__name__}", errors, cls)
+        refused: Any = ClassValidationError  # Any: to checkers it takes what ExceptionGroup takes
+        raise refused(f"While structuring {cls.__name__}", errors, cls)
 
     return structure
 
