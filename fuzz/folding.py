@@ -15,11 +15,11 @@ from quantlevels.vocabulary.level import BITS_PER_BYTE
 from quantlevels.vocabulary.registry import levels
 
 _SUFFIXES = sorted(
-    {suffix for packing in packings() for suffix in (packing.codes, *packing.needs, *packing.sides)}
+    {suffix for packing in packings() for suffix in packing.suffixes}
     | ALWAYS_SIDES
     | {"bias", "weight", "down_proj_blocks", "down_proj_scales", "experts_weight_scale", "quant_state", ""}
 )
-_PACKINGS = [(packing.codes, *packing.needs, *packing.sides) for packing in packings()]
+_PACKINGS = [sorted(packing.suffixes) for packing in packings()]
 _MODULES = ("model.layers.0.up", "model.layers.1.up", "lm_head", "centroids", "", ".", "a..b")
 _DTYPES = ("Int32", "Float16", "BFloat16", "UInt8", "Int8", "Float8E4M3FN", "Float8E8M0FNU", "Float4E2M1", "Int64")
 _METHODS = ("", *sorted(shipped()))

@@ -1,13 +1,20 @@
-"""What every scheme shares: what a config declares, how tensors of a module fold into a weight, and arithmetic."""
+"""The contract of a quantizer: what a scheme says of its config, of the tensors it reads and of those it stores.
+
+A scheme is one `Scheme` record. Its ``config`` class reads the quantization section of a config file, its ``packings``
+turn the tensors of a module back into one logical weight, and its ``storage`` predicts the tensors it would write.
+Each tensor is described once, by a `TensorRule`: its name, the types and shapes it may have, and what it is for.
+
+This module imports no registry of levels: a scheme gets its levels from ``quantlevels.levels`` or makes its own.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, final, get_args
 
-from attrs import frozen
+from attrs import field, frozen
 
 from quantlevels.container import JSON, UnknownType
 from quantlevels.vocabulary.builtin import BUILTIN
@@ -15,12 +22,24 @@ from quantlevels.vocabulary.formats.plain import INTEGERS
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
     from attrs import Attribute
 
 
 Config: TypeAlias = Mapping[str, JSON]
+
+#: What a tensor of a module is for. Only ``weight`` and ``bias`` hold parameters.
+Role: TypeAlias = Literal[
+    "weight",  # a tensor that stands for itself: a norm, an unquantized matrix
+    "codes",  # the packed weights of a quantized module
+    "scale",  # multiplies codes, or other scales
+    "zero_point",  # is subtracted from codes: integers, packed or not, or floats
+    "codebook",  # the table that codes index
+    "index",  # an order or a place: permutations, groups of columns, masks
+    "correction",  # low-rank matrices, outliers, smoothing factors, rotations
+    "activation",  # scales and zero points of activations or of the key-value cache
+    "state",  # settings of a quantizer
+    "bias",
+]
 
 
 @final
@@ -30,14 +49,14 @@ class DeclaredLevel:
 
     Args:
         level: the level of the codes.
-        group_size: weights that share one scale along a row; -1 where the config says -1; None per row or per tensor.
-        block: rows and columns of weights that share one scale, where scales are two-dimensional.
-        symmetric: whether codes need no zero point; None where the config does not say.
+        group_size: weights that share one scale along a row; -1 if the config says -1; None per row or per tensor.
+        block: rows and columns of weights that share one scale, if scales are two-dimensional.
+        symmetric: whether codes need no zero point; None if the config does not say.
         bits_per_weight: codes, scales and zero points a weight takes, exact, without per-row and per-tensor extras;
-            None where it cannot be told.
+            None if unknown.
         targets: the modules it is for, as the config names them; None for all that are not named otherwise.
-        average: whether its width is one that weights keep on the whole, each with a width of its own (EXL2, EXL3).
-        parameters: logical weights of each of its modules, where the config says how many (VPTQ).
+        average: whether its width is the mean over weights that each have a width of their own (EXL2, EXL3).
+        parameters: logical weights of each of its modules, if the config gives their number (VPTQ).
     """
 
     level: QuantizationLevel
@@ -60,12 +79,12 @@ class TensorInfo(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """TensorInfo elements."""
+        """Stored elements."""
         return math.prod(self.shape)
 
     @property
     def bits(self) -> int:
-        """Bits of one stored element: 32 for the words of packed codes."""
+        """Bits of one stored element: 32 for the words of packed codes; 0 if its type is unknown."""
         return 0 if isinstance(self.dtype, UnknownType) else self.dtype.block.bits
 
     @property
@@ -76,7 +95,7 @@ class TensorInfo(NamedTuple):
             LayoutError: if there are fewer.
         """
         if len(self.shape) < 2:
-            raise LayoutError(f"a matrix is needed, not a shape of {list(self.shape)}")
+            raise LayoutError(f"expected a matrix, not a shape of {list(self.shape)}")
         return self.shape[-2], self.shape[-1]
 
     @property
@@ -96,14 +115,16 @@ Module: TypeAlias = Mapping[str, TensorInfo]
 @final
 @frozen(kw_only=True)
 class Hint:
-    """What shapes may leave open and is known of a module from elsewhere: its config, or the rest of the model.
+    """What is known of a module from elsewhere: its config, or the other modules of the model.
+
+    A hint may only choose between readings that shapes, dtypes and scale types leave equal.
 
     Args:
-        level: the declared level; None where nothing is declared.
-        group_size: weights that share one scale along a row; -1 or None for one scale a row.
-        symmetric: whether codes need no zero point; None where nothing says.
-        parameters: logical weights, where the config says how many.
-        block: rows and columns of weights that share one scale, where the config says so.
+        level: the declared level; None if nothing is declared.
+        group_size: weights that share one scale along a row; -1 or None for one scale per row.
+        symmetric: whether codes need no zero point; None if unknown.
+        parameters: logical weights, if the config gives their number.
+        block: rows and columns of weights that share one scale, if the config names them.
     """
 
     level: QuantizationLevel | None = None
@@ -128,7 +149,9 @@ class Weight:
         parameters: logical weights.
         code_bits: bits a code takes in storage, with what packing wastes: 8 for an int4 kept in a byte.
         group_size: weights that share one scale along a row; None per row, per tensor and for blocks in two dimensions.
-        symmetric: whether there are no zero points; None where that cannot be told or means nothing.
+        symmetric: whether there are no zero points; None if unknown or without meaning.
+        shape: logical weights per axis, rows (outputs) and columns (inputs) last; empty if unknown. The rules of the
+            packing's tensors are checked against it.
     """
 
     level: QuantizationLevel
@@ -136,10 +159,15 @@ class Weight:
     code_bits: Fraction
     group_size: int | None = None
     symmetric: bool | None = None
+    shape: tuple[int, ...] = ()
 
 
 class LayoutError(Exception):
     """The tensors of a module do not fit the layout their names announce. Becomes a finding, never reaches a user."""
+
+
+class TensorRuleError(LayoutError):
+    """A tensor of a module has another type or shape than its rule allows."""
 
 
 class AmbiguousLayoutError(Exception):
@@ -147,7 +175,143 @@ class AmbiguousLayoutError(Exception):
 
 
 class UnknownTypeError(ValueError):
-    """A method's word for a level that is not known. Becomes a finding: what is stored is told all the same."""
+    """A method's word for a level that is unknown. Becomes a finding; what is stored is reported all the same."""
+
+
+#: An axis of a tensor, in terms of the logical weight. ``rows`` are outputs, ``columns`` inputs, ``groups`` the scales
+#: of a row, ``weights`` all weights; with ``packed_``, the elements that hold so many codes without a gap; with
+#: ``flat_``, over all rows at once; ``row_blocks`` and ``column_blocks`` the scales of two-dimensional blocks.
+AxisName: TypeAlias = Literal[
+    "rows",
+    "columns",
+    "groups",
+    "weights",
+    "packed_rows",
+    "packed_columns",
+    "packed_weights",
+    "flat_groups",
+    "row_blocks",
+    "column_blocks",
+]
+Axis: TypeAlias = AxisName | int
+_AXIS_NAMES: Final = frozenset(get_args(AxisName))
+
+
+@final
+@frozen(kw_only=True)
+class Matrix:
+    """A logical weight, in the terms in which the shapes of its tensors are given.
+
+    Args:
+        rows, columns: outputs and inputs.
+        bits: of a packed code; of a packed zero point if it is a zero point's shape that is asked for.
+        group_size: weights along a row that share a scale; None for one scale per row.
+        block: rows and columns that share a scale.
+        stack: the axes before rows and columns: experts.
+        source_dtype: the word of torch for the level it is quantized from (``bfloat16``).
+    """
+
+    rows: int
+    columns: int
+    bits: int
+    group_size: int | None = None
+    block: tuple[int, int] = (128, 128)
+    stack: tuple[int, ...] = ()
+    source_dtype: str = "bfloat16"
+
+    def length(self, axis: Axis, element_bits: int) -> int:
+        """Elements of so many bits along an axis."""
+        if isinstance(axis, int):
+            return axis
+        group = self.group_size or self.columns or 1
+        word = Fraction(element_bits or 1, self.bits or 1)
+        lengths: dict[AxisName, tuple[int, int | Fraction]] = {
+            "rows": (self.rows, 1),
+            "columns": (self.columns, 1),
+            "weights": (self.rows * self.columns, 1),
+            "groups": (self.columns, group),
+            "flat_groups": (self.rows * self.columns, group),
+            "packed_rows": (self.rows, word),
+            "packed_columns": (self.columns, word),
+            "packed_weights": (self.rows * self.columns, word),
+            "row_blocks": (self.rows, self.block[0]),
+            "column_blocks": (self.columns, self.block[1]),
+        }
+        count, unit = lengths[axis]
+        return math.ceil(Fraction(count) / unit)
+
+
+def _parsed_shapes(text: str) -> tuple[tuple[Axis, ...], ...]:
+    return tuple(tuple(_parsed_axis(word) for word in shape.split()) for shape in text.split("|")) if text else ()
+
+
+def _parsed_axis(word: str) -> Any:  # Any: a Literal cannot be narrowed by membership of a set
+    if word.isdecimal():
+        return int(word)
+    if word not in _AXIS_NAMES:
+        raise ValueError(f"unknown axis {word!r}; known are {', '.join(sorted(_AXIS_NAMES))}")
+    return word
+
+
+@final
+@frozen
+class TensorRule:
+    """One tensor of a packing: its name, the types and shapes it may have, and what it is for.
+
+    Args:
+        name: its suffix in the module.
+        dtypes: names of the levels its elements may have, the one that is usually written first; empty for any.
+        shapes: the axes it may have, several shapes apart by ``|``: ``"groups rows"``, ``"1 | rows | rows groups"``.
+            Empty for any. Axes of one element, and the axes of stacked experts before them, need not be named.
+        role: what it is for.
+        nbytes: its bytes, for a tensor whose size is not a shape's: a state saved as text.
+    """
+
+    name: str
+    dtypes: tuple[str, ...] = ()
+    shapes: tuple[tuple[Axis, ...], ...] = field(default="", converter=_parsed_shapes)
+    role: Role = field(default="state", kw_only=True)
+    nbytes: Callable[[Matrix], int] | None = field(default=None, kw_only=True)
+
+    def check(self, tensor: TensorInfo, matrix: Matrix | None) -> None:
+        """Refuse a tensor that cannot be this one.
+
+        Args:
+            tensor: what is stored.
+            matrix: the logical weight of the module; None if its shape is unknown, then only types are checked.
+
+        Raises:
+            TensorRuleError: with what was found and what was expected.
+        """
+        if self.dtypes and not tensor.is_a(*self.dtypes):
+            kinds = " or ".join(dict.fromkeys(self.dtypes))
+            raise TensorRuleError(f"{self.name} is {tensor.dtype} {list(tensor.shape)}; expected {kinds}")
+        if matrix is None or not self.shapes or _is_one_of(tensor.shape, self.expected(matrix, tensor.bits), matrix):
+            return
+        expected = " or ".join(str([*matrix.stack, *lengths]) for lengths in self.expected(matrix, tensor.bits))
+        names = " or ".join(f"[{', '.join(map(str, axes))}]" for axes in self.shapes)
+        raise TensorRuleError(f"{self.name} has shape {list(tensor.shape)}; expected {names} = {expected}")
+
+    def expected(self, matrix: Matrix, element_bits: int) -> list[tuple[int, ...]]:
+        """The shapes it may have beside a weight, without the axes of a stack."""
+        return [tuple(matrix.length(axis, element_bits) for axis in axes) for axes in self.shapes]
+
+
+def _is_one_of(shape: tuple[int, ...], expected: list[tuple[int, ...]], matrix: Matrix) -> bool:
+    """Whether a shape is one of those expected, axes of one element aside."""
+    found = [length for length in shape if length != 1]
+    return any(
+        found in ([n for n in (*matrix.stack, *lengths) if n != 1], [n for n in lengths if n != 1])
+        for lengths in expected
+    )
+
+
+def _as_rules(rules: tuple[TensorRule | str, ...]) -> tuple[TensorRule, ...]:
+    return tuple(TensorRule(rule) if isinstance(rule, str) else rule for rule in rules)
+
+
+#: The bias of a module: counted as parameters, its bytes with the module's weight.
+BIAS: Final = TensorRule("bias", (), "rows", role="bias")
 
 
 @final
@@ -158,30 +322,88 @@ class Packing:
     Args:
         codes: suffix of the tensor that holds the codes.
         needs: suffixes that must stand beside it.
-        fold: (module, hint) → the weight; None where the tensors are none of its own. Raises LayoutError where shapes
-            do not fit, AmbiguousLayoutError where they leave open what the config does not say.
-        sides: suffixes that may stand beside it and are no parameters either, besides those of `ALWAYS_SIDES`.
+        fold: (module, hint) → the weight; None if the tensors are not of this packing after all. Raises LayoutError if
+            shapes do not fit, AmbiguousLayoutError if they leave open what the config does not say.
+        sides: one rule per tensor that stands beside the codes, those of ``needs`` among them; a bare name is a
+            tensor of any type and shape. None of them are parameters.
     """
 
     codes: str
     needs: tuple[str, ...]
     fold: Callable[[Module, Hint], Weight | None]
-    sides: tuple[str, ...] = ()
+    sides: tuple[TensorRule, ...] = field(default=(), converter=_as_rules)
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """The suffixes of all its tensors."""
+        return frozenset((self.codes, *self.needs, *(rule.name for rule in self.sides)))
 
     def matches(self, module: Module) -> bool:
         """Whether a module has the tensors this packing needs."""
         return self.codes in module and all(side in module for side in self.needs)
 
     def weight(self, module: Module, hint: Hint) -> Weight | None:
-        """The weight of a module that it matches, None where the tensors are none of its own.
+        """The weight of a module that it matches, None if the tensors are not of this packing.
 
         Raises:
-            LayoutError: if a tensor has no elements, or shapes do not fit.
+            LayoutError: if a tensor has no elements, or shapes or types do not fit.
             AmbiguousLayoutError: if shapes leave open what the config does not say.
         """
         if not all(module[suffix].elements for suffix in (self.codes, *self.needs)):
             raise LayoutError("codes or scales without elements")
-        return self.fold(module, hint)
+        weight = self.fold(module, hint)
+        if weight:
+            self._check_sides(module, weight)
+        return weight
+
+    def _check_sides(self, module: Module, weight: Weight) -> None:
+        matrix = None
+        if len(weight.shape) > 1:
+            *stack, rows, columns = weight.shape
+            bits = weight.level.bits_per_param
+            matrix = Matrix(rows=rows, columns=columns, bits=bits, group_size=weight.group_size, stack=tuple(stack))
+        for rule in (*self.sides, BIAS):
+            if rule.name in module:
+                rule.check(module[rule.name], matrix)
+
+
+#: What quantizers of linear layers leave alone, by the names of transformers and of llama.cpp: heads, embeddings,
+#: norms, the routers of experts, convolutions.
+NOT_LINEAR: Final = (
+    *("lm_head", "*embed*", "*.wte", "*.wpe", "*norm*", "*.router", "*.gate", "*.shared_expert_gate", "*conv*"),
+    *("output", "*_embd", "*.ffn_gate_inp*"),
+)
+
+
+@final
+@frozen(kw_only=True)
+class Storage:
+    """How a scheme stores a matrix at some levels: what ``size`` predicts a checkpoint with.
+
+    Args:
+        format: what the scheme calls this way of storing; its own name if it has no word for it.
+        levels: names of the levels stored so.
+        tensors: all tensors of a module, the codes among them, each with its usual dtype first and one shape.
+        group_size: weights that share a scale if the caller does not say; None for one scale per row.
+        block: rows and columns that share a scale, if any tensor has an axis of blocks.
+        keeps: globs of modules that it leaves as they are unless the caller names them.
+        zero_point: whether zero points are stored always, as the caller chooses, or never.
+        grouped: whether the size of groups, and the type of scales, are a choice.
+        ragged: what it does with a row that is not a multiple of the group: pad it, keep it unquantized, use narrower
+            groups (by 32 at a time, until they tile the row), or refuse it.
+        source: where the rule comes from.
+    """
+
+    format: str
+    levels: tuple[str, ...]
+    tensors: tuple[TensorRule, ...]
+    group_size: int | None = None
+    block: tuple[int, int] = (128, 128)
+    keeps: tuple[str, ...] = NOT_LINEAR
+    zero_point: Literal["always", "choice", "never"] = "never"
+    grouped: bool = True
+    ragged: Literal["pads", "keeps", "narrows", "refuses"] = "pads"
+    source: str
 
 
 @frozen(kw_only=True)
@@ -195,10 +417,10 @@ class MethodConfig:
     modules_to_not_convert: tuple[str, ...] | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """The level of all quantized weights that are not named otherwise; None where there is none.
+        """The level of all quantized weights that are not named otherwise; None if there is none.
 
         Raises:
-            NotImplementedError: unless a method says it.
+            NotImplementedError: if a method does not define it.
         """
         raise NotImplementedError
 
@@ -211,7 +433,7 @@ class MethodConfig:
         return self.modules_to_not_convert or ()
 
     def kv_cache(self) -> QuantizationLevel | None:
-        """The level of the key-value cache, where that is quantized as well."""
+        """The level of the key-value cache, if that is quantized as well."""
         return None
 
     def quantized_on_disk(self) -> bool:
@@ -229,11 +451,11 @@ def renamed(**keys: str) -> Callable[[Config], Config]:
 
 
 def unwrapped(key: str) -> Callable[[Config], Config]:
-    """A ``Scheme.prepare`` for configs that may hold all of their fields in an object of their own."""
+    """A ``Scheme.prepare`` for configs that may hold all of their fields in an object under one key."""
 
     def prepare(config: Config) -> Config:
-        own = config.get(key)
-        return own if isinstance(own, dict) else config
+        section = config.get(key)
+        return section if isinstance(section, dict) else config
 
     return prepare
 
@@ -241,7 +463,7 @@ def unwrapped(key: str) -> Callable[[Config], Config]:
 @final
 @frozen(kw_only=True)
 class Scheme:
-    """One quantization method: how its config reads, and how it packs weights.
+    """One quantization method: how its config reads, how it packs weights, and how it would store them.
 
     Args:
         method: its name, the ``quant_method`` of its configs.
@@ -249,6 +471,7 @@ class Scheme:
         packings: the layouts it writes, most specific first.
         aliases: other ``quant_method`` values for it.
         prepare: what turns a config as it is written into one with the fields of ``config``.
+        storage: how it stores its levels, for ``size``; if it stores a level in several ways, the usual one first.
     """
 
     method: str
@@ -256,14 +479,17 @@ class Scheme:
     packings: tuple[Packing, ...] = ()
     aliases: tuple[str, ...] = ()
     prepare: Callable[[Config], Config] = _as_written
+    storage: tuple[Storage, ...] = ()
 
 
 #: The narrowest width that counts as not quantized.
 UNQUANTIZED_BITS: Final = 16
-#: What a config says for one scale a row.
+#: What a config says for one scale per row.
 PER_ROW: Final = -1
 _LARGEST_GROUP: Final = 2**31
 _INTEGERS: Final = {level.name: level for level in (*BUILTIN, *INTEGERS)}
+#: Names of the levels that scales usually have, the most frequent first.
+FLOATS: Final = ("Float16", "BFloat16", "None")
 
 #: Scales and zero points, of activations and the key-value cache too: no parameters, whatever the method.
 ALWAYS_SIDES: Final = (

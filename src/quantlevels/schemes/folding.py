@@ -278,7 +278,7 @@ def _fold(
     rest = dict(module)
     if found:
         packing, weight = found
-        mine = {packing.codes, *packing.needs, *packing.sides, *ALWAYS_SIDES} & rest.keys()
+        mine = (packing.suffixes | ALWAYS_SIDES) & rest.keys()
         nbytes = sum(rest.pop(suffix).nbytes for suffix in mine)
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
@@ -316,9 +316,8 @@ def _weight(
 
 def _check_single(module: Module, packing: Packing, others: Sequence[Packing]) -> None:
     """Refuse to choose where another packing's codes stand in the same module."""
-    mine = {packing.codes, *packing.needs, *packing.sides}
     for other in others:
-        if other.codes not in mine and other.matches(module):
+        if other.codes not in packing.suffixes and other.matches(module):
             raise AmbiguousLayoutError(f"holds codes of two formats, {packing.codes!r} and {other.codes!r}")
 
 
