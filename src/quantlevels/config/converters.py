@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from functools import partial
 from types import NoneType
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Final,
@@ -56,9 +55,6 @@ from quantlevels.vocabulary.plain import (
     write_level,
 )
 from quantlevels.vocabulary.registry import Registry, levels
-
-if TYPE_CHECKING:
-    pass
 
 SpellingPolicy: TypeAlias = Literal["any", "canonical"]
 
