@@ -10,16 +10,17 @@ from fuzz.invariants import check
 from quantlevels.container import JSON, Checkpoint, Tensor, UnknownType
 from quantlevels.inspection.report import inspected
 from quantlevels.scheme import ALWAYS_SIDES
-from quantlevels.schemes import packings, shipped
+from quantlevels.schemes import shipped
+from quantlevels.schemes.catalogue import CATALOGUE
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 from quantlevels.vocabulary.registry import levels
 
+_PACKINGS = sorted({tuple(sorted(packing.suffixes)) for row in CATALOGUE for packing in row.packings()})
 _SUFFIXES = sorted(
-    {suffix for packing in packings() for suffix in packing.suffixes}
+    {suffix for suffixes in _PACKINGS for suffix in suffixes}
     | ALWAYS_SIDES
     | {"bias", "weight", "down_proj_blocks", "down_proj_scales", "experts_weight_scale", "quant_state", ""}
 )
-_PACKINGS = [sorted(packing.suffixes) for packing in packings()]
 _MODULES = ("model.layers.0.up", "model.layers.1.up", "lm_head", "centroids", "", ".", "a..b")
 _DTYPES = ("Int32", "Float16", "BFloat16", "UInt8", "Int8", "Float8E4M3FN", "Float8E8M0FNU", "Float4E2M1", "Int64")
 _METHODS = ("", *sorted(shipped()))

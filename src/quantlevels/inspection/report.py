@@ -19,7 +19,6 @@ from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.disagreements import disagreements
 from quantlevels.inspection.totals import StoredTotals, combined, totals
 from quantlevels.scheme import DeclaredLevel
-from quantlevels.schemes import packings
 from quantlevels.schemes.declaration import Declared, declared_by
 from quantlevels.schemes.folding import FoldedWeight, Folding, fold_modules
 from quantlevels.schemes.graph import fold_graph
@@ -137,7 +136,7 @@ def inspected(checkpoint: Checkpoint) -> Inspection:
         folding = fold_graph(checkpoint)
     else:
         own = declared.scheme.packings if declared and declared.scheme else ()
-        folding = fold_modules(checkpoint.tensors, own, packings(), declared)
+        folding = fold_modules(checkpoint.tensors, own, declared)
     stored = None if checkpoint.format == "config" else totals(checkpoint, folding)
     findings = (*checkpoint.findings, *unknown, *disagreements(checkpoint, declared, stored, folding))
     return Inspection(

@@ -1,54 +1,25 @@
-"""How quantizers pack levels into tensors: one file a method."""
+"""How quantizers pack levels into tensors: one file per method."""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from typing import Final
-
 from quantlevels.errors import AmbiguousLevelError, PluginError
-from quantlevels.scheme import Packing, Scheme
+from quantlevels.scheme import Scheme
+from quantlevels.schemes.catalogue import CATALOGUE, shipped_scheme
 from quantlevels.vocabulary.registry import levels
 
-#: Modules of this package that hold schemes, in the order in which their packings are tried.
-_MODULES: Final = [
-    "gptq",
-    "awq",
-    "auto_round",
-    "bitsandbytes",
-    "compressed_tensors",
-    "fp8",
-    "modelopt",
-    "quark",
-    "torchao",
-    "quanto",
-    "hqq",
-    "mlx",
-    "aqlm",
-    "vptq",
-    "exllama",
-    "lattice",
-    "onnxruntime",
-    "small",
-]
 
-
-@cache
 def shipped() -> dict[str, Scheme]:
-    """``quant_method`` → scheme, aliases too."""
-    schemes = [scheme for name in _MODULES for scheme in import_module(f"{__name__}.{name}").SCHEMES]
-    return {method: scheme for scheme in schemes for method in (scheme.method, *scheme.aliases)}
-
-
-@cache
-def packings() -> tuple[Packing, ...]:
-    """All packings of the shipped schemes, each once."""
-    return tuple(dict.fromkeys(packing for scheme in shipped().values() for packing in scheme.packings))
+    """``quant_method`` → scheme, for all of this package, aliases too."""
+    schemes: dict[str, Scheme] = {}
+    for row in CATALOGUE:
+        for scheme in row.schemes():
+            schemes |= dict.fromkeys((scheme.method, *scheme.aliases), scheme)
+    return schemes
 
 
 def find_scheme(method: str) -> Scheme | None:
     """The scheme of a ``quant_method``, of a plugin where none is shipped, None where none answers to it."""
-    if scheme := shipped().get(method):
+    if scheme := shipped_scheme(method):
         return scheme
     try:
         brought = levels.installed.scheme(method)

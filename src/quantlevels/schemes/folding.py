@@ -25,6 +25,7 @@ from quantlevels.scheme import (
     TensorInfo,
     Weight,
 )
+from quantlevels.schemes.catalogue import packings_for
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
@@ -126,18 +127,19 @@ class Folding:
         return ((name, parts) for parts, names in self.alike for name in names)
 
 
-def fold_modules(
-    tensors: Sequence[Tensor], own: Sequence[Packing], others: Sequence[Packing], declared: Declared | None
-) -> Folding:
+def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: Declared | None) -> Folding:
     """The weights of tensors whose names tell modules apart.
 
     Args:
         tensors: all tensors of the checkpoint.
         own: the packings of the declared method, tried first.
-        others: all packings that may stand in a checkpoint.
         declared: what its config files declare.
     """
     modules = _by_members(tensors)
+    suffixes: set[str] = set()
+    for pieces, _ in modules:
+        suffixes.update(*(module for _, module in pieces))
+    others = packings_for(suffixes)
 
     def folded(group_size: int | None) -> list[tuple[tuple[FoldedWeight, ...], list[str]]]:
         return [

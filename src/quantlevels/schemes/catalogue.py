@@ -1,0 +1,113 @@
+"""Which module of this package has which method and which packing, so that a reader imports only those it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from functools import cache
+from importlib import import_module
+from typing import Final, NamedTuple
+
+from quantlevels.scheme import Packing, Scheme
+
+
+class SchemeModule(NamedTuple):
+    """A module with schemes, or with packings that several of them share.
+
+    Args:
+        name: of the module.
+        methods: the names and aliases of its schemes.
+        tensors: for each packing that the module defines, the suffixes of its codes and of the tensors it needs.
+    """
+
+    name: str
+    methods: frozenset[str]
+    tensors: tuple[frozenset[str], ...]
+
+    def schemes(self) -> tuple[Scheme, ...]:
+        """Its schemes."""
+        schemes: tuple[Scheme, ...] = getattr(self._module(), "SCHEMES", ())
+        return schemes
+
+    def packings(self) -> Iterator[Packing]:
+        """The packings of its schemes, and those it shares with other modules."""
+        for scheme in self.schemes():
+            yield from scheme.packings
+        yield from getattr(self._module(), "PACKINGS", ())
+
+    def _module(self) -> object:
+        return import_module(f"quantlevels.schemes.{self.name}")
+
+
+def _row(name: str, methods: str = "", *tensors: str) -> SchemeModule:
+    return SchemeModule(name, frozenset(methods.split()), tuple(frozenset(names.split()) for names in tensors))
+
+
+#: In the order in which packings are tried; a test compares the rows with the modules.
+CATALOGUE: Final = (
+    _row("gptq", "gptq", "qweight scales"),
+    _row("awq", "awq paroquant", "qweight scales qzeros"),
+    _row("auto_round", "auto-round intel/auto-round auto_round"),
+    _row(
+        "bitsandbytes",
+        "bitsandbytes",
+        "weight weight.absmax",
+        "weight SCB",
+        "weight weight_absmax",
+        "weight weight_scb",
+    ),
+    _row(
+        "compressed_tensors",
+        "compressed-tensors compressed_tensors sparseml",
+        "weight_packed weight_scale",
+        "weight_packed scale_packed meta",
+        "compressed bitmask",
+    ),
+    _row(
+        "scaled",
+        "",
+        "weight weight_scale",
+        "weight weight_scale_inv",
+        "weight scale",
+        "weight weight_scales",
+        "weight scale_weight",
+    ),
+    _row(
+        "fp8",
+        "fp8 deepgemm_fp8 ptpc_fp8 fbgemm_fp8 w8a8_fp8 w8a8_int8 blockwise_int8 mxfp8 mxfp4 nvfp4",
+        "blocks scales",
+    ),
+    _row("modelopt", "modelopt modelopt_fp4"),
+    _row("quark", "quark"),
+    _row("torchao", "torchao", "_weight_qdata _weight_scale", "_weight_qdata _weight_scale_and_zero"),
+    _row("quanto", "quanto", "weight._data._data weight._scale", "weight._data weight._scale"),
+    _row("hqq", "hqq sinq", "W_q scale"),
+    _row("mlx", "mlx metal", "weight scales", "weight scales biases", "weight scales qbiases"),
+    _row("aqlm", "aqlm", "codes codebooks scales"),
+    _row("vptq", "vptq", "indices centroids.weight"),
+    _row("exllama", "exl2 exl3", "q_weight q_invperm q_scale", "trellis"),
+    _row("lattice", "quip# quip_sharp quip spqr higgs", "Qidxs SU SV", "dense_weights", "weight scales tables"),
+    _row("onnxruntime", "onnxruntime"),
+    _row(
+        "small",
+        "bitnet eetq gemma fp_quant fouroversix squeezellm qqq gguf",
+        "qweight scales",
+        "qweight lookup_table",
+        "B s_channel",
+        "qweight",
+    ),
+)
+
+
+@cache
+def shipped_scheme(method: str) -> Scheme | None:
+    """The scheme of this package for a ``quant_method``; None if it has none."""
+    for row in CATALOGUE:
+        if method in row.methods:
+            return next(scheme for scheme in row.schemes() if method in (scheme.method, *scheme.aliases))
+    return None
+
+
+def packings_for(suffixes: Set[str]) -> tuple[Packing, ...]:
+    """The packings that tensors with these suffixes may be in, each once, in the order in which they are tried."""
+    rows = [row for row in CATALOGUE if any(tensors <= suffixes for tensors in row.tensors)]
+    return tuple(dict.fromkeys(packing for row in rows for packing in row.packings()))
