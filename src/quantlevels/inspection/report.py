@@ -21,7 +21,6 @@ from quantlevels.inspection.totals import StoredTotals, combined, totals
 from quantlevels.scheme import DeclaredLevel
 from quantlevels.schemes.declaration import Declared, declared_by
 from quantlevels.schemes.folding import FoldedWeight, Folding, fold_modules
-from quantlevels.schemes.graph import fold_graph
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
@@ -133,6 +132,8 @@ def inspected(checkpoint: Checkpoint) -> Inspection:
         folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
         raise ConfigError(tuple(str(folder / message) for message in error.messages)) from error
     if checkpoint.format == "onnx":
+        from quantlevels.schemes.graph import fold_graph  # here: only graphs need it
+
         folding = fold_graph(checkpoint)
     else:
         own = declared.scheme.packings if declared and declared.scheme else ()

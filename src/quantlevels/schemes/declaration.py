@@ -13,7 +13,6 @@ from quantlevels.findings import Finding
 from quantlevels.scheme import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.names import Names
-from quantlevels.schemes.structuring import complaints, only_unknown, structured
 from quantlevels.vocabulary.formats.ggml import FILE_TYPES, GUESSED
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
@@ -162,6 +161,8 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
 
 def _read(section: _Section, scheme: Scheme, dtype: QuantizationLevel | None, findings: list[Finding]) -> Declared:
     """What one section declares, by the scheme of its method; no level where it has words that are not known."""
+    from quantlevels.schemes.structuring import complaints, only_unknown, structured  # here: only sections need cattrs
+
     skips = {key: value for key in _SKIPPED if (value := section.config.get(key)) is not None}
     config = {key: value for key, value in section.config.items() if key not in _SKIPPED}
     if skips:
