@@ -15,6 +15,7 @@ import pytest
 
 import quantlevels
 from quantlevels.cli.commands import cli
+from quantlevels.cli.program import COMMANDS
 
 QUANTLEVELS = [sys.executable, "-m", "quantlevels"]
 
@@ -80,6 +81,20 @@ def test_every_command_shows_an_example_that_works_when_pasted(process: Ask, tmp
     assert arguments[0] == command
     shutil.copytree(Path(__file__).parents[2] / "examples", tmp_path / "examples")
     assert process(*arguments, cwd=tmp_path).status == 0
+
+
+def test_the_help_lists_every_command_by_its_own_first_line() -> None:
+    first_lines = {name: command.get_short_help_str(200) for name, command in cli.commands.items()}
+    assert first_lines == COMMANDS
+
+
+@pytest.mark.parametrize("arguments", ["['--help']", "['--version']"])
+def test_help_and_version_import_no_command(arguments: str) -> None:
+    code = (
+        f"import sys; from quantlevels.cli.program import run; run({arguments}); "
+        "assert not {'attrs', 'rich', 'quantlevels.cli.commands', 'quantlevels.vocabulary'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
 
 
 @pytest.mark.parametrize("command", cli.commands)

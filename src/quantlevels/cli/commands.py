@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
 
@@ -14,15 +13,11 @@ import click
 
 from quantlevels import (
     FP16,
-    ConfigError,
     PluginWarning,
     QuantizationLevel,
-    QuantLevelsError,
-    __version__,
     levels,
 )
-from quantlevels.cli import pages, reports
-from quantlevels.cli import svg as pictures
+from quantlevels.cli import pages
 from quantlevels.cli.options import (
     Amount,
     Code,
@@ -38,6 +33,8 @@ from quantlevels.cli.options import (
     number,
     share,
 )
+from quantlevels.cli.program import cli, complain
+from quantlevels.cli.program import run as run
 from quantlevels.cli.render import LONG, Line, show, show_json, visible
 from quantlevels.vocabulary.level import Kind
 
@@ -45,8 +42,6 @@ if TYPE_CHECKING:
     from quantlevels.inspection.verification import Requirements
 
 ANSWER_IS_NO: Final = 1
-REFUSED: Final = 2
-INTERRUPTED: Final = 130
 #: weights that `compare` lists, unless told to list all
 FEW: Final = 20
 
@@ -57,56 +52,6 @@ R = TypeVar("R")
 def as_json(command: Callable[P, R]) -> Callable[P, R]:
     """The option ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(command)
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command line, and give the exit status: 0 fine, 1 the answer is no, 2 refused, with the reason.
-
-    Raises:
-        Exception: a defect of quantlevels, in development mode (``python -X dev``) alone.
-    """
-    if not sys.stdout:
-        return _refuse("output: closed")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _complain  # ty: ignore[invalid-assignment]  # it takes more
-            status = cli.main(arguments, prog_name="quantlevels", standalone_mode=False)
-        sys.stdout.flush()
-    except click.Abort:
-        return INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return REFUSED
-    except click.ClickException as error:
-        return _refuse(error.format_message().replace("\n", " "))
-    except ConfigError as error:
-        return _refuse(*error.messages)
-    except QuantLevelsError as error:
-        return _refuse(str(error))
-    except RecursionError:
-        return _refuse("nested too deeply to be read")
-    except MemoryError:
-        return _refuse("too little memory")
-    except OSError as error:
-        return _refuse(f"{error.filename or 'output'}: {error.strerror}")
-    except Exception as error:
-        if sys.flags.dev_mode:
-            raise
-        return _refuse(f"a defect of quantlevels, please report it: {type(error).__name__}: {error}")
-    return status if isinstance(status, int) else 0
-
-
-def _complain(message: object, *_: object, **__: object) -> None:
-    click.echo(f"quantlevels: {visible(message, LONG)}", err=True)
-
-
-def _refuse(*reasons: str) -> int:
-    for reason in reasons:
-        _complain(reason)
-    return REFUSED
 
 
 def svg_option(command: Callable[P, R]) -> Callable[P, R]:
@@ -147,17 +92,6 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
     )(command)
 
 
-@click.group(
-    epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf", context_settings={"max_content_width": 100}
-)
-@click.version_option(__version__, message="%(prog)s %(version)s")
-def cli() -> None:
-    """Precision of model weights: every level by its name, and what a checkpoint really stores.
-
-    Only headers are read; nothing is downloaded or executed.
-    """
-
-
 @cli.command(epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf")
 @click.argument("path", type=ExistingPath)
 @svg_option
@@ -173,6 +107,8 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
     _watch()
     report = inspect(path)
     if svg:
+        from quantlevels.cli import svg as pictures  # here: few ask for a picture
+
         svg.write_text(pictures.inspection(report), encoding="utf-8")
     if as_json:
         return show_json(report.to_record())
@@ -235,8 +171,12 @@ def _verify(path: Path, requirements: Requirements, format_: str | None) -> int:
     if format_ == "json":
         show_json(verification_record(report, failed))
     elif format_ == "sarif":
+        from quantlevels.cli import reports  # here: explanations are read from a file
+
         show_json(reports.sarif(report.path, failed))
     elif format_ == "github":
+        from quantlevels.cli import reports  # here: as above
+
         for line in reports.github(report.path, failed):
             click.echo(visible(line, LONG))  # a terminal must not break it
     else:
@@ -261,6 +201,8 @@ def compare(before: Path, after: Path, everything: bool, svg: Path | None, as_js
     _watch()
     report = compare(before, after)
     if svg:
+        from quantlevels.cli import svg as pictures  # here: few ask for a picture
+
         svg.write_text(pictures.comparison(report), encoding="utf-8")
     if as_json:
         show_json(report.to_record())
@@ -354,6 +296,8 @@ def fit(
     report = fit(source, memory=memory.value, reserve=reserve, devices=devices, known=levels.all(plugins=True))
     held = f"{memory.taken}{f', on each of {devices} devices' if devices > 1 else ''}"
     if svg:
+        from quantlevels.cli import svg as pictures  # here: few ask for a picture
+
         svg.write_text(pictures.fit(report.candidates, description, held), encoding="utf-8")
     if as_json:
         return show_json(report.to_record())
@@ -434,7 +378,7 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
     elif found.spelling is not None:
         show([Line((str(found.spelling),))])
     else:
-        _complain(found.reason)
+        complain(found.reason)
     return ANSWER_IS_NO if found.spelling is None else 0
 
 
