@@ -20,23 +20,34 @@ import quantlevels
 HEAVY = {"cattrs", "importlib_metadata", "click", "rich", "tomllib", "json", "yaml", "msgpack", "numpy", "torch"}
 
 
-def names_for_checkers() -> dict[str, str]:
-    """Public name → module, as the TYPE_CHECKING block of the package says."""
+def modules_for_checkers() -> set[str]:
+    """The modules whose names the TYPE_CHECKING block of the package imports."""
     tree = ast.parse(Path(quantlevels.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
-    found = {}
-    for statement in block.body:
-        assert isinstance(statement, ast.ImportFrom)
-        for alias in statement.names:
-            assert alias.asname == alias.name, "only `X as X` is a re-export to every checker"
-            found[alias.name] = str(statement.module).removeprefix("quantlevels.")
-    return found
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [statement for statement in blocks[0].body if isinstance(statement, ast.ImportFrom)]
+    assert [alias.name for statement in imports for alias in statement.names] == ["*"] * len(blocks[0].body)
+    return {str(statement.module).removeprefix("quantlevels.") for statement in imports}
 
 
-def test_the_lists_of_public_names_agree() -> None:
-    assert names_for_checkers() == quantlevels._HOMES
-    assert sorted(quantlevels.__all__) == sorted(quantlevels._HOMES)
-    assert len(set(quantlevels.__all__)) == len(quantlevels.__all__)
+def test_checkers_see_the_public_names_of_the_same_modules() -> None:
+    assert modules_for_checkers() == set(quantlevels._MODULES) - {"vocabulary.pickling"}
+
+
+def test_no_public_name_comes_from_two_modules() -> None:
+    lists = [importlib.import_module(f"quantlevels.{module}").__all__ for module in quantlevels._MODULES]
+    public = [name for names in lists for name in names if not name.startswith("_")]
+    assert sorted(public) == quantlevels.__all__
+
+
+def test_a_cheap_name_imports_no_reader() -> None:
+    loaded = run("import sys; from quantlevels import INT4, levels, ConfigError; print(*sys.modules)").stdout.split()
+    assert not [name for name in loaded if name.startswith(("quantlevels.inspection", "quantlevels.checkpoint"))]
+
+
+def test_importing_a_submodule_imports_no_reader() -> None:
+    loaded = run("import sys; from quantlevels import fields; print(*sys.modules)").stdout.split()
+    assert "quantlevels.fields" in loaded
+    assert not [name for name in loaded if name.startswith(("quantlevels.inspection", "quantlevels.checkpoint"))]
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

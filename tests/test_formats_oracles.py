@@ -85,13 +85,13 @@ class TestNumpy:
         for name in set(ml_dtypes.__all__) - self.FOREIGN:
             scalar = getattr(ml_dtypes, name)
             if isinstance(scalar, type) and issubclass(scalar, np.generic):
-                assert levels.of(scalar) is levels.of(np.dtype(scalar)) is words("numpy")[name]
+                assert levels.of_dtype(scalar) is levels.of_dtype(np.dtype(scalar)) is words("numpy")[name]
 
     def test_all_numbers_of_numpy_are_known(self) -> None:
         np = pytest.importorskip("numpy")
         for scalar in {*np.sctypeDict.values()} - {np.longdouble, np.clongdouble}:
             if issubclass(scalar, np.number | np.bool_) and scalar is not np.timedelta64:
-                assert 8 * np.dtype(scalar).itemsize == levels.of(scalar).block.bits
+                assert 8 * np.dtype(scalar).itemsize == levels.of_dtype(scalar).block.bits
 
     @pytest.mark.parametrize("word", words("numpy"))
     def test_bits_and_ranges(self, word: str) -> None:
@@ -125,7 +125,7 @@ class TestOnnx:
                 level = levels.from_dialect("onnx", number)
                 assert levels.from_dialect("onnx", name) is level
                 assert level.spelling("onnx") == name
-                assert levels.of(onnx.helper.tensor_dtype_to_np_dtype(number)) is level
+                assert levels.of_dtype(onnx.helper.tensor_dtype_to_np_dtype(number)) is level
 
 
 class TestTorch:
@@ -137,7 +137,7 @@ class TestTorch:
         for name, dtype in vars(torch).items():
             if isinstance(dtype, torch.dtype) and not self.FOREIGN.fullmatch(name):
                 level = levels.from_dialect("torch", name)
-                assert levels.of(dtype) is level
+                assert levels.of_dtype(dtype) is level
                 assert str(dtype) == f"torch.{level.spelling('torch')}"
                 assert 8 * dtype.itemsize == level.block.bits or level.bits_per_param < 8
 
@@ -150,4 +150,4 @@ class TestJax:
     def test_every_scalar_type(self) -> None:
         jnp = pytest.importorskip("jax.numpy")
         for word, level in words("jax").items():
-            assert levels.of(getattr(jnp, str(word))) is level
+            assert levels.of_dtype(getattr(jnp, str(word))) is level

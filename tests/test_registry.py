@@ -305,45 +305,45 @@ class TestDtypeObjects:
             (np.uint8, "UInt8"),
             (np.complex64, "Complex64"),
         ):
-            assert levels.of(dtype) is levels[name]
+            assert levels.of_dtype(dtype) is levels[name]
 
     def test_numpy_dtypes_that_are_no_level(self) -> None:
         np = pytest.importorskip("numpy")
         no_levels = (np.floating, np.generic, np.str_, np.object_, np.dtype("datetime64[s]"), np.dtype([("a", "f4")]))
         for dtype in (*no_levels, np.dtype(("f4", 2)), np.longdouble):
             with pytest.raises(UnknownLevelError):
-                levels.of(dtype)
+                levels.of_dtype(dtype)
 
     def test_ml_dtypes(self) -> None:
         np = pytest.importorskip("numpy")
         ml_dtypes = pytest.importorskip("ml_dtypes")
-        assert levels.of(ml_dtypes.bfloat16) is BF16
-        assert levels.of(np.dtype(ml_dtypes.bfloat16)) is BF16
-        assert levels.of(ml_dtypes.int4) is INT4
-        assert levels.of(ml_dtypes.float8_e4m3) is levels["Float8E4M3"]
-        assert levels.of(np.dtype(ml_dtypes.float8_e4m3fn)) is levels["Float8E4M3FN"]
+        assert levels.of_dtype(ml_dtypes.bfloat16) is BF16
+        assert levels.of_dtype(np.dtype(ml_dtypes.bfloat16)) is BF16
+        assert levels.of_dtype(ml_dtypes.int4) is INT4
+        assert levels.of_dtype(ml_dtypes.float8_e4m3) is levels["Float8E4M3"]
+        assert levels.of_dtype(np.dtype(ml_dtypes.float8_e4m3fn)) is levels["Float8E4M3FN"]
 
     def test_torch(self) -> None:
         torch = pytest.importorskip("torch")
-        assert levels.of(torch.bfloat16) is BF16
-        assert levels.of(torch.half) is FP16
-        assert levels.of(torch.float) is FP32
-        assert levels.of(torch.float8_e4m3fn) is levels["Float8E4M3FN"]
+        assert levels.of_dtype(torch.bfloat16) is BF16
+        assert levels.of_dtype(torch.half) is FP16
+        assert levels.of_dtype(torch.float) is FP32
+        assert levels.of_dtype(torch.float8_e4m3fn) is levels["Float8E4M3FN"]
         for dtype in (torch.qint8, torch.dtype, torch.Tensor, torch.zeros(1)):
             with pytest.raises(UnknownLevelError):
-                levels.of(dtype)
+                levels.of_dtype(dtype)
 
     def test_jax(self) -> None:
         jnp = pytest.importorskip("jax.numpy")
-        assert levels.of(jnp.bfloat16) is BF16
-        assert levels.of(jnp.dtype("float32")) is FP32
-        assert levels.of(jnp.bool_) is levels["Bool"]
-        assert levels.of(jnp.int4) is INT4
+        assert levels.of_dtype(jnp.bfloat16) is BF16
+        assert levels.of_dtype(jnp.dtype("float32")) is FP32
+        assert levels.of_dtype(jnp.bool_) is levels["Bool"]
+        assert levels.of_dtype(jnp.int4) is INT4
 
     def test_what_is_no_dtype(self) -> None:
         for thing in (None, float, int, "float32", 16, object(), SimpleNamespace(name="float32"), INT4):
             with pytest.raises(UnknownLevelError, match="unknown dtype object") as caught:
-                levels.of(thing)
+                levels.of_dtype(thing)
             assert caught.value.value is thing
 
 
@@ -359,7 +359,7 @@ class TestRegister:
         assert level in registry
         assert [*registry][-1] is level
         assert len(registry) == before + 1 == len([*registry])
-        assert registry.known(attrs.evolve(level)) is level
+        assert registry.canonical(attrs.evolve(level)) is level
         assert level not in Registry()
 
     def test_again_and_equal_is_fine(self) -> None:
@@ -497,7 +497,9 @@ def test_shipped_levels_load_with_the_first_other_name() -> None:
 
 
 def test_dtype_objects_import_no_library() -> None:
-    code = "from quantlevels import levels, UnknownLevelError\ntry: levels.of(float)\nexcept UnknownLevelError: pass"
+    code = (
+        "from quantlevels import levels, UnknownLevelError\ntry: levels.of_dtype(float)\nexcept UnknownLevelError: pass"
+    )
     assert not loaded_after(code) & {"numpy", "torch", "ml_dtypes", "jax"}
 
 

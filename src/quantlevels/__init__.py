@@ -1,127 +1,68 @@
-"""One exact vocabulary for the precision of model weights, and the truth about which of its words a checkpoint uses."""
+"""See how a model's weights are really stored, and use one exact, strictly typed name for every format."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from quantlevels.errors import AmbiguousLevelError as AmbiguousLevelError
-    from quantlevels.errors import CheckpointError as CheckpointError
-    from quantlevels.errors import ConfigError as ConfigError
-    from quantlevels.errors import DuplicateLevelError as DuplicateLevelError
-    from quantlevels.errors import PluginContractError as PluginContractError
-    from quantlevels.errors import PluginError as PluginError
-    from quantlevels.errors import PluginLoadError as PluginLoadError
-    from quantlevels.errors import PluginWarning as PluginWarning
-    from quantlevels.errors import QuantLevelsError as QuantLevelsError
-    from quantlevels.errors import ReservedLevelError as ReservedLevelError
-    from quantlevels.errors import SizingError as SizingError
-    from quantlevels.errors import UnknownLevelError as UnknownLevelError
-    from quantlevels.errors import UntranslatableLevelError as UntranslatableLevelError
-    from quantlevels.errors import VerificationError as VerificationError
-    from quantlevels.findings import Finding as Finding
-    from quantlevels.inspection.comparison import compare as compare
-    from quantlevels.inspection.planning import fit as fit
-    from quantlevels.inspection.planning import size as size
-    from quantlevels.inspection.report import Inspection as Inspection
-    from quantlevels.inspection.report import inspect as inspect
-    from quantlevels.inspection.verification import verify as verify
-    from quantlevels.vocabulary.builtin import BF16 as BF16
-    from quantlevels.vocabulary.builtin import FP16 as FP16
-    from quantlevels.vocabulary.builtin import FP32 as FP32
-    from quantlevels.vocabulary.builtin import INT4 as INT4
-    from quantlevels.vocabulary.builtin import INT8 as INT8
-    from quantlevels.vocabulary.builtin import BuiltinName as BuiltinName
-    from quantlevels.vocabulary.builtin import is_builtin_name as is_builtin_name
-    from quantlevels.vocabulary.level import Block as Block
-    from quantlevels.vocabulary.level import Layout as Layout
-    from quantlevels.vocabulary.level import QuantizationLevel as QuantizationLevel
-    from quantlevels.vocabulary.registry import Registry as Registry
-    from quantlevels.vocabulary.registry import levels as levels
+if TYPE_CHECKING:  # the same modules as in _MODULES
+    from quantlevels.errors import *
+    from quantlevels.findings import *
+    from quantlevels.inspection.comparison import *
+    from quantlevels.inspection.planning import *
+    from quantlevels.inspection.report import *
+    from quantlevels.inspection.verification import *
+    from quantlevels.vocabulary.builtin import *
+    from quantlevels.vocabulary.level import *
+    from quantlevels.vocabulary.registry import *
 
-#: public name → the module it is imported from on first use; the type checkers' list above says the same
-_HOMES = {
-    "AmbiguousLevelError": "errors",
-    "BF16": "vocabulary.builtin",
-    "Block": "vocabulary.level",
-    "BuiltinName": "vocabulary.builtin",
-    "CheckpointError": "errors",
-    "ConfigError": "errors",
-    "DuplicateLevelError": "errors",
-    "FP16": "vocabulary.builtin",
-    "FP32": "vocabulary.builtin",
-    "Finding": "findings",
-    "INT4": "vocabulary.builtin",
-    "INT8": "vocabulary.builtin",
-    "Inspection": "inspection.report",
-    "Layout": "vocabulary.level",
-    "PluginContractError": "errors",
-    "PluginError": "errors",
-    "PluginLoadError": "errors",
-    "PluginWarning": "errors",
-    "QuantLevelsError": "errors",
-    "QuantizationLevel": "vocabulary.level",
-    "Registry": "vocabulary.registry",
-    "ReservedLevelError": "errors",
-    "SizingError": "errors",
-    "UnknownLevelError": "errors",
-    "UntranslatableLevelError": "errors",
-    "VerificationError": "errors",
-    "compare": "inspection.comparison",
-    "fit": "inspection.planning",
-    "inspect": "inspection.report",
-    "is_builtin_name": "vocabulary.builtin",
-    "levels": "vocabulary.registry",
-    "size": "inspection.planning",
-    "verify": "inspection.verification",
-}
+#: The modules whose ``__all__`` are the public names, cheapest import first: a name is looked for in this order.
+_MODULES = (
+    "errors",
+    "vocabulary.builtin",
+    "vocabulary.level",
+    "vocabulary.registry",
+    "vocabulary.pickling",
+    "findings",
+    "inspection.report",
+    "inspection.verification",
+    "inspection.comparison",
+    "inspection.planning",
+)
 
-__all__ = [
-    "BF16",
-    "FP16",
-    "FP32",
-    "INT4",
-    "INT8",
-    "AmbiguousLevelError",
-    "Block",
-    "BuiltinName",
-    "CheckpointError",
-    "ConfigError",
-    "DuplicateLevelError",
-    "Finding",
-    "Inspection",
-    "Layout",
-    "PluginContractError",
-    "PluginError",
-    "PluginLoadError",
-    "PluginWarning",
-    "QuantLevelsError",
-    "QuantizationLevel",
-    "Registry",
-    "ReservedLevelError",
-    "SizingError",
-    "UnknownLevelError",
-    "UntranslatableLevelError",
-    "VerificationError",
-    "compare",
-    "fit",
-    "inspect",
-    "is_builtin_name",
-    "levels",
-    "size",
-    "verify",
-]
+if not TYPE_CHECKING:  # else checkers would believe that every name of this package exists
+
+    def __getattr__(name: str) -> object:
+        """Import a public name on its first use, so that importing the package costs nothing."""
+        from importlib import import_module
+
+        if name == "__all__":
+            modules = [import_module(f"{__name__}.{module}") for module in _MODULES]
+            value = sorted({public for module in modules for public in module.__all__ if not public.startswith("_")})
+        elif name.startswith("__") or _is_submodule(name):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        else:
+            value = _find(name)
+        globals()[name] = value
+        return value
+
+    def _is_submodule(name: str) -> bool:
+        """Whether ``from quantlevels import name`` is to import a module, for which none of the others is needed."""
+        from os.path import exists  # pathlib takes several milliseconds to import
+
+        path = f"{__path__[0]}/{name}"  # noqa: F405  # it does not come from a star import
+        return exists(path) or exists(f"{path}.py")  # noqa: PTH110
+
+    def _find(name: str) -> object:
+        from importlib import import_module
+
+        for path in _MODULES:
+            module = import_module(f"{__name__}.{path}")
+            if name in module.__all__:
+                return getattr(module, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    from quantlevels import __all__ as public_names  # type: ignore[attr-defined]
 
-
-if not TYPE_CHECKING:  # else checkers would believe every name of this package exists
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"quantlevels.{_HOMES[name]}"), name)
-        return value
+    return [*public_names, "__version__"]

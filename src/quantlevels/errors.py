@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 
     from quantlevels.findings import Finding
 
+__all__ = [
+    "AmbiguousLevelError",
+    "CheckpointError",
+    "ConfigError",
+    "DuplicateLevelError",
+    "PluginContractError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginWarning",
+    "QuantLevelsError",
+    "ReservedLevelError",
+    "SizingError",
+    "UnknownLevelError",
+    "UntranslatableLevelError",
+    "VerificationError",
+]
+
 
 class QuantLevelsError(Exception):
     """Anything quantlevels refuses."""

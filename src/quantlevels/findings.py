@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal, TypeAlias, TypedDict, final
 
 from attrs import field, frozen
 
+__all__ = ["Finding"]
+
 Severity: TypeAlias = Literal["error", "warning", "info"]
 
 #: code → (slug, severity)

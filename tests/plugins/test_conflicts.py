@@ -111,6 +111,6 @@ def test_a_process_may_register_what_a_plugin_brings_too(site: Site) -> None:
     result = site.run("""
         level = levels["Int4Acme"]
         equal = QuantizationLevel(name="Int4Acme", bits_per_param=4)
-        answer(equal=levels.known(equal) is level, listed=[l.name for l in levels].count("Int4Acme"))
+        answer(equal=levels.canonical(equal) is level, listed=[l.name for l in levels].count("Int4Acme"))
     """)
     assert result.answers == {"equal": True, "listed": 1}

@@ -190,4 +190,4 @@ def test_two_plugins_that_need_each_other_end_in_a_clear_state(site: Site) -> No
     assert result["b"].startswith("PluginLoadError: b-quant[B]: ")
     assert result["states"] == {"a-quant[A]": "failed", "b-quant[B]": "failed"}
     for reason in result["reasons"].values():
-        assert "a-quant[A]: it is asked for while it is being imported" in reason
+        assert "a-quant[A]: it is looked up while it is being imported" in reason

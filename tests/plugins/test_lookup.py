@@ -140,7 +140,8 @@ AcmeScheme = Scheme(method="acme", config=MethodConfig)
     result = site.run("""
         levels.with_bits(4)
         answer(level=tried(lambda: levels["acme"]), states=states())
-        answer(scheme=levels.installed.scheme("acme").method, none=levels.installed.scheme("acne"), after=states())
+        from quantlevels.schemes import find_scheme
+        answer(scheme=find_scheme("acme").method, none=find_scheme("acne"), after=states())
     """)
     assert result["level"] == "UnknownLevelError: unknown level 'acme'"
     assert result["states"] == {"acme-quant[acme]": "found"}
@@ -172,3 +173,77 @@ def test_refresh_sees_what_was_installed_meanwhile(site: Site) -> None:
     assert result["still"].startswith("UnknownLevelError")
     assert result["after"] == "Int4Acme"
     assert result["same"]
+
+
+def test_a_level_registered_later_comes_before_a_plugin_seen_before(site: Site) -> None:
+    site.install_level("acme-quant", "Int4Acme", aliases=("acme4",), entry="acme4")
+    result = site.run("""
+        before = levels["ACME4"]
+        mine = levels.register(QuantizationLevel(name="Acme4", bits_per_param=3))
+        answer(before=before.name, after=levels["ACME4"] is mine, name=levels["int4acme"] is before)
+    """)
+    assert result.answers == {"before": "Int4Acme", "after": True, "name": True}
+
+
+def test_a_spelling_seen_before_becomes_ambiguous_with_the_next_plugin(site: Site) -> None:
+    site.install_level("a-quant", "One", aliases=("same",), entry="same")
+    site.install_level("b-quant", "Two", aliases=("same",))
+    result = site.run("""
+        warnings.simplefilter("ignore")
+        answer(before=tried(lambda: levels["SAME"]), two=levels["Two"].name, after=tried(lambda: levels["SAME"]))
+    """)
+    assert result["before"] == "One"
+    assert result["after"].startswith("AmbiguousLevelError")
+
+
+@pytest.mark.parametrize("policy", ["off,acme-quant", "acme-quant, off", "all,acme-quant"])
+def test_a_policy_word_beside_distributions_is_refused(site: Site, policy: str) -> None:
+    site.install_level("acme-quant", "Int4Acme")
+    word = "off" if "off" in policy else "all"
+    result = site.run(
+        f"""
+        answer(known=levels["q4_k"].name, error=tried(lambda: levels["Int4Acme"]), listed=tried(levels.plugins))
+        answer(argument=tried(lambda: Registry(plugins=["acme-quant", {word!r}])))
+        """,
+        plugins=policy,
+    )
+    assert result["known"] == "Q4_K"
+    assert result["error"] == result["listed"]
+    assert result["error"].startswith("ConfigError: QUANTLEVELS_PLUGINS=")
+    assert f"{word!r} must stand alone" in result["error"]
+    assert result["argument"].startswith(f"ValueError: plugins=['acme-quant', {word!r}]: ")
+    assert result.imported == []
+
+
+def test_a_group_that_does_not_exist_is_reported_with_the_closest(site: Site) -> None:
+    site.install("acme-quant", {"Int4Acme": "acme:Int4Acme"}, {"acme.py": ""}, group="quantlevels.level")
+    site.install_level("other-quant", "Int4Other")
+    result = site.run("""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            answer(other=levels["Int4Other"].name, states=states(), reasons=reasons())
+            levels.plugins(load=True)
+        answer(warnings=len(caught))
+    """)
+    assert result["states"] == {"acme-quant[Int4Acme]": "rejected", "other-quant[Int4Other]": "loaded"}
+    assert "no plugins of the group 'quantlevels.level'; did you mean 'quantlevels.levels'?" in str(result["reasons"])
+    assert result["warnings"] == 1
+
+
+def test_all_groups_are_reported_and_checked(site: Site) -> None:
+    site.install("acme-quant", {"acme": "acme:ACME"}, {"acme.py": "ACME = 1"}, group="quantlevels.schemes")
+    site.install("other-quant", {"gptq": "acme:ACME"}, group="quantlevels.schemes")
+    site.install_level("third-quant", "Int4Third")
+    result = site.run("""
+        answer(before=states())
+        levels.plugins(load=True)
+        answer(after=states(), reasons=reasons())
+    """)
+    assert result["before"] == {
+        "acme-quant[acme]": "found",
+        "other-quant[gptq]": "rejected",
+        "third-quant[Int4Third]": "found",
+    }
+    assert result["after"]["acme-quant[acme]"] == "rejected"
+    assert result["after"]["third-quant[Int4Third]"] == "loaded"
+    assert "has to be a Scheme, and is of type 'int'" in result["reasons"]["acme-quant[acme]"]

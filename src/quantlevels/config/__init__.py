@@ -3,19 +3,15 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from quantlevels.config.files import levels_file as levels_file
-    from quantlevels.config.files import load as load
-    from quantlevels.config.files import loads as loads
-    from quantlevels.config.files import save as save
-
-__all__ = ["levels_file", "load", "loads", "save"]
-
-if not TYPE_CHECKING:  # else checkers would believe every name of this package exists
+    from quantlevels.config.files import *
+else:  # not seen by checkers, else they would believe that every name of this package exists
 
     def __getattr__(name: str) -> object:
-        # here, for other modules of this package do without the readers of files
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from quantlevels.config import files
+        """Import the reader of files on first use: the other modules of this package do without it."""
+        from importlib import import_module
 
-        return getattr(files, name)
+        if name == "__all__" or not name.startswith("__"):
+            files = import_module(f"{__name__}.files")
+            if name in ("__all__", *files.__all__):
+                return getattr(files, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,6 +33,8 @@ from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import Registry, levels
 
+__all__ = ["levels_file", "load", "loads", "save"]
+
 T = TypeVar("T")
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from quantlevels.inspection.records import ComparisonRecord, StorageRecord, TotalsRecord
     from quantlevels.schemes.folding import FoldedWeight
 
+__all__ = ["compare"]
+
 Level: TypeAlias = "QuantizationLevel | UnknownType"
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from quantlevels.inspection.records import FitRecord
     from quantlevels.inspection.sizing.sizes import Candidate, Sizing
 
+__all__ = ["fit", "size"]
+
 #: a checkpoint, or a number of parameters if only that is known
 Source: TypeAlias = "str | PathLike[str] | int"
 

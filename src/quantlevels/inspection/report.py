@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     )
     from quantlevels.inspection.totals import StoredLevel
 
+__all__ = ["Inspection", "inspect"]
+
 
 @final
 @frozen(kw_only=True)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from quantlevels.inspection.records import VerificationRecord
     from quantlevels.inspection.totals import StoredTotals
 
+__all__ = ["verify"]
+
 #: whether warnings count → the severities that fail a verification
 _FAILING: Final[dict[bool, tuple[Severity, ...]]] = {False: ("error",), True: ("error", "warning")}
 

@@ -21,8 +21,9 @@ def find_scheme(method: str) -> Scheme | None:
     """The scheme of a ``quant_method``, of a plugin where none is shipped, None where none answers to it."""
     if scheme := shipped_scheme(method):
         return scheme
+    from quantlevels.schemes.plugins import SCHEME_PLUGINS  # here: most checkpoints need no plugin
+
     try:
-        brought = levels.installed.scheme(method)
+        return levels._installed.find(SCHEME_PLUGINS, method)
     except (PluginError, AmbiguousLevelError):  # warned about; a reader reports the method as unknown
         return None
-    return brought if isinstance(brought, Scheme) else None

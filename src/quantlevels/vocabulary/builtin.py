@@ -9,6 +9,16 @@ from quantlevels.vocabulary.level import QuantizationLevel
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+__all__ = [
+    "BF16",
+    "FP16",
+    "FP32",
+    "INT4",
+    "INT8",
+    "BuiltinName",
+    "is_builtin_name",
+]
+
 BuiltinName: TypeAlias = Literal["None", "Float16", "BFloat16", "Int8", "Int4"]
 
 FP32: Final[QuantizationLevel] = QuantizationLevel(

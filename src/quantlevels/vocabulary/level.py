@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from attrs import Attribute
 
+__all__ = [
+    "Block",
+    "Layout",
+    "QuantizationLevel",
+]
+
 Spelling: TypeAlias = str | int
 Spellings: TypeAlias = Mapping[str, tuple[Spelling, ...]]
 Kind: TypeAlias = Literal[
@@ -261,7 +267,7 @@ class QuantizationLevel(_Described):
         return self
 
     def __reduce__(self) -> tuple[Callable[..., QuantizationLevel], tuple[object, ...]]:
-        from quantlevels.vocabulary.registry import pickled  # knows which levels there are
+        from quantlevels.vocabulary.pickling import pickled  # here: it needs the registry, which needs this module
 
         return pickled(self)
 

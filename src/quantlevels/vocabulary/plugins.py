@@ -1,50 +1,64 @@
-"""What other installed distributions bring: found in their metadata, imported one by one when asked for by name.
+"""Plugins of every group: found in metadata, imported one by one when a look-up names them, checked by their contract.
 
-An entry point of the group ``quantlevels.levels`` is a `QuantizationLevel`, one of ``quantlevels.schemes`` a scheme.
-Nothing depends on the order of directories, no lock is held while a plugin is imported, and whatever is wrong with one
-distribution is a record about it, and no trouble for anybody else.
+Three rules hold for all groups: nothing depends on the order of directories; no lock is held while a plugin is
+imported; a defect of one distribution is recorded for that distribution, and does not affect the others.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cache
 from importlib import invalidate_caches
-from pathlib import PurePath
+from pkgutil import resolve_name
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, final
 
 from attrs import evolve, frozen
 
-from quantlevels.errors import AmbiguousLevelError, PluginContractError, PluginError, PluginLoadError, PluginWarning
+from quantlevels.errors import (
+    AmbiguousLevelError,
+    PluginContractError,
+    PluginError,
+    PluginLoadError,
+    PluginWarning,
+    closest,
+    hint,
+)
+from quantlevels.vocabulary.entry_points import (
+    VARIABLE,
+    FoundPlugin,
+    InstalledPlugins,
+    PluginPolicy,
+    load,
+    one_line,
+    policy_from_environment,
+    scan,
+)
 from quantlevels.vocabulary.index import dialect_words, normalized, own_words, shipped
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
-    from importlib_metadata import Distribution, EntryPoint
-
     from quantlevels.vocabulary.level import Spelling
 
-#: Which distributions may bring plugins: all, none, or these.
-PluginPolicy: TypeAlias = Literal["all", "off"] | Collection[str]
+T = TypeVar("T")
 State: TypeAlias = Literal["found", "loaded", "rejected", "failed", "conflicting"]
+#: Where a plugin's object is found: group and normalised word, or dialect and word.
+Place: TypeAlias = "tuple[str, Spelling]"
 
 LEVELS: Final = "quantlevels.levels"
 SCHEMES: Final = "quantlevels.schemes"
-GROUPS: Final = (LEVELS, SCHEMES)
 
-#: The environment variable that sets the policy: ``off``, or distributions separated by commas; all where it is unset.
-VARIABLE: Final = "QUANTLEVELS_PLUGINS"
+#: Group → where the layer that uses its plugins defines their `PluginContract`. References, as entry points are: the
+#: layers above import this module, so it cannot import them, and yet every plugin must be checkable at any time.
+_CONTRACTS: Final[Mapping[str, str]] = {
+    LEVELS: "quantlevels.vocabulary.plugins:LEVEL_PLUGINS",
+    SCHEMES: "quantlevels.schemes.plugins:SCHEME_PLUGINS",
+}
 
-_SECTION: Final = "[quantlevels."  # of entry_points.txt; most distributions have none and are parsed no further
-_HEADER: Final = re.compile(r"^\s*\[quantlevels\..*\]\s*$", re.MULTILINE)  # as the parser of them reads it
-
-_PROTECTED: Final = "it uses {!r}, which means {} that comes with quantlevels"
+_RESERVED: Final = "it uses {!r}, which means {} that comes with quantlevels"
 
 _REMEDIES: Final[Mapping[State, str]] = {
     "found": "",
@@ -56,30 +70,60 @@ _REMEDIES: Final[Mapping[State, str]] = {
 
 
 @final
-@frozen(order=True)
-class FoundPlugin:
-    """One entry point as the metadata tells it: nothing of it was imported.
+@frozen(eq=False)
+class PluginContract(Generic[T]):
+    """What the plugins of one group have to be. The layer that uses the plugins defines it.
 
     Args:
-        distribution: the name of the installed distribution; its metadata folder where it has no readable name.
-        entry: the name of the entry point; empty where the list of them is unreadable.
-        group: ``quantlevels.levels`` or ``quantlevels.schemes``; empty likewise.
-        value: what it refers to, ``module:attribute``.
-        version: the version of the distribution.
-        editable: whether the distribution is installed as a link to its sources (PEP 610).
-        defect: what is wrong with the metadata, which keeps the plugin from being imported; empty where nothing is.
+        group: the entry-point group.
+        class_: the exact type of their objects.
+        noun: what an object's own name is the name of, as messages say it: ``level``, ``method``.
+        names: the names an object answers to, its own name first. Its entry point has to be called by one of them.
+        reserved: what a name means that comes with quantlevels, in words; empty if the name is free.
+        clash: the first reserved word or mark that an object uses, and what it means; None if it uses none. Unless
+            given, only `names` are compared.
+        places: where else an object is found, such as (dialect, word); two plugins must not share a place.
     """
 
-    distribution: str
-    entry: str
     group: str
-    value: str
-    version: str
-    editable: bool = False
-    defect: str = ""
+    class_: type[T]
+    noun: str
+    names: Callable[[T], tuple[str, ...]]
+    reserved: Callable[[str], str]
+    clash: Callable[[T], tuple[str, str] | None] | None = None
+    places: Callable[[T], Iterable[Place]] = lambda _: ()
 
-    def __str__(self) -> str:
-        return f"{self.distribution}[{self.entry}]"
+    def places_of(self, value: object) -> frozenset[Place]:
+        """All places where an object of the group is found."""
+        if not isinstance(value, self.class_):
+            return frozenset()
+        names = ((self.group, normalized(name)) for name in self.names(value))
+        return frozenset((*names, *self.places(value)))
+
+    def reserved_reason(self, name: str) -> str:
+        """Why an entry point must not have a name; empty if it may."""
+        meaning = self.reserved(name)
+        return _RESERVED.format(name, meaning) if meaning else ""
+
+    def refusal(self, plugin: FoundPlugin, value: object) -> str:
+        """Why a plugin must not bring an object; empty if it may."""
+        if type(value) is not self.class_ or not isinstance(value, self.class_):
+            return f"{plugin.value} has to be a {self.class_.__name__}, and is of type {type(value).__name__!r}"
+        names = self.names(value)
+        if normalized(plugin.entry) not in map(normalized, names):
+            return f"the entry point has to be called {names[0]!r} as the {self.noun} is, or by one of its aliases"
+        if self.clash is None:
+            return next(filter(None, map(self.reserved_reason, names)), "")
+        clash = self.clash(value)
+        return _RESERVED.format(*clash) if clash else ""
+
+
+@cache
+def contract_of(group: str) -> PluginContract[Any] | None:  # Any: objects of any group
+    """The contract of a group; None if quantlevels has no such group."""
+    reference = _CONTRACTS.get(group)
+    contract: PluginContract[Any] | None = resolve_name(reference) if reference else None
+    return contract
 
 
 @final
@@ -90,14 +134,14 @@ class PluginStatus:
     Args:
         distribution: the name of the installed distribution.
         version: its version.
-        group: ``quantlevels.levels`` or ``quantlevels.schemes``.
+        group: ``quantlevels.levels``, ``quantlevels.schemes`` ...
         entry: the name of the entry point.
         value: what it refers to, ``module:attribute``.
         editable: whether the distribution is installed as a link to its sources.
         state: ``found`` and not yet imported, ``loaded``, ``rejected`` for what it offers, ``failed`` in its metadata
             or its import, or ``conflicting`` with another plugin.
         reason: what is wrong; empty for found and loaded ones.
-        seconds: how long its import took; None where it was not imported.
+        seconds: how long its import took; None if it was not imported.
     """
 
     distribution: str
@@ -122,157 +166,17 @@ class PluginStatus:
 
     @property
     def remedy(self) -> str:
-        """What to do about it; empty where nothing is wrong."""
+        """What to do about it; empty if nothing is wrong."""
         return _REMEDIES[self.state]
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "")
 
 
-def policy_from_environment() -> PluginPolicy:
-    """The policy that ``QUANTLEVELS_PLUGINS`` sets."""
-    match [word.strip() for word in os.environ.get(VARIABLE, "").split(",") if word.strip()]:
-        case [] | ["all"]:
-            return "all"
-        case ["off"]:
-            return "off"
-        case names:
-            return names
-
-
-@final
-@frozen(eq=False)
-class _Offer:
-    """The entry points of one distribution; its METADATA is read when it matters whose they are."""
-
-    distribution: Distribution
-    entries: tuple[EntryPoint, ...]
-    defect: str = ""
-
-    @cached_property
-    def plugins(self) -> tuple[FoundPlugin, ...]:
-        defect = self.defect
-        try:
-            name, version = self.distribution.name, self.distribution.version
-        except Exception as error:
-            name, version = PurePath(str(getattr(self.distribution, "_path", "?"))).name, ""
-            defect = defect or f"its METADATA cannot be read: {_told(error)}"
-        if _is_shadowed(self.distribution, name):
-            return ()
-        editable = _is_editable(self.distribution)
-        if not self.entries:
-            return (FoundPlugin(name, "", "", "", version, editable, defect),)
-        return tuple(
-            FoundPlugin(name, entry.name, entry.group, entry.value, version, editable, defect or _misreference(entry))
-            for entry in self.entries
-        )
-
-
-def _offer(distribution: Distribution) -> _Offer | None:
-    try:
-        text = distribution.read_text("entry_points.txt")
-    except Exception as error:
-        return _Offer(distribution, (), f"its entry_points.txt cannot be read: {_told(error)}")
-    if not text or _SECTION not in text:
-        return None
-    try:
-        entries = tuple(entry for entry in distribution.entry_points if entry.group in GROUPS)
-    except Exception as error:
-        return _Offer(distribution, (), f"its entry_points.txt is malformed: {_told(error)}")
-    if not (entries or _HEADER.search(text)):
-        return _Offer(
-            distribution, (), f"its entry_points.txt is malformed: {_SECTION!r} begins no header of a section"
-        )
-    return _Offer(distribution, entries) if entries else None
-
-
-def _is_shadowed(distribution: Distribution, name: str) -> bool:
-    """Whether Python imports from another installation of the same distribution, earlier on ``sys.path``."""
-    import importlib_metadata
-
-    try:
-        first = importlib_metadata.distribution(name)
-        return str(first.locate_file("")) != str(distribution.locate_file(""))
-    except Exception:
-        return False  # nothing else goes by its name
-
-
-def _is_editable(distribution: Distribution) -> bool:
-    import json
-
-    try:
-        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-        return origin.get("dir_info", {}).get("editable") is True
-    except Exception:
-        return False
-
-
-def _misreference(entry: EntryPoint) -> str:
-    try:
-        return "" if entry.attr else f"{entry.value!r} is a whole module: it has to be 'module:NAME'"
-    except Exception:
-        return f"{entry.value!r} is no object reference: it has to be 'module:NAME'"
-
-
-def _told(error: BaseException) -> str:
-    """An error in one line, whatever its ``__str__`` does."""
-    from traceback import format_exception_only
-
-    return " ".join("".join(format_exception_only(error)).split())
-
-
-@final
-@frozen(eq=False)
-class _Installed:
-    """The result of one scan: no plugin is imported, and no METADATA read before it is needed."""
-
-    offers: tuple[_Offer, ...]
-
-    @cached_property
-    def by_word(self) -> Mapping[tuple[str, str], list[_Offer]]:
-        """Group and normalised name of entry points → whose they are."""
-        found: dict[tuple[str, str], list[_Offer]] = {}
-        for offer in self.offers:
-            for entry in offer.entries:
-                found.setdefault((entry.group, normalized(entry.name)), []).append(offer)
-        return found
-
-    @cached_property
-    def plugins(self) -> tuple[FoundPlugin, ...]:
-        """All there are, sorted."""
-        return _sorted(self.offers)
-
-    def named(self, group: str, word: str) -> tuple[FoundPlugin, ...]:
-        """Those whose entry point has a normalised name, sorted."""
-        plugins = _sorted(self.by_word.get((group, word), ()))
-        return tuple(plugin for plugin in plugins if (plugin.group, normalized(plugin.entry)) == (group, word))
-
-
-def _sorted(offers: Iterable[_Offer]) -> tuple[FoundPlugin, ...]:
-    return tuple(sorted({plugin for offer in offers for plugin in offer.plugins}))
-
-
-def scan(policy: PluginPolicy) -> _Installed:
-    """What the installed distributions offer that a policy allows."""
-    if policy == "off":
-        return _Installed(())
-    from importlib_metadata import distributions  # here, for with plugins off nothing is paid
-
-    offers = tuple(offer for distribution in distributions() if (offer := _offer(distribution)))
-    if policy != "all":
-        allowed = set(map(_canonical, policy))
-        offers = tuple(o for o in offers if any(_canonical(plugin.distribution) in allowed for plugin in o.plugins))
-    return _Installed(offers)
-
-
-def _canonical(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
 @final
 @frozen(eq=False)
 class _Outcome:
-    """What loading a plugin gave: a value, or an error."""
+    """The result of loading a plugin: an object, or an error."""
 
     value: object = None
     error: PluginError | None = None
@@ -285,65 +189,34 @@ class _Outcome:
         return "rejected" if isinstance(self.error, PluginContractError) else "failed"
 
 
-def _reserved(group: str, entry: str) -> str:
-    """Why an entry point may not be called as it is; empty where it may."""
-    if group == SCHEMES:
-        from quantlevels.schemes import shipped as shipped_schemes  # a floor above, and not needed for levels
-
-        return _PROTECTED.format(entry, "a method") if entry in shipped_schemes() else ""
-    owners = shipped().means(entry)
-    return _PROTECTED.format(entry, " or ".join(owners)) if owners else ""
-
-
-def _check_level(plugin: FoundPlugin, value: object) -> str:
-    """Why a value is no level that a plugin may bring; empty where it is."""
-    if type(value) is not QuantizationLevel:
-        return f"{plugin.value} has to be a QuantizationLevel, and is of type {type(value).__name__!r}"
-    if normalized(plugin.entry) not in map(normalized, (value.name, *value.aliases)):
-        return f"the entry point has to be called {value.name!r} as the level is, or by one of its aliases"
-    clash = shipped().clash(value)
-    return _PROTECTED.format(*clash) if clash else ""
-
-
-def _check_scheme(plugin: FoundPlugin, value: object) -> str:
-    """Why a value is no scheme that a plugin may bring; empty where it is."""
-    from quantlevels.scheme import Scheme
-
-    if type(value) is not Scheme:
-        return f"{plugin.value} has to be a Scheme, and is of type {type(value).__name__!r}"
-    if normalized(plugin.entry) not in map(normalized, (value.method, *value.aliases)):
-        return f"the entry point has to be called {value.method!r} as the method is, or by one of its aliases"
-    return next(filter(None, (_reserved(SCHEMES, method) for method in (value.method, *value.aliases))), "")
-
-
-_CHECKS: Final[Mapping[str, Callable[[FoundPlugin, object], str]]] = {LEVELS: _check_level, SCHEMES: _check_scheme}
-
-
 def _unusable(plugin: FoundPlugin) -> PluginError | None:
-    """What keeps a plugin from being imported at all."""
+    """The reason not even to import a plugin, or None."""
     if plugin.defect:
         return PluginLoadError(str(plugin), plugin.defect)
-    if reason := _reserved(plugin.group, plugin.entry):
+    contract = contract_of(plugin.group)
+    if contract is None:
+        meant = hint(closest(plugin.group, _CONTRACTS))
+        return PluginContractError(str(plugin), f"quantlevels has no plugins of the group {plugin.group!r}{meant}")
+    if reason := contract.reserved_reason(plugin.entry):
         return PluginContractError(str(plugin), reason)
     return None
 
 
-def _attempt(plugin: FoundPlugin) -> _Outcome:
-    if unusable := _unusable(plugin):
-        return _Outcome(error=unusable)
-    from importlib_metadata import EntryPoint
-
+def _load_and_check(plugin: FoundPlugin) -> _Outcome:
+    contract = contract_of(plugin.group)
+    if contract is None or (error := _unusable(plugin)):
+        return _Outcome(error=_unusable(plugin))
     start = perf_counter()
     try:
-        value = EntryPoint(plugin.entry, plugin.value, plugin.group).load()
+        value = load(plugin)
     except KeyboardInterrupt:
         raise
-    except BaseException as cause:  # SystemExit, what test runners skip with ...
-        error: PluginError = PluginLoadError(str(plugin), f"it cannot be imported: {_told(cause)}")
+    except BaseException as cause:  # SystemExit, and what test runners raise to skip
+        error = PluginLoadError(str(plugin), f"it cannot be imported: {one_line(cause)}")
         error.__cause__ = cause
         return _Outcome(error=error, seconds=perf_counter() - start)
     seconds = perf_counter() - start
-    if reason := _CHECKS[plugin.group](plugin, value):
+    if reason := contract.refusal(plugin, value):
         return _Outcome(error=PluginContractError(str(plugin), reason), seconds=seconds)
     return _Outcome(value, seconds=seconds)
 
@@ -353,111 +226,100 @@ class Plugins:
     """The plugins that one registry sees: scanned once, each imported when it is first needed. Safe under threads.
 
     Args:
-        policy: which distributions may bring some; None for what the environment says when the scan happens.
+        policy: which distributions may bring plugins; None for what the environment says when the scan happens.
+        changed: called after a plugin was loaded or all were forgotten, so that the owner can drop what it has cached.
     """
 
-    __slots__ = ("_importing", "_installed", "_lock", "_meanings", "_outcomes", "_policy")
+    __slots__ = ("_changed", "_importing", "_installed", "_lock", "_meanings", "_outcomes", "_policy")
 
-    def __init__(self, policy: PluginPolicy | None = None) -> None:
+    def __init__(self, policy: PluginPolicy | None = None, changed: Callable[[], None] = lambda: None) -> None:
         self._policy = policy
-        self._lock = threading.RLock()  # entered again where a finder on sys.meta_path looks up a level
-        self._importing: set[tuple[int, FoundPlugin]] = set()  # thread and what it is importing just now
+        self._changed = changed
+        self._lock = threading.RLock()  # reentrant: a finder on sys.meta_path may look up a level during the scan
+        self._importing: set[tuple[int, FoundPlugin]] = set()  # thread, and the plugin that it is importing
         self._forget()
 
     def _forget(self) -> None:
-        self._installed: _Installed | None = None
+        self._installed: InstalledPlugins | None = None
         self._outcomes: dict[FoundPlugin, _Outcome] = {}
-        #: group and normalised word, or dialect and word → what the loaded plugins mean by it
-        self._meanings: dict[tuple[str, Spelling], dict[FoundPlugin, object]] = {}
+        #: place → what the loaded plugins mean by it
+        self._meanings: dict[Place, dict[FoundPlugin, object]] = {}
 
     def refresh(self) -> None:
-        """Forget what was found, for the next miss to scan again: after an installation in the running process."""
+        """Forget what was found; the next miss scans again: for an installation in the running process."""
         invalidate_caches()
         with self._lock:
             self._forget()
+        self._changed()
 
-    def level(self, spelling: str) -> QuantizationLevel | None:
-        """The level that plugins mean by a spelling, or None; imports those whose entry point is called so.
+    def find(self, contract: PluginContract[T], spelling: str) -> T | None:
+        """The object that plugins of a group mean by a name, or None; imports those whose entry point is called so.
 
         Raises:
-            AmbiguousLevelError: if different plugins mean different levels.
+            AmbiguousLevelError: if different plugins mean different objects.
             PluginError: if the only plugins of that name cannot be used.
         """
-        level = self._named(LEVELS, spelling)
-        return level if isinstance(level, QuantizationLevel) else None
-
-    def scheme(self, method: str) -> object | None:
-        """The scheme that plugins bring for a ``quant_method``, or None; imports those whose entry point is called so.
-
-        Raises:
-            AmbiguousLevelError, PluginError: as `level`.
-        """
-        return self._named(SCHEMES, method)
-
-    def _named(self, group: str, spelling: str) -> object | None:
-        key = group, normalized(spelling)
+        word = normalized(spelling)
         errors: list[PluginError] = []
-        for plugin in self._scan().named(*key):
-            with suppress(PluginWarning):  # an error to those who filter it so: who asks by name gets the plugin's own
+        for plugin in self._scan().named(contract.group, word):
+            with suppress(PluginWarning):  # where filters make it an error: the caller gets the plugin's own error
                 self._load(plugin)
             if error := self._load(plugin).error:
                 errors.append(error)
-        value = self._meant(spelling, key)
+        value = self._agreed(contract, spelling, (contract.group, word))
         if value is None and errors:
             raise errors[0]
         return value
 
-    def in_dialect(self, dialect: str, spelling: Spelling) -> QuantizationLevel | None:
-        """The level that plugins mean by a dialect's word or number, or None; imports all that bring levels.
+    def find_place(self, contract: PluginContract[T], place: Place) -> T | None:
+        """The object that plugins mean by a dialect's word or number, or None; imports all plugins of the group.
 
         Raises:
-            AmbiguousLevelError: if different plugins mean different levels.
+            AmbiguousLevelError: if different plugins mean different objects.
         """
-        self.load()
-        level = self._meant(f"{dialect} {spelling}", (dialect, spelling))
-        return level if isinstance(level, QuantizationLevel) else None
+        self.load(contract.group)
+        return self._agreed(contract, f"{place[0]} {place[1]}", place)
 
-    def _meant(self, word: str, place: tuple[str, Spelling]) -> object | None:
+    def _agreed(self, contract: PluginContract[T], word: str, place: Place) -> T | None:
         meanings = self._meanings.get(place, {})
-        values = list(meanings.values())
+        values = [value for value in meanings.values() if isinstance(value, contract.class_)]
         if any(value != values[0] for value in values):
             raise AmbiguousLevelError(word, tuple(map(str, sorted(meanings))))
         return values[0] if values else None
 
-    def load(self, group: str = LEVELS) -> None:
+    def load(self, group: str) -> None:
         """Import all plugins of a group, with a PluginWarning, once, for each that cannot be used."""
         for plugin in self._scan().plugins:
             if plugin.group == group:
                 self._load(plugin)
 
-    def levels(self) -> tuple[QuantizationLevel, ...]:
-        """The levels of the plugins that are loaded, in the order of the plugins."""
-        loaded = sorted(self._outcomes.copy().items(), key=lambda item: item[0])
-        return tuple(dict.fromkeys(o.value for _, o in loaded if isinstance(o.value, QuantizationLevel)))
+    def loaded(self, contract: PluginContract[T]) -> tuple[T, ...]:
+        """The objects of the plugins of a group that are loaded, each once, in the order of the plugins."""
+        outcomes = sorted(self._outcomes.copy().items(), key=lambda item: item[0])
+        values = (outcome.value for plugin, outcome in outcomes if plugin.group == contract.group)
+        return tuple(dict.fromkeys(value for value in values if isinstance(value, contract.class_)))
 
-    def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
-        """The level of a loaded plugin that equals another one, or None."""
-        meanings = self._meanings.get((LEVELS, normalized(level.name)), {})
-        return next(
-            (known for known in meanings.values() if isinstance(known, QuantizationLevel) and known == level), None
-        )
+    def equal(self, contract: PluginContract[T], value: T) -> T | None:
+        """The object of a loaded plugin that equals another one, or None."""
+        meanings = self._meanings.get((contract.group, normalized(contract.names(value)[0])), {})
+        known = (other for other in meanings.values() if isinstance(other, contract.class_) and other == value)
+        return next(known, None)
 
-    def names(self) -> tuple[str, ...]:
-        """What the entry points of levels are called; imports none of them."""
-        return tuple(
-            entry.name
-            for offer in self._scan().offers
-            for entry in offer.entries
-            if entry.group == LEVELS and not _reserved(LEVELS, entry.name)
-        )
+    def names(self, contract: PluginContract[Any]) -> tuple[str, ...]:  # Any: objects of any group
+        """The names of the entry points of a group, without those that are rejected by name; imports no plugin."""
+        names = (name for group, name in self._scan().names() if group == contract.group)
+        return tuple(name for name in names if not contract.reserved(name))
 
     def status(self, *, load: bool = False) -> tuple[PluginStatus, ...]:
-        """What became of each entry point, sorted by distribution and name; imports them only if told to ``load``."""
-        if load:
-            for group in GROUPS:
-                self.load(group)
+        """What became of each entry point of every group, sorted by distribution and name.
+
+        Args:
+            load: import all plugins first; otherwise none is imported.
+        """
         plugins = self._scan().plugins
-        self._reject(plugins)
+        for plugin in plugins:
+            if load or _unusable(plugin):
+                self._load(plugin)
         return tuple(map(self._status, plugins))
 
     def _status(self, plugin: FoundPlugin) -> PluginStatus:
@@ -481,74 +343,88 @@ class Plugins:
             seconds=seconds,
         )
 
-    def _scan(self) -> _Installed:
+    def _scan(self) -> InstalledPlugins:
         with self._lock:
             if self._installed is not None:
                 return self._installed
             policy = policy_from_environment() if self._policy is None else self._policy
             self._installed = installed = scan(policy)
-        named = (o for o in installed.offers if any(e.group == LEVELS and _reserved(LEVELS, e.name) for e in o.entries))
-        self._reject(_sorted((*named, *(offer for offer in installed.offers if offer.defect))))
+        self._reject(installed)
         return installed
 
-    def _reject(self, plugins: Iterable[FoundPlugin]) -> None:
-        """Record which of some plugins are not even to be imported."""
-        for plugin in plugins:
+    def _reject(self, installed: InstalledPlugins) -> None:
+        """Record the plugins that can be rejected now, without importing the layers above for their contracts."""
+        suspects = {
+            (group, normalized(name))
+            for group, name in installed.names()
+            if group not in _CONTRACTS or (group == LEVELS and LEVEL_PLUGINS.reserved(name))
+        }
+        named = (plugin for place in suspects for plugin in installed.named(*place))
+        for plugin in sorted({*named, *installed.defective()}):
             if _unusable(plugin):
                 self._load(plugin)
 
     def _load(self, plugin: FoundPlugin) -> _Outcome:
         if outcome := self._outcomes.get(plugin):
             return outcome
-        mine = threading.get_ident(), plugin
-        if mine in self._importing:
-            return _Outcome(error=PluginLoadError(str(plugin), "it is asked for while it is being imported"))
-        self._importing.add(mine)
+        this_import = threading.get_ident(), plugin
+        if this_import in self._importing:
+            return _Outcome(error=PluginLoadError(str(plugin), "it is looked up while it is being imported"))
+        self._importing.add(this_import)
         try:
-            outcome = _attempt(plugin)  # under no lock of ours: Python's import locks keep two threads in order
+            outcome = _load_and_check(plugin)  # without a lock: Python's import locks keep two threads in order
         finally:
-            self._importing.discard(mine)
+            self._importing.discard(this_import)
         return self._publish(plugin, outcome)
 
     def _publish(self, plugin: FoundPlugin, outcome: _Outcome) -> _Outcome:
         with self._lock:
             known = self._outcomes.get(plugin)
             if known and not (known.error and outcome.error is None):
-                return known  # another thread was here first
+                return known  # another thread was first
             if outcome.error is None:
-                outcome = self._learn(plugin, outcome)
+                outcome = self._index(plugin, outcome)
             self._outcomes[plugin] = outcome
             reason = outcome.error.reason if outcome.error else self._conflict(plugin, outcome.value)
+        self._changed()
         if reason:
-            _warn(plugin, reason)
+            warnings.warn(f"{plugin}: {reason}", PluginWarning, stacklevel=2)
         return outcome
 
-    def _learn(self, plugin: FoundPlugin, outcome: _Outcome) -> _Outcome:
-        """Note what a loaded plugin means by its words; equal levels of several plugins become one object."""
-        value = outcome.value
-        if isinstance(value, QuantizationLevel):
-            value = self.equal(value) or value
-        for place in _places(plugin, value):
-            self._meanings[place] = {**self._meanings.get(place, {}), plugin: value}  # anew, for readers take no lock
+    def _index(self, plugin: FoundPlugin, outcome: _Outcome) -> _Outcome:
+        """Note what a loaded plugin means by its words; equal objects of several plugins become one object."""
+        contract = contract_of(plugin.group)
+        assert contract is not None, "only plugins with a contract are loaded"
+        value = self.equal(contract, outcome.value) or outcome.value
+        for place in contract.places_of(value):
+            # a new dict, since readers take no lock
+            self._meanings[place] = {**self._meanings.get(place, {}), plugin: value}
         return evolve(outcome, value=value)
 
     def _conflict(self, plugin: FoundPlugin, value: object) -> str:
-        """Which words of a loaded plugin mean something else in which other plugins; empty where none does."""
-        clashes = {
-            (f"{word}" if where in GROUPS else f"{where} {word}", str(other))
-            for where, word in _places(plugin, value)
-            for other, meant in self._meanings[where, word].items()
-            if meant != value
-        }
-        return "; ".join(f"{word!r} means something else in {other}" for word, other in sorted(clashes))
+        """Which words of a loaded plugin mean something else in which other plugins; empty if none does."""
+        clashes = sorted(set(self._clashes(plugin, value)))
+        return "; ".join(f"{word!r} means something else in {other}" for word, other in clashes)
+
+    def _clashes(self, plugin: FoundPlugin, value: object) -> Iterator[tuple[str, str]]:
+        contract = contract_of(plugin.group)
+        for where, word in contract.places_of(value) if contract else ():
+            for other, meant in self._meanings[where, word].items():
+                if meant != value:
+                    yield str(word) if where in _CONTRACTS else f"{where} {word}", str(other)
 
 
-def _places(plugin: FoundPlugin, value: object) -> Iterable[tuple[str, Spelling]]:
-    """Where a plugin's value is looked up: group and normalised word, dialect and word."""
-    if not isinstance(value, QuantizationLevel):
-        return {(plugin.group, normalized(plugin.entry))}
-    return {*((plugin.group, normalized(word)) for word in own_words(value)), *dialect_words(value)}
+def _reserved_level(name: str) -> str:
+    return " or ".join(shipped().means(name))
 
 
-def _warn(plugin: FoundPlugin, reason: str) -> None:
-    warnings.warn(f"{plugin}: {reason}", PluginWarning, stacklevel=2)
+#: The contract of the vocabulary's own group.
+LEVEL_PLUGINS: Final = PluginContract(
+    group=LEVELS,
+    class_=QuantizationLevel,
+    noun="level",
+    names=lambda level: (level.name, *level.aliases),
+    reserved=_reserved_level,
+    clash=lambda level: shipped().clash(level),
+    places=lambda level: (*((LEVELS, normalized(word)) for word in own_words(level)), *dialect_words(level)),
+)

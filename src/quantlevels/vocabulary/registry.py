@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
-
-from attrs import fields
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, overload
 
 from quantlevels.errors import DuplicateLevelError, PluginError, ReservedLevelError, UnknownLevelError
 from quantlevels.vocabulary.builtin import BUILTIN, BY_BITS, BuiltinName
@@ -13,18 +11,25 @@ from quantlevels.vocabulary.index import TORCH_PREFIX, Index, normalized, own_wo
 from quantlevels.vocabulary.level import QuantizationLevel, Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from quantlevels.vocabulary.plugins import PluginPolicy, Plugins, PluginStatus
+    from quantlevels.vocabulary.entry_points import PluginPolicy
+    from quantlevels.vocabulary.plugins import Plugins, PluginStatus
+
+__all__ = [
+    "Registry",
+    "levels",
+]
 
 T = TypeVar("T")
 
-_SUGGESTIONS = 3
-_NEARLY_AS_CLOSE = 0.9  # as the closest: what is farther off is noise
+_SUGGESTIONS: Final = 3
+_MIN_SHARE_OF_BEST: Final = 0.9  # a suggestion less close than this share of the closest one is noise
+_MAX_CACHED: Final = 4096  # a word of n letters has 2^n spellings
 
 
-class _Table(dict[str, QuantizationLevel]):
-    """Exact spelling → level, for look-ups that hit; a miss is the registry's to resolve."""
+class _SpellingCache(dict[str, QuantizationLevel]):
+    """Cache of exact spellings; a missing key is resolved by the registry."""
 
     __slots__ = ("resolve",)
 
@@ -36,73 +41,97 @@ class _Table(dict[str, QuantizationLevel]):
 
 
 class Registry:
-    """Every level the world uses: the five, those registered in process, those shipped, those of installed plugins.
+    """All known levels: the five, those registered in process, those shipped, those of installed plugins.
 
-    ``registry[spelling]`` takes any accepted spelling in any case: names, labels, aliases, the words of dialects. It is
-    looked up in that order, and a plugin is imported when its name is asked for. Not a ``Mapping``: a miss raises
-    ``UnknownLevelError``. Iteration and ``len`` are over the levels known by now. Safe under threads.
+    ``registry[spelling]`` takes any accepted spelling in any case: names, labels, aliases, the words of dialects. They
+    are looked up in that order, and a plugin is imported when a look-up needs it. Not a ``Mapping``: a miss raises
+    ``UnknownLevelError``. Iteration and ``len`` are over the levels known without importing a plugin. Safe under
+    threads.
 
     Args:
-        plugins: which installed distributions may bring levels: ``"all"``, ``"off"`` or some of them by name; what the
-            environment variable ``QUANTLEVELS_PLUGINS`` says unless given.
+        plugins: which installed distributions may bring levels: ``"all"``, ``"off"``, or the names of some; by default,
+            what the environment variable ``QUANTLEVELS_PLUGINS`` says.
 
     Raises:
-        ValueError: for any other string.
+        ValueError: for any other string, and for a list that contains one of these two.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_plugins", "_policy", "_registered", "_table")
+    __slots__ = ("__weakref__", "_cache", "_cache_version", "_lock", "_plugins", "_policy", "_registered")
 
     def __init__(self, plugins: PluginPolicy | None = None) -> None:
-        if isinstance(plugins, str) and plugins not in ("all", "off"):
-            raise ValueError(f"plugins must be 'all', 'off' or a list of distributions, not {plugins!r}")
+        if plugins is not None:
+            from quantlevels.vocabulary.entry_points import checked_policy
+
+            plugins = checked_policy(plugins)
         self._policy = plugins
         self._plugins: Plugins | None = None
-        self._lock = threading.Lock()
-        self._registered = Index(())  # replaced whole, never changed, so that readers need no lock
-        self._table = _Table(self._resolve)
-        self._table.update({word: level for level in BUILTIN for word in own_words(level)})
+        self._lock = threading.RLock()
+        self._registered = Index(())  # replaced as a whole, never changed, so that readers need no lock
+        self._cache = _SpellingCache(self._resolve)
+        self._cache_version = 0
+        self._clear_cache()
 
     def __getitem__(self, spelling: str) -> QuantizationLevel:
-        """The level that answers to a spelling.
+        """The level that a spelling means.
 
         Raises:
-            UnknownLevelError: if none does; it names the closest.
-            AmbiguousLevelError: if the spelling means different levels to different people, such as ``fp4``.
+            UnknownLevelError: if no level has that spelling; it names the closest.
+            AmbiguousLevelError: if the spelling means several levels, as ``fp4`` does.
             PluginError: if it is the name of a plugin that cannot be used.
+            ConfigError: if a plugin has to be looked for and ``QUANTLEVELS_PLUGINS`` is not valid.
         """
-        return self._table[spelling]
+        return self._cache[spelling]
 
     def _resolve(self, spelling: str) -> QuantizationLevel:
         if not isinstance(spelling, str):
             raise UnknownLevelError(spelling)
+        version = self._cache_version
+        level = self._find(spelling)
+        with self._lock:  # not if something that is looked up first was added in the meantime
+            if type(spelling) is str and version == self._cache_version and len(self._cache) < _MAX_CACHED:
+                self._cache[spelling] = level
+        return level
+
+    def _find(self, spelling: str) -> QuantizationLevel:
         for level in BUILTIN:  # before anything is loaded
             if normalized(spelling) in map(normalized, own_words(level)):
                 return level
         for index in (self._registered, shipped()):
             if found := index.find(spelling):
-                if spelling == found.name:
-                    self._table[spelling] = found  # a hit from now on
                 return found
-        if brought := self.installed.level(spelling):
+        from quantlevels.vocabulary.plugins import LEVEL_PLUGINS  # here: known names need no plugin
+
+        if brought := self._installed.find(LEVEL_PLUGINS, spelling):
             return brought
         raise UnknownLevelError(spelling, self._closest(spelling))
 
+    def _clear_cache(self) -> None:
+        with self._lock:
+            self._cache_version += 1
+            self._cache.clear()
+            for level in BUILTIN:
+                self._cache.update(dict.fromkeys(own_words(level), level))
+
     def _closest(self, spelling: str) -> tuple[str, ...]:
+        """The spellings of known levels that are closest to one that is unknown, one for each level."""
         from difflib import SequenceMatcher, get_close_matches
+
+        from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
 
         words: dict[str, tuple[str, str]] = {}
         for level in self:
             for word in own_words(level):
                 words.setdefault(normalized(word), (level.name, word))
-        for name in self.installed.names():
+        for name in self._installed.names(LEVEL_PLUGINS):
             words.setdefault(normalized(name), (name, name))
         sought = normalized(spelling)
-        for best in get_close_matches(sought, words, n=1):
-            cutoff = _NEARLY_AS_CLOSE * SequenceMatcher(None, best, sought).ratio()
-            close = get_close_matches(sought, words, n=2 * _SUGGESTIONS, cutoff=cutoff)
-            closest_of_level = dict(words[word] for word in reversed(close))
-            return tuple(reversed(closest_of_level.values()))[:_SUGGESTIONS]
-        return ()
+        best = next(iter(get_close_matches(sought, words, n=1)), None)
+        if best is None:
+            return ()
+        cutoff = _MIN_SHARE_OF_BEST * SequenceMatcher(None, best, sought).ratio()
+        close = get_close_matches(sought, words, n=2 * _SUGGESTIONS, cutoff=cutoff)
+        closest_of_level = dict(words[word] for word in reversed(close))
+        return tuple(reversed(closest_of_level.values()))[:_SUGGESTIONS]
 
     @overload
     def get(self, spelling: BuiltinName) -> QuantizationLevel: ...
@@ -147,8 +176,14 @@ class Registry:
             plugins: import all plugins first; each that cannot be used is left out with a ``PluginWarning``.
         """
         if plugins:
-            self.installed.load()
-        brought = self._plugins.levels() if self._plugins else ()
+            from quantlevels.vocabulary.plugins import LEVELS
+
+            self._installed.load(LEVELS)
+        brought: tuple[QuantizationLevel, ...] = ()
+        if self._plugins:
+            from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
+
+            brought = self._plugins.loaded(LEVEL_PLUGINS)
         return tuple(dict.fromkeys((*shipped().levels, *self._registered.levels, *brought)))
 
     def from_bits(self, bits: int) -> QuantizationLevel:
@@ -177,11 +212,13 @@ class Registry:
             for index in (shipped(), self._registered):
                 if level := index.dialects.get((dialect, spelling)):
                     return level
-            if brought := self.installed.in_dialect(dialect, spelling):
+            from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
+
+            if brought := self._installed.find_place(LEVEL_PLUGINS, (dialect, spelling)):
                 return brought
         raise UnknownLevelError(spelling, where=f"{dialect} type")
 
-    def of(self, dtype: object) -> QuantizationLevel:
+    def of_dtype(self, dtype: object) -> QuantizationLevel:
         """The level of a dtype of torch, numpy, ml_dtypes or jax, told by its own name; nothing is imported.
 
         Raises:
@@ -221,10 +258,11 @@ class Registry:
                 if not (registered.equal(level) or shipped().equal(level)):
                     registered = Index((*registered.levels, level))
             self._registered = registered
+            self._clear_cache()
         return tuple(known)
 
     def _vet(self, level: QuantizationLevel) -> QuantizationLevel:
-        """The known level that equals this one, or this one itself, which `register` would then accept.
+        """The known level that equals this one, or this level itself, if `register` would accept it.
 
         Raises:
             ReservedLevelError, DuplicateLevelError: as `register`.
@@ -232,33 +270,38 @@ class Registry:
         return _vetted(level, self._registered)
 
     @property
-    def installed(self) -> Plugins:
-        """What installed distributions bring to this registry; nothing is scanned before something is asked of it."""
+    def _installed(self) -> Plugins:
+        """The plugins of this registry, of all groups; nothing is scanned before something is asked of them."""
         from quantlevels.vocabulary.plugins import Plugins
 
         with self._lock:
             if self._plugins is None:
-                self._plugins = Plugins(self._policy)
+                self._plugins = Plugins(self._policy, changed=self._clear_cache)
             return self._plugins
 
     def plugins(self, *, load: bool = False) -> tuple[PluginStatus, ...]:
-        """What became of each installed plugin, of levels and of schemes, sorted by distribution and entry point.
+        """What became of each installed plugin of every group, sorted by distribution and entry point.
 
         Args:
-            load: import all of them first, to see which cannot be used; else none is imported.
+            load: import all of them first, to see which cannot be used; otherwise none is imported.
         """
-        return self.installed.status(load=load)
+        return self._installed.status(load=load)
 
     def refresh(self) -> None:
-        """Look for plugins anew at the next miss: for an installation while this process runs."""
-        self.installed.refresh()
+        """Scan for plugins again at the next miss: for an installation while this process runs."""
+        self._installed.refresh()
 
     def _equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
-        brought = self._plugins.equal(level) if self._plugins else None
-        return self._registered.equal(level) or shipped().equal(level) or brought
+        if known := self._registered.equal(level) or shipped().equal(level):
+            return known
+        if self._plugins is None:
+            return None
+        from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
 
-    def known(self, level: QuantizationLevel) -> QuantizationLevel:
-        """The known level that equals this one, or this one itself."""
+        return self._plugins.equal(LEVEL_PLUGINS, level)
+
+    def canonical(self, level: QuantizationLevel) -> QuantizationLevel:
+        """The known level that equals this one, or this level itself; consults no plugin that is not loaded."""
         return self._equal(level) or level
 
 
@@ -274,42 +317,29 @@ def _vetted(level: QuantizationLevel, registered: Index) -> QuantizationLevel:
     return level
 
 
-class _SharedRegistry(Registry):
-    """The one everybody imports: a hit is a dict look-up in C, without a frame of Python."""
+def _shared_registry() -> Registry:
+    """The registry that everybody imports, with a class of its own whose ``[]`` is that of its cache.
 
-    __slots__ = ()
+    Python then looks up a spelling in C. The method of `Registry` would cost a Python frame, three times the look-up.
+    """
+    shared = Registry()
 
-    if not TYPE_CHECKING:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise TypeError("this is the class of the one shared registry: make a Registry of your own")
 
-        def __init_subclass__(cls) -> None:
-            raise TypeError("make a Registry of your own")
+    shared.__class__ = type(
+        Registry.__name__,
+        (Registry,),
+        {
+            "__slots__": (),
+            "__doc__": Registry.__doc__,
+            "__getitem__": shared._cache.__getitem__,
+            "__init__": refuse,
+            "__init_subclass__": refuse,
+        },
+    )
+    return shared
 
 
 #: The registry everybody shares.
-levels: Final[Registry] = _SharedRegistry()
-if not TYPE_CHECKING:
-    _SharedRegistry.__getitem__ = levels._table.__getitem__
-
-
-def pickled(level: QuantizationLevel) -> tuple[Callable[..., QuantizationLevel], tuple[object, ...]]:
-    """How a level is pickled: one that comes with quantlevels by name, whatever later versions add; others whole."""
-    if shipped().equal(level) is level:
-        return shipped_level, (level.name,)
-    values = {attribute.name: getattr(level, attribute.name) for attribute in fields(QuantizationLevel)}
-    return restored, ({**values, "spellings": dict(level.spellings)},)
-
-
-def shipped_level(name: str) -> QuantizationLevel:
-    """Unpickle a level that comes with quantlevels.
-
-    Raises:
-        UnknownLevelError: if this version does not have it yet.
-    """
-    if level := shipped().find(name):
-        return level
-    raise UnknownLevelError(name)
-
-
-def restored(values: Mapping[str, Any]) -> QuantizationLevel:  # Any: the fields `pickled` wrote; the class checks them
-    """Unpickle any other level: the known one where an equal one is known, without consulting plugins."""
-    return levels.known(QuantizationLevel(**values))
+levels: Final[Registry] = _shared_registry()

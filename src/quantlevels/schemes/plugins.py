@@ -1,0 +1,17 @@
+"""What a plugin of the group ``quantlevels.schemes`` has to be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quantlevels.scheme import Scheme
+from quantlevels.schemes import shipped
+from quantlevels.vocabulary.plugins import SCHEMES, PluginContract
+
+SCHEME_PLUGINS: Final = PluginContract(
+    group=SCHEMES,
+    class_=Scheme,
+    noun="method",
+    names=lambda scheme: (scheme.method, *scheme.aliases),
+    reserved=lambda method: "a method" if method in shipped() else "",
+)
