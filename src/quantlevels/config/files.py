@@ -26,9 +26,8 @@ from quantlevels.config.strict import (
     make_strict,
     mistakes,
     structure_scalar,
-    structure_time,
 )
-from quantlevels.config.words import as_key, is_level, is_namedtuple, is_plain_mapping, is_record, place
+from quantlevels.config.words import as_key, in_words, is_level, is_namedtuple, is_plain_mapping, is_record, place
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import Registry, levels
@@ -205,7 +204,7 @@ def _strict(format: DocumentFormat) -> Converter:
     configure_converter(converter)
     for kind in (date, datetime):
         numbers = converter.get_structure_hook(kind) if format == "msgpack" else None
-        converter.register_structure_hook(kind, structure_time(kind, numbers))
+        converter.register_structure_hook(kind, _structure_time(kind, numbers))
     if format == "msgpack":
         converter.register_structure_hook(bytes, structure_scalar(bytes))
         for kind in (date, datetime):  # as numbers, times without a zone would get one
@@ -219,6 +218,25 @@ def _strict(format: DocumentFormat) -> Converter:
         converter.register_unstructure_hook_factory(_is_mapping_by_no_text, _unstructure_keys)
         converter.register_unstructure_hook_factory(is_record, _unstructure_without_null)
     return converter
+
+
+def _structure_time(kind: type[date], structure_number: Hook | None) -> Hook:
+    """The hook that takes a date, or a date and time; ISO text for either, and numbers if the format has them."""
+
+    def structure(value: Any, _: object) -> object:  # Any: what a parser gave
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return kind.fromisoformat(value)
+        elif type(value) is kind:
+            return value
+        elif structure_number and type(value) in (int, float) and (kind is datetime or value % _SECONDS_OF_A_DAY == 0):
+            return structure_number(value, kind)
+        raise expected(in_words(kind), value)
+
+    return structure
+
+
+_SECONDS_OF_A_DAY: Final = 86_400
 
 
 def _preconf(format: DocumentFormat) -> Converter:

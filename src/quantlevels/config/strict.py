@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from datetime import date, datetime
 from enum import Enum
 from functools import partial
 from types import NoneType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
 
 import attrs
 from cattrs import (
@@ -77,29 +75,6 @@ def structure_scalar(scalar: type) -> Hook:
         return value if type(value) is type_ else type_(value)
 
     return structure
-
-
-def structure_time(kind: type[date], structure_number: Hook | None) -> Hook:
-    """The hook that takes a date, or a date and time; ISO text for either, and numbers if the format has them.
-
-    Raises:
-        ConfigError: (the hook) for any other value.
-    """
-
-    def structure(value: Any, _: object) -> object:  # Any: what a parser gave
-        if isinstance(value, str):
-            with suppress(ValueError):
-                return kind.fromisoformat(value)
-        elif type(value) is kind:
-            return value
-        elif structure_number and type(value) in (int, float) and (kind is datetime or value % _SECONDS_OF_A_DAY == 0):
-            return structure_number(value, kind)
-        raise expected(in_words(kind), value)
-
-    return structure
-
-
-_SECONDS_OF_A_DAY: Final = 86_400
 
 
 def structure_record(cls: Any, converter: BaseConverter) -> Hook:  # Any: an attrs class

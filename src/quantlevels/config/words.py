@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
 from enum import Enum, EnumType
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, is_typeddict
@@ -26,12 +25,12 @@ _TYPES: Final[Mapping[object, str]] = {
     float: "a number",
     str: "text",
     bytes: "bytes",
-    date: "a date",
-    datetime: "a date and time",
     NoneType: "null",
     QuantizationLevel: "a level",
     Any: "a value",
 }
+#: not by the classes themselves: few files have dates, and the import takes time
+_TIMES: Final = {"date": "a date", "datetime": "a date and time"}
 
 
 def place(keys: Keys, root: str = "$") -> str:
@@ -45,6 +44,8 @@ def in_words(type_: Any) -> str:  # Any: a type form
     """What a type expects, with its article: ``an integer or null``."""
     if type_ in _TYPES:
         return _TYPES[type_]
+    if getattr(type_, "__module__", "") == "datetime":
+        return _TIMES.get(type_.__name__, str(type_.__name__))
     if is_union(type_):
         return " or ".join(dict.fromkeys(map(in_words, get_args(type_))))
     if is_choice(type_):

@@ -6,11 +6,10 @@ cattrs, pydantic and msgspec all read and write levels through this module.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
-from attrs import NOTHING, fields, frozen
+from attrs import NOTHING, fields
 
 from quantlevels.errors import ConfigError, DuplicateLevelError, QuantLevelsError, UnknownLevelError, closest, hint
 from quantlevels.vocabulary.builtin import BUILTIN
@@ -58,7 +57,7 @@ def shown(value: object) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
         return "a table"
-    if isinstance(value, date):
+    if type(value).__module__ == "datetime":  # not isinstance: the import takes time, and few files have dates
         return str(value)
     return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
 
@@ -78,8 +77,7 @@ def resolve_custom(level: QuantizationLevel, registry: Registry = levels) -> Qua
     return known
 
 
-@frozen
-class TableDefect:
+class TableDefect(NamedTuple):
     """What is wrong with one key of a table that defines a level.
 
     Args:
