@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
-from attrs import frozen
 from click.shell_completion import CompletionItem
 
 from quantlevels import QuantizationLevel, UnknownLevelError, levels
@@ -33,6 +31,12 @@ _LEAST_MEMORY: Final = 1 << 16
 Natural: Final = click.IntRange(min=1, max=2**32)
 
 
+def _close(word: str, words: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # here: only a mistake needs it
+
+    return get_close_matches(word, list(words))
+
+
 class Checkpoint(click.Path):
     """A path that is there, or what is there by a name like it."""
 
@@ -49,7 +53,7 @@ class Checkpoint(click.Path):
 def _hint(path: Path) -> str:
     """What the folder has instead, or that there is no such folder."""
     try:
-        close = get_close_matches(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
+        close = _close(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
     except FileNotFoundError:
         return f", nor does {str(path.parent)!r}; nothing is downloaded, it has to be on this disk"
     except OSError:
@@ -65,8 +69,7 @@ def completing(words: Callable[[], Iterable[str]]) -> Callable[[click.Context, c
 ExistingPath: Final = Checkpoint(path_type=Path)
 
 
-@frozen
-class Amount:
+class Amount(NamedTuple):
     """A number from the command line, and in words how it was taken."""
 
     value: int
@@ -143,7 +146,7 @@ class Code(click.ParamType[str]):
         slugs = {slug: code for code, (slug, _) in CODES.items()}
         code = slugs.get(value.lower(), value.upper())
         if code not in CODES:
-            close = get_close_matches(code, CODES) + get_close_matches(value.lower(), slugs)
+            close = _close(code, CODES) + _close(value.lower(), slugs)
             hint = f"did you mean {' or '.join(close)}?" if close else f"codes are {', '.join(CODES)}"
             self.fail(f"no finding is called {value!r}; {hint}", param, ctx)
         return code
@@ -161,7 +164,7 @@ class RecordName(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         names = self._names()
         if value not in names:
-            close = get_close_matches(value, names)
+            close = _close(value, names)
             hint = f"did you mean {' or '.join(close)}?" if close else f"records are {', '.join(names)}"
             self.fail(f"no record is called {value!r}; {hint}", param, ctx)
         return value

@@ -12,10 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from unicodedata import combining, east_asian_width
-
-from attrs import frozen
 
 from quantlevels.findings import Finding, Severity
 
@@ -106,18 +104,17 @@ def percent(share: Fraction) -> str:
     return "<0.1%" if 0 < share < Fraction(1, 1000) else f"{float(100 * share):.1f}%"
 
 
-@final
-@frozen
-class Cell:
+# named tuples here: a class of attrs takes three times as long to make, and every run of the program makes these
+
+
+class Cell(NamedTuple):
     """A piece of text in a style."""
 
     text: str
     style: Style = ""
 
 
-@final
-@frozen
-class Bar:
+class Bar(NamedTuple):
     """A share of the whole, a bar on a terminal."""
 
     share: Fraction
@@ -127,9 +124,7 @@ class Bar:
 Value: TypeAlias = Cell | Bar | str | int | None
 
 
-@final
-@frozen
-class Column:
+class Column(NamedTuple):
     """A column of a table.
 
     Args:
@@ -147,35 +142,27 @@ class Column:
     shrinks: Shrinks = ""
 
 
-@final
-@frozen
-class Table:
+class Table(NamedTuple):
     """Rows under titles."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Value]]
 
 
-@final
-@frozen
-class Facts:
+class Facts(NamedTuple):
     """Labels and what they stand for, one a line; those without a value are left out."""
 
     facts: Mapping[str, Value]
 
 
-@final
-@frozen
-class Line:
+class Line(NamedTuple):
     """A line of pieces, set apart by a space."""
 
     pieces: tuple[Cell | str, ...]
     indent: int = 0
 
 
-@final
-@frozen
-class Note:
+class Note(NamedTuple):
     """Something found: a mark and a heading, and below them what it is; one line in a pipe.
 
     Args:
@@ -358,9 +345,7 @@ def _narrowest(titles: Sequence[str], cells: Sequence[Sequence[Text]], shown: Se
     )
 
 
-@final
-@frozen
-class _Cut:
+class _Cut(NamedTuple):
     """Text that loses its end, or its beginning, where there is too little room."""
 
     text: Text
