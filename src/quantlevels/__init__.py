@@ -61,8 +61,5 @@ if not TYPE_CHECKING:  # else checkers would believe that every name of this pac
                 return getattr(module, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-
-def __dir__() -> list[str]:
-    from quantlevels import __all__ as public_names  # type: ignore[attr-defined]
-
-    return [*public_names, "__version__"]
+    def __dir__() -> list[str]:
+        return [*(globals().get("__all__") or __getattr__("__all__")), "__version__"]

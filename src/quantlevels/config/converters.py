@@ -147,10 +147,16 @@ def structure_table(converter: BaseConverter) -> Hook:
     def structure(table: Mapping[Any, object], _: object) -> QuantizationLevel:  # Any: the keys a parser gave
         errors = [_as_cattrs_error(defect) for defect in table_defects(table)]
         if errors and converter.detailed_validation:
-            raise ClassValidationError(f"While structuring {QuantizationLevel.__name__}", errors, QuantizationLevel)
+            raise _class_error(QuantizationLevel, errors)
         return level_from_table(table)
 
     return structure
+
+
+def _class_error(record: type, errors: list[Exception]) -> Exception:
+    make: Any = ClassValidationError  # Any: to checkers it takes what ExceptionGroup takes
+    error: Exception = make(f"While structuring {record.__name__}", errors, record)
+    return error
 
 
 def _as_cattrs_error(defect: TableDefect) -> Exception:
@@ -164,7 +170,7 @@ def _as_cattrs_error(defect: TableDefect) -> Exception:
         error = KeyError(key) if defect.kind == "missing" else ConfigError((defect.text,))
         error.add_note(AttributeValidationNote(f"{record.__name__}.{key}", key, get_type_hints(record)[key]))
     for name in outer:
-        error = ClassValidationError(f"While structuring {record.__name__}", [error], record)
+        error = _class_error(record, [error])
         error.add_note(AttributeValidationNote(f"{QuantizationLevel.__name__}.{name}", name, record))
     return error
 
