@@ -9,7 +9,7 @@ from fuzz.choices import ODD_NUMBERS, Choices
 from fuzz.invariants import check
 from quantlevels.container import JSON, Checkpoint, Tensor, UnknownType
 from quantlevels.inspection.report import inspected
-from quantlevels.scheme import ALWAYS_SIDES
+from quantlevels.scheme import COMMON_SIDES
 from quantlevels.schemes import shipped
 from quantlevels.schemes.catalogue import CATALOGUE
 from quantlevels.vocabulary.level import BITS_PER_BYTE
@@ -18,7 +18,7 @@ from quantlevels.vocabulary.registry import levels
 _PACKINGS = sorted({tuple(sorted(packing.suffixes)) for row in CATALOGUE for packing in row.packings()})
 _SUFFIXES = sorted(
     {suffix for suffixes in _PACKINGS for suffix in suffixes}
-    | ALWAYS_SIDES
+    | COMMON_SIDES.keys()
     | {"bias", "weight", "down_proj_blocks", "down_proj_scales", "experts_weight_scale", "quant_state", ""}
 )
 _MODULES = ("model.layers.0.up", "model.layers.1.up", "lm_head", "centroids", "", ".", "a..b")

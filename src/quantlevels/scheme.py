@@ -10,7 +10,7 @@ This module imports no registry of levels: a scheme gets its levels from ``quant
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, final, get_args
 
@@ -241,7 +241,9 @@ class Matrix:
         return math.ceil(Fraction(count) / unit)
 
 
-def _parsed_shapes(text: str) -> tuple[tuple[Axis, ...], ...]:
+def _parsed_shapes(text: str | tuple[tuple[Axis, ...], ...]) -> tuple[tuple[Axis, ...], ...]:
+    if isinstance(text, tuple):  # of a rule that is evolved from another
+        return text
     return tuple(tuple(_parsed_axis(word) for word in shape.split()) for shape in text.split("|")) if text else ()
 
 
@@ -286,32 +288,80 @@ class TensorRule:
         if self.dtypes and not tensor.is_a(*self.dtypes):
             kinds = " or ".join(dict.fromkeys(self.dtypes))
             raise TensorRuleError(f"{self.name} is {tensor.dtype} {list(tensor.shape)}; expected {kinds}")
-        if matrix is None or not self.shapes or _is_one_of(tensor.shape, self.expected(matrix, tensor.bits), matrix):
+        if matrix is None or not self.shapes:
             return
-        expected = " or ".join(str([*matrix.stack, *lengths]) for lengths in self.expected(matrix, tensor.bits))
-        names = " or ".join(f"[{', '.join(map(str, axes))}]" for axes in self.shapes)
-        raise TensorRuleError(f"{self.name} has shape {list(tensor.shape)}; expected {names} = {expected}")
+        shapes = [self.shape(matrix, tensor.bits, axes) for axes in self.shapes]
+        stacked = [(*matrix.stack, *shape) for shape in shapes]
+        if _without_ones(tensor.shape) not in map(_without_ones, [*shapes, *stacked]):
+            names = " or ".join(f"[{', '.join(map(str, axes))}]" for axes in self.shapes)
+            expected = " or ".join(str(list(shape)) for shape in stacked)
+            raise TensorRuleError(f"{self.name} has shape {list(tensor.shape)}; expected {names} = {expected}")
 
-    def expected(self, matrix: Matrix, element_bits: int) -> list[tuple[int, ...]]:
-        """The shapes it may have beside a weight, without the axes of a stack."""
-        return [tuple(matrix.length(axis, element_bits) for axis in axes) for axes in self.shapes]
+    def shape(self, matrix: Matrix, element_bits: int, axes: tuple[Axis, ...]) -> tuple[int, ...]:
+        """The lengths of axes beside a weight, in elements of so many bits, without the axes of a stack."""
+        return tuple(matrix.length(axis, element_bits) for axis in axes)
 
 
-def _is_one_of(shape: tuple[int, ...], expected: list[tuple[int, ...]], matrix: Matrix) -> bool:
-    """Whether a shape is one of those expected, axes of one element aside."""
-    found = [length for length in shape if length != 1]
-    return any(
-        found in ([n for n in (*matrix.stack, *lengths) if n != 1], [n for n in lengths if n != 1])
-        for lengths in expected
-    )
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [length for length in shape if length != 1]
 
 
 def _as_rules(rules: tuple[TensorRule | str, ...]) -> tuple[TensorRule, ...]:
     return tuple(TensorRule(rule) if isinstance(rule, str) else rule for rule in rules)
 
 
+#: Names of the levels that scales usually have, and of all that a scale may have.
+FLOAT_TYPES: Final = ("Float16", "BFloat16", "None")
+SCALE_TYPES: Final = (*FLOAT_TYPES, "Float64", "Float8E4M3FN", "Float8E4M3FNUZ", "Float8E5M2", "Float8E8M0FNU", "UInt8")
+#: Names of the levels of words that packed codes and zero points are kept in, and of indices.
+WORD_TYPES: Final = ("Int32", "UInt32", "Int64", "Int16", "Int8", "UInt8")
+INDEX_TYPES: Final = ("Int32", "Int64", "Int16", "UInt32", "UInt16", "UInt8")
+
+
+def microscaling(level: QuantizationLevel, shape: tuple[int, ...]) -> Weight:
+    """A weight of so many logical weights per axis, whose scales are those of its level's own blocks."""
+    return Weight(
+        level=level,
+        parameters=math.prod(shape),
+        shape=shape,
+        code_bits=Fraction(level.bits_per_param),
+        group_size=level.block.weights,
+        symmetric=True,
+    )
+
+
 #: The bias of a module: counted as parameters, its bytes with the module's weight.
 BIAS: Final = TensorRule("bias", (), "rows", role="bias")
+
+
+def _common(role: Role, dtypes: tuple[str, ...], names: str) -> Iterator[tuple[str, TensorRule]]:
+    return ((name, TensorRule(name, dtypes, role=role)) for name in names.split())
+
+
+#: Name → rule of the tensors that modules of any method may have beside their codes. Those of activations and of the
+#: key-value cache also stand in modules without codes.
+COMMON_SIDES: Final[dict[str, TensorRule]] = dict(
+    [
+        *_common(
+            "activation",
+            SCALE_TYPES,
+            "input_scale output_scale q_scale k_scale v_scale prob_scale kv_scale act_scale activation_scale "
+            "input_activation_scale output_activation_scale input_scale_2 output_scale_2 scale_input input_scale_inv "
+            "input_global_scale act_global_scale kv_cache_scaling_factor",
+        ),
+        *_common(
+            "activation",
+            (),
+            "input_zero_point output_zero_point q_zero_point k_zero_point v_zero_point prob_zero_point "
+            "input_activation_zero_point output_activation_zero_point input_global_zero_point",
+        ),
+        *_common("correction", SCALE_TYPES, "pre_quant_scale"),
+        *_common("scale", SCALE_TYPES, "weight_scale weight_scale_inv weight_scale_2 weight_global_scale scale_weight"),
+        *_common("zero_point", (), "weight_zero_point weight_zero_point_2"),
+        *_common("index", INDEX_TYPES, "weight_g_idx"),
+        *_common("state", (), "weight_shape scaled_fp8 comfy_quant"),
+    ]
+)
 
 
 @final
@@ -362,9 +412,13 @@ class Packing:
             *stack, rows, columns = weight.shape
             bits = weight.level.bits_per_param
             matrix = Matrix(rows=rows, columns=columns, bits=bits, group_size=weight.group_size, stack=tuple(stack))
-        for rule in (*self.sides, BIAS):
-            if rule.name in module:
-                rule.check(module[rule.name], matrix)
+        rules = COMMON_SIDES | {rule.name: rule for rule in (BIAS, *self.sides)}
+        for suffix in module.keys() & rules.keys():
+            rules[suffix].check(module[suffix], matrix)
+        if (bias := module.get("bias")) and weight.parameters % (bias.elements or 1):
+            raise TensorRuleError(
+                f"bias has {bias.elements:,} elements, which do not divide {weight.parameters:,} weights"
+            )
 
 
 #: What quantizers of linear layers leave alone, by the names of transformers and of llama.cpp: heads, embeddings,
@@ -488,32 +542,6 @@ UNQUANTIZED_BITS: Final = 16
 PER_ROW: Final = -1
 _LARGEST_GROUP: Final = 2**31
 _INTEGERS: Final = {level.name: level for level in (*BUILTIN, *INTEGERS)}
-#: Names of the levels that scales usually have, the most frequent first.
-FLOATS: Final = ("Float16", "BFloat16", "None")
-
-#: Scales and zero points, of activations and the key-value cache too: no parameters, whatever the method.
-ALWAYS_SIDES: Final = (
-    frozenset(
-        f"{what}{scale}"
-        for what in ("input", "output", "q", "k", "v", "prob", "input_global", "input_activation", "output_activation")
-        for scale in ("_scale", "_zero_point")
-    )
-    | {"pre_quant_scale", "act_global_scale", "input_scale_inv", "activation_scale", "kv_scale", "act_scale"}
-    | {"kv_cache_scaling_factor", "input_scale_2", "output_scale_2", "weight_zero_point_2"}
-    | {"scale_weight", "scale_input", "scaled_fp8", "comfy_quant"}
-    | {f"weight_{what}" for what in ["scale", "scale_inv", "scale_2", "global_scale", "zero_point", "shape", "g_idx"]}
-)
-
-
-def microscaling(level: QuantizationLevel, parameters: int) -> Weight:
-    """A weight whose scales are those of its level's own blocks."""
-    return Weight(
-        level=level,
-        parameters=parameters,
-        code_bits=Fraction(level.bits_per_param),
-        group_size=level.block.weights,
-        symmetric=True,
-    )
 
 
 def exact(numerator: int, denominator: int, what: str) -> int:

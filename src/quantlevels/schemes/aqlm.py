@@ -9,7 +9,20 @@ from fractions import Fraction
 
 from attrs import field, frozen
 
-from quantlevels.scheme import DeclaredLevel, Hint, LayoutError, MethodConfig, Module, Packing, Scheme, Weight, within
+from quantlevels.scheme import (
+    FLOAT_TYPES,
+    WORD_TYPES,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    TensorRule,
+    Weight,
+    within,
+)
 from quantlevels.schemes.common import codebook_level
 
 
@@ -19,16 +32,21 @@ def _fold(module: Module, hint: Hint) -> Weight:
     if len(codes) != 3 or len(codebooks) != 4 or codes[2] != codebooks[0]:
         raise LayoutError(f"codes {list(codes)} do not fit codebooks {list(codebooks)}")
     count, size, out_group, in_group = codebooks
+    if not module["codes"].is_a(*WORD_TYPES) or module["scales"].elements != codes[0]:
+        raise LayoutError(f"scales {list(module['scales'].shape)} for {codes[0]} rows of {module['codes'].dtype} codes")
     bits = Fraction(count * (size - 1).bit_length(), out_group * in_group)
+    rows, columns = codes[0] * out_group, codes[1] * in_group
     return Weight(
         level=codebook_level("AQLM", bits),
-        parameters=codes[0] * out_group * codes[1] * in_group,
+        parameters=rows * columns,
+        shape=(rows, columns),
         code_bits=bits,
         group_size=in_group,
     )
 
 
-PACKING = Packing("codes", ("codebooks", "scales"), _fold)
+_SIDES = (TensorRule("codebooks", FLOAT_TYPES, role="codebook"), TensorRule("scales", FLOAT_TYPES, role="scale"))
+PACKING = Packing("codes", ("codebooks", "scales"), _fold, sides=_SIDES)
 
 
 @frozen(kw_only=True)

@@ -23,7 +23,7 @@ from quantlevels.scheme import (
 )
 from quantlevels.schemes.awq import GEMM
 from quantlevels.schemes.common import declared_as, valid_block
-from quantlevels.schemes.compressed_tensors import PACKED
+from quantlevels.schemes.compressed_tensors import MICROSCALED, PACKED
 from quantlevels.schemes.gptq import PACKED as GPTQ_PACKED
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.vocabulary.level import BITS_PER_BYTE
@@ -125,7 +125,7 @@ SCHEMES = (
     Scheme(
         method="auto-round",
         config=AutoRoundConfig,
-        packings=(GPTQ_PACKED, GEMM, PACKED, *SCALED),
+        packings=(GPTQ_PACKED, GEMM, MICROSCALED, PACKED, *SCALED),
         aliases=("intel/auto-round", "auto_round"),
         prepare=_prepare,
     ),

@@ -11,6 +11,8 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
+    WORD_TYPES,
     AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
@@ -18,6 +20,8 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
+    TensorRule,
     Weight,
     declared_integer,
     exact,
@@ -25,7 +29,7 @@ from quantlevels.scheme import (
     renamed,
     valid_group_size,
 )
-from quantlevels.schemes.gptq import MARLIN, DynamicConfig, unpacked
+from quantlevels.schemes.gptq import MARLIN, QZEROS, SCALES, DynamicConfig, unpacked
 
 _SCALE_BITS = 16
 _PER_WORD = 8
@@ -85,9 +89,23 @@ def _words(inputs: int, size: int) -> int:
 
 
 _TENSORS = ("scales", "qzeros")
-GEMM = Packing("qweight", _TENSORS, _fold_gemm, sides=("theta", "pairs", "channel_scales"))
-GEMV = Packing("qweight", _TENSORS, _fold_gemv)
-GEMV_FAST = Packing("qweight", _TENSORS, _fold_gemv_fast)
+_ROTATIONS = tuple(TensorRule(name, role="correction") for name in ("theta", "pairs", "channel_scales"))
+GEMM = Packing("qweight", _TENSORS, _fold_gemm, sides=(SCALES, QZEROS, *_ROTATIONS))
+GEMV = Packing(
+    "qweight",
+    _TENSORS,
+    _fold_gemv,
+    sides=(TensorRule("scales", FLOAT_TYPES, role="scale"), TensorRule("qzeros", WORD_TYPES, role="zero_point")),
+)
+GEMV_FAST = Packing(
+    "qweight",
+    _TENSORS,
+    _fold_gemv_fast,
+    sides=(
+        TensorRule("scales", FLOAT_TYPES, role="scale"),
+        TensorRule("qzeros", (*FLOAT_TYPES, "Int16"), role="zero_point"),
+    ),
+)
 
 
 @frozen(kw_only=True)
@@ -112,6 +130,16 @@ SCHEMES = (
         config=AWQConfig,
         packings=(GEMM, GEMV, GEMV_FAST, MARLIN),
         prepare=renamed(w_bit="bits", q_group_size="group_size"),
+        storage=(
+            Storage(
+                format="gemm",
+                levels=("Int4",),
+                tensors=(TensorRule("qweight", WORD_TYPES, "columns packed_rows", role="codes"), QZEROS, SCALES),
+                zero_point="always",
+                ragged="refuses",
+                source="autoawq 0.2.9 awq/modules/linear/gemm.py",
+            ),
+        ),
     ),
     Scheme(method="paroquant", config=AWQConfig, packings=(GEMM,)),
 )

@@ -12,13 +12,17 @@ from typing import Literal
 from attrs import field, frozen
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
     AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
     LayoutError,
+    Matrix,
     Module,
     Packing,
     Scheme,
+    Storage,
+    TensorRule,
     Weight,
     one_of,
     renamed,
@@ -37,6 +41,8 @@ _STATE = "weight.quant_state.bitsandbytes__"
 
 def _fold_4bit(module: Module, hint: Hint) -> Weight:
     """weight: two codes a byte, in any type and shape; weight.absmax: one scale a block, U8 where quantized itself."""
+    if module["weight.absmax"].is_a("UInt8") and not module.keys() & {"weight.nested_absmax", "weight_nested_absmax"}:
+        raise LayoutError("absmax is quantized to bytes, but nested_absmax is missing")
     parameters = 2 * module["weight"].nbytes
     kinds = [level for kind, level in _LEVELS.items() if _STATE + kind in module]
     level = levels[kinds[0]] if kinds else hint.level
@@ -63,30 +69,78 @@ def _fold_8bit(module: Module, hint: Hint) -> Weight:
     codes = module["weight"]
     if not codes.is_a("Int8") or codes.shape[:1] != (module["SCB"].elements,):
         raise LayoutError(f"{module['SCB'].elements} row scales for codes of shape {list(codes.shape)}")
-    return Weight(level=levels["Int8"], parameters=codes.elements, code_bits=Fraction(8), symmetric=True)
+    return Weight(
+        level=levels["Int8"], parameters=codes.elements, code_bits=Fraction(8), symmetric=True, shape=codes.shape
+    )
 
 
+def _sides(prefix: str) -> tuple[TensorRule, ...]:
+    """The tensors of 4-bit codes, whose names gptqmodel begins with ``weight_``."""
+    return (
+        TensorRule(f"{prefix}absmax", ("None", "UInt8", "BFloat16", "Float16"), "flat_groups", role="scale"),
+        TensorRule(f"{prefix}quant_map", FLOAT_TYPES, "16", role="codebook"),
+        TensorRule(f"{prefix}nested_absmax", FLOAT_TYPES, role="scale"),
+        TensorRule(f"{prefix}nested_quant_map", FLOAT_TYPES, "256", role="codebook"),
+        TensorRule(f"{prefix}quant_state", ("UInt8",)),
+    )
+
+
+def _state_bytes(matrix: Matrix) -> int:
+    """The JSON that ``QuantState.as_dict`` writes."""
+    return len(
+        f'{{"quant_type": "nf4", "blocksize": {matrix.group_size}, "dtype": "{matrix.source_dtype}", '
+        f'"shape": [{matrix.rows}, {matrix.columns}]}}'
+    )
+
+
+_WEIGHT_FORMAT = TensorRule("weight_format", ("UInt8",), "1")
 PACKINGS = (
     Packing(
         "weight",
         ("weight.absmax",),
         _fold_4bit,
-        sides=(
-            "weight.quant_map",
-            "weight.nested_absmax",
-            "weight.nested_quant_map",
-            "weight.quant_state",
-            *(_STATE + kind for kind in _LEVELS),
-        ),
+        sides=(*_sides("weight."), *(TensorRule(_STATE + kind, ("UInt8",)) for kind in _LEVELS)),
     ),
-    Packing("weight", ("SCB",), _fold_8bit, sides=("weight_format",)),
+    Packing(
+        "weight", ("SCB",), _fold_8bit, sides=(TensorRule("SCB", FLOAT_TYPES, "rows", role="scale"), _WEIGHT_FORMAT)
+    ),
     Packing(
         "weight",
         ("weight_absmax",),
         lambda module, hint: _fold_4bit({**module, "weight.absmax": module["weight_absmax"]}, hint),
-        sides=("weight_quant_map", "weight_nested_absmax", "weight_nested_quant_map", "weight_quant_state"),
+        sides=_sides("weight_"),
     ),
-    Packing("weight", ("weight_scb",), lambda module, hint: _fold_8bit({**module, "SCB": module["weight_scb"]}, hint)),
+    Packing(
+        "weight",
+        ("weight_scb",),
+        lambda module, hint: _fold_8bit({**module, "SCB": module["weight_scb"]}, hint),
+        sides=(TensorRule("weight_scb", FLOAT_TYPES, "rows", role="scale"),),
+    ),
+)
+_STORAGE = (
+    Storage(
+        format="bitsandbytes-4bit",
+        levels=("NF4", "BNB_FP4"),
+        tensors=(
+            TensorRule("weight", ("UInt8",), "packed_weights", role="codes"),
+            TensorRule("weight.absmax", ("None",), "flat_groups", role="scale"),
+            TensorRule("weight.quant_map", ("None",), "16", role="codebook"),
+            TensorRule("weight.quant_state", nbytes=_state_bytes),
+        ),
+        group_size=_BLOCK_SIZE,
+        source="bitsandbytes 0.50.2 QuantState.as_dict, without double quantization",
+    ),
+    Storage(
+        format="bitsandbytes-8bit",
+        levels=("Int8",),
+        tensors=(
+            TensorRule("weight", ("Int8",), "rows columns", role="codes"),
+            TensorRule("SCB", ("None",), "rows", role="scale"),
+            _WEIGHT_FORMAT,
+        ),
+        grouped=False,
+        source="bitsandbytes 0.50.2 Linear8bitLt",
+    ),
 )
 
 
@@ -119,6 +173,7 @@ SCHEMES = (
         method="bitsandbytes",
         config=BitsAndBytesConfig,
         packings=PACKINGS,
+        storage=_STORAGE,
         prepare=renamed(
             _load_in_4bit="load_in_4bit",
             _load_in_8bit="load_in_8bit",

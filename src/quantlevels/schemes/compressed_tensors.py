@@ -15,6 +15,9 @@ from attrs import field, frozen
 
 from quantlevels.container import JSON
 from quantlevels.scheme import (
+    FLOAT_TYPES,
+    INDEX_TYPES,
+    WORD_TYPES,
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -24,6 +27,8 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
+    TensorRule,
     Weight,
     code_bits,
     exact,
@@ -43,11 +48,14 @@ _SCALE_BITS = 16
 _BLOCK = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")
 
 
+def _fold_microscaled(module: Module, hint: Hint) -> Weight | None:
+    """weight_packed U8 [N, K*b/8], weight_scale E4M3 [N, K/16] or U8 [N, K/32]."""
+    return microscaled(module["weight_packed"], module["weight_scale"], hint)
+
+
 def _fold(module: Module, hint: Hint) -> Weight:
     """weight_packed [N, ceil(K*b/32)] words, weight_scale [N, groups], weight_zero_point [ceil(N*b/32), groups]."""
     packed, scale = module["weight_packed"], module["weight_scale"]
-    if weight := microscaled(packed, scale, hint):
-        return weight
     if packed.bits < 32:
         raise LayoutError("packed bytes whose scales fit no microscaling format")
     (outputs, columns), groups = packed.matrix, scale.matrix[1] if len(scale.shape) > 1 else 1
@@ -76,6 +84,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
         code_bits=code_bits(packed, parameters),
         group_size=group_size(inputs, groups, hint),
         symmetric=zero_point is None,
+        shape=(*packed.shape[:-1], inputs),
     )
 
 
@@ -96,7 +105,18 @@ def _row(columns: int, word: int, groups: int, bits: int, hint: Hint) -> int | N
     return columns * word // bits
 
 
-PACKED = Packing("weight_packed", ("weight_scale",), _fold)
+_WEIGHT_PACKED = TensorRule("weight_packed", ("Int32",), "rows packed_columns", role="codes")
+_SCALE = TensorRule("weight_scale", FLOAT_TYPES, "rows groups | 1", role="scale")
+_ZERO_POINT = TensorRule("weight_zero_point", WORD_TYPES, "packed_rows groups", role="zero_point")
+_SHAPE = TensorRule("weight_shape", ("Int64", "Int32"), "2")
+_GLOBAL_SCALE = TensorRule("weight_global_scale", ("None", *FLOAT_TYPES), "1", role="scale")
+MICROSCALED = Packing("weight_packed", ("weight_scale",), _fold_microscaled, sides=(_GLOBAL_SCALE,))
+PACKED = Packing(
+    "weight_packed",
+    ("weight_scale",),
+    _fold,
+    sides=(_SCALE, _ZERO_POINT, TensorRule("weight_g_idx", INDEX_TYPES, "columns", role="index")),
+)
 
 
 def _fold_marlin_24(module: Module, hint: Hint) -> Weight:
@@ -106,6 +126,7 @@ def _fold_marlin_24(module: Module, hint: Hint) -> Weight:
     return Weight(
         level=integer(bits),
         parameters=32 * tiles * outputs,
+        shape=(outputs, 32 * tiles),
         code_bits=Fraction(bits),
         group_size=group_size(32 * tiles, groups, hint),
         symmetric=True,
@@ -122,8 +143,55 @@ def _fold_bitmask(module: Module, hint: Hint) -> Weight:
     )
 
 
-MARLIN_24 = Packing("weight_packed", ("scale_packed", "meta"), _fold_marlin_24)
-BITMASK = Packing("compressed", ("bitmask",), _fold_bitmask, sides=("shape", "row_offsets"))
+MARLIN_24 = Packing(
+    "weight_packed",
+    ("scale_packed", "meta"),
+    _fold_marlin_24,
+    sides=(
+        TensorRule("scale_packed", FLOAT_TYPES, "groups rows", role="scale"),
+        TensorRule("meta", INDEX_TYPES, role="index"),
+    ),
+)
+BITMASK = Packing(
+    "compressed",
+    ("bitmask",),
+    _fold_bitmask,
+    sides=(
+        TensorRule("bitmask", ("UInt8",), role="index"),
+        TensorRule("shape", INDEX_TYPES),
+        TensorRule("row_offsets", INDEX_TYPES, role="index"),
+    ),
+)
+
+
+def _stored(format: str, widths: tuple[int, ...], *tensors: TensorRule, levels: tuple[str, ...] = ()) -> Storage:
+    """One compressor: integers of some widths, whose groups and zero points are a choice, or levels by name."""
+    return Storage(
+        format=format,
+        levels=levels or tuple(f"Int{bits}" for bits in widths),
+        tensors=tensors,
+        zero_point="choice" if widths else "never",
+        grouped=bool(widths),
+        ragged="refuses",
+        source="compressed-tensors 0.20.0, the compressor each preset selects",
+    )
+
+
+_BYTE_CODES = TensorRule("weight", ("Int8", "Float8E4M3FN"), "rows columns", role="codes")
+_BYTE_ZERO_POINT = TensorRule("weight_zero_point", ("Int8",), "rows groups", role="zero_point")
+_PACKED_BYTES = TensorRule("weight_packed", ("UInt8",), "rows packed_columns", role="codes")
+_E4M3_SCALE = TensorRule("weight_scale", ("Float8E4M3FN",), "rows groups", role="scale")
+_E8M0_SCALE = TensorRule("weight_scale", ("UInt8",), "rows groups", role="scale")
+_STORAGE = (
+    _stored("pack-quantized", (2, 3, 4, 5, 6, 7), _WEIGHT_PACKED, _SCALE, _ZERO_POINT, _SHAPE),
+    _stored("int-quantized", (2, 3, 4, 5, 6, 7, 8), _BYTE_CODES, _SCALE, _BYTE_ZERO_POINT),
+    _stored("pack-quantized", (8,), _WEIGHT_PACKED, _SCALE, _ZERO_POINT, _SHAPE),
+    _stored("float-quantized", (), _BYTE_CODES, _SCALE, levels=("Float8E4M3FN",)),
+    _stored("nvfp4-pack-quantized", (), _PACKED_BYTES, _E4M3_SCALE, _GLOBAL_SCALE, levels=("NVFP4",)),
+    _stored("mxfp4-pack-quantized", (), _PACKED_BYTES, _E8M0_SCALE, levels=("MXFP4",)),
+    _stored("mxfp6-pack-quantized", (), _PACKED_BYTES, _E8M0_SCALE, levels=("MXFP6_E2M3",)),
+    _stored("mxfp8-quantized", (), _BYTE_CODES, _E8M0_SCALE, levels=("MXFP8_E4M3",)),
+)
 
 
 #: formats that keep a code of any width in a byte
@@ -283,7 +351,8 @@ SCHEMES = (
     Scheme(
         method="compressed-tensors",
         config=CompressedTensorsConfig,
-        packings=(PACKED, *SCALED, MARLIN_24, BITMASK),
+        packings=(MICROSCALED, PACKED, *SCALED, MARLIN_24, BITMASK),
+        storage=_STORAGE,
         aliases=("compressed_tensors", "sparseml"),
         prepare=_prepare,
     ),

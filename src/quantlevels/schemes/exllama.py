@@ -5,11 +5,14 @@ Source: exllamav2 0.3.2, ``conversion/qparams.py``; exllamav3 1.6.5, ``modules/q
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from attrs import field, frozen
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
+    INDEX_TYPES,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -17,6 +20,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    TensorRule,
     Weight,
     code_bits,
     integer,
@@ -30,7 +34,12 @@ def _fold_exl2(module: Module, hint: Hint) -> Weight:
     codes = module["q_weight"]
     parameters = module["q_invperm"].elements * codes.matrix[1]
     bits = code_bits(codes, parameters)
-    return Weight(level=codebook_level("EXL2", round(bits, 2)), parameters=parameters, code_bits=bits)
+    return Weight(
+        level=codebook_level("EXL2", round(bits, 2)),
+        parameters=parameters,
+        code_bits=bits,
+        shape=(codes.matrix[1], module["q_invperm"].elements),
+    )
 
 
 def _fold_exl3(module: Module, hint: Hint) -> Weight:
@@ -40,13 +49,36 @@ def _fold_exl3(module: Module, hint: Hint) -> Weight:
         raise LayoutError(f"a trellis of tiles is needed, not a shape of {list(trellis.shape)}")
     inputs, outputs, words = trellis.shape[-3:]
     bits = Fraction(words * trellis.bits, 256)
-    return Weight(level=codebook_level("EXL3", bits), parameters=256 * inputs * outputs, code_bits=bits)
+    shape = (*trellis.shape[:-3], 16 * outputs, 16 * inputs)
+    return Weight(level=codebook_level("EXL3", bits), parameters=math.prod(shape), code_bits=bits, shape=shape)
 
 
 _EXL2 = Packing(
-    "q_weight", ("q_invperm", "q_scale"), _fold_exl2, sides=("q_scale_max", "q_groups", "q_perm", "q_group_map")
+    "q_weight",
+    ("q_invperm", "q_scale"),
+    _fold_exl2,
+    sides=(
+        TensorRule("q_invperm", INDEX_TYPES, role="index"),
+        TensorRule("q_scale", ("Int32",), role="scale"),
+        TensorRule("q_scale_max", FLOAT_TYPES, role="scale"),
+        TensorRule("q_groups", INDEX_TYPES, role="index"),
+        TensorRule("q_perm", INDEX_TYPES, "columns", role="index"),
+        TensorRule("q_group_map", INDEX_TYPES, role="index"),
+    ),
 )
-_EXL3 = Packing("trellis", (), _fold_exl3, sides=("suh", "svh", "su", "sv", "mcg", "mul1"))
+_EXL3 = Packing(
+    "trellis",
+    (),
+    _fold_exl3,
+    sides=(
+        TensorRule("suh", FLOAT_TYPES, "columns", role="scale"),
+        TensorRule("svh", FLOAT_TYPES, "rows", role="scale"),
+        TensorRule("su", INDEX_TYPES, role="correction"),  # signs, packed
+        TensorRule("sv", INDEX_TYPES, role="correction"),
+        "mcg",
+        "mul1",
+    ),
+)
 
 
 @frozen(kw_only=True)

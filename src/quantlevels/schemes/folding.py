@@ -14,7 +14,7 @@ from attrs import frozen
 
 from quantlevels.container import Tensor, UnknownType
 from quantlevels.scheme import (
-    ALWAYS_SIDES,
+    COMMON_SIDES,
     UNQUANTIZED_BITS,
     AmbiguousLayoutError,
     DeclaredLevel,
@@ -280,7 +280,7 @@ def _fold(
     rest = dict(module)
     if found:
         packing, weight = found
-        mine = (packing.suffixes | ALWAYS_SIDES) & rest.keys()
+        mine = (packing.suffixes | COMMON_SIDES.keys()) & rest.keys()
         nbytes = sum(rest.pop(suffix).nbytes for suffix in mine)
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
@@ -333,7 +333,7 @@ def plain(name: str, suffix: str, tensor: TensorInfo) -> Iterator[FoldedWeight]:
     level, elements = tensor.dtype, tensor.elements
     if isinstance(level, UnknownType):
         yield FoldedWeight(name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True)
-    elif suffix in ALWAYS_SIDES or level.name == "Float8E8M0FNU":
+    elif suffix in COMMON_SIDES or level.name == "Float8E8M0FNU":
         yield FoldedWeight(name=name, level=level, parameters=0, nbytes=tensor.nbytes, quantized=False)
     elif level.kind in ("int", "uint", "bool"):
         if suffix == "weight" and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4"):

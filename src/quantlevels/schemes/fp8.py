@@ -18,6 +18,8 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
+    TensorRule,
     Weight,
     microscaling,
 )
@@ -126,14 +128,33 @@ def _fold_blocks(module: Module, hint: Hint) -> Weight:
     codes, scales = module["blocks"], module["scales"]
     if codes.shape != (*scales.shape, 16):
         raise LayoutError(f"blocks {list(codes.shape)} are not 16 bytes for each scale {list(scales.shape)}")
-    return microscaling(levels["MXFP4"], 32 * scales.elements)
+    return microscaling(levels["MXFP4"], (*scales.shape[:-1], 32 * scales.shape[-1]))
 
 
-BLOCKS = Packing("blocks", ("scales",), _fold_blocks)
+BLOCKS = Packing(
+    "blocks", ("scales",), _fold_blocks, sides=(TensorRule("scales", ("UInt8", "Float8E8M0FNU"), role="scale"),)
+)
+_CODES = TensorRule("weight", ("Float8E4M3FN",), "rows columns", role="codes")
+_BLOCK_STORAGE = Storage(
+    format="fp8",
+    levels=("Float8E4M3FN",),
+    tensors=(_CODES, TensorRule("weight_scale_inv", ("None",), "row_blocks column_blocks", role="scale")),
+    grouped=False,
+    source="transformers 5.23.0 integrations/finegrained_fp8.py",
+)
+_ROW_STORAGE = Storage(
+    format="fbgemm_fp8",
+    levels=("Float8E4M3FN",),
+    tensors=(_CODES, TensorRule("weight_scale", ("None",), "rows", role="scale")),
+    grouped=False,
+    source="transformers 5.23.0 integrations/fbgemm_fp8.py",
+)
 
 SCHEMES = (
-    Scheme(method="fp8", config=FP8Config, packings=SCALED, aliases=("deepgemm_fp8", "ptpc_fp8")),
-    Scheme(method="fbgemm_fp8", config=RowFP8Config, packings=SCALED),
+    Scheme(
+        method="fp8", config=FP8Config, packings=SCALED, aliases=("deepgemm_fp8", "ptpc_fp8"), storage=(_BLOCK_STORAGE,)
+    ),
+    Scheme(method="fbgemm_fp8", config=RowFP8Config, packings=SCALED, storage=(_ROW_STORAGE,)),
     Scheme(method="w8a8_fp8", config=RowFP8Config, packings=SCALED),
     Scheme(method="w8a8_int8", config=RowInt8Config, packings=SCALED),
     Scheme(method="blockwise_int8", config=RowInt8Config, packings=SCALED),

@@ -11,6 +11,9 @@ from attrs import asdict, evolve, field, fields_dict, frozen
 from attrs.validators import optional
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
+    INDEX_TYPES,
+    WORD_TYPES,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -18,6 +21,8 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
+    TensorRule,
     Weight,
     code_bits,
     declared_integer,
@@ -72,12 +77,22 @@ def unpacked(module: Module, bits: int, inputs: int, outputs: int, groups: int, 
         parameters=parameters,
         code_bits=code_bits(qweight, parameters),
         group_size=group_size(inputs, groups, hint),
-        symmetric=hint.symmetric,
+        symmetric=hint.symmetric if "qzeros" in module else True,
+        shape=(*qweight.shape[:-2], outputs, inputs),
     )
 
 
-PACKED = Packing("qweight", ("scales",), _fold, sides=("qzeros", "g_idx"))
-MARLIN = Packing("qweight", ("scales",), _fold_marlin, sides=("g_idx", "g_idx_sort_indices", "workspace"))
+QWEIGHT = TensorRule("qweight", WORD_TYPES, "packed_columns rows", role="codes")
+SCALES = TensorRule("scales", FLOAT_TYPES, "groups rows", role="scale")
+QZEROS = TensorRule("qzeros", WORD_TYPES, "groups packed_rows", role="zero_point")
+G_IDX = TensorRule("g_idx", INDEX_TYPES, "columns", role="index")
+PACKED = Packing("qweight", ("scales",), _fold, sides=(SCALES, QZEROS, G_IDX))
+MARLIN = Packing(
+    "qweight",
+    ("scales",),
+    _fold_marlin,
+    sides=(SCALES, evolve(G_IDX, shapes="0 | columns"), TensorRule("g_idx_sort_indices", role="index"), "workspace"),
+)
 
 
 @frozen(kw_only=True)
@@ -138,6 +153,15 @@ SCHEMES = (
         method="gptq",
         config=GPTQConfig,
         packings=(PACKED, MARLIN),
+        storage=(
+            Storage(
+                format="gptq",
+                levels=tuple(f"Int{bits}" for bits in _WIDTHS),
+                tensors=(QWEIGHT, QZEROS, SCALES, G_IDX),
+                zero_point="always",
+                source="gptqmodel 7.7.0 GPTQQuantLinear._register_gptq_buffers",
+            ),
+        ),
         prepare=renamed(w_bit="bits", wbits="bits", q_group_size="group_size"),
     ),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -21,6 +22,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    TensorRule,
     Weight,
     code_bits,
     integer,
@@ -86,7 +88,16 @@ _META = (
     "offload_meta encoded_state_dict stores_quant_config channel_wise optimize round_zero scale_q zero_q "
     "meta_scale meta_zero zero_scale scale2 scale_1 W_q_shape"
 )
-PACKING = Packing("W_q", ("scale",), _fold, sides=("zero", *_META.split()))
+PACKING = Packing(
+    "W_q",
+    ("scale",),
+    _fold,
+    sides=(
+        TensorRule("scale", (*FLOAT_TYPES, "UInt8", "Int32"), role="scale"),  # integers if scales are quantized as well
+        TensorRule("zero", (*FLOAT_TYPES, "UInt8", "Int32"), role="zero_point"),
+        *_META.split(),
+    ),
+)
 
 
 def _nbits(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: attrs takes its default for an int

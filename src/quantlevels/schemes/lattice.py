@@ -11,6 +11,7 @@ from fractions import Fraction
 from attrs import field, frozen
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -18,6 +19,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    TensorRule,
     Weight,
     code_bits,
     exact,
@@ -39,7 +41,8 @@ def _fold_quip(module: Module, hint: Hint) -> Weight:
     """Qidxs [N, K/(codesz*packsz)], SU [K], SV [N]."""
     parameters = module["SU"].elements * module["SV"].elements
     bits = code_bits(module["Qidxs"], parameters)
-    return Weight(level=codebook_level("QUIP", bits), parameters=parameters, code_bits=bits)
+    shape = (module["SV"].elements, module["SU"].elements)
+    return Weight(level=codebook_level("QUIP", bits), parameters=parameters, code_bits=bits, shape=shape)
 
 
 def _fold_spqr(module: Module, hint: Hint) -> Weight:
@@ -62,15 +65,39 @@ def _fold_higgs(module: Module, hint: Hint) -> Weight:
     return Weight(
         level=codebook_level("HIGGS", bits),
         parameters=outputs * columns,
+        shape=(outputs, columns),
         code_bits=Fraction(bits),
         group_size=group_size(columns, module["scales"].matrix[1], hint),
     )
 
 
-_QUIP_SIDES = ("Wscale", "codebook_id", "fuse_scales", "had_left", "had_right", "A", "B", "rcp", "planes")
-_QUIP = Packing("Qidxs", ("SU", "SV"), _fold_quip, sides=_QUIP_SIDES)
-_SPQR = Packing("dense_weights", (), _fold_spqr, sides=("row_offsets", "col_vals", "in_perm"))
-_HIGGS = Packing("weight", ("scales", "tables"), _fold_higgs, sides=("tables2",))
+_QUIP = Packing(
+    "Qidxs",
+    ("SU", "SV"),
+    _fold_quip,
+    sides=(
+        *(TensorRule(name, (*FLOAT_TYPES, "Int8", "Int32"), role="correction") for name in ("SU", "SV")),
+        TensorRule("Wscale", FLOAT_TYPES, role="scale"),
+        *(TensorRule(name, role="correction") for name in ("had_left", "had_right", "A", "B")),
+        *("codebook_id", "fuse_scales", "rcp", "planes"),
+    ),
+)
+_SPQR = Packing(
+    "dense_weights",
+    (),
+    _fold_spqr,
+    sides=tuple(TensorRule(name, role="correction") for name in ("row_offsets", "col_vals", "in_perm")),
+)
+_HIGGS = Packing(
+    "weight",
+    ("scales", "tables"),
+    _fold_higgs,
+    sides=(
+        TensorRule("scales", FLOAT_TYPES, "rows groups", role="scale"),
+        TensorRule("tables", FLOAT_TYPES, role="codebook"),
+        TensorRule("tables2", FLOAT_TYPES, role="codebook"),
+    ),
+)
 
 
 @frozen(kw_only=True)

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from quantlevels.container import JSON
 from quantlevels.scheme import (
+    FLOAT_TYPES,
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -22,7 +23,9 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorInfo,
+    TensorRule,
     Weight,
     declared_integer,
     exact,
@@ -50,6 +53,7 @@ def _fold_affine(module: Module, hint: Hint) -> Weight:
     return Weight(
         level=integer(bits),
         parameters=group * scales.elements,
+        shape=(*scales.shape[:-1], group * scales.shape[-1]),
         code_bits=Fraction(bits),
         group_size=group,
         symmetric=False,
@@ -80,7 +84,7 @@ def _fold_mode(module: Module, hint: Hint) -> Weight | None:
     for name in _MODES.values():
         level = levels[name]
         if group_bits == level.bits_per_param * level.block.weights:
-            return microscaling(level, level.block.weights * scales.elements)
+            return microscaling(level, (*scales.shape[:-1], level.block.weights * scales.shape[-1]))
     raise LayoutError(f"groups of {group_bits} bits")
 
 
@@ -90,9 +94,35 @@ def _group_bits(codes: TensorInfo, scales: TensorInfo) -> int:
     return exact(codes.bits * codes.matrix[1], scales.matrix[1], "bits of a group")
 
 
-MODE = Packing("weight", ("scales",), _fold_mode, sides=("global_scale",))
-AFFINE = Packing("weight", ("scales", "biases"), _fold_affine)
-METAL = Packing("weight", ("scales", "qbiases"), _fold_affine)
+_SCALES = TensorRule("scales", FLOAT_TYPES, "rows groups", role="scale")
+_BIASES = TensorRule("biases", FLOAT_TYPES, "rows groups", role="zero_point")
+_BLOCK_SCALES = TensorRule("scales", ("UInt8",), "rows groups", role="scale")
+MODE = Packing(
+    "weight", ("scales",), _fold_mode, sides=(_BLOCK_SCALES, TensorRule("global_scale", FLOAT_TYPES, "1", role="scale"))
+)
+AFFINE = Packing("weight", ("scales", "biases"), _fold_affine, sides=(_SCALES, _BIASES))
+METAL = Packing("weight", ("scales", "qbiases"), _fold_affine, sides=(_SCALES, evolve(_BIASES, name="qbiases")))
+_WORDS = TensorRule("weight", ("UInt32",), "rows packed_columns", role="codes")
+_STORAGE = (
+    Storage(
+        format="affine",
+        levels=tuple(f"Int{bits}" for bits in _WIDTHS),
+        tensors=(_WORDS, _SCALES, _BIASES),
+        group_size=_DEFAULT_GROUP,
+        keeps=(),
+        ragged="keeps",
+        source="mlx 0.32.4 mx.quantize, mlx-lm 0.32.2 quantize_model",
+    ),
+    Storage(
+        format="mlx",
+        levels=tuple(_MODES.values()),
+        tensors=(_WORDS, _BLOCK_SCALES),
+        keeps=(),
+        grouped=False,
+        ragged="keeps",
+        source="mlx 0.32.4 mx.quantize",
+    ),
+)
 
 
 @frozen(kw_only=True)
@@ -155,6 +185,6 @@ class MetalConfig(MethodConfig):
 
 
 SCHEMES = (
-    Scheme(method="mlx", config=MLXConfig, packings=(MODE, AFFINE), prepare=_prepare),
+    Scheme(method="mlx", config=MLXConfig, packings=(MODE, AFFINE), prepare=_prepare, storage=_STORAGE),
     Scheme(method="metal", config=MetalConfig, packings=(METAL,)),
 )

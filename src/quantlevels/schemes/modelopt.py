@@ -14,6 +14,8 @@ from quantlevels.scheme import (
     DeclaredLevel,
     MethodConfig,
     Scheme,
+    Storage,
+    TensorRule,
     UnknownTypeError,
     declared_integer,
     unwrapped,
@@ -130,11 +132,40 @@ class ModelOptConfig(MethodConfig):
         return levels[name] if name else None
 
 
+_INPUT_SCALE = TensorRule("input_scale", ("None",), "1", role="activation")
+_STORAGE = (
+    Storage(
+        format="modelopt",
+        levels=("NVFP4",),
+        tensors=(
+            TensorRule("weight", ("UInt8",), "rows packed_columns", role="codes"),
+            TensorRule("weight_scale", ("Float8E4M3FN",), "rows groups", role="scale"),
+            TensorRule("weight_scale_2", ("None",), "1", role="scale"),
+            _INPUT_SCALE,
+        ),
+        grouped=False,
+        ragged="refuses",
+        source="nvidia-modelopt 0.47.0 export",
+    ),
+    Storage(
+        format="modelopt",
+        levels=("Float8E4M3FN",),
+        tensors=(
+            TensorRule("weight", ("Float8E4M3FN",), "rows columns", role="codes"),
+            TensorRule("weight_scale", ("None",), "1", role="scale"),
+            _INPUT_SCALE,
+        ),
+        grouped=False,
+        source="nvidia-modelopt 0.47.0 export",
+    ),
+)
+
 SCHEMES = (
     Scheme(
         method="modelopt",
         config=ModelOptConfig,
         packings=SCALED,
+        storage=_STORAGE,
         aliases=("modelopt_fp4",),
         prepare=unwrapped("quantization"),  # of hf_quant_config.json
     ),

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -21,6 +22,8 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
+    TensorRule,
     Weight,
     integer,
     renamed,
@@ -57,7 +60,9 @@ def _fold_bytes(module: Module, hint: Hint) -> Weight | None:
     codes = module["weight._data"]
     if not isinstance(codes.dtype, QuantizationLevel):
         return None
-    return Weight(level=codes.dtype, parameters=codes.elements, code_bits=Fraction(8), symmetric=True)
+    return Weight(
+        level=codes.dtype, parameters=codes.elements, code_bits=Fraction(8), symmetric=True, shape=codes.shape
+    )
 
 
 def _fold_packed(module: Module, hint: Hint) -> Weight:
@@ -80,9 +85,42 @@ def _fold_packed(module: Module, hint: Hint) -> Weight:
     )
 
 
+_SCALE = TensorRule("weight._scale", FLOAT_TYPES, role="scale")
+_SHIFT = TensorRule("weight._shift", (*FLOAT_TYPES, "Int8"), role="zero_point")
 PACKINGS = (
-    Packing("weight._data._data", ("weight._scale",), _fold_packed, sides=("weight._shift",)),
-    Packing("weight._data", ("weight._scale",), _fold_bytes, sides=("weight._shift",)),
+    Packing("weight._data._data", ("weight._scale",), _fold_packed, sides=(_SCALE, _SHIFT)),
+    Packing("weight._data", ("weight._scale",), _fold_bytes, sides=(evolve(_SCALE, shapes="1 | rows"), _SHIFT)),
+)
+#: Scales of activations, which a module has even if activations are not quantized.
+_ACTIVATIONS = tuple(
+    TensorRule(name, ("BFloat16",), "1", role="activation") for name in ("input_scale", "output_scale")
+)
+_STORAGE = (
+    Storage(
+        format="quanto",
+        levels=("Int2", "Int4"),
+        tensors=(
+            TensorRule("weight._data._data", ("UInt8",), "packed_weights", role="codes"),
+            TensorRule("weight._scale", ("BFloat16",), "rows groups", role="scale"),
+            TensorRule("weight._shift", ("BFloat16",), "rows groups", role="zero_point"),
+            *_ACTIVATIONS,
+        ),
+        group_size=_GROUPS[0],
+        grouped=False,
+        ragged="narrows",
+        source="optimum-quanto 0.2.7 state_dict, QModuleMixin",
+    ),
+    Storage(
+        format="quanto",
+        levels=("Int8", "Float8E4M3FN", "Float8E5M2"),
+        tensors=(
+            TensorRule("weight._data", ("Int8", "Float8E4M3FN", "Float8E5M2"), "rows columns", role="codes"),
+            TensorRule("weight._scale", ("BFloat16",), "rows", role="scale"),
+            *_ACTIVATIONS,
+        ),
+        grouped=False,
+        source="optimum-quanto 0.2.7 state_dict",
+    ),
 )
 
 
@@ -123,4 +161,4 @@ def _prepare(config: Config) -> Config:
     return {"modules": dict(config)} if is_map else renamed(weights_dtype="weights")(config)  # as diffusers has it
 
 
-SCHEMES = (Scheme(method="quanto", config=QuantoConfig, packings=PACKINGS, prepare=_prepare),)
+SCHEMES = (Scheme(method="quanto", config=QuantoConfig, packings=PACKINGS, prepare=_prepare, storage=_STORAGE),)

@@ -6,6 +6,7 @@ Source: transformers 5.23.0, ``integrations/{bitnet,eetq,gemma_quant}.py``, ``ut
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -14,6 +15,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
     PER_ROW,
     AmbiguousLayoutError,
     Config,
@@ -24,6 +26,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    TensorRule,
     Weight,
     declared_integer,
     exact,
@@ -181,7 +184,7 @@ def _fold_fp_quant(module: Module, hint: Hint) -> Weight:
     for name in _FORMATS.values():
         level = levels[name]
         if columns == level.block.weights * groups:
-            return microscaling(level, 2 * codes.elements)
+            return microscaling(level, (*codes.shape[:-1], columns))
     raise LayoutError(f"{groups} scales for {columns} codes of a row")
 
 
@@ -201,6 +204,7 @@ def _fold_qqq(module: Module, hint: Hint) -> Weight:
     return Weight(
         level=integer(bits),
         parameters=16 * tiles * outputs,
+        shape=(outputs, 16 * tiles),
         code_bits=Fraction(bits),
         group_size=group_size(16 * tiles, groups or 1, hint),
         symmetric=True,
@@ -216,23 +220,41 @@ def _fold_ggml(module: Module, hint: Hint) -> Weight | None:
         raise AmbiguousLayoutError("bytes without scales, and no config says of which ggml type")
     block = hint.level.block
     blocks = exact(codes.matrix[1] * BITS_PER_BYTE, block.bits, "blocks of a row")
-    parameters = codes.stack * codes.matrix[0] * blocks * block.weights
-    return Weight(level=hint.level, parameters=parameters, code_bits=hint.level.bits_per_weight)
+    shape = (*codes.shape[:-1], blocks * block.weights)
+    return Weight(level=hint.level, parameters=math.prod(shape), code_bits=hint.level.bits_per_weight, shape=shape)
 
 
 _FP_QUANT = Packing(
     "qweight",
     ("scales",),
     _fold_fp_quant,
-    sides=("forward_hadamard_matrix", "backward_hadamard_matrix"),
+    sides=(
+        TensorRule("scales", ("UInt8", "Float8E4M3FN", "Float8E8M0FNU"), "rows groups", role="scale"),
+        TensorRule("forward_hadamard_matrix", FLOAT_TYPES, role="correction"),
+        TensorRule("backward_hadamard_matrix", FLOAT_TYPES, role="correction"),
+    ),
 )
 _SQUEEZELLM = Packing(
     "qweight",
     ("lookup_table",),
     _fold_squeezellm,
-    sides=("rows", "cols", "vals", "full_rows", "full_row_indices", "startrows"),
+    sides=(
+        TensorRule("lookup_table", FLOAT_TYPES, role="codebook"),
+        *(TensorRule(name, role="correction") for name in ("rows", "cols", "vals", "full_rows")),
+        *(TensorRule(name, role="correction") for name in ("full_row_indices", "startrows")),
+    ),
 )
-_QQQ = Packing("B", ("s_channel",), _fold_qqq, sides=("s_group", "workspace", "reduce_buffer"))
+_QQQ = Packing(
+    "B",
+    ("s_channel",),
+    _fold_qqq,
+    sides=(
+        TensorRule("s_channel", FLOAT_TYPES, "rows", role="scale"),
+        TensorRule("s_group", FLOAT_TYPES, role="scale"),
+        "workspace",
+        "reduce_buffer",
+    ),
+)
 _GGML = Packing("qweight", (), _fold_ggml)
 
 SCHEMES = (

@@ -14,6 +14,7 @@ from attrs.validators import optional
 
 from quantlevels.container import JSON
 from quantlevels.scheme import (
+    SCALE_TYPES,
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -24,6 +25,7 @@ from quantlevels.scheme import (
     Packing,
     Scheme,
     TensorInfo,
+    TensorRule,
     UnknownTypeError,
     Weight,
     exact,
@@ -164,12 +166,14 @@ def _fold_tiles(module: Module, hint: Hint) -> Weight:
 
 
 _SIDES = (
-    "_weight_zero_point",
-    "_weight_per_tensor_scale",
-    "_weight_act_quant_scale",
-    "_weight_act_quant_zero_point",
-    "_weight_act_per_tensor_scale",
-    "_weight_act_pre_scale",
+    TensorRule("_weight_scale", SCALE_TYPES, role="scale"),
+    TensorRule("_weight_scale_and_zero", SCALE_TYPES, role="scale"),
+    TensorRule("_weight_zero_point", role="zero_point"),
+    TensorRule("_weight_per_tensor_scale", SCALE_TYPES, role="scale"),
+    TensorRule("_weight_act_quant_scale", SCALE_TYPES, role="activation"),
+    TensorRule("_weight_act_quant_zero_point", role="activation"),
+    TensorRule("_weight_act_per_tensor_scale", SCALE_TYPES, role="activation"),
+    TensorRule("_weight_act_pre_scale", SCALE_TYPES, role="correction"),
 )
 PACKING = Packing("_weight_qdata", ("_weight_scale",), _fold, sides=_SIDES)
 TILES = Packing("_weight_qdata", ("_weight_scale_and_zero",), _fold_tiles, sides=_SIDES)

@@ -16,6 +16,8 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from quantlevels.scheme import (
+    FLOAT_TYPES,
+    INDEX_TYPES,
     AmbiguousLayoutError,
     DeclaredLevel,
     Hint,
@@ -24,6 +26,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    TensorRule,
     Weight,
     exact,
     within,
@@ -63,8 +66,14 @@ def _columns(module: Module, length: int) -> int:
 
 
 _CENTROIDS = ("centroids.weight", "res_centroids.weight")
-_SIDES = "weight_scale weight_bias perm res_indices res_centroids.weight outlier_indices outlier_centroids.weight"
-PACKING = Packing("indices", ("centroids.weight",), _fold, sides=tuple(_SIDES.split()))
+_SIDES = (
+    *(TensorRule(f"{kind}centroids.weight", FLOAT_TYPES, role="codebook") for kind in ("", "res_", "outlier_")),
+    *(TensorRule(f"{kind}indices", INDEX_TYPES, role="codes") for kind in ("res_", "outlier_")),
+    TensorRule("weight_scale", FLOAT_TYPES, role="scale"),
+    TensorRule("weight_bias", FLOAT_TYPES, role="correction"),
+    TensorRule("perm", INDEX_TYPES, role="index"),
+)
+PACKING = Packing("indices", ("centroids.weight",), _fold, sides=_SIDES)
 
 
 def _of_the_rest(least: int) -> Callable[[object, Attribute[tuple[int, int]], tuple[int, int]], None]:
