@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlevels import AmbiguousLevelError, Block, QuantizationLevel, levels
+from quantlevels.llamacpp import FILE_TYPES, GUESSED
 from quantlevels.vocabulary.formats import AMBIGUOUS
-from quantlevels.vocabulary.formats.ggml import BLOCKS, FILE_TYPES, GUESSED, REMOVED
+from quantlevels.vocabulary.formats.ggml import BLOCKS, REMOVED
 
 ALL = list(levels)
 BY_NAME = {level.name: level for level in ALL}

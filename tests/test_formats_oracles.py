@@ -9,7 +9,8 @@ import struct
 import pytest
 
 from quantlevels import Block, QuantizationLevel, levels
-from quantlevels.vocabulary.formats.ggml import BLOCKS, FILE_TYPES, GUESSED
+from quantlevels.llamacpp import FILE_TYPES, GUESSED
+from quantlevels.vocabulary.formats.ggml import BLOCKS
 
 ALL = list(levels)
 

@@ -1,10 +1,95 @@
-"""What llama.cpp calls the modules of ``transformers``."""
+"""All that llama.cpp does by convention: file types, row fallbacks, mixtures, and what it calls modules."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
+
+#: Flag in ``general.file_type``: the type was guessed from the tensors.
+GUESSED: Final = 1024
+
+#: ``general.file_type`` without ``GUESSED`` → its name in llama.cpp, and the level that most of its quantized weights
+#: are meant to have, None where no one level can be expected. Every ``MOSTLY_`` is a mixture. Source: llama.cpp
+#: llama.h ``llama_ftype`` and llama-quant.cpp, which makes IQ2_S mostly of the type IQ2_XS, and IQ2_M of IQ2_S.
+FILE_TYPES: Final[dict[int, tuple[str, str | None]]] = {
+    0: ("ALL_F32", "None"),
+    1: ("MOSTLY_F16", "Float16"),
+    2: ("MOSTLY_Q4_0", "Q4_0"),
+    3: ("MOSTLY_Q4_1", "Q4_1"),
+    4: ("MOSTLY_Q4_1_SOME_F16", "Q4_1"),
+    5: ("MOSTLY_Q4_2", None),  # of a removed type, as are 6 and 33 to 35
+    6: ("MOSTLY_Q4_3", None),
+    7: ("MOSTLY_Q8_0", "Q8_0"),
+    8: ("MOSTLY_Q5_0", "Q5_0"),
+    9: ("MOSTLY_Q5_1", "Q5_1"),
+    10: ("MOSTLY_Q2_K", "Q2_K"),
+    11: ("MOSTLY_Q3_K_S", "Q3_K"),
+    12: ("MOSTLY_Q3_K_M", "Q3_K"),
+    13: ("MOSTLY_Q3_K_L", "Q3_K"),
+    14: ("MOSTLY_Q4_K_S", "Q4_K"),
+    15: ("MOSTLY_Q4_K_M", "Q4_K"),
+    16: ("MOSTLY_Q5_K_S", "Q5_K"),
+    17: ("MOSTLY_Q5_K_M", "Q5_K"),
+    18: ("MOSTLY_Q6_K", "Q6_K"),
+    19: ("MOSTLY_IQ2_XXS", "IQ2_XXS"),
+    20: ("MOSTLY_IQ2_XS", "IQ2_XS"),
+    21: ("MOSTLY_Q2_K_S", "Q2_K"),
+    22: ("MOSTLY_IQ3_XS", None),  # IQ3_S and IQ3_XXS, about half each
+    23: ("MOSTLY_IQ3_XXS", "IQ3_XXS"),
+    24: ("MOSTLY_IQ1_S", "IQ1_S"),
+    25: ("MOSTLY_IQ4_NL", "IQ4_NL"),
+    26: ("MOSTLY_IQ3_S", "IQ3_S"),
+    27: ("MOSTLY_IQ3_M", "IQ3_S"),
+    28: ("MOSTLY_IQ2_S", "IQ2_XS"),
+    29: ("MOSTLY_IQ2_M", "IQ2_S"),
+    30: ("MOSTLY_IQ4_XS", "IQ4_XS"),
+    31: ("MOSTLY_IQ1_M", "IQ1_M"),
+    32: ("MOSTLY_BF16", "BFloat16"),
+    33: ("MOSTLY_Q4_0_4_4", None),
+    34: ("MOSTLY_Q4_0_4_8", None),
+    35: ("MOSTLY_Q4_0_8_8", None),
+    36: ("MOSTLY_TQ1_0", "TQ1_0"),
+    37: ("MOSTLY_TQ2_0", "TQ2_0"),
+    38: ("MOSTLY_MXFP4_MOE", "MXFP4"),  # the experts; all else is Q8_0
+    39: ("MOSTLY_NVFP4", "NVFP4"),
+    40: ("MOSTLY_Q1_0", "Q1_0"),
+    41: ("MOSTLY_Q2_0", "Q2_0"),
+}
+
+#: Weights that a label does not speak of: llama-quantize gives them a type of their own.
+UNLABELLED: Final = ("token_embd", "output", "per_layer_token_embd")
+#: Weights that mixtures give wider types than the label's. Source: llama.cpp llama-quant.cpp.
+WIDENED_BY_MIXTURES: Final = ("attn_v.", "attn_qkv.", "attn_output.", "ffn_down")
+
+#: ggml type → what llama.cpp takes where a row is no multiple of its block: tensor_type_fallback in llama-quant.cpp
+FALLBACKS: Final[dict[str, str]] = {
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
+    **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), "Q4_0"),
+    "Q4_K": "Q5_0",
+    "Q5_K": "Q5_1",
+    "Q6_K": "Q8_0",
+}
+#: What it never quantizes and its converter writes as FP32: norms, routers, small convolutions, positions; and what it
+#: leaves as it is: tensor_allows_quantization in llama-quant.cpp, prepare_tensors in convert_hf_to_gguf.py
+WIDENED_ON_CONVERSION: Final = (
+    *(
+        "*norm*",
+        "*ffn_gate_inp*",
+        "*.gate",
+        "*.router",
+        "*.shared_expert_gate",
+        "*conv1d*",
+        "*conv.conv",
+        "*pos*_emb*",
+        "*token_type*",
+    ),
+    *("*ssm_a", "*A_log"),
+)
+LEFT_AS_THEY_ARE: Final = (
+    *("*altup*", "*laurel*", "*per_layer_model_proj*", "*time_mix_*", "*attn_rel_b", "*indexer.[kq]_proj"),
+    *("*.patch_embd*", "*.patch_merger*", "*.rel_pos*", "sam.net_*", "sam.neck.*"),
+)
 
 #: What llama.cpp calls a module of a layer → what models of ``transformers`` do; ``{}`` is one of _PARTS.
 #: Source: gguf-py 0.19.0 tensor_mapping.py, and the splits and fusions of convert_hf_to_gguf.py

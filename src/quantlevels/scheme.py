@@ -204,7 +204,7 @@ class Matrix:
 
     Args:
         rows, columns: outputs and inputs.
-        bits: of a packed code; of a packed zero point if it is a zero point's shape that is asked for.
+        bits: of a packed code.
         group_size: weights along a row that share a scale; None for one scale per row.
         block: rows and columns that share a scale.
         stack: the axes before rows and columns: experts.
@@ -219,12 +219,18 @@ class Matrix:
     stack: tuple[int, ...] = ()
     source_dtype: str = "bfloat16"
 
-    def length(self, axis: Axis, element_bits: int) -> int:
-        """Elements of so many bits along an axis."""
+    def length(self, axis: Axis, element_bits: int, code_bits: int | None = None) -> int:
+        """Elements of so many bits along an axis.
+
+        Args:
+            axis: a name of `AxisName`, or a fixed length.
+            element_bits: bits of one element of the tensor, which hold whole codes along the ``packed_`` axes.
+            code_bits: bits of one code; None for those of the matrix. Zero points may have others.
+        """
         if isinstance(axis, int):
             return axis
         group = self.group_size or self.columns or 1
-        word = Fraction(element_bits or 1, self.bits or 1)
+        word = Fraction(element_bits or 1, code_bits or self.bits or 1)
         lengths: dict[AxisName, tuple[int, int | Fraction]] = {
             "rows": (self.rows, 1),
             "columns": (self.columns, 1),

@@ -68,9 +68,9 @@ def _register(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
 
 
 def _schemes() -> Sequence[str]:
-    from quantlevels.inspection.sizing.storage import SCHEMES  # here, for one command needs it
+    from quantlevels.inspection.sizing.storage import scheme_names  # here, because only one command needs it
 
-    return SCHEMES
+    return scheme_names()
 
 
 def _dialects() -> Sequence[str]:

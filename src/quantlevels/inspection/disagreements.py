@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from quantlevels.checkpoint.locate import numbered
 from quantlevels.container import Checkpoint, UnknownType
 from quantlevels.findings import Finding, pluralize
+from quantlevels.llamacpp import UNLABELLED, WIDENED_BY_MIXTURES
 from quantlevels.scheme import UNQUANTIZED_BITS
 from quantlevels.schemes.names import Names
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from quantlevels.schemes.declaration import Declared
     from quantlevels.schemes.folding import FoldedWeight, Folding
 
-#: Weights of a GGUF that its label does not speak of: quantizers give them a type of their own.
-_EMBEDDINGS: Final = ("token_embd", "output", "per_layer_token_embd")
-#: Those that the mixtures of llama.cpp give wider types than the label's. Source: llama.cpp llama-quant.cpp.
-_WIDENED: Final = ("attn_v.", "attn_qkv.", "attn_output.", "ffn_down")
 #: Findings of a container that lacks a part, so that what is not there may be elsewhere.
 _LACKING: Final = frozenset({"QL201", "QL206"})
 
@@ -215,8 +212,8 @@ def _label(checkpoint: Checkpoint, declared: Declared) -> Iterator[Finding]:
             continue
         wider = exact > expected.bits_per_weight
         spared = (
-            name.startswith(_EMBEDDINGS)
-            or (wider and any(part in name for part in _WIDENED))
+            name.startswith(UNLABELLED)
+            or (wider and any(part in name for part in WIDENED_BY_MIXTURES))
             or (expected.name == "MXFP4" and len(shape) <= 2)
         )
         (free if spared else bound)[dtype] += math.prod(shape)

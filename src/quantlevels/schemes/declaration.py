@@ -10,10 +10,10 @@ from attrs import Factory, evolve, field, frozen
 from quantlevels.container import JSON, Checkpoint
 from quantlevels.errors import ConfigError, PluginError
 from quantlevels.findings import Finding
+from quantlevels.llamacpp import FILE_TYPES, GUESSED
 from quantlevels.scheme import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.names import Names
-from quantlevels.vocabulary.formats.ggml import FILE_TYPES, GUESSED
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 

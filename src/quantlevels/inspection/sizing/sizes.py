@@ -16,14 +16,13 @@ from attrs import frozen
 from quantlevels.errors import SizingError
 from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.sizing.storage import (
-    GGML_FALLBACKS,
-    GGUF_LEAVES,
-    GGUF_WIDENS,
-    Matrix,
+    GGUF,
+    module_bytes,
     rules_of,
     storage_for,
-    whole,
 )
+from quantlevels.llamacpp import FALLBACKS, LEFT_AS_THEY_ARE, WIDENED_ON_CONVERSION
+from quantlevels.scheme import Matrix
 from quantlevels.vocabulary.builtin import FP16, FP32
 from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
 from quantlevels.vocabulary.formats.ggml import BLOCKS
@@ -167,7 +166,7 @@ def size(tensors: Iterable[Tensor], target: Target) -> Sizing:
         SizingError: if the tensors are codes of a quantizer, or the scheme cannot store what is asked for.
     """
     _check(target)
-    place = _gguf if target.scheme == "gguf" else _plain if target.scheme is None else _packed
+    place = _gguf if target.scheme == GGUF else _plain if target.scheme is None else _packed
     totals: dict[tuple[QuantizationLevel | UnknownType, int | None], list[int]] = {}
     fallbacks = []
     for tensor in tensors:
@@ -195,7 +194,7 @@ def idealized(parameters: int, target: Target) -> Sizing:
     if target.scheme or target.keep:
         raise SizingError("a scheme or weights to keep need the shapes of a checkpoint, not a count of parameters")
     _check(target)
-    nbytes = whole(math.ceil(parameters * _layout(target).bits_per_weight))
+    nbytes = math.ceil(parameters * _layout(target).bits_per_weight / BITS_PER_BYTE)
     only = SizedLevel(level=target.level, group_size=target.group_size, parameters=parameters, weights=1, nbytes=nbytes)
     return Sizing(target=target, levels=(only,), exact=False)
 
@@ -210,13 +209,13 @@ def _layout(target: Target) -> QuantizationLevel | Layout:
 def _check(target: Target) -> None:
     """Refuse what a level, or the scheme, leaves no choice in."""
     level, scheme = target.level, target.scheme
-    storage = None if scheme in (None, "gguf") else storage_for(scheme, level)
-    for stored in (level, *(kept for _, kept in target.keep)) if scheme == "gguf" else ():
+    storage = None if scheme in (None, GGUF) else storage_for(scheme, level)
+    for stored in (level, *(kept for _, kept in target.keep)) if scheme == GGUF else ():
         if "ggml" not in stored.spellings:
             raise SizingError(f"gguf has no type for {stored.name}")
-    if target.group_size and (level.block.weights > 1 or (storage and not storage.grouped) or scheme == "gguf"):
+    if target.group_size and (level.block.weights > 1 or (storage and not storage.grouped) or scheme == GGUF):
         raise SizingError(f"{level.name}{f' in {scheme}' if scheme else ''} has no groups of a size to choose")
-    if target.zero_point and ((storage and not storage.zero_point) or scheme == "gguf"):
+    if target.zero_point and ((storage and storage.zero_point != "choice") or scheme == GGUF):
         raise SizingError(f"{scheme} leaves no choice of a zero point")
     if target.zero_point and not target.group_size and not storage:
         raise SizingError("a zero point needs a group size")
@@ -300,21 +299,20 @@ def _packed(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _
         rows=rows,
         columns=columns,
         bits=level.bits_per_param,
-        scale_bits=target.scale.bits_per_param,
-        zero_bits=target.zero_point.bits_per_param if target.zero_point else 0,
-        group_size=group or columns or 1,
-        blocks=level.nbytes((rows, columns)),
-        dtype=tensor.dtype.spelling("torch") if isinstance(tensor.dtype, QuantizationLevel) else "",
+        group_size=group,
+        block=storage.block,
+        source_dtype=tensor.dtype.spelling("torch") if isinstance(tensor.dtype, QuantizationLevel) else "",
     )
-    nbytes = matrices * sum(part(matrix) for part in storage.parts.values())
+    zero_bits = target.zero_point.bits_per_param if target.zero_point else 0
+    nbytes = matrices * module_bytes(storage, matrix, target.scale, zero_bits)
     return _Placed(level, None if block else group, nbytes)
 
 
 def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Placed:
     """As llama.cpp stores it: whole blocks a row, another type where a row has none, vectors and routers as FP32."""
-    if _is_buffer(tensor) or (not wish and _is_skipped(tensor, GGUF_LEAVES) and len(tensor.shape) > 1):
+    if _is_buffer(tensor) or (not wish and _is_skipped(tensor, LEFT_AS_THEY_ARE) and len(tensor.shape) > 1):
         return _unchanged(tensor)
-    if not wish and _is_skipped(tensor, GGUF_WIDENS):
+    if not wish and _is_skipped(tensor, WIDENED_ON_CONVERSION):
         return _Placed(FP32, None, FP32.nbytes(tensor.shape))
     wanted = wish or target.level
     columns = tensor.shape[-1] if tensor.shape else 1
@@ -322,12 +320,12 @@ def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Pl
     block = next((BLOCKS[word] for word in words if word in BLOCKS), wanted.block)  # NVFP4 stands in fours
     if columns % block.weights == 0:
         return _Placed(wanted, None, wanted.nbytes(tensor.shape))
-    if wanted.name not in GGML_FALLBACKS:
+    if wanted.name not in FALLBACKS:
         raise SizingError(
             f"{tensor.name}: rows of {columns:,} are no multiple of {block.weights}, and llama.cpp takes "
             f"nothing in place of {wanted.name}"
         )
-    given = levels[GGML_FALLBACKS[wanted.name]]
+    given = levels[FALLBACKS[wanted.name]]
     if columns % given.block.weights:
         given = FP16
     return _Placed(given, None, given.nbytes(tensor.shape), wanted)
