@@ -197,6 +197,10 @@ class SizingError(QuantLevelsError):
     """A checkpoint that cannot be made as asked for, or whose shapes are not to be had."""
 
 
+class SurveyError(QuantLevelsError):
+    """A survey that cannot go on: a root that cannot be read, or workers that do not fit together."""
+
+
 class VerificationError(QuantLevelsError):
     """A checkpoint that is not what it says, or not what was asked for.
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar, get_args
 
 import click
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 ANSWER_IS_NO: Final = 1
 #: weights that `compare` lists, unless told to list all
 FEW: Final = 20
+
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -264,6 +266,60 @@ def size(
     if as_json:
         return show_json(report.to_record())
     return show(*pages.sizing(report, description))
+
+
+@cli.command("survey", epilog="\b\nExample: quantlevels survey examples --check")
+@click.argument("roots", metavar="[ROOT...]", nargs=-1)
+@click.option(
+    "--format", "format_", type=click.Choice(["table", "ndjson", "csv", "parquet"]), help="What to print or write."
+)
+@click.option("--out", type=_FILE, metavar="FILE", help="Write the rows to a file: NDJSON, unless --format is given.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write a page for a browser.")
+@click.option("--since", type=_FILE, metavar="FILE", help="Rows of an earlier survey: read only what changed.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Read in so many processes.")
+@click.option("--dask", metavar="ADDRESS", help="Read on the workers of a Dask scheduler.")
+@click.option("--check", is_flag=True, help="Exit status 1 if a checkpoint is broken or has an error finding.")
+@click.option("--strict", is_flag=True, help="With --check: warnings count too.")
+@click.option("--select", type=CodePrefixes(), default="", help="With --check: only codes that begin so count.")
+@click.option("--ignore", type=CodePrefixes(), default="", help="With --check: codes that begin so do not count.")
+@as_json
+def survey_(
+    roots: tuple[str, ...],
+    format_: Literal["table", "ndjson", "csv", "parquet"] | None,
+    out: Path | None,
+    html: Path | None,
+    since: Path | None,
+    workers: int,
+    dask: str | None,
+    check: bool,
+    strict: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """List every checkpoint below some folders: what it is, what is wrong with it.
+
+    ROOT is a folder, a cache or a store of models; without one, those of this user. A checkpoint that cannot be read is
+    a row with an error, and does not end the survey.
+    """
+    from quantlevels.cli.surveys import Check, Options, survey_command
+
+    if as_json and format_:
+        raise click.UsageError("give --json or --format, not both")
+    if format_ == "parquet" and out is None:
+        raise click.UsageError("--format parquet needs --out FILE")
+    if not check and (strict or select or ignore):
+        raise click.UsageError("--strict, --select and --ignore need --check")
+    options = Options(
+        roots=roots,
+        format="ndjson" if as_json else format_ or "table",
+        out=out,
+        html=html,
+        since=since,
+        workers=workers,
+        dask=dask,
+    )
+    return survey_command(options, Check(strict, select, ignore) if check else None)
 
 
 @cli.command(epilog="\b\nExample: quantlevels fit --params 70.6B --memory 80GiB --reserve 20%")

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "compare": "Compare two checkpoints weight by weight.",
     "size": "Say what a checkpoint will take, before it is made.",
     "fit": "Show which levels fit into memory.",
+    "survey": "List every checkpoint below some folders: what it is, what is wrong with it.",
     "list": "List the levels.",
     "show": "Show all that is known of one level.",
     "translate": "Say a level's name in another naming system.",

@@ -306,3 +306,50 @@ class PluginsRecord(TypedDict):
 
     schema_version: Version
     plugins: list[PluginRecord]
+
+
+class SurveyDeclaredLevelRecord(TypedDict):
+    """A level that a checkpoint of a survey declares."""
+
+    level: str | None
+    bits_per_param: Count | None
+    group_size: int | None
+    bits_per_weight: Ratio | None
+    targets: list[str] | None
+
+
+class SurveyRow(TypedDict):
+    """One checkpoint of a survey: `quantlevels survey --format ndjson`, a row per line.
+
+    What cannot be told is null: the totals of a checkpoint that cannot be read, which has ``error`` instead.
+    """
+
+    schema_version: Version
+    root: str
+    store: str
+    name: str
+    path: str
+    revision: str | None
+    version: str
+    format: str | None
+    method: str | None
+    declared_dtype: str | None
+    declared_levels: list[SurveyDeclaredLevelRecord]
+    levels: list[StoredLevelRecord]
+    parameters: Count | None
+    quantized_parameters: Count | None
+    tensors: Count | None
+    tensor_bytes: Count | None
+    buffer_bytes: Count | None
+    unexplained_bytes: Count | None
+    file_bytes: Count
+    files: Count | None
+    bits_per_weight: Ratio | None
+    findings: list[FindingRecord]
+    same_as: str | None
+    error: str | None
+    error_type: str | None
+    requests: Count
+    bytes_read: Count
+    seconds: Ratio
+    surveyed_at: str

@@ -38,6 +38,7 @@ RECORDS: Final[Mapping[str, type]] = {
     "translation": records.TranslationRecord,
     "explanation": records.ExplanationRecord,
     "plugins": records.PluginsRecord,
+    "survey": records.SurveyRow,
 }
 _PLAIN: Final[Mapping[object, str]] = {
     str: "string",

@@ -1,0 +1,81 @@
+"""Where checkpoints are: one record for each that a store holds, before any of its headers is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeAlias, final
+
+from attrs import frozen
+
+#: how a program lays out its models on disk
+Store: TypeAlias = Literal["tree", "huggingface", "ollama", "lmstudio", "llamacpp", "docker", "bucket"]
+
+#: what makes files the same: the device and inode of a local file, or the digest of a blob
+Identity: TypeAlias = tuple[int, int] | str
+
+
+@final
+@frozen(kw_only=True)
+class Place:
+    """One checkpoint in a store.
+
+    Args:
+        root: the folder or address that is surveyed, as the caller named it.
+        store: the program whose layout it is in.
+        name: what users call it: ``org/model``, ``name:tag``, a path below the root.
+        path: what `inspect` reads.
+        revision: the commit or digest, if the store has one.
+        version: changes when the files do: a commit, a digest, or sizes and times.
+        file_bytes: bytes of its files with weights; of a link, of the file it leads to.
+        identities: what its files are, to count the same bytes once.
+        same_as: path of an earlier place that has the very same files; None if there is none.
+        error: why it cannot be read at all; empty if that is not known yet.
+        certain: whether it has the name of a checkpoint; if not, a file that is not one gives no row.
+    """
+
+    root: str
+    store: Store
+    name: str
+    path: str
+    revision: str | None = None
+    version: str = ""
+    file_bytes: int = 0
+    identities: frozenset[Identity] = frozenset()
+    same_as: str | None = None
+    error: str = ""
+    certain: bool = True
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from every other place, in every survey of the same roots."""
+        return self.root, self.name, self.path
+
+
+def stamp(files: Iterable[Path]) -> tuple[str, int, frozenset[Identity]]:
+    """Version, bytes and identities of local files; those that are gone, or dangling links, count as no bytes."""
+    sizes: list[tuple[str, int, int]] = []
+    identities: set[Identity] = set()
+    for file in sorted(files):
+        try:
+            status = file.stat()
+        except OSError:
+            sizes.append((file.name, 0, 0))
+            continue
+        sizes.append((file.name, status.st_size, status.st_mtime_ns))
+        identities.add((status.st_dev, status.st_ino))
+    total = sum(size for _, size, _ in sizes)
+    newest = max((time for _, _, time in sizes), default=0)
+    return f"{len(sizes)}-{total}-{newest}", total, frozenset(identities)
+
+
+def subfolders(folder: Path) -> Iterator[Path]:
+    """The folders in a folder that are neither hidden nor links, sorted."""
+    yield from sorted(entry for entry in folder.iterdir() if _is_plain_folder(entry))
+
+
+def _is_plain_folder(entry: Path) -> bool:
+    try:
+        return not entry.name.startswith(".") and not entry.is_symlink() and entry.is_dir()
+    except OSError:
+        return False

@@ -1,0 +1,173 @@
+"""Places → rows, in this process or in many: batches in a window, and no row lost with a worker that dies."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from quantlevels import __version__
+from quantlevels.errors import SurveyError
+from quantlevels.survey.rows import error_row, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quantlevels.inspection.records import SurveyRow
+    from quantlevels.survey.places import Place
+
+#: checkpoints in one task: fewer cost more in sending than in reading
+_LOCAL_BATCH: Final = 32
+_REMOTE_BATCH: Final = 4
+#: tasks that are waiting or running for each worker: more would only cost memory
+_WINDOW_PER_WORKER: Final = 4
+_DEFAULT_WORKERS: Final = 16
+#: names of the errors that executors raise when a worker died: ours, and Dask's
+_DIED: Final = frozenset({"BrokenProcessPool", "BrokenThreadPool", "BrokenExecutor", "KilledWorker"})
+_DEATH: Final = "the worker that read it died, perhaps for want of memory"
+
+
+class Answer(NamedTuple):
+    """What a worker sends back for one batch."""
+
+    #: of quantlevels in the worker
+    version: str
+    #: each row with the place it is of
+    rows: list[SurveyRow]
+
+
+Batch: TypeAlias = "tuple[Place, ...]"
+
+
+def answer(batch: Batch) -> Answer:
+    """The rows of one batch; the function that runs in the workers."""
+    return Answer(__version__, rows_of(batch))
+
+
+def batches(places: Iterable[Place], size: int) -> Iterator[Batch]:
+    """Places in groups of at most ``size``."""
+    group: list[Place] = []
+    for place in places:
+        group.append(place)
+        if len(group) == size:
+            yield tuple(group)
+            group = []
+    if group:
+        yield tuple(group)
+
+
+def batch_size(places: Iterable[str]) -> int:
+    """How many checkpoints one task reads: few if each waits for a network."""
+    return _REMOTE_BATCH if any("://" in root for root in places) else _LOCAL_BATCH
+
+
+def run(
+    places: Iterable[Place],
+    executor: Executor | None,
+    *,
+    size: int,
+    workers: int = _DEFAULT_WORKERS,
+    renew: Callable[[], Executor] | None = None,
+) -> Iterator[SurveyRow]:
+    """The row of each place, as they become known.
+
+    Args:
+        places: what to read; taken as they are needed.
+        executor: where to read; None for this thread. Only ``submit`` is used, and it is never shut down.
+        size: places in one task.
+        workers: how many tasks run at once, which bounds how many wait.
+        renew: makes a fresh executor after a worker has broken the one before; None if the executor recovers itself,
+            as Dask's does.
+
+    Raises:
+        SurveyError: if a worker has another version of quantlevels.
+    """
+    if executor is None:
+        for place in places:
+            yield from rows_of([place])
+        return
+    yield from _Window(executor, renew, _WINDOW_PER_WORKER * workers).rows(batches(places, size))
+
+
+class _Window:
+    """The tasks under way: a bounded number, each with its batch, so that what a dead worker had is not lost."""
+
+    def __init__(self, executor: Executor, renew: Callable[[], Executor] | None, most: int) -> None:
+        self.executor = executor
+        self.renew = renew
+        self.most = most
+        self.running: dict[Future[Answer], Batch] = {}
+        #: batches that a worker died with; each is tried again alone, so that the next death names the guilty one
+        self.suspects: deque[Batch] = deque()
+
+    def rows(self, coming: Iterator[Batch]) -> Iterator[SurveyRow]:
+        try:
+            for batch in coming:
+                self.submit(batch)
+                if len(self.running) >= self.most:
+                    yield from self.collect()
+            while self.running:
+                yield from self.collect()
+            while self.suspects:
+                yield from self.retry(self.suspects.popleft())
+        finally:
+            for future in self.running:
+                future.cancel()
+
+    def submit(self, batch: Batch) -> None:
+        try:
+            self.running[self.executor.submit(answer, batch)] = batch
+        except Exception as error:
+            if not _is_death(error):
+                raise
+            self.suspects.append(batch)
+            self.replace()
+
+    def collect(self) -> Iterator[SurveyRow]:
+        """The rows of the tasks that end next."""
+        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        broken = False
+        for future in done:
+            batch = self.running.pop(future)
+            error = future.exception()
+            if error is None:
+                yield from _checked(future.result())
+            elif _is_death(error):
+                broken = True
+                self.suspects.append(batch)
+            else:
+                raise error
+        if broken:
+            self.replace()
+
+    def replace(self) -> None:
+        """Go on with a fresh executor: a pool that lost a process runs nothing more."""
+        if self.renew is None:
+            return
+        self.suspects.extend(self.running.values())  # they are lost with it
+        self.running.clear()
+        self.executor = self.renew()
+
+    def retry(self, batch: Batch) -> Iterator[SurveyRow]:
+        """The rows of a batch that was lost, one place after the other; an error for those that kill again."""
+        for place in batch:
+            try:
+                yield from _checked(self.executor.submit(answer, (place,)).result())
+            except Exception as error:
+                if not _is_death(error):
+                    raise
+                yield error_row(place, _DEATH, type(error).__name__)
+                if self.renew is not None:
+                    self.executor = self.renew()
+
+
+def _is_death(error: BaseException) -> bool:
+    return not _DIED.isdisjoint(cls.__name__ for cls in type(error).__mro__)
+
+
+def _checked(given: Answer) -> Sequence[SurveyRow]:
+    if given.version != __version__:
+        message = f"a worker has quantlevels {given.version}, this process {__version__}; install the same everywhere"
+        raise SurveyError(message)
+    return given.rows

@@ -1,0 +1,331 @@
+"""How programs keep models on disk: each store is told by its marks, and gives the places of its checkpoints.
+
+Source: huggingface_hub 2.4.0 ``file_download.py``; Ollama ``manifest/paths.go``, ``types/model/name.go``; LM Studio's
+documentation of its models folder; llama.cpp ``common/download.cpp``; Docker Model Runner ``pkg/distribution``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from attrs import evolve
+
+from quantlevels.checkpoint.locate import INDEX_SUFFIX, PROJECTOR, is_standard, is_weights, numbered
+from quantlevels.survey.places import Place, Store, stamp, subfolders
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_HUB_PREFIX: Final = "models--"
+_OLLAMA_MODEL: Final = "application/vnd.ollama.image.model"
+_OLLAMA_TENSOR: Final = "application/vnd.ollama.image.tensor"
+#: parts of a name that Ollama leaves out
+_OLLAMA_HOST, _OLLAMA_LIBRARY = "registry.ollama.ai", "library"
+_DOCKER_HOST: Final = "index.docker.io/"
+_LARGEST_MANIFEST: Final = 1 << 22
+#: the file that says that the folders beside it are parts of one model
+_PIPELINE: Final = "model_index.json"
+#: files of these names hold weights, or are damaged; a `.bin` may be anything
+_CERTAIN: Final = (".safetensors", ".gguf", ".onnx")
+
+
+def places(root: str | os.PathLike[str]) -> Iterator[Place]:
+    """Every checkpoint below a folder, whatever stores are in it.
+
+    Folders that are links are not entered; hidden folders only if a store keeps its models there.
+
+    Raises:
+        OSError: if the root cannot be read.
+    """
+    folder = Path(root)
+    if folder.is_file():
+        yield _single(folder)
+        return
+    os.scandir(folder).close()  # raises what keeps the root from being read
+    yield from _walk(folder, str(root), folder)
+
+
+def default_roots() -> list[Path]:
+    """The folders in which the programs of this user keep their models, those that exist."""
+    home = Path.home()
+    cache = Path(os.environ.get("XDG_CACHE_HOME", home / ".cache"))
+    hub_home = Path(os.environ.get("HF_HOME", cache / "huggingface"))
+    candidates = (
+        Path(os.environ.get("HF_HUB_CACHE", hub_home / "hub")),
+        Path(os.environ.get("OLLAMA_MODELS", home / ".ollama/models")),
+        Path("/usr/share/ollama/.ollama/models"),
+        home / ".lmstudio/models",
+        home / ".cache/lm-studio/models",
+        Path(os.environ.get("LLAMA_CACHE", cache / "llama.cpp")),
+        home / "Library/Caches/llama.cpp",
+        home / ".docker/models",
+    )
+    return [folder for folder in dict.fromkeys(candidates) if folder.is_dir()]
+
+
+def _single(file: Path) -> Place:
+    version, nbytes, identities = stamp([file])
+    return Place(
+        root=str(file), store="tree", name=file.name, path=str(file), version=version, file_bytes=nbytes,
+        identities=identities,
+    )  # fmt: skip
+
+
+def _walk(folder: Path, root: str, top: Path) -> Iterator[Place]:
+    """The places below a folder: those of a store if it is one, else its own and those of its folders."""
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return  # a folder that this user may not read holds nothing of theirs
+    for layout in _LAYOUTS:
+        if layout.is_one(folder, names):
+            yield from layout.places(folder, root)
+            return
+    if _PIPELINE in names:  # its folders are parts of one model
+        yield _pipeline(folder, root, _name(folder, top))
+        return
+    loose = folder == top and "config.json" not in names
+    yield from _folder(folder, root, "tree", "" if loose else _name(folder, top))
+    for below in subfolders(folder):
+        yield from _walk(below, root, top)
+
+
+def _name(folder: Path, top: Path) -> str:
+    return top.name if folder == top else folder.relative_to(top).as_posix()
+
+
+def _pipeline(folder: Path, root: str, name: str) -> Place:
+    """A model in several folders that belong together."""
+    version, nbytes, identities = stamp(file for file in folder.glob("*/*") if is_weights(file.name))
+    return Place(
+        root=root, store="tree", name=name, path=str(folder), version=version, file_bytes=nbytes,
+        identities=identities,
+    )  # fmt: skip
+
+
+class _Group(NamedTuple):
+    """The files of one checkpoint in a folder."""
+
+    #: the file that stands for all of them
+    main: str
+    files: tuple[str, ...]
+    #: whether a file of this name that cannot be read is an error, not something else than weights
+    certain: bool
+
+
+def _groups(folder: Path) -> list[_Group]:
+    """The checkpoints whose files are in a folder itself; links that lead nowhere count as files."""
+    names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
+    weights = [name for name in names if is_weights(name) and PROJECTOR not in name.lower()]
+    indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
+    whole = [name for name in weights if is_standard(name)]
+    if indexes or whole:  # what else is there is another copy of it, or belongs to it
+        return [_Group((indexes or whole)[0], tuple(weights), certain=True)]
+    parts: dict[object, list[str]] = {}
+    for name in weights:
+        part = numbered(name)
+        parts.setdefault(part._replace(number=1) if part else name, []).append(name)
+    return [_Group(files[0], tuple(files), certain=files[0].endswith(_CERTAIN)) for files in parts.values()]
+
+
+def _folder(folder: Path, root: str, store: Store, name: str, *, revision: str | None = None) -> Iterator[Place]:
+    """The checkpoints of one folder: itself if it holds one model, a file each if it holds several.
+
+    Args:
+        folder: where the files are.
+        root: what is surveyed.
+        store: whose layout it is in.
+        name: what the folder is called; empty if its files are called by their own names.
+        revision: its commit or digest, if there is one.
+    """
+    groups = _groups(folder)
+    for group in groups:
+        version, nbytes, identities = stamp(folder / file for file in group.files)
+        alone = bool(name) and len(groups) == 1
+        yield Place(
+            root=root,
+            store=store,
+            name=name if alone else "/".join(filter(None, (name, group.main))),
+            path=str(folder if alone else folder / group.main),
+            revision=revision,
+            version=revision or version,
+            file_bytes=nbytes,
+            identities=identities,
+            certain=group.certain,
+        )
+
+
+# -- the Hugging Face cache --------------------------------------------------------------------------------------------
+
+
+def _is_hub(folder: Path, names: list[str]) -> bool:
+    return any(name.startswith(_HUB_PREFIX) for name in names)
+
+
+def _hub_places(folder: Path, root: str) -> Iterator[Place]:
+    for repository in subfolders(folder):
+        if repository.name.startswith(_HUB_PREFIX):
+            # `--` is the slash: the Hub allows it in no name
+            name = repository.name.removeprefix(_HUB_PREFIX).replace("--", "/")
+            snapshots = repository / "snapshots"
+            for snapshot in subfolders(snapshots) if snapshots.is_dir() else ():
+                yield from _snapshot(snapshot, root, name, snapshot.name)
+
+
+def _snapshot(folder: Path, root: str, name: str, commit: str) -> Iterator[Place]:
+    """A snapshot, and the folders in it that hold models of their own."""
+    yield from _folder(folder, root, "huggingface", name, revision=commit)
+    if not (folder / _PIPELINE).exists():
+        for below in subfolders(folder):
+            yield from _snapshot(below, root, f"{name}/{below.name}", commit)
+
+
+# -- Ollama ------------------------------------------------------------------------------------------------------------
+
+
+def _is_ollama(folder: Path, names: list[str]) -> bool:
+    return {"manifests", "blobs"} <= set(names) and not {"models.json", "layout.json"} <= set(names)
+
+
+def _ollama_places(folder: Path, root: str) -> Iterator[Place]:
+    manifests = folder / "manifests"
+    found = [path for path in manifests.rglob("*") if not any(part.startswith(".") for part in path.parts[-4:])]
+    # the tag that is meant if none is named comes first: others of the same bytes are the same as it
+    for path in sorted((path for path in found if path.is_file()), key=lambda path: (path.name != "latest", path)):
+        yield _ollama_place(folder, path, root)
+
+
+def _ollama_name(parts: tuple[str, ...]) -> str:
+    *model, tag = parts
+    if model[:1] == [_OLLAMA_HOST]:
+        model = model[1:]
+    if model[:1] == [_OLLAMA_LIBRARY]:
+        model = model[1:]
+    return f"{'/'.join(model)}:{tag}"
+
+
+def _ollama_place(folder: Path, manifest: Path, root: str) -> Place:
+    name = _ollama_name(manifest.relative_to(folder / "manifests").parts)
+    broken = Place(root=root, store="ollama", name=name, path=str(manifest), error="")
+    try:
+        layers = _objects(_read_json(manifest), "layers")
+    except (OSError, ValueError) as error:
+        return evolve(broken, error=f"its manifest is not valid JSON: {error}")
+    models = [layer for layer in layers if layer.get("mediaType") == _OLLAMA_MODEL]
+    if not models:
+        tensors = sum(layer.get("mediaType") == _OLLAMA_TENSOR for layer in layers)
+        what = f"is stored as {tensors} tensor blobs, which are not read yet" if tensors else "has no model layer"
+        return evolve(broken, error=f"its manifest {what}")
+    return _blob_place(broken, models[0].get("digest"), lambda digest: folder / "blobs" / digest.replace(":", "-"))
+
+
+def _blob_place(place: Place, digest: object, blob_of: Callable[[str], Path]) -> Place:
+    """A place whose weights are the blob of a digest."""
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        return evolve(place, error=f"its digest is not sha256 and 64 hexadecimal digits: {digest!r:.80}")
+    blob = blob_of(digest)
+    place = evolve(place, revision=place.revision or digest, version=digest)
+    if not blob.is_file():
+        return evolve(place, error=f"its blob is missing: {blob.name}")
+    return evolve(place, path=str(blob), file_bytes=blob.stat().st_size, identities=frozenset({digest}))
+
+
+# -- Docker Model Runner -----------------------------------------------------------------------------------------------
+
+
+def _is_docker(folder: Path, names: list[str]) -> bool:
+    return {"models.json", "layout.json"} <= set(names)
+
+
+def _docker_places(folder: Path, root: str) -> Iterator[Place]:
+    listed = folder / "models.json"
+    try:
+        models = _objects(_read_json(listed), "models")
+    except (OSError, ValueError) as error:
+        reason = f"is not valid JSON: {error}"
+        yield Place(root=root, store="docker", name=listed.name, path=str(listed), error=reason)
+        return
+    for model in models:
+        identity, files = model.get("id"), model.get("files")
+        tags = model.get("tags")
+        for tag in tags if isinstance(tags, list) and tags else [identity]:
+            place = Place(
+                root=root,
+                store="docker",
+                name=str(tag).removeprefix(_DOCKER_HOST),
+                path=str(listed),
+                revision=identity if isinstance(identity, str) else None,
+            )
+            digest = files[0] if isinstance(files, list) and files else None
+            yield _blob_place(place, digest, lambda digest: folder / "blobs" / "sha256" / digest.partition(":")[2])
+
+
+def _read_json(path: Path) -> object:
+    """The value in a small JSON file.
+
+    Raises:
+        OSError, ValueError: if it cannot be read, is too large, or is not JSON.
+    """
+    if path.stat().st_size > _LARGEST_MANIFEST:
+        raise ValueError(f"has over {_LARGEST_MANIFEST:,} bytes")
+    value: object = json.loads(path.read_bytes())
+    return value
+
+
+def _objects(value: object, key: str) -> list[Mapping[str, Any]]:  # Any: JSON, whose values the callers check
+    """The objects in a list of a JSON object.
+
+    Raises:
+        ValueError: if it has no such list.
+    """
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, list):
+        raise ValueError(f"has no list {key!r}")  # noqa: TRY004  # it is the file that is wrong
+    return [item for item in found if isinstance(item, dict)]
+
+
+# -- LM Studio and llama.cpp -------------------------------------------------------------------------------------------
+
+
+def _is_lmstudio(folder: Path, names: list[str]) -> bool:
+    """Its models lie beside the virtual models of its hub, or in a folder of its name."""
+    return folder.name == "models" and (
+        folder.parent.name in (".lmstudio", "lm-studio") or (folder.parent / "hub" / "models").is_dir()
+    )
+
+
+def _lmstudio_places(folder: Path, root: str) -> Iterator[Place]:
+    for publisher in subfolders(folder):
+        for model in subfolders(publisher):
+            yield from _folder(model, root, "lmstudio", f"{publisher.name}/{model.name}")
+
+
+def _is_llamacpp(folder: Path, names: list[str]) -> bool:
+    """A flat folder in which files that were downloaded have their tags beside them."""
+    present = set(names)
+    return any(name.startswith("manifest=") for name in names) or any(
+        name.endswith(".gguf") and (f"{name}.etag" in present or f"{name}.json" in present) for name in names
+    )
+
+
+def _llamacpp_places(folder: Path, root: str) -> Iterator[Place]:
+    return _folder(folder, root, "llamacpp", "")
+
+
+class _Layout(NamedTuple):
+    """A program's layout: whether a folder with these names in it is one, and the places in it."""
+
+    is_one: Callable[[Path, list[str]], bool]
+    places: Callable[[Path, str], Iterator[Place]]
+
+
+_LAYOUTS: Final = (
+    _Layout(_is_docker, _docker_places),
+    _Layout(_is_ollama, _ollama_places),
+    _Layout(_is_hub, _hub_places),
+    _Layout(_is_lmstudio, _lmstudio_places),
+    _Layout(_is_llamacpp, _llamacpp_places),
+)

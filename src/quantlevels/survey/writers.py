@@ -1,0 +1,262 @@
+"""Rows into files: NDJSON, CSV and Parquet, row by row, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import csv
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
+
+from quantlevels.errors import SurveyError
+
+if TYPE_CHECKING:
+    from quantlevels.inspection.records import SurveyRow
+
+RowFormat: TypeAlias = Literal["ndjson", "csv", "parquet"]
+FORMATS: Final[tuple[RowFormat, ...]] = get_args(RowFormat)
+
+#: what makes a spreadsheet take a cell for a formula
+_FORMULA: Final = ("=", "+", "-", "@")
+_PARQUET_ROWS: Final = 1_000
+#: what a row must have to go on from it
+_KEYS: Final = frozenset({"root", "name", "path", "version", "error"})
+
+
+class RowWriter(ABC):
+    """Writes rows to a binary stream; `close` completes the file."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+
+    @abstractmethod
+    def write(self, row: SurveyRow) -> None:
+        """Add one row."""
+
+    def close(self) -> None:
+        """Write what is still held back; the stream stays open."""
+        self.stream.flush()
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _NdjsonWriter(RowWriter):
+    """One JSON object per line, each written whole at once: what is there after a crash can be used."""
+
+    def write(self, row: SurveyRow) -> None:
+        self.stream.write(json.dumps(row, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+        self.stream.flush()
+
+
+class _CsvWriter(RowWriter):
+    """One line per row, lists in one cell each: ``Int4:294912;BFloat16:66176``."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream)
+        self.text = TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+        self.csv = csv.writer(self.text)
+        self.names: list[str] = []
+
+    def write(self, row: SurveyRow) -> None:
+        cells = _flat(row)
+        if not self.names:
+            self.names = list(cells)
+            self.csv.writerow(self.names)
+        self.csv.writerow([_harmless(cells[name]) for name in self.names])
+
+    def close(self) -> None:
+        self.text.detach()  # which leaves the stream open
+        super().close()
+
+
+def _flat(row: SurveyRow) -> dict[str, object]:
+    lists = {
+        "declared_levels": ";".join(_label(level) for level in row["declared_levels"]),
+        "levels": ";".join(f"{_label(level)}:{level['parameters']}" for level in row["levels"]),
+        "findings": ";".join(sorted({finding["code"] for finding in row["findings"]})),
+    }
+    return {**row, **lists}
+
+
+def _label(level: Mapping[str, Any]) -> str:  # Any: either kind of record of a level
+    return str(level["level"] or level.get("label") or "unknown")
+
+
+def _harmless(value: object) -> object:
+    """A cell that no program takes for a formula or a command; names of files are anybody's to choose."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = _encodable(value)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _encodable(text: str) -> str:
+    """Text without lone surrogates, which no file can hold: they are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class _ParquetWriter(RowWriter):
+    """Row groups of a thousand rows, with the types of DESIGN's schema whatever the values are."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream)
+        try:
+            self.arrow: Any = import_module("pyarrow")  # Any: pyarrow brings no types
+            parquet: Any = import_module("pyarrow.parquet")  # Any: likewise
+        except ImportError as error:
+            raise SurveyError("Parquet needs pyarrow: pip install 'quantlevels[arrow]'") from error
+        self.schema = _arrow_schema(self.arrow)
+        self.parquet: Any = parquet.ParquetWriter(stream, self.schema, compression="zstd")  # Any: likewise
+        self.pending: list[dict[str, object]] = []
+
+    def write(self, row: SurveyRow) -> None:
+        self.pending.append(_storable(row))
+        if len(self.pending) >= _PARQUET_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self.parquet.write_table(self.arrow.Table.from_pylist(self.pending, schema=self.schema))
+        self.pending.clear()
+
+    def close(self) -> None:
+        if self.pending:
+            self._flush()
+        self.parquet.close()
+        super().close()
+
+
+def _storable(row: SurveyRow) -> dict[str, object]:
+    from datetime import datetime
+
+    clean = cast("dict[str, object]", _clean(row))
+    return {**clean, "surveyed_at": datetime.fromisoformat(row["surveyed_at"])}
+
+
+def _clean(value: object) -> object:
+    """A value whose texts can all be encoded."""
+    if isinstance(value, str):
+        return _encodable(value)
+    if isinstance(value, Mapping):
+        return {key: _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
+
+
+def _arrow_schema(pa: Any) -> Any:  # Any: pyarrow brings no types
+    text, whole, ratio = pa.string(), pa.int64(), pa.float64()
+    declared = pa.struct(
+        [
+            ("level", text),
+            ("bits_per_param", pa.int32()),
+            ("group_size", whole),
+            ("bits_per_weight", ratio),
+            ("targets", pa.list_(text)),
+        ]
+    )
+    stored = pa.struct(
+        [
+            ("level", text),
+            ("label", text),
+            ("bits_per_param", pa.int32()),
+            ("group_size", whole),
+            ("block", pa.list_(whole)),
+            ("symmetric", pa.bool_()),
+            ("quantized", pa.bool_()),
+            ("parameters", whole),
+            ("weights", whole),
+            ("bytes", whole),
+            ("bits_per_weight", ratio),
+        ]
+    )
+    finding = pa.struct([(name, text) for name in ("code", "severity", "where", "message")])
+    texts = ("root", "store", "name", "path", "revision", "version", "format", "method", "declared_dtype")
+    counts = ("parameters", "quantized_parameters", "tensors", "tensor_bytes", "buffer_bytes", "unexplained_bytes")
+    return pa.schema(
+        [
+            ("schema_version", pa.int32()),
+            *((name, text) for name in texts),
+            ("declared_levels", pa.list_(declared)),
+            ("levels", pa.list_(stored)),
+            *((name, whole) for name in (*counts, "file_bytes")),
+            ("files", pa.int32()),
+            ("bits_per_weight", ratio),
+            ("findings", pa.list_(finding)),
+            *((name, text) for name in ("same_as", "error", "error_type")),
+            ("requests", pa.int32()),
+            ("bytes_read", whole),
+            ("seconds", ratio),
+            ("surveyed_at", pa.timestamp("us", tz="UTC")),
+        ]
+    )
+
+
+_WRITERS: Final[Mapping[RowFormat, Callable[[IO[bytes]], RowWriter]]] = {
+    "ndjson": _NdjsonWriter,
+    "csv": _CsvWriter,
+    "parquet": _ParquetWriter,
+}
+
+
+def writer(format: RowFormat, stream: IO[bytes]) -> RowWriter:
+    """What writes rows to a stream in a format.
+
+    Raises:
+        SurveyError: if a library that the format needs is missing.
+    """
+    return _WRITERS[format](stream)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A stream to a new file that takes the place of ``path`` when it is complete, or was interrupted by the user.
+
+    After any other error the file at ``path`` is as it was.
+
+    Raises:
+        KeyboardInterrupt: if the user interrupts; what was written stays.
+        OSError: if the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            try:
+                yield stream
+            except KeyboardInterrupt:  # what is finished stays: a later survey goes on from it
+                stream.flush()
+                partial.replace(path)
+                raise
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_rows(path: Path) -> Iterator[SurveyRow]:
+    """The rows of an NDJSON file; a last line that is not complete is left out.
+
+    Raises:
+        SurveyError: if a line is not a row of a survey.
+        OSError: if the file cannot be read.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                if not line.endswith(b"\n"):
+                    return
+                raise SurveyError(f"{path}: line {number} is not valid JSON: {error}") from error
+            if not (isinstance(row, dict) and row.keys() >= _KEYS):
+                raise SurveyError(f"{path}: line {number} is not a row of a survey")
+            yield cast("SurveyRow", row)

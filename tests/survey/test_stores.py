@@ -1,0 +1,77 @@
+"""Every kind of store gives the rows that its programs would list, and no others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.survey.stores import PLAIN_PARAMETERS, STORES, Expected, write_hub, write_plain, write_tree
+
+from quantlevels.errors import SurveyError
+from quantlevels.survey import SurveyRow, default_roots, survey
+
+
+def check(row: SurveyRow, expected: Expected) -> None:
+    assert (row["store"], row["revision"]) == (expected.store, expected.revision)
+    assert row["parameters"] == expected.parameters
+    assert (row["same_as"] is not None) == expected.same
+    assert {finding["code"] for finding in row["findings"]} >= expected.findings
+    if expected.error is None:
+        assert row["error"] is None
+    else:
+        assert expected.error in (row["error"] or "")
+        assert row["error_type"]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_store_gives_its_rows_and_no_others(tmp_path: Path, store: str) -> None:
+    expected = {(row.name, str(row.path)): row for row in STORES[store](tmp_path / "root")}
+    rows = {(row["name"], row["path"]): row for row in survey(tmp_path / "root")}
+    assert rows.keys() == expected.keys()
+    for key, row in rows.items():
+        check(row, expected[key])
+
+
+def test_stores_inside_a_tree_are_found(tmp_path: Path) -> None:
+    hub = write_hub(tmp_path / "data/hub")
+    write_plain(tmp_path / "data/own")
+    rows = list(survey(tmp_path))
+    assert len(rows) == len(hub) + 1
+    assert {row["store"] for row in rows} == {"huggingface", "tree"}
+
+
+def test_a_checkpoint_named_itself_is_one_row(tmp_path: Path) -> None:
+    (row,) = survey(write_plain(tmp_path / "plain"))
+    assert (row["name"], row["path"], row["parameters"]) == ("plain", str(tmp_path / "plain"), PLAIN_PARAMETERS)
+
+
+def test_a_file_named_itself_is_one_row(tmp_path: Path) -> None:
+    folder = write_plain(tmp_path / "plain")
+    (row,) = survey(folder / "model.safetensors")
+    assert (row["name"], row["parameters"]) == ("model.safetensors", PLAIN_PARAMETERS)
+
+
+def test_a_root_named_twice_is_surveyed_once(tmp_path: Path) -> None:
+    write_tree(tmp_path / "tree")
+    assert len(list(survey([tmp_path / "tree"] * 2))) == len(list(survey(tmp_path / "tree")))
+
+
+def test_a_root_that_is_missing_ends_the_survey(tmp_path: Path) -> None:
+    with pytest.raises(SurveyError, match=r"nowhere: cannot be read: No such file"):
+        list(survey(tmp_path / "nowhere"))
+
+
+def test_the_stores_of_this_user_are_known_by_their_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HF_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE"):
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert {"HF_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE"} <= {root.name for root in default_roots()}
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read_is_passed_over(tmp_path: Path) -> None:
+    write_plain(tmp_path / "plain")
+    write_plain(tmp_path / "secret").chmod(0)
+    assert [row["name"] for row in survey(tmp_path)] == ["plain"]
