@@ -394,6 +394,12 @@ class Packing:
         """The suffixes of all its tensors."""
         return frozenset((self.codes, *self.needs, *(rule.name for rule in self.sides)))
 
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Suffix → role of all tensors that may be part of such a weight, but its bias."""
+        rules = {**COMMON_SIDES, **{rule.name: rule for rule in self.sides}}
+        return {self.codes: "codes", **{name: rule.role for name, rule in rules.items() if name != self.codes}}
+
     def matches(self, module: Module) -> bool:
         """Whether a module has the tensors this packing needs."""
         return self.codes in module and all(side in module for side in self.needs)

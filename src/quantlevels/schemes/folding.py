@@ -6,11 +6,11 @@ Folding depends on suffixes, types and shapes alone, and models repeat their lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from quantlevels.container import Tensor, UnknownType
 from quantlevels.scheme import (
@@ -22,6 +22,7 @@ from quantlevels.scheme import (
     LayoutError,
     Module,
     Packing,
+    Role,
     TensorInfo,
     Weight,
 )
@@ -60,9 +61,44 @@ _FUSED: Final = {
 #: those of codes, which have no parameter of the bare name beside them
 _CODES: Final = ("_blocks", "_packed", "_qdata")
 
+#: Suffixes of plain tensors that are not weights.
+_PLAIN_ROLES: Final[dict[str, Role]] = {"bias": "bias"}
+
 _ROOT: Final = -1
 #: (suffix, dtype, shape, bytes) of a tensor in a module
 _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
+
+
+class FoldedTensor(NamedTuple):
+    """A tensor that a weight was folded from."""
+
+    #: what its name adds to the name of the module: ``.qweight``; its whole name in a graph
+    name: str
+    role: Role
+    is_whole_name: bool = False
+
+    def within(self, module: str) -> str:
+        """Its name in the checkpoint."""
+        return self.name if self.is_whole_name else (module + self.name).removeprefix(".")
+
+
+class _Piece(NamedTuple):
+    """One parameter of a module, with its side tensors."""
+
+    #: what its name adds to the name of the module
+    name: str
+    module: Module
+    #: suffix in ``module`` → suffix in the checkpoint, if they differ
+    stored_names: Mapping[str, str]
+
+    def tensor(self, suffix: str, role: Role) -> FoldedTensor:
+        """One of its tensors under the name it has in the checkpoint."""
+        return FoldedTensor(f".{self.stored_names.get(suffix, suffix)}", role)
+
+    def plain(self, suffix: str, role: Role, tensor: TensorInfo) -> Iterator[FoldedWeight]:
+        """One of its tensors that stands for itself."""
+        for part in plain(f"{self.name}.{suffix}", suffix, tensor, role):
+            yield evolve(part, tensors=(self.tensor(suffix, role),)) if self.stored_names else part
 
 
 @final
@@ -79,6 +115,9 @@ class FoldedWeight:
         group_size, symmetric, code_bits: as in ``Weight``.
         vector: whether it is a plain tensor and no matrix: a norm, a bias.
         problem: (code, message) of the finding where its layout is ambiguous or contradictory.
+        role: what it is for, if it is a plain tensor; "codes" if it was folded from several.
+        tensors: the tensors it was folded from; empty for a plain tensor, which has the same name, and for what is not
+            understood. No tensor is in two folded weights.
     """
 
     name: str
@@ -91,9 +130,16 @@ class FoldedWeight:
     code_bits: Fraction | None = None
     vector: bool = False
     problem: tuple[str, str] | None = None
+    role: Role | None = None
+    tensors: tuple[FoldedTensor, ...] = field(default=(), eq=False)
+
+    @property
+    def members(self) -> tuple[FoldedTensor, ...]:
+        """Its tensors with their roles; none if its layout is not understood."""
+        return self.tensors or ((FoldedTensor(self.name, self.role),) if self.role else ())
 
     @classmethod
-    def of(cls, weight: Weight, *, name: str, nbytes: int) -> FoldedWeight:
+    def of(cls, weight: Weight, *, name: str, nbytes: int, tensors: tuple[FoldedTensor, ...]) -> FoldedWeight:
         """What a weight amounts to, with the bytes of all its tensors."""
         return cls(
             name=name,
@@ -104,6 +150,8 @@ class FoldedWeight:
             group_size=weight.group_size,
             symmetric=weight.symmetric,
             code_bits=weight.code_bits,
+            role="codes",
+            tensors=tensors,
         )
 
     @classmethod
@@ -138,7 +186,7 @@ def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: De
     modules = _by_members(tensors)
     suffixes: set[str] = set()
     for pieces, _ in modules:
-        suffixes.update(*(module for _, module in pieces))
+        suffixes.update(*(piece.module for piece in pieces))
     others = packings_for(suffixes)
 
     def folded(group_size: int | None) -> list[tuple[tuple[FoldedWeight, ...], list[str]]]:
@@ -146,8 +194,8 @@ def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: De
             (
                 tuple(
                     part
-                    for (piece, module), level in zip(pieces, said, strict=True)
-                    for part in _fold(piece, module, _hint(level, group_size), own, others)
+                    for piece, level in zip(pieces, said, strict=True)
+                    for part in _fold(piece, _hint(level, group_size), own, others)
                 ),
                 same,
             )
@@ -164,7 +212,7 @@ def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: De
     return Folding(alike)
 
 
-def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[tuple[str, Module]], list[str]]]:
+def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[_Piece], list[str]]]:
     """Modules apart in their parameters, and the names of all modules with equal tensors.
 
     Modules take steps through a tree, one for each of their tensors: those that end at one place have equal tensors.
@@ -207,17 +255,18 @@ def _outer(module: str, suffix: str) -> tuple[str, str]:
 
 
 def _by_declaration(
-    pieces: Sequence[tuple[str, Module]], names: list[str], declared: Declared | None
+    pieces: Sequence[_Piece], names: list[str], declared: Declared | None
 ) -> list[tuple[list[DeclaredLevel | None], list[str]]]:
     """What is declared for the parameters of modules, and the names of all modules with the same."""
     if declared is None:
         return [([None] * len(pieces), names)]
     groups: list[tuple[list[DeclaredLevel | None], list[str]]] = [([], names)]
-    for piece, _ in pieces:
+    for piece in pieces:
+        added = piece.name
         groups = [
-            ([*said, level], [module.removesuffix(piece) for module in modules] if piece else modules)
+            ([*said, level], [module.removesuffix(added) for module in modules] if added else modules)
             for said, same in groups
-            for level, modules in declared.by_level([name + piece for name in same] if piece else same)
+            for level, modules in declared.by_level([name + added for name in same] if added else same)
         ]
     return groups
 
@@ -249,26 +298,25 @@ def _fused(module: Module) -> list[str]:
     )
 
 
-def _split(members: Sequence[_Member]) -> list[tuple[str, Module]]:
-    """The parameters of a module that have side tensors of their own, then what remains: (name, tensors) of each."""
+def _split(members: Sequence[_Member]) -> list[_Piece]:
+    """The parameters of a module that have side tensors of their own, then what remains."""
     rest = {suffix: TensorInfo(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in members}
-    parts: list[tuple[str, Module]] = []
+    pieces: list[_Piece] = []
     for base in _fused(rest):
         if f"{base}_qdata" in rest:  # torchao has the name of the parameter first, and its own side tensors
-            mine = [suffix for suffix in rest if suffix.startswith(f"{base}_")]
-            fused = {f"_weight{suffix.removeprefix(base)}": rest.pop(suffix) for suffix in mine}
+            stored = {f"_weight{suffix.removeprefix(base)}": suffix for suffix in rest if suffix.startswith(f"{base}_")}
         else:
-            fused = {role: rest.pop(base + ending) for ending, role in _FUSED.items() if base + ending in rest}
+            stored = {suffix: base + ending for ending, suffix in _FUSED.items() if base + ending in rest}
         if base in rest:
-            fused["weight"] = rest.pop(base)
-        parts.append((f".{base.removeprefix('_')}", fused))
-    return [*parts, ("", rest)]
+            stored["weight"] = base
+        module = {suffix: rest.pop(name) for suffix, name in stored.items()}
+        pieces.append(_Piece(f".{base.removeprefix('_')}", module, stored))
+    return [*pieces, _Piece("", rest, {})]
 
 
-def _fold(
-    name: str, module: Module, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]
-) -> Iterator[FoldedWeight]:
+def _fold(piece: _Piece, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]) -> Iterator[FoldedWeight]:
     """The weight of a module, where a packing is found for it, and its other tensors as they are."""
+    name, module = piece.name, piece.module
     try:
         found = _weight(module, hint, own, others)
     except (AmbiguousLayoutError, LayoutError) as problem:
@@ -280,14 +328,16 @@ def _fold(
     rest = dict(module)
     if found:
         packing, weight = found
-        mine = (packing.suffixes | COMMON_SIDES.keys()) & rest.keys()
-        nbytes = sum(rest.pop(suffix).nbytes for suffix in mine)
+        roles = {suffix: role for suffix, role in packing.roles.items() if suffix in rest}
+        nbytes = sum(rest.pop(suffix).nbytes for suffix in roles)
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
-            yield from plain(f"{name}.bias", "bias", bias._replace(nbytes=0))
-        yield FoldedWeight.of(weight, name=name, nbytes=nbytes)
+            yield from piece.plain("bias", "bias", bias._replace(nbytes=0))
+        tensors = tuple(piece.tensor(suffix, role) for suffix, role in roles.items())
+        yield FoldedWeight.of(weight, name=name, nbytes=nbytes, tensors=tensors)
     for suffix, tensor in rest.items():
-        yield from plain(f"{name}.{suffix}", suffix, tensor)
+        common = COMMON_SIDES.get(suffix)
+        yield from piece.plain(suffix, common.role if common else _PLAIN_ROLES.get(suffix, "weight"), tensor)
 
 
 def _weight(
@@ -328,13 +378,13 @@ def _described(weight: Weight) -> str:
     return f"{weight.parameters:,} weights of {weight.level}{group}"
 
 
-def plain(name: str, suffix: str, tensor: TensorInfo) -> Iterator[FoldedWeight]:
+def plain(name: str, suffix: str, tensor: TensorInfo, role: Role) -> Iterator[FoldedWeight]:
     """A tensor that stands for itself: a parameter, or a buffer, which counts for nothing but its bytes."""
     level, elements = tensor.dtype, tensor.elements
     if isinstance(level, UnknownType):
-        yield FoldedWeight(name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True)
+        yield FoldedWeight(name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True, role=role)
     elif suffix in COMMON_SIDES or level.name == "Float8E8M0FNU":
-        yield FoldedWeight(name=name, level=level, parameters=0, nbytes=tensor.nbytes, quantized=False)
+        yield FoldedWeight(name=name, level=level, parameters=0, nbytes=tensor.nbytes, quantized=False, role=role)
     elif level.kind in ("int", "uint", "bool"):
         if suffix == "weight" and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4"):
             yield FoldedWeight(
@@ -344,6 +394,7 @@ def plain(name: str, suffix: str, tensor: TensorInfo) -> Iterator[FoldedWeight]:
                 nbytes=tensor.nbytes,
                 quantized=True,
                 code_bits=Fraction(tensor.bits),
+                role=role,
             )
         elif suffix == "weight" and len(tensor.shape) > 1:
             reason = f"{level} words that no scheme explains: packed codes, or integers"
@@ -359,4 +410,5 @@ def plain(name: str, suffix: str, tensor: TensorInfo) -> Iterator[FoldedWeight]:
             quantized=quantized,
             code_bits=bits,
             vector=len(tensor.shape) < 2,
+            role=role,
         )

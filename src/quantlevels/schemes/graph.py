@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from quantlevels.container import Checkpoint, Node, UnknownType
-from quantlevels.scheme import Hint, LayoutError, TensorInfo, Weight, code_bits, exact, integer
-from quantlevels.schemes.folding import FoldedWeight, Folding, plain
+from quantlevels.scheme import Hint, LayoutError, Role, TensorInfo, Weight, code_bits, exact, integer
+from quantlevels.schemes.folding import FoldedTensor, FoldedWeight, Folding, plain
 from quantlevels.schemes.scaled import microscaled
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
@@ -184,7 +184,14 @@ class _Graph:
         elif name in self.found:
             scale = self.stored.get(self.found[name].scale or "", tensor)
             parameters = tensor.elements if tensor.shape else 0
-            yield FoldedWeight(name="", level=scale.dtype, parameters=parameters, nbytes=nbytes, quantized=False)
+            yield FoldedWeight(
+                name="",
+                level=scale.dtype,
+                parameters=parameters,
+                nbytes=nbytes,
+                quantized=False,
+                tensors=self.members(name),
+            )
         elif isinstance(level, QuantizationLevel) and level.kind in ("int", "uint", "bool"):
             if name in self.foreign and len(tensor.shape) > 1 and level.bits_per_param <= BITS_PER_BYTE:
                 reader = self.foreign[name]
@@ -193,7 +200,17 @@ class _Graph:
         elif not tensor.shape or name in self.sides or name in self.settings:
             yield FoldedWeight(name="", level=level, parameters=0, nbytes=nbytes, quantized=False)
         else:
-            yield from plain("", "", tensor._replace(nbytes=nbytes))
+            yield from plain("", "", tensor._replace(nbytes=nbytes), "bias" if name in self.biases else "weight")
+
+    def members(self, codes: str) -> tuple[FoldedTensor, ...]:
+        """Codes and all that belongs to them, each with its role; biases are parameters of their own."""
+        found = self.found[codes]
+        roles: dict[str | None, Role] = {found.scale: "scale", found.zero_point: "zero_point"}
+        sides = [side for side in self.owned.get(codes, ()) if side not in self.biases]
+        return (
+            FoldedTensor(codes, "bias" if self.is_vector(codes) else "codes", is_whole_name=True),
+            *(FoldedTensor(side, roles.get(side, "index"), is_whole_name=True) for side in sides),
+        )
 
     def is_vector(self, codes: str) -> bool:
         """Whether codes are those of a bias or the like; packed codes may have any shape."""
@@ -209,7 +226,7 @@ class _Graph:
             weight = _folded(node, codes, self.stored.get(scale or ""), symmetric=zero_point is None)
         except LayoutError as problem:
             return FoldedWeight.unclear(UnknownType("operator", node.op_type), str(problem), name="", nbytes=nbytes)
-        return FoldedWeight.of(weight, name="", nbytes=nbytes)
+        return FoldedWeight.of(weight, name="", nbytes=nbytes, tensors=self.members(name))
 
 
 def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetric: bool) -> Weight:

@@ -1,0 +1,55 @@
+"""The tensors of a folded weight, each with its role."""
+
+from __future__ import annotations
+
+from quantlevels import BF16, FP16, levels
+from quantlevels.container import Tensor
+from quantlevels.schemes.folding import fold_modules
+
+
+def members(*tensors: Tensor) -> list[list[tuple[str, str]]]:
+    """Name and role of the tensors of each weight."""
+    folding = fold_modules(tensors, (), None)
+    return [[(it.within(module), it.role) for it in part.members] for module, parts in folding for part in parts]
+
+
+def tensor(name: str, dtype: str, *shape: int) -> Tensor:
+    elements = 1
+    for length in shape:
+        elements *= length
+    return Tensor(name, levels[dtype], shape, elements * levels[dtype].block.bits // 8)
+
+
+def test_each_tensor_of_a_gptq_module_has_its_role() -> None:
+    found = members(
+        tensor("fc.qweight", "int32", 16, 128),
+        tensor("fc.qzeros", "int32", 1, 16),
+        tensor("fc.scales", "float16", 1, 128),
+        tensor("fc.g_idx", "int32", 128),
+        tensor("fc.bias", "float16", 128),
+    )
+
+    assert sorted(sum(found, [])) == [
+        ("fc.bias", "bias"),
+        ("fc.g_idx", "index"),
+        ("fc.qweight", "codes"),
+        ("fc.qzeros", "zero_point"),
+        ("fc.scales", "scale"),
+    ]
+
+
+def test_fused_experts_keep_the_names_of_the_checkpoint() -> None:
+    found = members(
+        tensor("mlp.experts.down_proj_blocks", "uint8", 2, 64, 2, 16),
+        tensor("mlp.experts.down_proj_scales", "uint8", 2, 64, 2),
+    )
+
+    assert found == [[("mlp.experts.down_proj_blocks", "codes"), ("mlp.experts.down_proj_scales", "scale")]]
+
+
+def test_a_plain_tensor_is_its_own_only_member() -> None:
+    found = members(
+        Tensor("norm.weight", BF16, (64,), 128), Tensor("fc.weight", FP16, (64, 64), 8192), Tensor("top", FP16, (2,), 4)
+    )
+
+    assert sorted(found) == [[("fc.weight", "weight")], [("norm.weight", "weight")], [("top", "weight")]]
