@@ -29,7 +29,7 @@ def test_each_tensor_of_a_gptq_module_has_its_role() -> None:
         tensor("fc.bias", "float16", 128),
     )
 
-    assert sorted(sum(found, [])) == [
+    assert sorted(found[0] + found[1]) == [
         ("fc.bias", "bias"),
         ("fc.g_idx", "index"),
         ("fc.qweight", "codes"),
