@@ -36,7 +36,13 @@ PACKED = {
     f"{UP}.weight_scale": ("BF16", [256, 2]),
     f"{UP}.weight_shape": ("I64", [2]),
 }
+E5M2 = {f"{UP}.weight": ("F8_E5M2", [256, 128]), f"{UP}.weight_scale": ("BF16", [256, 1])}
 GPTQ = {f"{UP}.qweight": ("I32", [16, 256]), f"{UP}.qzeros": ("I32", [1, 32]), f"{UP}.scales": ("F16", [1, 256])}
+GROUPS_OF_128 = {
+    f"{UP}.qweight": ("I32", [32, 256]),
+    f"{UP}.qzeros": ("I32", [2, 32]),
+    f"{UP}.scales": ("F16", [2, 256]),
+}
 MLX = {f"{UP}.weight": ("U32", [256, 16]), **{f"{UP}.{side}": ("BF16", [256, 2]) for side in ("scales", "biases")}}
 BLOCK = {"blk.0.ffn_up.weight": (12, [256, 256]), "blk.0.attn_v.weight": (14, [64, 256])}
 
@@ -66,6 +72,17 @@ def shards(folder: Path, placed: Mapping[str, str], *there: str, size: int = 73_
             {tensor: PLAIN[tensor] for tensor in placed if placed[tensor] == name and tensor in PLAIN}
         )
         (folder / name).write_bytes(content[: len(content) - cut])
+
+
+def float8() -> object:
+    weights = {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "channel"}
+    groups = {"group_0": {"targets": ["Linear"], "weights": weights}}
+    return {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": groups}}
+
+
+def sidecar(folder: Path) -> None:
+    write(folder, {**EMBEDDING, **GPTQ}, gptq())
+    (folder / "quantize_config.json").write_text(json.dumps({"bits": 8, "group_size": 128, "desc_act": False}))
 
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -102,12 +119,23 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
         {**MLX, f"{DOWN}.weight": ("BF16", [128, 256])},
         {"quantization": {"group_size": 64, "bits": 4, DOWN: {"group_size": 64, "bits": 8}}},
     ),
+    "QL110": lambda folder: (folder / "model.gguf").write_bytes(
+        gguf({"blk.0.attn_q.weight": (6, [288, 288])}, {"general.file_type": 15})
+    ),
+    "QL111": lambda folder: write(folder, {**EMBEDDING, **E5M2}, float8()),
+    "QL112": lambda folder: write(folder, {**EMBEDDING, **GROUPS_OF_128}, gptq(group_size=64)),
+    "QL113": sidecar,
+    "QL114": lambda folder: (folder / "model-IQ3_M.gguf").write_bytes(
+        gguf({"blk.0.attn_q.weight": (12, [256, 256])}, {"general.file_type": 15})
+    ),
+    "QL115": lambda folder: write(folder, PLAIN, {"dtype": "bfloat16", "num_hidden_layers": 28}),
     "QL201": lambda folder: shards(folder, PLACED, FIRST),
     "QL202": lambda folder: shards(folder, {**PLACED, "model.norm.weight": SECOND}, FIRST, SECOND),
     "QL203": repeated,
     "QL204": lambda folder: shards(folder, PLACED, FIRST, SECOND, size=147_456),
     "QL205": stray,
     "QL206": lambda folder: shards(folder, PLACED, FIRST, SECOND, cut=4096),
+    "QL207": lambda folder: write(folder, {}),
     "QL301": lambda folder: write(folder, PLAIN, {"dtype": "float12"}),
     "QL302": lambda folder: write(folder, PLAIN, {"quantization_config": {"quant_method": "acme", "bits": 4}}),
     "QL303": lambda folder: write(folder, {**EMBEDDING, **MLX}),

@@ -18,8 +18,15 @@ GPTQ = {"up.qweight": ("I32", [16, 256]), "up.qzeros": ("I32", [1, 32]), "up.sca
 GPTQ_CONFIG = {"quant_method": "gptq", "bits": 4, "group_size": 128}
 
 
-def of_gguf(folder: Path, label: int, tensors: Mapping[str, tuple[int, list[int]]]) -> list[Finding]:
-    (folder / "model.gguf").write_bytes(gguf(tensors, {"general.file_type": label}))
+def of_gguf(
+    folder: Path,
+    label: int | None,
+    tensors: Mapping[str, tuple[int, list[int]]],
+    name: str = "model.gguf",
+    **more: object,
+) -> list[Finding]:
+    metadata = {**({} if label is None else {"general.file_type": label}), **more}
+    (folder / name).write_bytes(gguf(tensors, metadata))
     return list(inspect(folder).findings)
 
 
@@ -40,17 +47,6 @@ HONEST: dict[str, tuple[int, dict[str, tuple[int, list[int]]]]] = {
             "blk.0.ffn_down.weight": (Q4_K, [256, 1024]),
         },
     ),
-    "Q4_K_M of rows that blocks of 256 do not tile": (
-        15,
-        {
-            "token_embd.weight": (Q8_0, [4096, 896]),
-            "blk.0.attn_q.weight": (Q5_0, [896, 896]),
-            "blk.0.ffn_up.weight": (Q5_0, [1024, 896]),
-            "blk.0.ffn_down.weight": (Q4_K, [896, 1024]),
-            "blk.1.ffn_down.weight": (Q6_K, [896, 1024]),
-        },
-    ),
-    "Q4_K_M none of whose rows blocks of 256 tile": (15, {"blk.0.attn_q.weight": (Q5_0, [96, 96])}),
     "Q4_K_M with a wide embedding": (
         15,
         {"token_embd.weight": (Q6_K, [4096, 256]), "blk.0.attn_q.weight": (Q4_K, [256, 256])},
@@ -71,6 +67,64 @@ def test_what_llama_cpp_writes_under_a_label_is_no_finding(
     tmp_path: Path, label: int, tensors: dict[str, tuple[int, list[int]]]
 ) -> None:
     assert of_gguf(tmp_path, label, tensors) == []
+
+
+#: rows of 896 weights, which blocks of 256 do not tile, and rows of 1,024, which they do
+RAGGED = {
+    "token_embd.weight": (Q8_0, [4096, 896]),
+    "blk.0.attn_q.weight": (Q5_0, [896, 896]),
+    "blk.0.attn_norm.weight": (F32, [896]),
+    "blk.0.ffn_down.weight": (Q4_K, [896, 1024]),
+    "blk.1.ffn_down.weight": (Q6_K, [896, 1024]),
+}
+
+
+def test_rows_that_blocks_do_not_tile_are_a_row_fallback(tmp_path: Path) -> None:
+    (finding,) = of_gguf(tmp_path, 15, RAGGED)
+    assert (finding.code, finding.severity) == ("QL110", "warning")
+    assert "2 tensors cannot be Q4_K" in finding.message
+    assert "rows of 896 weights became Q5_0, Q8_0" in finding.message
+
+
+def test_a_label_is_not_judged_by_what_mixtures_widen_if_all_else_fell_back(tmp_path: Path) -> None:
+    tensors = {"blk.0.attn_q.weight": (Q5_0, [96, 96]), "blk.0.ffn_down.weight": (Q6_K, [96, 256])}
+    assert [finding.code for finding in of_gguf(tmp_path, 15, tensors)] == ["QL110"]
+
+
+#: a file of Q4_K under its name → whether the name says something else
+NAMES = {
+    "model-Q4_K_M.gguf": False,
+    "model.q4_k_m.gguf": False,
+    "model-Q4_K_L.gguf": False,  # a recipe of others, of the same type
+    "model-UD-IQ2_XXS.gguf": False,  # dynamic recipes differ from model to model
+    "model-f16-Q4_K_M.gguf": False,
+    "model-7b.gguf": False,
+    "q8ball-v1_0.gguf": False,
+    "model-IQ3_XXS.gguf": True,
+    "model-Q8_0.gguf": True,
+    "model-Q4_K_S.gguf": True,
+    "model-BF16.gguf": True,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_name_of_another_recipe_is_a_finding(tmp_path: Path, name: str) -> None:
+    tensors = {"blk.0.attn_q.weight": (Q4_K, [256, 256]), "blk.0.attn_v.weight": (Q6_K, [64, 256])}
+    assert [finding.code for finding in of_gguf(tmp_path, 15, tensors, name)] == ["QL114"] * NAMES[name]
+
+
+def test_the_parameters_a_gguf_claims_are_counted(tmp_path: Path) -> None:
+    tensors = {"blk.0.attn_q.weight": (Q4_K, [256, 256])}
+    assert of_gguf(tmp_path, 15, tensors, **{"general.parameter_count": 65_536}) == []
+    (finding,) = of_gguf(tmp_path, 15, tensors, **{"general.parameter_count": 65_537})
+    assert finding.message == "general.parameter_count claims 65537 parameters, the tensors hold 65,536"
+
+
+@pytest.mark.parametrize(("declared", "ahead", "codes"), [(2, 0, []), (3, 1, []), (3, 0, ["QL115"]), (1, 0, [])])
+def test_layers_that_a_gguf_declares_are_there(tmp_path: Path, declared: int, ahead: int, codes: list[str]) -> None:
+    tensors = {f"blk.{number}.attn_q.weight": (Q4_K, [256, 256]) for number in range(2)}
+    metadata = {"llama.block_count": declared, "llama.nextn_predict_layers": ahead}
+    assert [finding.code for finding in of_gguf(tmp_path, 15, tensors, **metadata)] == codes
 
 
 def test_a_label_over_another_level_is_a_finding(tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ MLX_UP: Final[Tensors] = {
     "model.up.biases": ("BF16", [256, 8]),
 }
 
+#: a text model of two layers, and the config of its shapes
+LAYERS: Final[Tensors] = {
+    "model.embed_tokens.weight": ("BF16", [96, 64]),
+    **{f"model.layers.{number}.input_layernorm.weight": ("BF16", [64]) for number in range(2)},
+    **{f"model.layers.{number}.self_attn.q_proj.weight": ("BF16", [128, 64]) for number in range(2)},
+    **{f"model.layers.{number}.mlp.down_proj.weight": ("BF16", [64, 256]) for number in range(2)},
+}
+SHAPE: Final = {"dtype": "bfloat16", "num_hidden_layers": 2, "hidden_size": 64, "vocab_size": 96}
+
 #: what it is → tensors, what ``write`` takes, the findings
 CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
     "QL101: int4 in bytes": (INT8_CODES, {"quantization": compressed()}, ["QL101"]),
@@ -207,6 +216,97 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
     "QL109 not: a module that is said to be left alone": (
         MLX_UP | {"model.head.weight": ("BF16", [256, 512])},
         {"config": {"quantization": MLX | {"model.head": False}}},
+        [],
+    ),
+    "QL109: a module of another layer whose siblings are quantized": (
+        packed("model.layers.0.up_proj") | {"model.layers.1.up_proj.weight": ("BF16", [256, 512])},
+        {"quantization": compressed()},
+        ["QL109"],
+    ),
+    "QL109: a layer that predicts tokens ahead, which nothing excludes": (
+        packed("model.layers.0.up_proj") | {"mtp.layers.0.up_proj.weight": ("BF16", [256, 512])},
+        {"quantization": compressed()},
+        ["QL109"],
+    ),
+    "QL109 not: the same, excluded": (
+        packed("model.layers.0.up_proj") | {"mtp.layers.0.up_proj.weight": ("BF16", [256, 512])},
+        {"quantization": {**compressed(), "ignore": ["re:mtp.*"]}},
+        [],
+    ),
+    "QL109 not: another model beside the text model": (
+        packed("model.layers.0.q_proj") | {"visual.blocks.0.q_proj.weight": ("BF16", [256, 512])},
+        {"quantization": compressed()},
+        [],
+    ),
+    "QL111: E5M2 under a config of E4M3": (
+        {"up.weight": ("F8_E5M2", [256, 512]), "up.weight_scale": ("BF16", [256, 1])},
+        {"quantization": compressed(num_bits=8, type="float", strategy="channel", group_size=None)},
+        ["QL111"],
+    ),
+    "QL111: INT8 under a config of FP8": (
+        {"up.weight": ("I8", [256, 512]), "up.weight_scale": ("BF16", [256, 1])},
+        {"quantization": compressed(num_bits=8, type="float", strategy="channel", group_size=None)},
+        ["QL111"],
+    ),
+    "QL111 not: FP8 under a config of FP8": (
+        {"up.weight": ("F8_E4M3", [256, 512]), "up.weight_scale": ("BF16", [256, 1])},
+        {"quantization": compressed(num_bits=8, type="float", strategy="channel", group_size=None)},
+        [],
+    ),
+    "QL112: groups of 64 declared, 128 stored": (
+        gptq("model.up"),
+        {"quantization": GPTQ | {"group_size": 64}},
+        ["QL112"],
+    ),
+    "QL112: one layer in narrower groups": (
+        gptq("model.layers.0.up")
+        | {**gptq("model.layers.1.up"), "model.layers.1.up.scales": ("F16", [8, 512])}
+        | {"model.layers.1.up.qzeros": ("I32", [8, 64])},
+        {"quantization": GPTQ},
+        ["QL112"],
+    ),
+    "QL112: zero points under a symmetric config": (
+        packed("model.up") | {"model.up.weight_zero_point": ("I32", [32, 4])},
+        {"quantization": compressed(symmetric=True)},
+        ["QL112"],
+    ),
+    "QL113: the sidecar says 8 bits": (
+        gptq("model.up"),
+        {"quantization": GPTQ, "files": {"quantize_config.json": {"bits": 8, "group_size": 128, "desc_act": False}}},
+        ["QL113"],
+    ),
+    "QL113 not: the sidecar agrees": (
+        gptq("model.up"),
+        {"quantization": GPTQ, "files": {"quantize_config.json": {"bits": 4, "group_size": 128, "desc_act": False}}},
+        [],
+    ),
+    "QL115: a layer is missing": (LAYERS, {"config": SHAPE | {"num_hidden_layers": 3}}, ["QL115"]),
+    "QL115: a gap in the layers": (
+        LAYERS | {"model.layers.3.input_layernorm.weight": ("BF16", [64])},
+        {"config": SHAPE},
+        ["QL115"],
+    ),
+    "QL115: fewer rows than words": (LAYERS, {"config": SHAPE | {"vocab_size": 97}}, ["QL115"]),
+    "QL115: another width": (LAYERS, {"config": SHAPE | {"hidden_size": 32}}, ["QL115", "QL115"]),
+    "QL115 not: what the config says": (LAYERS, {"config": SHAPE}, []),
+    "QL115 not: a layer more, and padded words": (
+        LAYERS,
+        {"config": SHAPE | {"num_hidden_layers": 1, "vocab_size": 90}},
+        [],
+    ),
+    "QL115 not: the halves of an encoder-decoder": (
+        LAYERS,
+        {"config": SHAPE | {"num_hidden_layers": 4, "decoder_layers": 2}},
+        [],
+    ),
+    "QL115 not: layers of an image encoder": (
+        LAYERS | {"vision_tower.encoder.layers.5.q_proj.weight": ("BF16", [32, 32])},
+        {"config": SHAPE},
+        [],
+    ),
+    "QL115 not: shared attention over two inputs": (
+        LAYERS | {"model.layers.1.shared.q_proj.weight": ("BF16", [64, 128])},
+        {"config": SHAPE},
         [],
     ),
     "QL302: nobody's method": (REST | PLAIN, {"quantization": {"quant_method": "acme"}}, ["QL302"]),

@@ -1,0 +1,63 @@
+"""Config files beside one checkpoint, against each other: QL113."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from quantlevels.errors import ConfigError
+from quantlevels.findings import Finding
+from quantlevels.scheme import PER_ROW
+from quantlevels.schemes.declaration import Declared, declared_by
+
+if TYPE_CHECKING:
+    from quantlevels.inspection.disagreements.evidence import Evidence
+
+
+def configs_disagree(evidence: Evidence) -> Iterator[Finding]:
+    """QL113: another config file claims another quantization than the one that is believed."""
+    believed, checkpoint = evidence.declared, evidence.checkpoint
+    if believed is None or believed.method is None or len(checkpoint.configs) < 2:
+        return
+    for file, config in checkpoint.configs.items():
+        if file == believed.source:
+            continue
+        try:
+            other, _ = declared_by(evolve(checkpoint, configs={file: config}))
+        except ConfigError:  # reported where it is read
+            continue
+        if other and other.method:
+            difference = "; ".join(_differences(believed, other))
+            if difference:
+                yield Finding("QL113", difference, file)
+
+
+def _differences(believed: Declared, other: Declared) -> Iterator[str]:
+    """Where both files say something, and not the same."""
+    if believed.scheme and other.scheme and not _share_a_packing(believed, other):
+        yield f"method {other.method}, but {believed.method} in {believed.source}"
+    ours, theirs = believed.general, other.general
+    if ours is None or theirs is None:
+        return
+    if ours.level.bits_per_param != theirs.level.bits_per_param:
+        yield f"{theirs.level}, but {ours.level} in {believed.source}"
+    if ours.group_size and theirs.group_size and ours.group_size != theirs.group_size:
+        yield f"{_groups(theirs.group_size)}, but {_groups(ours.group_size)} in {believed.source}"
+    if None not in (ours.symmetric, theirs.symmetric) and ours.symmetric != theirs.symmetric:
+        words = {True: "symmetric", False: "asymmetric", None: ""}
+        yield f"{words[theirs.symmetric]}, but {words[ours.symmetric]} in {believed.source}"
+
+
+def _share_a_packing(believed: Declared, other: Declared) -> bool:
+    """Whether weights may be stored alike under both methods, as those of auto-round and gptq are."""
+    assert believed.scheme
+    assert other.scheme
+    if believed.scheme.method == other.scheme.method:
+        return True
+    return bool({*map(id, believed.scheme.packings)} & {*map(id, other.scheme.packings)})
+
+
+def _groups(size: int) -> str:
+    return "one scale per row" if size == PER_ROW else f"groups of {size}"

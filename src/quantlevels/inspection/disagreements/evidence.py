@@ -1,0 +1,127 @@
+"""What the rules look at: a checkpoint, its claims, and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+from attrs import frozen
+
+from quantlevels.checkpoint.locate import numbered
+from quantlevels.container import Checkpoint
+from quantlevels.schemes.declaration import Declared
+from quantlevels.schemes.folding import FoldedWeight, Folding
+from quantlevels.schemes.names import Names
+
+if TYPE_CHECKING:
+    from quantlevels.inspection.totals import StoredTotals
+    from quantlevels.scheme import DeclaredLevel
+
+#: findings of a container of which a part is missing: what the rules do not see may be in it
+_INCOMPLETE: Final = frozenset({"QL201", "QL206"})
+
+
+class Judged(NamedTuple):
+    """Quantized modules that are stored alike and declared alike."""
+
+    weight: FoldedWeight
+    declared: DeclaredLevel
+    modules: list[str]
+
+
+@final
+@frozen(kw_only=True)
+class Evidence:
+    """A checkpoint, its claims, and its weights.
+
+    Args:
+        checkpoint: the tensors, and the config files beside them.
+        declared: what is claimed; None if nothing is.
+        stored: the totals.
+        folding: the weights.
+    """
+
+    checkpoint: Checkpoint
+    declared: Declared | None
+    stored: StoredTotals
+    folding: Folding
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether types are written on the tensors, under a label for the whole file."""
+        return self.checkpoint.format == "gguf"
+
+    @property
+    def describes_itself(self) -> bool:
+        """Whether the container says itself how its tensors are quantized, so that no config has to."""
+        return self.checkpoint.format in ("gguf", "onnx")
+
+    @cached_property
+    def is_partial(self) -> bool:
+        """Whether this is one file of several, or not all of them are there."""
+        return not _INCOMPLETE.isdisjoint(finding.code for finding in self.checkpoint.findings) or (
+            not self.is_gguf and numbered(self.checkpoint.path.name) is not None
+        )
+
+    @cached_property
+    def is_adapter(self) -> bool:
+        """Whether these are the matrices of an adapter. One beside a model, or in it, makes no adapter of the model."""
+        low_rank = sum(tensor.nbytes for tensor in self.checkpoint.tensors if ".lora_" in tensor.name)
+        return 2 * low_rank > self.stored.tensor_bytes or any(
+            file.path.startswith("adapter") for file in self.checkpoint.files
+        )
+
+    @cached_property
+    def claims_levels(self) -> bool:
+        """Whether a method declares at which levels the weights are stored."""
+        declared = self.declared
+        return bool(declared and declared.method and declared.levels and declared.quantized_on_disk)
+
+    @cached_property
+    def has_problems(self) -> bool:
+        """Whether some layout could not be read."""
+        return any(weight.problem for weights, _ in self.folding.alike for weight in weights)
+
+    @cached_property
+    def skipped(self) -> Names:
+        """The modules that the config leaves unquantized."""
+        return Names(self.declared.skipped if self.declared else ())
+
+    def quantized(self) -> Iterator[tuple[FoldedWeight, list[str]]]:
+        """Each quantized weight, and the modules that have one like it."""
+        for weights, modules in self.folding.alike:
+            for weight in weights:
+                if weight.code_bits is not None:
+                    base = weight.name.removesuffix(".weight")
+                    yield weight, [(module + base).removeprefix(".") for module in modules] if base else modules
+
+    def plain_matrices(self) -> Iterator[tuple[FoldedWeight, list[str]]]:
+        """Each unquantized matrix, and the modules that have one like it."""
+        for weights, modules in self.folding.alike:
+            for weight in weights:
+                if weight.name == ".weight" and not weight.quantized and not weight.vector and weight.parameters:
+                    yield weight, modules
+
+    @cached_property
+    def judged(self) -> Sequence[Judged]:
+        """The quantized weights for which a level is declared, whether or not the config skips their modules."""
+        if not (self.claims_levels and self.declared) or self.is_gguf:
+            return ()
+        return [
+            Judged(weight, declared, named)
+            for weight, modules in self.quantized()
+            for declared, named in self.declared.by_level(modules)
+            if declared is not None
+        ]
+
+    def not_skipped(self, modules: Sequence[str]) -> list[str]:
+        """Those of the modules that the config does not leave unquantized."""
+        if not (self.declared and self.declared.skipped):
+            return list(modules)
+        return [module for module in modules if module not in self.skipped]
+
+
+def and_others(others: Sequence[object]) -> str:
+    """How many more there are, for the end of a message."""
+    return f" (and {len(others):,} more)" if others else ""

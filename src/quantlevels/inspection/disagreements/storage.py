@@ -1,0 +1,142 @@
+"""How quantized weights are stored, against how they are declared: QL101, QL102, QL111, QL112, and layouts (QL303)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+from quantlevels.container import UnknownType
+from quantlevels.findings import Finding, pluralize
+from quantlevels.inspection.disagreements.evidence import and_others
+from quantlevels.scheme import PER_ROW
+from quantlevels.vocabulary.level import QuantizationLevel
+
+if TYPE_CHECKING:
+    from quantlevels.inspection.disagreements.evidence import Evidence, Judged
+    from quantlevels.scheme import DeclaredLevel
+    from quantlevels.schemes.folding import FoldedWeight
+
+#: What a code means, for levels of which one declaration covers several: a config that says FP8 in E4M3 does not tell
+#: apart the variants of E4M3, nor "4-bit integers" signed codes from unsigned ones with a zero point.
+_NUMBERS: Final[dict[str, str]] = {
+    **{f"{kind}{bits}": f"INT{bits}" for kind in ("Int", "UInt") for bits in range(1, 9)},
+    **dict.fromkeys(("Float8E4M3FN", "Float8E4M3FNUZ", "Float8E4M3", "Float8E4M3B11FNUZ"), "FP8 E4M3"),
+    **dict.fromkeys(("Float8E5M2", "Float8E5M2FNUZ"), "FP8 E5M2"),
+    "Float4E2M1": "FP4 E2M1",
+    "MXFP4": "MXFP4",
+    "NVFP4": "NVFP4",
+    "MXFP8_E4M3": "MXFP8 E4M3",
+    "MXFP8_E5M2": "MXFP8 E5M2",
+    "NF4": "NF4",
+    "BNB_FP4": "BNB_FP4",
+}
+#: A declaration of plain codes is not contradicted by blocks of the same codes.
+_BLOCKS_OF: Final[dict[str, str]] = {
+    "MXFP4": "FP4 E2M1",
+    "NVFP4": "FP4 E2M1",
+    "MXFP8 E4M3": "FP8 E4M3",
+    "MXFP8 E5M2": "FP8 E5M2",
+}
+
+
+def layout_problems(evidence: Evidence) -> Iterator[Finding]:
+    """Layouts that cannot be read, one finding for all modules with the same trouble.
+
+    Missing side tensors are not reported while a shard is missing: they may be in it.
+    """
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for weights, modules in evidence.folding.alike:
+        for weight in weights:
+            may_be_elsewhere = evidence.is_partial and isinstance(weight.level, QuantizationLevel)
+            if weight.problem and not may_be_elsewhere:
+                found[weight.problem] += [(module + weight.name).removeprefix(".") for module in modules]
+    for (code, message), names in found.items():
+        yield Finding(code, message + and_others(names[1:]), names[0])
+
+
+def other_width(evidence: Evidence) -> Iterator[Finding]:
+    """QL101 and QL102: codes take at least one whole bit more or less than their declared level."""
+    found: dict[tuple[str, QuantizationLevel, str, Fraction], list[tuple[str, int]]] = defaultdict(list)
+    for judged in evidence.judged:
+        weight, level = judged.weight, judged.declared.level
+        if weight.code_bits is None or not _is_other_width(judged):
+            continue
+        code = "QL101" if weight.code_bits > level.bits_per_param else "QL102"
+        modules = evidence.not_skipped(judged.modules)
+        if modules:
+            found[code, level, str(weight.level), weight.code_bits] += [(module, weight.nbytes) for module in modules]
+    for (code, level, stored, bits), sizes in found.items():
+        count, nbytes = pluralize(len(sizes), "weight"), sum(nbytes for _, nbytes in sizes)
+        message = (
+            f"declared {level} ({level.bits_per_param} bits), stored as {stored} in {float(bits):g} bits each: "
+            f"{count}, {nbytes:,} bytes"
+        )
+        yield Finding(code, message, sizes[0][0])
+
+
+def _is_other_width(judged: Judged) -> bool:
+    bits = judged.weight.code_bits
+    if bits is None or judged.declared.average:  # EXL2 and EXL3 reach their declared width on the whole only
+        return False
+    return abs(bits - judged.declared.level.bits_per_param) >= 1
+
+
+def other_format(evidence: Evidence) -> Iterator[Finding]:
+    """QL111: codes of the declared width, but of another number format."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for judged in evidence.judged:
+        if not _is_other_width(judged) and _is_other_format(judged):
+            modules = evidence.not_skipped(judged.modules)
+            if modules:
+                found[str(judged.declared.level), str(judged.weight.level)] += modules
+    for (declared, stored), modules in found.items():
+        message = f"declared {declared}, stored as {stored}, another format of the same width"
+        yield Finding("QL111", message + and_others(modules[1:]), modules[0])
+
+
+def _is_other_format(judged: Judged) -> bool:
+    if isinstance(judged.weight.level, UnknownType):
+        return False
+    declared, stored = _NUMBERS.get(judged.declared.level.name), _NUMBERS.get(judged.weight.level.name)
+    if declared is None or stored is None:  # the codes of these formats are not compared: codebooks, mixtures
+        return False
+    return declared not in (stored, _BLOCKS_OF.get(stored))
+
+
+def other_layout(evidence: Evidence) -> Iterator[Finding]:
+    """QL112: scales or zero points are laid out otherwise than declared."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for judged in evidence.judged:
+        differences = "; ".join(_layout_differences(judged.declared, judged.weight))
+        if differences and not _is_other_width(judged) and not _is_other_format(judged):
+            found[differences] += evidence.not_skipped(judged.modules)
+    for differences, modules in found.items():
+        if modules:
+            yield Finding("QL112", differences + and_others(modules[1:]), modules[0])
+
+
+def _layout_differences(declared: DeclaredLevel, stored: FoldedWeight) -> Iterator[str]:
+    if _has_own_blocks(declared.level) or _has_own_blocks(stored.level):
+        return  # the format fixes its groups
+    if declared.block is None and _is_other_group(declared.group_size, stored.group_size):
+        yield f"declared {_groups(declared.group_size)}, stored with {_groups(stored.group_size)}"
+    if None not in (declared.symmetric, stored.symmetric) and declared.symmetric != stored.symmetric:
+        points = "with zero points" if stored.symmetric is False else "without zero points"
+        yield f"declared {'symmetric' if declared.symmetric else 'asymmetric'}, stored {points}"
+
+
+def _has_own_blocks(level: QuantizationLevel | UnknownType) -> bool:
+    return isinstance(level, UnknownType) or level.block.weights > 1
+
+
+def _is_other_group(declared: int | None, stored: int | None) -> bool:
+    """A config that does not say a group size declares none."""
+    if declared is None or declared == 0:
+        return False
+    return (None if declared == PER_ROW else declared) != stored
+
+
+def _groups(size: int | None) -> str:
+    return f"groups of {size}" if size and size != PER_ROW else "one scale per row"
