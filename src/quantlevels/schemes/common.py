@@ -10,7 +10,7 @@ from attrs import evolve
 
 from quantlevels.errors import PluginError
 from quantlevels.scheme import DeclaredLevel, UnknownTypeError, with_scales
-from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
@@ -52,6 +52,22 @@ def codebook_level(name: str, bits_per_weight: Fraction | int) -> QuantizationLe
         bits_per_param=math.ceil(exact) or 1,
         kind="codebook",
     )
+
+
+def float_level(exponent_bits: int, mantissa_bits: int, *, signed: bool = True) -> QuantizationLevel:
+    """A float of any split, without infinities: a shipped level, or one made for it (``Float5E2M2FN``).
+
+    Unsigned floats end in ``FNU``. Those of 4 and 6 bits are the shipped ones; those of 8 bits that ship keep codes for
+    NaN, which these do not.
+    """
+    bits = exponent_bits + mantissa_bits + signed
+    split = f"Float{bits}E{exponent_bits}M{mantissa_bits}"
+    if signed and split in levels:
+        shipped = levels[split]
+        if shipped.bits_per_param < BITS_PER_BYTE:
+            return shipped
+    name = f"{split}FN{'' if signed else 'U'}"
+    return QuantizationLevel(name=name, bits_per_param=bits, kind="float")
 
 
 def declared_as(name: str) -> DeclaredLevel:

@@ -1,0 +1,192 @@
+"""msModelSlim (Ascend): a description file names the type of every tensor.
+
+Codes stand in ``weight``: INT8, or INT4 two rows in one (W4A8) or one code in a byte (W4A4), or microscaling floats. The
+tensors of smoothing, rotations, and activations stand beside them.
+
+Source: msmodelslim 26.1.0, ``core/quant_service/modelslim_v1/save/ascendv1.py``; vllm-ascend at 182b75e,
+``quantization/methods``; sglang 0.5.23, ``layers/quantization/modelslim``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from quantlevels.container import JSON
+from quantlevels.scheme import (
+    FLOATS,
+    Config,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    TensorRule,
+    UnknownTypeError,
+    Weight,
+    declared_integer,
+    exact,
+    group_size,
+    integer,
+    within,
+)
+from quantlevels.schemes.common import declared_as
+from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import levels
+
+_FLOAT: Final = "FLOAT"
+_SCALE_BITS: Final = 32
+#: type, without what was done to weights before they were rounded → level
+_TYPES: Final = {
+    **dict.fromkeys(("W8A8", "W8A8_DYNAMIC", "W8A8_MIX", "W8A8_STATIC", "W8A8_TIMESTEP", "W8A16"), "Int8"),
+    **dict.fromkeys(("W8A8S", "W8A8SC"), "Int8"),
+    **dict.fromkeys(("W4A8_DYNAMIC", "W4A4_DYNAMIC", "W4A16"), "Int4"),
+    **dict.fromkeys(("W4A4_MXFP4", "W4A8_MXFP", "W4A8_MXFP8", "W4A16_MXFP4"), "MXFP4"),
+    "W8A8_MXFP8": "MXFP8_E4M3",
+    **dict.fromkeys(("WFP8AFP8_DYNAMIC", "W8A8FP8_DYNAMIC"), "Float8E4M3FN"),
+}
+#: Types of tensors that are not quantized: plain floats, and floats of which a part is zero.
+_UNQUANTIZED: Final = (_FLOAT, "W16A16S", "W16A16SC")
+_TRANSFORMED: Final = re.compile("_(?:FLATQUANT|SVD|DUALSCALE)")
+#: Words for a quantized key-value cache → level
+_CACHES: Final = {"C8": "Int8"}
+_WEIGHT: Final = ".weight"
+
+
+def level_of(word: str) -> QuantizationLevel | None:
+    """The level of a type of tensors; None for those that are not quantized.
+
+    Raises:
+        UnknownTypeError: for a type that msModelSlim does not have.
+    """
+    if word in _UNQUANTIZED:
+        return None
+    name = _TYPES.get(_TRANSFORMED.sub("", word))
+    if name is None:
+        raise UnknownTypeError(f"type {word!r:.80} is not known")
+    return levels[name]
+
+
+_OFFSETS: Final = tuple(
+    TensorRule(name, role="zero_point") for name in ("weight_offset", "weight_offset_second", "scale_bias")
+)
+_TRANSFORMS: Final = tuple(
+    TensorRule(name, FLOATS, role="correction")
+    for name in ("left_trans", "right_trans", "clip_ratio", "svd_lowrank_l1", "svd_lowrank_l2")
+)
+_ACTIVATIONS: Final = (
+    TensorRule("input_offset", role="activation"),
+    TensorRule("quant_bias", ("Int32",), "rows", role="activation"),
+    TensorRule("deq_scale", ("Int64", *FLOATS), "rows", role="activation"),
+    TensorRule("kv_cache_scale", FLOATS, role="activation"),
+    TensorRule("kv_cache_offset", role="activation"),
+)
+_SIDES: Final = (
+    TensorRule("weight_scale", role="scale"),
+    TensorRule("weight_scale_second", FLOATS, role="scale"),
+    TensorRule("weight_dual_scale", FLOATS, role="scale"),
+    *_OFFSETS,
+    *_TRANSFORMS,
+    *_ACTIVATIONS,
+)
+
+
+def _fold(module: Module, hint: Hint) -> Weight | None:
+    """weight I8 [N/2, K], two rows in one, with weight_scale [N, 1] or [N, K/g]; else codes as others store them."""
+    codes, scale = module["weight"], module["weight_scale"]
+    paired = len(codes.shape) > 1 and len(scale.shape) > 1 and scale.matrix[0] == 2 * codes.matrix[0]
+    if not paired or not codes.is_a("Int8"):
+        return SCALED[0].fold(module, hint)
+    rows, columns = scale.matrix[0], codes.matrix[1]
+    return Weight(
+        level=integer(4),
+        parameters=2 * codes.elements,
+        code_bits=Fraction(4),
+        group_size=group_size(columns, scale.matrix[1], hint),
+        symmetric=True,
+        shape=(*codes.shape[:-2], rows, columns),
+    )
+
+
+def _fold_static(module: Module, hint: Hint) -> Weight:
+    """W8A8: weight I8 [N, K]; deq_scale [N] is its scale times that of the activations."""
+    codes = module["weight"]
+    if not codes.is_a("Int8"):
+        raise LayoutError(f"weight is {codes.dtype} beside deq_scale; expected Int8")
+    exact(module["deq_scale"].elements, codes.matrix[0], "a scale for each row")
+    return Weight(
+        level=codes.dtype if isinstance(codes.dtype, QuantizationLevel) else integer(8),
+        parameters=codes.elements,
+        code_bits=Fraction(codes.bits),
+        symmetric=True,
+        shape=codes.shape,
+    )
+
+
+_STATIC: Final = Packing("weight", ("deq_scale",), _fold_static, _SIDES)
+_SCALED: Final = Packing("weight", ("weight_scale",), _fold, _SIDES)
+
+
+@frozen(kw_only=True)
+class ModelSlimConfig(MethodConfig):
+    """``quant_model_description.json``."""
+
+    model_quant_type: str | None = None
+    group_size: int = field(default=0, validator=within(-1, 2**31))
+    kv_cache_type: str | None = None
+    #: tensor → its type
+    tensors: Mapping[str, str] = field(factory=dict)
+
+    def general(self) -> DeclaredLevel | None:
+        """The level that most quantized weights are meant to have."""
+        return self._declared(self.model_quant_type or _FLOAT)
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The type of each weight."""
+        return {
+            name.removesuffix(_WEIGHT): self._declared(word)
+            for name, word in self.tensors.items()
+            if name.endswith(_WEIGHT)
+        }
+
+    def kv_cache(self) -> QuantizationLevel | None:
+        """INT8, if the cache has scales."""
+        name = _CACHES.get(self.kv_cache_type or "")
+        return levels[name] if name else None
+
+    def _declared(self, word: str) -> DeclaredLevel | None:
+        level = level_of(word)
+        if level is None:
+            return None
+        if level.kind != "int":
+            return declared_as(level.name)
+        group = self.group_size if self.group_size > 0 else None
+        declared = declared_integer(level.bits_per_param, group, True, side_bits=2 * _SCALE_BITS)
+        return declared if group else evolve(declared, bits_per_weight=Fraction(level.bits_per_param))
+
+
+_SETTINGS: Final = ("model_quant_type", "group_size", "kv_cache_type")
+
+
+def _prepare(config: Config) -> Config:
+    """A description has settings beside its tensors; tensors have a dot in their names and a word for their type."""
+    tensors: dict[str, JSON] = {name: word for name, word in config.items() if name.endswith(_WEIGHT)}
+    return {**{key: config[key] for key in _SETTINGS if key in config}, "tensors": tensors}
+
+
+SCHEMES = (
+    Scheme(
+        method="modelslim",
+        config=ModelSlimConfig,
+        packings=(_STATIC, _SCALED),
+        aliases=("ascend",),
+        prepare=_prepare,
+    ),
+)

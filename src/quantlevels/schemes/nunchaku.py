@@ -1,0 +1,193 @@
+"""SVDQuant, as nunchaku and diffusers store it: 4-bit codes of what a low-rank branch leaves, and AWQ beside them.
+
+A linear layer keeps ``qweight``, its scales, a smoothing factor for its inputs and two low-rank matrices; only the codes
+are parameters of the model. The layers that modulate others are quantized by AWQ instead, four rows in a word.
+
+Source: nunchaku at 92e4695, ``models/linear.py``, ``utils.py``, ``merge_safetensors.py``; diffusers at 58eb52c,
+``quantizers/nunchaku/utils.py`` and ``quantizers/quantization_config.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Final, Literal
+
+from attrs import field, frozen
+
+from quantlevels.scheme import (
+    FLOATS,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    TensorRule,
+    UnknownTypeError,
+    Weight,
+    declared_integer,
+    exact,
+    integer,
+    valid_group_size,
+)
+from quantlevels.schemes.common import declared_as
+from quantlevels.vocabulary.registry import levels
+
+_BITS: Final = 4
+_CODES_PER_BYTE: Final = 2
+_ROWS_PER_WORD: Final = 4
+_GROUP_SIZE: Final = 64
+#: Scales, and for AWQ zero points, of 16 bits each.
+_SCALE_BITS: Final = 16
+#: The layers that nunchaku quantizes by AWQ, whatever the metadata declares for the others.
+_MODULATION: Final = ("*norm*.linear", "*.img_mod.1", "*.txt_mod.1")
+
+_LOW_RANK: Final = tuple(
+    TensorRule(name, FLOATS, role="correction") for name in ("proj_down", "proj_up", "lora_down", "lora_up")
+)
+_SMOOTHING: Final = tuple(
+    TensorRule(name, FLOATS, "columns", role="correction")
+    for name in ("smooth_factor", "smooth_factor_orig", "smooth", "smooth_orig")
+)
+
+
+def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
+    """qweight I8 [N, K/2]; wscales FP8 [K/16, N] for NVFP4, floats of 16 bits [K/g, N] for INT4."""
+    codes, scales = module["qweight"], module["wscales"]
+    if not codes.is_a("Int8"):
+        return None
+    rows, columns = codes.matrix[0], _CODES_PER_BYTE * codes.matrix[1]
+    group = exact(columns, scales.matrix[0], "scale groups do not tile a row")
+    level = levels["NVFP4"] if scales.is_a("Float8E4M3FN") else integer(_BITS)
+    if level.name == "NVFP4" and group != level.block.weights:
+        raise LayoutError(f"FP8 scales for groups of {group}; NVFP4 has groups of {level.block.weights}")
+    return Weight(
+        level=level,
+        parameters=rows * columns,
+        code_bits=Fraction(_BITS),
+        group_size=group,
+        symmetric=True,
+        shape=(rows, columns),
+    )
+
+
+def _fold_awq(module: Module, hint: Hint) -> Weight:
+    """qweight I32 [N/4, K/2], eight codes each; wscales and wzeros [K/g, N]."""
+    words, scales = module["qweight"], module["wscales"]
+    if not words.is_a("Int32"):
+        raise LayoutError(f"wzeros beside codes in {words.dtype}; expected words of four rows each")
+    rows, columns = _ROWS_PER_WORD * words.matrix[0], _CODES_PER_BYTE * words.matrix[1]
+    return Weight(
+        level=integer(_BITS),
+        parameters=rows * columns,
+        code_bits=Fraction(_BITS),
+        group_size=exact(columns, scales.matrix[0], "scale groups do not tile a row"),
+        symmetric=False,
+        shape=(rows, columns),
+    )
+
+
+AWQ: Final = Packing(
+    "qweight",
+    ("wscales", "wzeros"),
+    _fold_awq,
+    (
+        TensorRule("wscales", FLOATS, "groups rows", role="scale"),
+        TensorRule("wzeros", FLOATS, "groups rows", role="zero_point"),
+    ),
+)
+SVDQUANT: Final = Packing(
+    "qweight",
+    ("wscales",),
+    _fold_svdquant,
+    (
+        TensorRule("wscales", (*FLOATS, "Float8E4M3FN"), "groups rows", role="scale"),
+        TensorRule("wcscales", (*FLOATS, "Float8E4M3FN"), "rows", role="scale"),
+        TensorRule("wtscale", FLOATS, "1", role="scale"),
+        *_SMOOTHING,
+        *_LOW_RANK,
+    ),
+)
+
+
+def declared_awq(group_size: int) -> DeclaredLevel:
+    """Unsigned codes with a scale and a zero point of 16 bits per group."""
+    return declared_integer(_BITS, group_size, False, side_bits=2 * _SCALE_BITS)
+
+
+def declared_svdquant(group_size: int) -> DeclaredLevel:
+    """Signed codes with a scale of 16 bits per group; the low-rank branch comes on top."""
+    return declared_integer(_BITS, group_size, True, side_bits=_SCALE_BITS)
+
+
+@frozen(kw_only=True)
+class SVDQuantWeights:
+    """What the metadata of a file says of its weights."""
+
+    dtype: str
+    group_size: int | None = field(default=_GROUP_SIZE, validator=valid_group_size)
+
+    def declared(self) -> DeclaredLevel:
+        """NVFP4, or signed integers in groups.
+
+        Raises:
+            UnknownTypeError: for another type.
+        """
+        if self.dtype == "fp4_e2m1_all":
+            return declared_as("NVFP4")
+        if self.dtype == "int4":
+            return declared_svdquant(self.group_size or _GROUP_SIZE)
+        raise UnknownTypeError(f"weight.dtype {self.dtype!r:.80} is not known")
+
+
+@frozen(kw_only=True)
+class SVDQuantConfig(MethodConfig):
+    """The ``quantization_config`` that nunchaku writes into the metadata of its files."""
+
+    weight: SVDQuantWeights
+
+    def general(self) -> DeclaredLevel:
+        """The level of all linear layers but those that modulate."""
+        return self.weight.declared()
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The layers that modulate, which the code of each model quantizes by AWQ."""
+        return dict.fromkeys(_MODULATION, declared_awq(_GROUP_SIZE))
+
+
+@frozen(kw_only=True)
+class Targets:
+    """The layers that one of the two methods quantizes."""
+
+    precision: Literal["int4", "nvfp4"]
+    group_size: int = field(default=_GROUP_SIZE, validator=valid_group_size)
+    targets: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class NunchakuLiteConfig(MethodConfig):
+    """A ``quantization_config`` of method nunchaku_lite, which names every layer it quantizes."""
+
+    svdq_w4a4: Targets | None = None
+    awq_w4a16: Targets | None = None
+
+    def general(self) -> None:
+        """Nothing: layers that are not named are not quantized."""
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The named layers."""
+        declared: dict[str, DeclaredLevel | None] = {}
+        if awq := self.awq_w4a16:
+            declared |= dict.fromkeys(awq.targets, declared_awq(awq.group_size))
+        if svdq := self.svdq_w4a4:
+            level = declared_as("NVFP4") if svdq.precision == "nvfp4" else declared_svdquant(svdq.group_size)
+            declared |= dict.fromkeys(svdq.targets, level)
+        return declared
+
+
+SCHEMES = (
+    Scheme(method="svdquant", config=SVDQuantConfig, packings=(AWQ, SVDQUANT), aliases=("nunchaku",)),
+    Scheme(method="nunchaku_lite", config=NunchakuLiteConfig, packings=(AWQ, SVDQUANT)),
+)

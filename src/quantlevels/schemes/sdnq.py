@@ -1,0 +1,280 @@
+"""SDNQ (SD.Next): integers and floats of any width, packed without a gap, in groups, with or without a low-rank part.
+
+Codes narrower than a byte lose the shape of their weight, so the width is the config's to say. Unsigned codes have zero
+points, unless a codebook takes the place of scales; scales and zero points may be quantized themselves.
+
+Source: sdnq 0.2.8, ``quantizer.py``, ``common.py``, ``packed_int/pack.py``, ``packed_float.py``, ``utils.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Final
+
+from attrs import asdict, evolve, field, frozen
+
+from quantlevels.container import JSON
+from quantlevels.scheme import (
+    AmbiguousLayoutError,
+    Config,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    TensorInfo,
+    TensorRule,
+    UnknownTypeError,
+    Weight,
+    exact,
+    integer,
+    within,
+    with_scales,
+)
+from quantlevels.schemes.common import codebook_level, float_level
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.registry import levels
+
+#: What ``fp9`` and the like stand for: bits of the exponent; what remains beside the sign is mantissa.
+_SHORT_EXPONENTS: Final = {
+    **{15: 5, 14: 5, 13: 5, 12: 5, 11: 5, 10: 5, 9: 4, 8: 4, 7: 3},
+    **{6: 3, 5: 2, 4: 2, 3: 1, 2: 1, 1: 1},
+}
+#: Words for levels that other libraries have too, stored as torch has them.
+_SHIPPED: Final = {
+    "bool": "UInt1",
+    "int1": "UInt1",
+    "fp8": "Float8E4M3FN",
+    **{word: word for word in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")},
+    **{word: word for word in ("float8_e8m0fnu", "float16", "bfloat16", "float32", "fp16", "bf16", "fp32")},
+    **{word: word for word in ("int16", "int32", "uint16", "uint32")},
+}
+_INTEGER: Final = re.compile(r"(u?)int(\d{1,2})", re.ASCII)
+_FLOAT: Final = re.compile(r"float\d{1,2}_e(\d)m(\d{1,2})fn(u?)(?:_sdnq)?", re.ASCII)
+_SHORT_FLOAT: Final = re.compile(r"(u?)fp(\d{1,2})", re.ASCII)
+_MINIMUM: Final = re.compile(r"(?:minimum)?[-_]?(u?)(?:int)?(\d{1,2})[-_]?(?:bits?)?", re.ASCII)
+_WEIGHT: Final = ".weight"
+#: The narrowest width that ``minimum_6bit`` and the like take signed codes for.
+_SIGNED_FROM: Final = 5
+_FLOAT32_BITS: Final = 32
+#: Group sizes: -2 is one scale per tensor, -1 per row, 0 a size chosen for each layer.
+_PER_TENSOR: Final = -2
+
+
+def level_of(word: str) -> QuantizationLevel:
+    """The level that a ``weights_dtype`` names.
+
+    Raises:
+        UnknownTypeError: for a word that SDNQ does not have.
+    """
+    word = word.lower()
+    if word in _SHIPPED:
+        return levels[_SHIPPED[word]]
+    if match := _INTEGER.fullmatch(word):
+        return _integer(int(match[2]), unsigned=bool(match[1]))
+    if match := _FLOAT.fullmatch(word):
+        return float_level(int(match[1]), int(match[2]), signed=not match[3])
+    if (match := _SHORT_FLOAT.fullmatch(word)) and int(match[2]) in _SHORT_EXPONENTS:
+        bits = int(match[2])
+        signed = not match[1] and bits > 1
+        exponent = _SHORT_EXPONENTS[bits]
+        return float_level(exponent, bits - exponent - signed, signed=signed)
+    raise UnknownTypeError(f"weights_dtype {word!r:.80} is not known")
+
+
+def _integer(bits: int, *, unsigned: bool) -> QuantizationLevel:
+    if 1 <= bits <= BITS_PER_BYTE:
+        return integer(bits, unsigned=unsigned)
+    return QuantizationLevel(
+        name=f"{'UInt' if unsigned else 'Int'}{bits}", bits_per_param=bits, kind="uint" if unsigned else "int"
+    )
+
+
+def _fold(module: Module, hint: Hint) -> Weight | None:
+    """weight in bytes or 16-bit words, flat if packed; scale [N, 1], [N, G, 1] in groups, or 2^b values as a codebook.
+
+    Groups split the inputs: unpacked codes are [N, G, g]. Convolutions have the axes of their kernel after the inputs.
+    """
+    codes, scale = module["weight"], module["scale"]
+    level = hint.level
+    if level is None:
+        if _is_packed(codes, scale, module):
+            raise AmbiguousLayoutError("packed codes of SDNQ, and no config tells their width")
+        return None
+    parameters = exact(codes.bits * codes.elements, level.bits_per_param, "codes in bytes")
+    entries = 2**level.bits_per_param if level.kind == "codebook" else 1
+    if scale.elements % entries:
+        raise LayoutError(f"scale {list(scale.shape)} is not a table of {entries} values for each group")
+    group = _group_size(parameters, codes, scale, entries, hint)
+    return Weight(
+        level=level,
+        parameters=parameters,
+        code_bits=Fraction(codes.bits * codes.elements, parameters),
+        group_size=group,
+        symmetric=None if level.kind == "codebook" else "zero_point" not in module,
+        shape=_logical_shape(parameters, codes, scale),
+    )
+
+
+def _is_packed(codes: TensorInfo, scale: TensorInfo, module: Module) -> bool:
+    """Whether tensors are SDNQ's beyond doubt, and hold codes whose width shapes do not tell."""
+    own = "zero_point" in module or "svd_up" in module or len(scale.shape) > 2
+    return own and codes.is_a("UInt8", "Int16", "UInt16") and len(codes.shape) <= 2
+
+
+def _group_size(parameters: int, codes: TensorInfo, scale: TensorInfo, entries: int, hint: Hint) -> int | None:
+    """Weights that share a scale: by the axis of groups, or as declared if the scales are packed themselves."""
+    grouped_axes = (3, 5)  # [N, G, 1] of a linear layer, [N, G, 1, height, width] of a convolution
+    if len(scale.shape) in grouped_axes and scale.shape[1] > 1:
+        return exact(parameters, scale.elements // entries, "scale groups do not tile the weights")
+    if len(scale.shape) == 1 and scale.elements > 1 and hint.group_size and hint.group_size > 0:
+        return hint.group_size
+    return None
+
+
+def _logical_shape(parameters: int, codes: TensorInfo, scale: TensorInfo) -> tuple[int, ...]:
+    """Rows and columns of a linear layer; empty for convolutions, transposed weights and scales without axes."""
+    if len(scale.shape) not in (2, 3) or scale.shape[0] == 1 or parameters % scale.shape[0]:
+        return ()
+    if len(codes.shape) > 2 and len(scale.shape) == 2:
+        return ()
+    return scale.shape[0], parameters // scale.shape[0]
+
+
+_SIDES: Final = (
+    TensorRule("scale", role="scale"),
+    TensorRule("scale_2", role="scale"),
+    TensorRule("scale_zero_point", role="scale"),
+    TensorRule("zero_point", role="zero_point"),
+    TensorRule("zero_point_scale", role="zero_point"),
+    TensorRule("zero_point_2", role="zero_point"),
+    TensorRule("svd_up", role="correction"),
+    TensorRule("svd_down", role="correction"),
+)
+_PACKING: Final = Packing("weight", ("scale",), _fold, _SIDES)
+
+
+@frozen(kw_only=True)
+class SDNQSettings:
+    """What may be set for all layers, or for some."""
+
+    weights_dtype: str = "int8"
+    group_size: int = field(default=0, validator=within(_PER_TENSOR, 2**31))
+    scale_dtype: str | None = None
+    use_codebook: bool = False
+
+    def declared(self) -> DeclaredLevel:
+        """The level of a layer.
+
+        Raises:
+            UnknownTypeError: for a type that SDNQ does not have.
+        """
+        level = level_of(self.weights_dtype)
+        bits = Fraction(level.bits_per_param)
+        if self.use_codebook:
+            return DeclaredLevel(level=codebook_level("LUT", bits), group_size=self._declared_group())
+        symmetric = level.kind != "uint" and not level.name.endswith("FNU")
+        sides = _FLOAT32_BITS * (1 if symmetric else 2)
+        fixed = self.group_size > 0 and self.scale_dtype in (None, "none")
+        return DeclaredLevel(
+            level=level,
+            group_size=self._declared_group(),
+            symmetric=symmetric,
+            bits_per_weight=with_scales(bits, self.group_size, sides) if fixed else None,
+        )
+
+    def _declared_group(self) -> int | None:
+        return self.group_size if self.group_size > 0 else None
+
+
+@frozen(kw_only=True)
+class SDNQChanges:
+    """What is set otherwise for some layers; None for what is not."""
+
+    weights_dtype: str | None = None
+    group_size: int | None = None
+    scale_dtype: str | None = None
+    use_codebook: bool | None = None
+
+    def applied_to(self, settings: SDNQSettings) -> SDNQSettings:
+        """The settings with these changes."""
+        changes = asdict(self, filter=lambda _, value: value is not None)
+        return evolve(settings, **changes)
+
+
+@frozen(kw_only=True)
+class SDNQConfig(SDNQSettings, MethodConfig):
+    """A ``quantization_config`` of method sdnq, or the ``quantization_config.json`` beside its weights."""
+
+    #: type, or ``minimum_6bit`` → the modules that have at least it
+    modules_dtype_dict: Mapping[str, tuple[str, ...]] | None = None
+    modules_quant_config: Mapping[str, SDNQChanges] | None = None
+    use_dynamic_quantization: bool = False
+
+    def general(self) -> DeclaredLevel | None:
+        """The level of all layers; None if each layer got the narrowest type that is good enough for it."""
+        return None if self.use_dynamic_quantization and not self.modules_dtype_dict else self.declared()
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The modules that have a type or settings of their own."""
+        return dict(self._overrides())
+
+    def _overrides(self) -> Iterator[tuple[str, DeclaredLevel | None]]:
+        for word, modules in (self.modules_dtype_dict or {}).items():
+            settings = evolve(self, weights_dtype=self._at_least(word))
+            for module in modules:
+                yield pattern(module), settings.declared()
+        for module, changes in (self.modules_quant_config or {}).items():
+            yield pattern(module), changes.applied_to(self).declared()
+
+    def _at_least(self, word: str) -> str:
+        """A type by its name, or the type that ``minimum_6bit`` makes of the general one."""
+        match = _MINIMUM.fullmatch(word.lower())
+        if match is None or not word.lower().startswith("minimum"):
+            return word
+        bits = int(match[2])
+        if level_of(self.weights_dtype).bits_per_param >= bits:
+            return self.weights_dtype
+        unsigned = match[1] or bits < _SIGNED_FROM
+        return f"{'u' if unsigned else ''}int{bits}"
+
+    def skipped(self) -> tuple[str, ...]:
+        """The modules left as they are."""
+        return tuple(pattern(module) for module in self.modules_to_not_convert or ())
+
+
+def pattern(entry: str) -> str:
+    """An entry of a list of modules as a ``re:`` pattern.
+
+    SDNQ takes an entry for the start of a name if it begins with a dot, for a glob that must match from the start if it
+    has a star, and else for the whole name or one of its components.
+    """
+    name = entry.removesuffix(_WEIGHT)
+    if name.startswith("."):
+        return f"re:{re.escape(name[1:])}"
+    if "*" in name:
+        return f"re:{'.*'.join(map(re.escape, name.split('*')))}"
+    component = re.escape(name)
+    return rf"re:(.*\.)?{component}(\..*)?$"
+
+
+def _prepare(config: Config) -> Config:
+    """Lists of modules may be a single name, or nothing."""
+    prepared = dict(config)
+    lists = config.get("modules_dtype_dict")
+    if isinstance(lists, dict):
+        prepared["modules_dtype_dict"] = {word: _as_list(names) for word, names in lists.items()}
+    if "modules_to_not_convert" in config:
+        prepared["modules_to_not_convert"] = _as_list(config["modules_to_not_convert"])
+    return prepared
+
+
+def _as_list(names: JSON) -> JSON:
+    return [names] if isinstance(names, str) else names
+
+
+SCHEMES = (Scheme(method="sdnq", config=SDNQConfig, packings=(_PACKING,), aliases=("sdnq_training",), prepare=_prepare),)
