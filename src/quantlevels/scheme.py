@@ -382,12 +382,15 @@ class Packing:
             shapes do not fit, AmbiguousLayoutError if they leave open what the config does not say.
         sides: one rule per tensor that stands beside the codes, those of ``needs`` among them; a bare name is a
             tensor of any type and shape. None of them are parameters.
+        declared_only: whether it is tried only for checkpoints that declare its method, since the names and types of
+            its tensors are also those of other methods.
     """
 
     codes: str
     needs: tuple[str, ...]
     fold: Callable[[Module, Hint], Weight | None]
     sides: tuple[TensorRule, ...] = field(default=(), converter=_as_rules)
+    declared_only: bool = field(default=False, kw_only=True)
 
     @property
     def suffixes(self) -> frozenset[str]:

@@ -845,7 +845,6 @@ def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "name"),
     [
-        ("quant_model_description.json", {"model_quant_type": "W8A8", "m.q.weight": "W8A8", "norm": "FLOAT"}, "ascend"),
         (
             "openvino_config.json",
             {

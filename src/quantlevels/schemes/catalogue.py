@@ -16,7 +16,8 @@ class SchemeModule(NamedTuple):
     Args:
         name: of the module.
         methods: the names and aliases of its schemes.
-        tensors: for each packing that the module defines, the suffixes of its codes and of the tensors it needs.
+        tensors: for each packing that the module defines, the suffixes of its codes and of the tensors it needs; not
+            those of packings that are tried only if their method is declared.
     """
 
     name: str
@@ -62,6 +63,33 @@ CATALOGUE: Final = (
         "weight_packed scale_packed meta",
         "compressed bitmask",
     ),
+    # before the packings that they share names with: theirs have more tensors
+    _row("nunchaku", "svdquant nunchaku nunchaku_lite", "qweight wscales", "qweight wscales wzeros"),
+    _row(
+        "comfy",
+        "comfy",
+        "weight weight_s_rel weight_s_channel",
+        "weight weight_scale weight_zeros",
+        "weight weight_scale weight_zero",
+        "weight weight_scale proj_down",
+        "weight weight_scale weight_proj_down",
+    ),
+    _row(
+        "modelslim",
+        "modelslim ascend",
+        "weight deq_scale",
+        "weight weight_scale weight_offset",
+    ),
+    _row("sdnq", "sdnq sdnq_training", "weight scale zero_point", "weight scale svd_up"),
+    _row("w4afp8", "w4afp8"),
+    _row("minimax", "minimax_m3_nvfp4"),
+    _row("humming", "humming", "weight weight_scale zero_point"),
+    _row("marlin", "marlin gptq_marlin_24", "B s", "B_24 B_meta s"),
+    _row("bitblas", "bitblas", "qweight scales zeros"),
+    _row("qoq", "qoq", "qweight s1_scales"),
+    _row("deepspeedfp", "deepspeedfp"),
+    _row("ktransformers", "ktransformers", "weight scale", "weight scale qzeros"),
+    _row("mistral", "", "weight qscale_weight"),
     _row(
         "scaled",
         "",
@@ -110,4 +138,5 @@ def shipped_scheme(method: str) -> Scheme | None:
 def packings_for(suffixes: Set[str]) -> tuple[Packing, ...]:
     """The packings that tensors with these suffixes may be in, each once, in the order in which they are tried."""
     rows = [row for row in CATALOGUE if any(tensors <= suffixes for tensors in row.tensors)]
-    return tuple(dict.fromkeys(packing for row in rows for packing in row.packings()))
+    found = dict.fromkeys(packing for row in rows for packing in row.packings())
+    return tuple(packing for packing in found if not packing.declared_only)

@@ -1,8 +1,8 @@
 """ComfyUI: each quantized layer has a format of its own, declared in the file that holds its weights.
 
-The format stands in a small tensor of JSON beside the weight (``comfy_quant``), or for all layers in the metadata of the
-file (``_quantization_metadata``). FP8, NVFP4, MXFP8 and INT8 are stored as others store them; four formats of 4-bit
-codes are ComfyUI's own, two codes in each I8.
+The format stands in a small tensor of JSON beside the weight (``comfy_quant``), or for all layers in the metadata of
+the file (``_quantization_metadata``). FP8, NVFP4, MXFP8 and INT8 are stored as others store them; four formats of
+4-bit codes are ComfyUI's own, two codes in each I8.
 
 Source: ComfyUI at 0271a46, ``comfy/quant_ops.py`` (``QUANT_ALGOS``) and ``comfy/ops.py``; comfy-kitchen 0.2.40,
 ``tensor/*.py``; comfy-quants at 55f0a26, ``docs/formats``.
@@ -17,7 +17,7 @@ from typing import Final
 from attrs import field, frozen
 
 from quantlevels.scheme import (
-    FLOATS,
+    FLOAT_TYPES,
     DeclaredLevel,
     Hint,
     MethodConfig,
@@ -81,7 +81,7 @@ _FORMATS: Final[Mapping[str, Callable[[int | None], DeclaredLevel]]] = {
 
 
 def _fold_pairs(module: Module, hint: Hint) -> Weight | None:
-    """convrot_w4a4: weight I8 [N, K/2], weight_scale F32 [N]. Only a declaration tells it from INT8 with a scale a row."""
+    """convrot_w4a4: weight I8 [N, K/2], weight_scale F32 [N]. Only what is declared tells it from INT8 per row."""
     codes, scale = module["weight"], module["weight_scale"]
     declared = hint.level is not None and hint.level.name == "Int4"
     if not declared or not codes.is_a("Int8") or len(codes.shape) != 2 or scale.elements != codes.shape[0]:
@@ -129,7 +129,7 @@ def _fold_awq(module: Module, hint: Hint) -> Weight | None:
 
 
 def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
-    """svdquant_w4a4: weight I8 [N, K/2], weight_scale [K/g, N]; or in tiles, [N/128, K/64, 32, 128] and their scales."""
+    """svdquant_w4a4: weight I8 [N, K/2], weight_scale [K/g, N]; or in tiles, weight [N/128, K/64, 32, 128]."""
     codes, scales = module["weight"], module["weight_scale"]
     if not codes.is_a("Int8"):
         return None
@@ -168,10 +168,10 @@ def _fold_nvfp4_in_bytes(module: Module, hint: Hint) -> Weight | None:
     )
 
 
-_SCALE: Final = TensorRule("weight_scale", FLOATS, "groups rows", role="scale")
+_SCALE: Final = TensorRule("weight_scale", FLOAT_TYPES, "groups rows", role="scale")
 _AWQ_ZEROS: Final = ("weight_zeros", "weight_zero")
 _LOW_RANK: Final = tuple(
-    TensorRule(f"{prefix}{name}", FLOATS, role="correction")
+    TensorRule(f"{prefix}{name}", FLOAT_TYPES, role="correction")
     for prefix in ("", "weight_")
     for name in ("proj_down", "proj_up", "smooth_factor")
 )
@@ -180,10 +180,10 @@ _LUT: Final = Packing(
     ("weight_s_rel", "weight_s_channel"),
     _fold_lut,
     (
-        TensorRule("weight_s_rel", ("Float8E4M3FN", "UInt8", *FLOATS), "rows groups", role="scale"),
-        TensorRule("weight_s_channel", FLOATS, "rows", role="scale"),
-        TensorRule("weight_codebook", FLOATS, "16", role="codebook"),
-        TensorRule("weight_correction", FLOATS, "groups rows", role="correction"),
+        TensorRule("weight_s_rel", ("Float8E4M3FN", "UInt8", *FLOAT_TYPES), "rows groups", role="scale"),
+        TensorRule("weight_s_channel", FLOAT_TYPES, "rows", role="scale"),
+        TensorRule("weight_codebook", FLOAT_TYPES, "16", role="codebook"),
+        TensorRule("weight_correction", FLOAT_TYPES, "groups rows", role="correction"),
     ),
 )
 _AWQ: Final = tuple(
@@ -191,7 +191,7 @@ _AWQ: Final = tuple(
         "weight",
         ("weight_scale", zeros),
         _fold_awq,
-        (_SCALE, TensorRule(zeros, FLOATS, "groups rows", role="zero_point")),
+        (_SCALE, TensorRule(zeros, FLOAT_TYPES, "groups rows", role="zero_point")),
     )
     for zeros in _AWQ_ZEROS
 )
@@ -205,11 +205,16 @@ _NVFP4: Final = Packing(
     _fold_nvfp4_in_bytes,
     (
         TensorRule("weight_scale", ("UInt8",), role="scale"),
-        TensorRule("weight_scale_2", FLOATS, "1", role="scale"),
+        TensorRule("weight_scale_2", FLOAT_TYPES, "1", role="scale"),
     ),
+    declared_only=True,
 )
 _CONVROT: Final = Packing(
-    "weight", ("weight_scale",), _fold_pairs, (TensorRule("weight_scale", FLOATS, "rows", role="scale"),)
+    "weight",
+    ("weight_scale",),
+    _fold_pairs,
+    (TensorRule("weight_scale", FLOAT_TYPES, "rows", role="scale"),),
+    declared_only=True,
 )
 
 

@@ -1,7 +1,7 @@
 """msModelSlim (Ascend): a description file names the type of every tensor.
 
-Codes stand in ``weight``: INT8, or INT4 two rows in one (W4A8) or one code in a byte (W4A4), or microscaling floats. The
-tensors of smoothing, rotations, and activations stand beside them.
+Codes stand in ``weight``: INT8, or INT4 two rows in one (W4A8) or one code in a byte (W4A4), or microscaling floats.
+The tensors of smoothing, rotations and activations stand beside them.
 
 Source: msmodelslim 26.1.0, ``core/quant_service/modelslim_v1/save/ascendv1.py``; vllm-ascend at 182b75e,
 ``quantization/methods``; sglang 0.5.23, ``layers/quantization/modelslim``.
@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 
 from quantlevels.container import JSON
 from quantlevels.scheme import (
-    FLOATS,
+    FLOAT_TYPES,
     Config,
     DeclaredLevel,
     Hint,
@@ -78,20 +78,20 @@ _OFFSETS: Final = tuple(
     TensorRule(name, role="zero_point") for name in ("weight_offset", "weight_offset_second", "scale_bias")
 )
 _TRANSFORMS: Final = tuple(
-    TensorRule(name, FLOATS, role="correction")
+    TensorRule(name, FLOAT_TYPES, role="correction")
     for name in ("left_trans", "right_trans", "clip_ratio", "svd_lowrank_l1", "svd_lowrank_l2")
 )
 _ACTIVATIONS: Final = (
     TensorRule("input_offset", role="activation"),
     TensorRule("quant_bias", ("Int32",), "rows", role="activation"),
-    TensorRule("deq_scale", ("Int64", *FLOATS), "rows", role="activation"),
-    TensorRule("kv_cache_scale", FLOATS, role="activation"),
+    TensorRule("deq_scale", ("Int64", *FLOAT_TYPES), "rows", role="activation"),
+    TensorRule("kv_cache_scale", FLOAT_TYPES, role="activation"),
     TensorRule("kv_cache_offset", role="activation"),
 )
 _SIDES: Final = (
     TensorRule("weight_scale", role="scale"),
-    TensorRule("weight_scale_second", FLOATS, role="scale"),
-    TensorRule("weight_dual_scale", FLOATS, role="scale"),
+    TensorRule("weight_scale_second", FLOAT_TYPES, role="scale"),
+    TensorRule("weight_dual_scale", FLOAT_TYPES, role="scale"),
     *_OFFSETS,
     *_TRANSFORMS,
     *_ACTIVATIONS,
@@ -131,7 +131,8 @@ def _fold_static(module: Module, hint: Hint) -> Weight:
 
 
 _STATIC: Final = Packing("weight", ("deq_scale",), _fold_static, _SIDES)
-_SCALED: Final = Packing("weight", ("weight_scale",), _fold, _SIDES)
+_OFFSET: Final = Packing("weight", ("weight_scale", "weight_offset"), _fold, _SIDES)
+_SCALED: Final = Packing("weight", ("weight_scale",), _fold, _SIDES, declared_only=True)
 
 
 @frozen(kw_only=True)
@@ -185,7 +186,7 @@ SCHEMES = (
     Scheme(
         method="modelslim",
         config=ModelSlimConfig,
-        packings=(_STATIC, _SCALED),
+        packings=(_STATIC, _OFFSET, _SCALED),
         aliases=("ascend",),
         prepare=_prepare,
     ),

@@ -1,7 +1,7 @@
 """SVDQuant, as nunchaku and diffusers store it: 4-bit codes of what a low-rank branch leaves, and AWQ beside them.
 
-A linear layer keeps ``qweight``, its scales, a smoothing factor for its inputs and two low-rank matrices; only the codes
-are parameters of the model. The layers that modulate others are quantized by AWQ instead, four rows in a word.
+A linear layer keeps ``qweight``, its scales, a smoothing factor for its inputs and two low-rank matrices; only the
+codes are parameters of the model. The layers that modulate others are quantized by AWQ instead, four rows in a word.
 
 Source: nunchaku at 92e4695, ``models/linear.py``, ``utils.py``, ``merge_safetensors.py``; diffusers at 58eb52c,
 ``quantizers/nunchaku/utils.py`` and ``quantizers/quantization_config.py``.
@@ -16,7 +16,7 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 from quantlevels.scheme import (
-    FLOATS,
+    FLOAT_TYPES,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -45,10 +45,10 @@ _SCALE_BITS: Final = 16
 _MODULATION: Final = ("*norm*.linear", "*.img_mod.1", "*.txt_mod.1")
 
 _LOW_RANK: Final = tuple(
-    TensorRule(name, FLOATS, role="correction") for name in ("proj_down", "proj_up", "lora_down", "lora_up")
+    TensorRule(name, FLOAT_TYPES, role="correction") for name in ("proj_down", "proj_up", "lora_down", "lora_up")
 )
 _SMOOTHING: Final = tuple(
-    TensorRule(name, FLOATS, "columns", role="correction")
+    TensorRule(name, FLOAT_TYPES, "columns", role="correction")
     for name in ("smooth_factor", "smooth_factor_orig", "smooth", "smooth_orig")
 )
 
@@ -94,8 +94,8 @@ AWQ: Final = Packing(
     ("wscales", "wzeros"),
     _fold_awq,
     (
-        TensorRule("wscales", FLOATS, "groups rows", role="scale"),
-        TensorRule("wzeros", FLOATS, "groups rows", role="zero_point"),
+        TensorRule("wscales", FLOAT_TYPES, "groups rows", role="scale"),
+        TensorRule("wzeros", FLOAT_TYPES, "groups rows", role="zero_point"),
     ),
 )
 SVDQUANT: Final = Packing(
@@ -103,9 +103,9 @@ SVDQUANT: Final = Packing(
     ("wscales",),
     _fold_svdquant,
     (
-        TensorRule("wscales", (*FLOATS, "Float8E4M3FN"), "groups rows", role="scale"),
-        TensorRule("wcscales", (*FLOATS, "Float8E4M3FN"), "rows", role="scale"),
-        TensorRule("wtscale", FLOATS, "1", role="scale"),
+        TensorRule("wscales", (*FLOAT_TYPES, "Float8E4M3FN"), "groups rows", role="scale"),
+        TensorRule("wcscales", (*FLOAT_TYPES, "Float8E4M3FN"), "rows", role="scale"),
+        TensorRule("wtscale", FLOAT_TYPES, "1", role="scale"),
         *_SMOOTHING,
         *_LOW_RANK,
     ),

@@ -32,8 +32,8 @@ from quantlevels.scheme import (
     Weight,
     exact,
     integer,
-    within,
     with_scales,
+    within,
 )
 from quantlevels.schemes.common import codebook_level, float_level
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
@@ -41,8 +41,11 @@ from quantlevels.vocabulary.registry import levels
 
 #: What ``fp9`` and the like stand for: bits of the exponent; what remains beside the sign is mantissa.
 _SHORT_EXPONENTS: Final = {
-    **{15: 5, 14: 5, 13: 5, 12: 5, 11: 5, 10: 5, 9: 4, 8: 4, 7: 3},
-    **{6: 3, 5: 2, 4: 2, 3: 1, 2: 1, 1: 1},
+    **dict.fromkeys((1, 2, 3), 1),
+    **dict.fromkeys((4, 5), 2),
+    **dict.fromkeys((6, 7), 3),
+    **dict.fromkeys((8, 9), 4),
+    **dict.fromkeys(range(10, 16), 5),
 }
 #: Words for levels that other libraries have too, stored as torch has them.
 _SHIPPED: Final = {
@@ -102,9 +105,9 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     codes, scale = module["weight"], module["scale"]
     level = hint.level
     if level is None:
-        if _is_packed(codes, scale, module):
-            raise AmbiguousLayoutError("packed codes of SDNQ, and no config tells their width")
-        return None
+        if not codes.is_a("UInt8", "Int16", "UInt16"):
+            return None  # codes of a byte each, which are read as those of other methods are
+        raise AmbiguousLayoutError("packed codes of SDNQ, and no config tells their width")
     parameters = exact(codes.bits * codes.elements, level.bits_per_param, "codes in bytes")
     entries = 2**level.bits_per_param if level.kind == "codebook" else 1
     if scale.elements % entries:
@@ -118,12 +121,6 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
         symmetric=None if level.kind == "codebook" else "zero_point" not in module,
         shape=_logical_shape(parameters, codes, scale),
     )
-
-
-def _is_packed(codes: TensorInfo, scale: TensorInfo, module: Module) -> bool:
-    """Whether tensors are SDNQ's beyond doubt, and hold codes whose width shapes do not tell."""
-    own = "zero_point" in module or "svd_up" in module or len(scale.shape) > 2
-    return own and codes.is_a("UInt8", "Int16", "UInt16") and len(codes.shape) <= 2
 
 
 def _group_size(parameters: int, codes: TensorInfo, scale: TensorInfo, entries: int, hint: Hint) -> int | None:
@@ -155,11 +152,13 @@ _SIDES: Final = (
     TensorRule("svd_up", role="correction"),
     TensorRule("svd_down", role="correction"),
 )
-_PACKING: Final = Packing("weight", ("scale",), _fold, _SIDES)
+_ASYMMETRIC: Final = Packing("weight", ("scale", "zero_point"), _fold, _SIDES)
+_LOW_RANK: Final = Packing("weight", ("scale", "svd_up"), _fold, _SIDES)
+_PLAIN: Final = Packing("weight", ("scale",), _fold, _SIDES, declared_only=True)
 
 
 @frozen(kw_only=True)
-class SDNQSettings:
+class SDNQSettings(MethodConfig):
     """What may be set for all layers, or for some."""
 
     weights_dtype: str = "int8"
@@ -207,7 +206,7 @@ class SDNQChanges:
 
 
 @frozen(kw_only=True)
-class SDNQConfig(SDNQSettings, MethodConfig):
+class SDNQConfig(SDNQSettings):
     """A ``quantization_config`` of method sdnq, or the ``quantization_config.json`` beside its weights."""
 
     #: type, or ``minimum_6bit`` → the modules that have at least it
@@ -277,4 +276,12 @@ def _as_list(names: JSON) -> JSON:
     return [names] if isinstance(names, str) else names
 
 
-SCHEMES = (Scheme(method="sdnq", config=SDNQConfig, packings=(_PACKING,), aliases=("sdnq_training",), prepare=_prepare),)
+SCHEMES = (
+    Scheme(
+        method="sdnq",
+        config=SDNQConfig,
+        packings=(_ASYMMETRIC, _LOW_RANK, _PLAIN),
+        aliases=("sdnq_training",),
+        prepare=_prepare,
+    ),
+)

@@ -1,0 +1,76 @@
+"""DeepSpeedFP: floats of 6 or 8 bits in groups, each with its scale in the four bytes after its codes.
+
+Source: vllm, ``layers/quantization/deepspeedfp.py`` at 0111d02.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from attrs import field, frozen
+
+from quantlevels.scheme import (
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    Weight,
+    one_of,
+    valid_group_size,
+    with_scales,
+)
+from quantlevels.schemes.common import float_level
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+
+_SCALE_BYTES: Final = 4
+_GROUP_SIZE: Final = 512
+#: bits → those of the exponent and of the mantissa. DeepSpeed rounds 8 bits to at most 480: no code is NaN.
+_SPLITS: Final = {6: (3, 2), 8: (4, 3)}
+
+
+def _level(bits: int) -> QuantizationLevel:
+    return float_level(*_SPLITS[bits])
+
+
+def _fold(module: Module, hint: Hint) -> Weight | None:
+    """weight I8 [N*K/g, g*b/8 + 4]."""
+    codes = module["weight"]
+    if not codes.is_a("Int8") or hint.level is None or not hint.group_size:
+        return None
+    groups, row = codes.matrix
+    bits = hint.level.bits_per_param
+    if (row - _SCALE_BYTES) * BITS_PER_BYTE != hint.group_size * bits:
+        raise LayoutError(
+            f"rows of {row} bytes; {hint.group_size} codes of {bits} bits and a scale take another number"
+        )
+    return Weight(
+        level=hint.level,
+        parameters=groups * hint.group_size,
+        code_bits=Fraction(bits),
+        group_size=hint.group_size,
+        symmetric=True,
+    )
+
+
+_PACKING: Final = Packing("weight", (), _fold, declared_only=True)
+
+
+@frozen(kw_only=True)
+class DeepSpeedFPConfig(MethodConfig):
+    """A ``quantization_config`` of method deepspeedfp."""
+
+    bits: int = field(default=8, validator=one_of(*_SPLITS))
+    group_size: int = field(default=_GROUP_SIZE, validator=valid_group_size)
+
+    def general(self) -> DeclaredLevel:
+        """Floats with a 32-bit scale per group."""
+        level = _level(self.bits)
+        bits = with_scales(level.bits_per_param, self.group_size, _SCALE_BYTES * BITS_PER_BYTE)
+        return DeclaredLevel(level=level, group_size=self.group_size, symmetric=True, bits_per_weight=bits)
+
+
+SCHEMES = (Scheme(method="deepspeedfp", config=DeepSpeedFPConfig, packings=(_PACKING,)),)

@@ -1,0 +1,92 @@
+"""Marlin: 4-bit codes in tiles of 16 by 16, and with half of the weights left out (2:4 sparsity).
+
+GPTQModel keeps such tiles under the names of GPTQ; the first writers named them ``B`` and ``s``.
+
+Source: vllm, ``layers/quantization/marlin.py`` at 01a789a and ``gptq_marlin_24.py`` at 0090454.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from attrs import field, frozen
+
+from quantlevels.scheme import (
+    FLOAT_TYPES,
+    PER_ROW,
+    DeclaredLevel,
+    Hint,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    TensorRule,
+    Weight,
+    declared_integer,
+    exact,
+    group_size,
+    integer,
+    one_of,
+    valid_group_size,
+)
+
+_TILE: Final = 16
+_SCALE_BITS: Final = 16
+#: Of four weights in a row, 2:4 sparsity stores two.
+_SPARSITY: Final = 2
+
+
+def _tiled(module: Module, name: str, kept: int, hint: Hint) -> Weight:
+    """Tiles of 16 inputs each, kept of the weights in it: I32 [K/16/s, N*b/2], scales [K/g, N]."""
+    (tiles, columns), (groups, outputs) = module[name].matrix, module["s"].matrix
+    bits = exact(module[name].bits * columns, _TILE * outputs, "bits of a code")
+    inputs = _TILE * kept * tiles
+    return Weight(
+        level=integer(bits),
+        parameters=inputs * outputs,
+        code_bits=Fraction(bits),
+        group_size=group_size(inputs, groups, hint),
+        symmetric=True,
+        shape=(outputs, inputs),
+    )
+
+
+def _fold_dense(module: Module, hint: Hint) -> Weight:
+    """B I32 [K/16, N*b/2], s [K/g, N]."""
+    return _tiled(module, "B", 1, hint)
+
+
+def _fold_sparse(module: Module, hint: Hint) -> Weight:
+    """B_24 I32 [K/32, N*b/2], B_meta I16 [K/32, 2*N], s [K/g, N]. All weights count, those left out too."""
+    return _tiled(module, "B_24", _SPARSITY, hint)
+
+
+_SCALES: Final = TensorRule("s", FLOAT_TYPES, "groups rows", role="scale")
+_WORKSPACE: Final = TensorRule("workspace", ("Int32",), role="state")
+_DENSE: Final = Packing("B", ("s",), _fold_dense, (_SCALES, _WORKSPACE))
+_SPARSE: Final = Packing(
+    "B_24",
+    ("B_meta", "s"),
+    _fold_sparse,
+    (_SCALES, TensorRule("B_meta", ("Int16",), role="index"), _WORKSPACE),
+)
+PACKINGS: Final = (_DENSE, _SPARSE)
+
+
+@frozen(kw_only=True)
+class MarlinConfig(MethodConfig):
+    """A ``quantization_config`` of method marlin or gptq_marlin_24."""
+
+    bits: int = field(default=4, validator=one_of(4, 8))
+    group_size: int = field(default=PER_ROW, validator=valid_group_size)
+
+    def general(self) -> DeclaredLevel:
+        """Signed codes with a 16-bit scale per group."""
+        return declared_integer(self.bits, self.group_size, True, side_bits=_SCALE_BITS)
+
+
+SCHEMES = (
+    Scheme(method="marlin", config=MarlinConfig, packings=(_DENSE,)),
+    Scheme(method="gptq_marlin_24", config=MarlinConfig, packings=(_SPARSE,)),
+)

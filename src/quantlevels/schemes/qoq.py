@@ -1,0 +1,80 @@
+"""QoQ (QServe): 4-bit codes, two in an I8, with scales of 8 bits per group and of 16 bits per row.
+
+Source: sglang at 0ad1007, ``layers/quantization/qoq.py``.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from attrs import field, frozen
+
+from quantlevels.scheme import (
+    FLOAT_TYPES,
+    PER_ROW,
+    DeclaredLevel,
+    Hint,
+    LayoutError,
+    MethodConfig,
+    Module,
+    Packing,
+    Scheme,
+    TensorRule,
+    Weight,
+    declared_integer,
+    exact,
+    integer,
+    one_of,
+    renamed,
+    valid_group_size,
+)
+from quantlevels.vocabulary.level import BITS_PER_BYTE
+
+_BITS: Final = 4
+
+
+def _fold(module: Module, hint: Hint) -> Weight:
+    """qweight I8 [N, K/2], s1_scales [N]; s1_szeros [N] per row, or s2_scales and s2_zeros I8 [K/g, N] in groups."""
+    codes = module["qweight"]
+    if not codes.is_a("Int8"):
+        raise LayoutError(f"qweight is {codes.dtype}; expected Int8")
+    rows, columns = codes.matrix[0], 2 * codes.matrix[1]
+    scales = module.get("s2_scales")
+    group = exact(columns, scales.matrix[0], "scale groups do not tile a row") if scales else None
+    return Weight(
+        level=integer(_BITS),
+        parameters=rows * columns,
+        code_bits=Fraction(_BITS),
+        group_size=group,
+        symmetric=False,
+        shape=(rows, columns),
+    )
+
+
+_PACKING: Final = Packing(
+    "qweight",
+    ("s1_scales",),
+    _fold,
+    (
+        TensorRule("s1_scales", FLOAT_TYPES, "rows", role="scale"),
+        TensorRule("s1_szeros", FLOAT_TYPES, "rows", role="zero_point"),
+        TensorRule("s2_scales", ("Int8",), "groups rows", role="scale"),
+        TensorRule("s2_zeros", ("Int8",), "groups rows", role="zero_point"),
+    ),
+)
+
+
+@frozen(kw_only=True)
+class QoQConfig(MethodConfig):
+    """A ``quantization_config`` of method qoq."""
+
+    bits: int = field(default=_BITS, validator=one_of(_BITS))
+    group_size: int = field(default=PER_ROW, validator=valid_group_size)
+
+    def general(self) -> DeclaredLevel:
+        """Unsigned codes with a scale and a zero point of 8 bits per group; those per row come on top."""
+        return declared_integer(self.bits, self.group_size, False, side_bits=2 * BITS_PER_BYTE)
+
+
+SCHEMES = (Scheme(method="qoq", config=QoQConfig, packings=(_PACKING,), prepare=renamed(wbits="bits")),)
