@@ -64,6 +64,7 @@ def test_only_a_name_and_a_width_are_required() -> None:
         ({"name": 4}, TypeError, "name must be a string, not 4"),
         ({"bits_per_param": 0}, ValueError, "bits_per_param must be at least 1, not 0"),
         ({"bits_per_param": -4}, ValueError, "bits_per_param must be at least 1, not -4"),
+        ({"bits_per_param": 1025}, ValueError, "bits_per_param must be at most 1024, not 1025"),
         ({"bits_per_param": 4.0}, TypeError, "bits_per_param must be an integer, not 4.0"),
         ({"bits_per_param": True}, TypeError, "bits_per_param must be an integer, not True"),
         ({"bits_per_param": None, "block": Block(1, 4)}, TypeError, "bits_per_param must be an integer, not None"),
@@ -71,6 +72,7 @@ def test_only_a_name_and_a_width_are_required() -> None:
         ({"label": "A\x1b[2J"}, ValueError, "label must be printable"),
         ({"label": 5}, TypeError, "label must be a string, not 5"),
         ({"block": (32, 144)}, TypeError, r"block must be a Block, not \(32, 144\)"),
+        ({"block": Block(32, 128)}, ValueError, "a block of 32 weights in 128 bits is too small for codes of 5 bits"),
         ({"aliases": "a5"}, TypeError, "aliases must be a tuple of strings, not 'a5'"),
         ({"aliases": (5,)}, TypeError, "aliases must be strings, not 5"),
         ({"aliases": ("",)}, ValueError, "aliases must be printable ASCII words, not ''"),
@@ -104,6 +106,30 @@ def test_a_wrong_field_is_named(change: dict[str, object], error: type[Exception
 def test_a_block_is_two_positive_integers(weights: int, bits: int, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         Block(weights, bits)
+
+
+def test_row_bits_are_counted_once_per_row() -> None:
+    block = Block(256, 1088, row_bits=32)
+    assert block.bits_per_weight == Fraction(17, 4)
+    assert block.nbytes((3, 2, 512)) == 6 * (2 * 136 + 4)
+    assert block.nbytes((3, 0)) == block.nbytes((0, 256)) == 0
+    assert Block(256, 64, row_bits=4).nbytes((2, 256)) == 2 * 9
+    level = QuantizationLevel(name="Rows4", bits_per_param=4, block=block)
+    assert (level.bits_per_weight, level.nbytes((256,))) == (Fraction(17, 4), 140)
+    assert repr(block) == "Block(weights=256, bits=1088, row_bits=32)"
+    assert block != Block(256, 1088)
+
+
+@pytest.mark.parametrize(("row_bits", "error"), [(-1, ValueError), (True, TypeError), (1.0, TypeError)])
+def test_row_bits_are_not_negative(row_bits: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match="row_bits must"):
+        Block(256, 1088, row_bits=row_bits)
+
+
+def test_reduction_is_nominal_or_exact() -> None:
+    level = levels["Q4_K"]
+    assert (level.memory_reduction_factor, level.exact_reduction_factor) == (8.0, 32 / 4.5)
+    assert INT8.exact_reduction_factor == INT8.memory_reduction_factor == 4.0
 
 
 def test_a_level_is_immutable_and_sealed() -> None:

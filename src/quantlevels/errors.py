@@ -1,7 +1,7 @@
 """Every error and warning of quantlevels.
 
-Errors keep their parts as attributes, word themselves in ``__str__`` and survive pickling. None derives from
-``KeyError``, ``ValueError`` or ``TypeError``: cattrs replaces the text of those by its own.
+Errors keep their parts as attributes, make their text in ``__str__`` and can be pickled. None derives from
+``KeyError``, ``ValueError`` or ``TypeError``, because cattrs replaces the text of those with its own.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ __all__ = [
 
 
 class QuantLevelsError(Exception):
-    """Anything quantlevels refuses."""
+    """The base of all errors of quantlevels."""
 
 
 class UnknownLevelError(QuantLevelsError, LookupError):
-    """No known level answers to a name, a number of bits or a dialect's spelling.
+    """No known level has a name, a number of bits or a dialect's spelling.
 
     Attributes:
-        value: what was asked for, unchanged.
-        suggestions: how the closest known levels are spelled, best first.
-        where: what kind of thing was asked for, as in ``unknown level`` or ``unknown ggml type``.
+        value: what was looked up, unchanged.
+        suggestions: the closest spellings of known levels, best first.
+        where: what kind of value it is, as in ``unknown level`` or ``unknown ggml type``.
     """
 
     def __init__(self, value: object, suggestions: tuple[str, ...] = (), where: str = "level") -> None:
@@ -59,11 +59,11 @@ class UnknownLevelError(QuantLevelsError, LookupError):
 
 
 class AmbiguousLevelError(QuantLevelsError, LookupError):
-    """A spelling that means different levels to different people.
+    """A spelling that different libraries or plugins use for different levels.
 
     Attributes:
         value: the spelling.
-        candidates: what it can mean, each in words that are not ambiguous.
+        candidates: what it can mean, each by a word that is not ambiguous.
     """
 
     def __init__(self, value: str, candidates: tuple[str, ...]) -> None:
@@ -79,8 +79,8 @@ class ReservedLevelError(QuantLevelsError):
     """A new level uses a name, alias or spelling of a level that comes with quantlevels.
 
     Attributes:
-        value: the spelling in question.
-        owner: the name of the level it belongs to.
+        value: the spelling that is taken.
+        owner: the name of the level that has it.
     """
 
     def __init__(self, value: str, owner: str) -> None:
@@ -96,7 +96,7 @@ class DuplicateLevelError(QuantLevelsError):
     """A different level is already registered under a name, alias or spelling.
 
     Attributes:
-        value: the spelling in question.
+        value: the spelling that is taken.
         owner: the name of the level that has it.
     """
 
@@ -114,8 +114,8 @@ class UntranslatableLevelError(QuantLevelsError):
 
     Attributes:
         level: the level's name.
-        dialect: the naming system that lacks it.
-        known: the dialects that do have a word for it.
+        dialect: the naming system without a word for it.
+        known: the dialects that have one.
     """
 
     def __init__(self, level: str, dialect: str, known: tuple[str, ...] = ()) -> None:
@@ -147,22 +147,22 @@ class PluginError(QuantLevelsError):
 
 
 class PluginLoadError(PluginError):
-    """A plugin that fails while it is imported."""
+    """A plugin whose metadata or import fails."""
 
 
 class PluginContractError(PluginError):
-    """A plugin that imports, but offers something else than it must."""
+    """A plugin that brings something other than its entry-point group requires."""
 
 
 class PluginWarning(UserWarning):
-    """A plugin was left out; ``quantlevels plugins`` says which and why."""
+    """A plugin is left out. ``quantlevels plugins`` lists all, with reasons."""
 
 
 class ConfigError(QuantLevelsError):
-    """A config file, or a table in one, that cannot be used as it stands.
+    """A config file, or a table or setting in it, that cannot be used.
 
     Attributes:
-        messages: one line each: file, place in it, what was expected and found.
+        messages: one line per mistake: file, place in it, what was expected and what was found.
     """
 
     def __init__(self, messages: tuple[str, ...]) -> None:
@@ -174,12 +174,12 @@ class ConfigError(QuantLevelsError):
 
 
 class CheckpointError(QuantLevelsError):
-    """A file that is not the checkpoint it should be: malformed, truncated or unsafe.
+    """A checkpoint file that cannot be read: malformed, truncated or unsafe.
 
     Attributes:
         path: the file.
-        reason: what is wrong, and where the remedy is not plain, what to do.
-        offset: the byte in the file where reading stopped, or None.
+        reason: what is wrong and, unless it is obvious, what to do.
+        offset: the byte of the file at which reading stopped, or None.
     """
 
     def __init__(self, path: Path | str, reason: str, offset: int | None = None) -> None:
@@ -194,7 +194,7 @@ class CheckpointError(QuantLevelsError):
 
 
 class SizingError(QuantLevelsError):
-    """A checkpoint that cannot be made as asked for, or whose shapes are not to be had."""
+    """A size that cannot be computed: the layout does not fit, or the shapes of the weights are unknown."""
 
 
 class SurveyError(QuantLevelsError):
@@ -202,11 +202,11 @@ class SurveyError(QuantLevelsError):
 
 
 class VerificationError(QuantLevelsError):
-    """A checkpoint that is not what it says, or not what was asked for.
+    """A checkpoint that contradicts its own claims, or the caller's requirements.
 
     Attributes:
         path: the checkpoint.
-        findings: what is wrong, in the order of their codes.
+        findings: what is wrong, ordered by finding code.
     """
 
     def __init__(self, path: Path | str, findings: tuple[Finding, ...]) -> None:
@@ -215,7 +215,7 @@ class VerificationError(QuantLevelsError):
         self.findings = findings
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.path}: not what it should be", *(f"  {finding}" for finding in self.findings)])
+        return "\n".join([f"{self.path}: verification failed", *(f"  {finding}" for finding in self.findings)])
 
 
 def closest(word: object, known: Iterable[object]) -> str | None:

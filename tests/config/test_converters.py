@@ -101,7 +101,7 @@ custom = st.builds(
     QuantizationLevel,
     name=st.from_regex(r"Custom_[A-Za-z0-9_]{1,8}", fullmatch=True),
     bits_per_param=st.integers(1, 64),
-    block=st.builds(Block, st.integers(1, 512), st.integers(1, 10_000)),
+    block=st.builds(Block, st.integers(1, 512), st.integers(64 * 512, 100_000), st.integers(0, 64)),
     aliases=st.lists(st.from_regex(r"also_[a-z0-9]{1,8}", fullmatch=True), max_size=2).map(tuple),
     spellings=st.dictionaries(
         st.just("acme"), st.lists(st.from_regex(r"acme_[a-z]{1,8}", fullmatch=True) | st.integers(100, 200), min_size=1)

@@ -1,4 +1,4 @@
-"""What a weight is rounded to: the record of a level and its storage block."""
+"""The records of a level, of its storage block, and of a layout: a level in groups with scales."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ Kind: TypeAlias = Literal[
 
 _KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
 BITS_PER_BYTE: Final = 8
+_FP32_BITS: Final = 32
+_MAX_BITS: Final = 1024  # of a code: far wider than any number format
 
 
 def positive(instance: object, attribute: Attribute[int], value: int) -> None:
@@ -50,44 +52,60 @@ def natural(instance: object, attribute: Attribute[int], value: int) -> None:
         raise ValueError(f"{attribute.name} must not be negative, not {value}")
 
 
+def ceil_div(dividend: int, divisor: int) -> int:
+    """The quotient of two integers, rounded up."""
+    return -(-dividend // divisor)
+
+
 @final
-@frozen(order=False)  # as ever; mypy takes it for true unless told
+@frozen(order=False, repr=False)  # no order is the default, but mypy assumes one
 class Block:
-    """The storage cell of a level: ``weights`` weights in ``bits`` bits, scales and all.
+    """The storage cell of a level: ``weights`` weights in ``bits`` bits, scales included.
 
     Args:
         weights: how many weights one cell holds, at least 1.
         bits: the size of one cell in bits, at least 1.
+        row_bits: what each row of weights stores once, beside its cells, such as the row scale of ``IQ4_KS``.
 
     Raises:
-        TypeError, ValueError: for anything but integers of at least 1.
+        TypeError, ValueError: for anything but such integers.
     """
 
     weights: int = field(validator=positive)
     bits: int = field(validator=positive)
+    row_bits: int = field(default=0, validator=natural)
 
     @property
     def bits_per_weight(self) -> Fraction:
-        """``bits / weights``, exact."""
-        from fractions import Fraction
+        """``bits / weights``, exact; without ``row_bits``, whose share depends on the length of the row."""
+        from fractions import Fraction  # here: it takes a tenth of the time to import quantlevels
 
         return Fraction(self.bits, self.weights)
 
     def nbytes(self, shape: Sequence[int]) -> int:
-        """Bytes of a tensor of ``shape`` (weights per axis, rows last); rows are padded to whole blocks and bytes.
+        """Bytes of a tensor of ``shape`` (weights per axis, rows last).
+
+        Each row takes whole blocks and whole bytes, and ``row_bits`` once, unless it is empty.
 
         Raises:
-            TypeError, ValueError: for sizes that are no integers, or are negative.
+            TypeError, ValueError: for sizes that are not integers, or are negative.
         """
         *outer, row = axes(shape)
-        return math.prod(outer) * -(-(-(-row // self.weights) * self.bits) // BITS_PER_BYTE)
+        if row == 0:
+            return 0
+        bits = ceil_div(row, self.weights) * self.bits + self.row_bits
+        return math.prod(outer) * ceil_div(bits, BITS_PER_BYTE)
+
+    def __repr__(self) -> str:
+        row_bits = f", row_bits={self.row_bits}" if self.row_bits else ""
+        return f"Block(weights={self.weights}, bits={self.bits}{row_bits})"
 
 
 def axes(shape: Sequence[int]) -> list[int]:
-    """The sizes of a shape, at least one of them.
+    """The sizes of a shape; a scalar has one axis of size 1.
 
     Raises:
-        TypeError, ValueError: for sizes that are no integers, or are negative.
+        TypeError, ValueError: for sizes that are not integers, or are negative.
     """
     sizes = [index(size) for size in shape] or [1]
     if min(sizes) < 0:
@@ -121,9 +139,23 @@ def _check_label(level: QuantizationLevel, attribute: Attribute[str], label: str
         raise ValueError("label must not be empty")
 
 
-def _check_block(level: QuantizationLevel, attribute: Attribute[Block], block: Block) -> None:
+def _check_bits(level: QuantizationLevel, attribute: Attribute[int], bits: int) -> None:
+    positive(level, attribute, bits)
+    if bits > _MAX_BITS:
+        raise ValueError(f"{attribute.name} must be at most {_MAX_BITS}, not {bits}")
+
+
+def _check_block(level: QuantizationLevel | None, attribute: Attribute[Block], block: Block) -> None:
     if type(block) is not Block:
         raise TypeError(f"block must be a Block, not {block!r}")
+    if level is None:  # a table of a config file, whose fields are checked one by one
+        return
+    # a nominal width is rounded up: ternary codes in 1.6875 bits each have 2
+    if level.bits_per_param > ceil_div(block.bits, block.weights):
+        raise ValueError(
+            f"a block of {block.weights} weights in {block.bits} bits is too small for codes of"
+            f" {level.bits_per_param} bits"
+        )
 
 
 def _check_word(word: object, what: str) -> None:
@@ -155,40 +187,40 @@ def _check_kind(level: QuantizationLevel, attribute: object, kind: object) -> No
         raise ValueError(f"kind must be one of {', '.join(sorted(_KINDS))}, not {kind!r}")
 
 
-# not as decorated methods: dataclass_transform knows none, and checkers would call the two fields required
+# functions, not attrs' decorated methods: to type checkers, those would make the two fields required
 def _default_label(level: QuantizationLevel) -> str:
     return level.name
 
 
 def _default_block(level: QuantizationLevel) -> Block:
-    # validators run after defaults, and a Block would complain of `bits`
-    positive(level, fields(QuantizationLevel).bits_per_param, level.bits_per_param)
+    # checked here too: validators run after defaults, and Block's own message would name `bits`
+    _check_bits(level, fields(QuantizationLevel).bits_per_param, level.bits_per_param)
     return Block(1, level.bits_per_param)
 
 
-class _Described:
-    """Holds what attrs knows of `QuantizationLevel`: msgspec writes the insides of a class that holds it itself."""
+class _AttrsFields:
+    """Carries ``__attrs_attrs__``: msgspec encodes a class that has its own field by field, without enc_hook."""
 
     __slots__ = ()
 
 
 @final
 @frozen(kw_only=True, repr=False, order=False, match_args=False, getstate_setstate=False)
-class QuantizationLevel(_Described):
-    """One level of weight precision: what a weight is rounded to, and what one costs.
+class QuantizationLevel(_AttrsFields):
+    """One level of weight precision: what a weight is rounded to, and how many bits it takes.
 
-    Immutable and sealed. Equal when all fields are equal; pickling, copying and deserialising keep the identity of
-    known levels.
+    Immutable and sealed. Two levels are equal if all fields are equal; pickling, copying and deserialising a known
+    level give the same object.
 
     Args:
-        name: the serialised form, a word: ``Int4``, ``Q4_K``.
-        bits_per_param: the nominal, whole width of one code in bits, at least 1.
-        label: what people read, and ``str()`` gives; the name unless given.
-        block: the storage cell; one weight in ``bits_per_param`` bits unless given.
-        aliases: other spellings accepted by name.
+        name: the serialised form, an identifier: ``Int4``, ``Q4_K``.
+        bits_per_param: the nominal, whole width of one code in bits, 1 to 1024.
+        label: the text of ``str()``, for people; by default, the name.
+        block: the storage cell; by default, one weight in ``bits_per_param`` bits.
+        aliases: other accepted spellings.
         spellings: dialect (``torch``, ``ggml`` ...) → its words for this level, strings or numbers, preferred first.
-        kind: the family of number format.
-        summary: one line on what it is.
+        kind: the family of number formats.
+        summary: one line that describes it.
         source: where the facts come from.
 
     Raises:
@@ -198,7 +230,7 @@ class QuantizationLevel(_Described):
     __match_args__: ClassVar[tuple[Literal["name"], Literal["bits_per_param"]]] = ("name", "bits_per_param")
 
     name: str = field(validator=_check_name)
-    bits_per_param: int = field(validator=positive)
+    bits_per_param: int = field(validator=_check_bits)
     label: str = field(default=Factory(_default_label, takes_self=True), validator=_check_label)
     block: Block = field(default=Factory(_default_block, takes_self=True), validator=_check_block)
     aliases: tuple[str, ...] = field(default=(), validator=_check_aliases)
@@ -209,16 +241,25 @@ class QuantizationLevel(_Described):
 
     @property
     def memory_reduction_factor(self) -> float:
-        """How many times smaller than FP32 the codes alone are: ``32 / bits_per_param``."""
-        return 32 / self.bits_per_param
+        """How many times smaller than FP32 the codes alone are: ``32 / bits_per_param``, nominal."""
+        return _FP32_BITS / self.bits_per_param
+
+    @property
+    def exact_reduction_factor(self) -> float:
+        """How many times smaller than FP32 the stored weights are, with scales: ``32 / bits_per_weight``."""
+        return float(_FP32_BITS / self.bits_per_weight)
 
     @property
     def bits_per_weight(self) -> Fraction:
-        """Bits one weight takes in storage, exact, with what the block holds beside the codes."""
+        """Bits that one weight takes in storage, exact: its code, and its share of what else the block holds."""
         return self.block.bits_per_weight
 
     def nbytes(self, shape: Sequence[int]) -> int:
-        """Bytes of a tensor of ``shape`` (weights per axis, rows last); rows are padded to whole blocks and bytes."""
+        """Bytes of a tensor of ``shape`` (weights per axis, rows last), as ``Block.nbytes``.
+
+        Raises:
+            TypeError, ValueError: for sizes that are not integers, or are negative.
+        """
         return self.block.nbytes(shape)
 
     def grouped(
@@ -229,10 +270,10 @@ class QuantizationLevel(_Described):
         Args:
             group_size: weights that share one scale, at least 1.
             scale: the level of a scale, or its width in bits.
-            zero_point: the level of a zero point, or its width in bits; 0 where none is stored.
+            zero_point: the level of a zero point, or its width in bits; 0 if none is stored.
 
         Raises:
-            TypeError, ValueError: for sizes that are not such integers.
+            TypeError, ValueError: for anything but such integers.
         """
         return Layout(self, group_size, _width(scale), _width(zero_point))
 
@@ -273,7 +314,7 @@ class QuantizationLevel(_Described):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
-        from quantlevels.vocabulary.plain import pydantic_core_schema
+        from quantlevels.vocabulary.plain import pydantic_core_schema  # here: likewise
 
         return pydantic_core_schema()
 
@@ -287,7 +328,7 @@ class QuantizationLevel(_Described):
         raise TypeError("QuantizationLevel is sealed: make an instance, not a subclass")
 
 
-setattr(_Described, "__attrs_attrs__", fields(QuantizationLevel))  # noqa: B010  # unknown to type checkers
+setattr(_AttrsFields, "__attrs_attrs__", fields(QuantizationLevel))  # noqa: B010  # unknown to type checkers
 delattr(QuantizationLevel, "__attrs_attrs__")
 
 
@@ -298,16 +339,16 @@ def _width(value: QuantizationLevel | int) -> int:
 @final
 @frozen(order=False)
 class Layout:
-    """A level as a scheme stores it: codes in groups along each row, a scale and perhaps a zero point a group.
+    """A level as a scheme stores it: codes in groups along each row, one scale and perhaps one zero point per group.
 
     Args:
         level: the level of the codes.
         group_size: weights that share one scale along a row, at least 1.
         scale_bits: width of a scale.
-        zero_point_bits: width of a zero point; 0 where none is stored.
+        zero_point_bits: width of a zero point; 0 if none is stored.
 
     Raises:
-        TypeError, ValueError: for sizes that are not such integers.
+        TypeError, ValueError: for anything but such integers.
     """
 
     level: QuantizationLevel
@@ -317,7 +358,7 @@ class Layout:
 
     @property
     def bits_per_weight(self) -> Fraction:
-        """Bits one weight takes in storage: its code and its share of scale and zero point, exact."""
+        """Bits that one weight takes in storage, exact: its code, and its share of the scale and zero point."""
         from fractions import Fraction
 
         return self.level.bits_per_weight + Fraction(self.scale_bits + self.zero_point_bits, self.group_size)
@@ -325,13 +366,14 @@ class Layout:
     def nbytes(self, shape: Sequence[int]) -> int:
         """Bytes of a tensor of ``shape`` (weights per axis, rows last).
 
-        Codes, scales and zero points are three arrays; each row of each takes whole bytes, and a last group that is
-        not full has a scale of its own.
+        Codes, scales and zero points are three arrays; each row of each array takes whole bytes, and a last group that
+        is not full has a scale of its own.
 
         Raises:
-            TypeError, ValueError: for sizes that are no integers, or are negative.
+            TypeError, ValueError: for sizes that are not integers, or are negative.
         """
         *outer, row = axes(shape)
-        groups = -(-row // self.group_size)
-        sides = sum(-(-groups * bits // BITS_PER_BYTE) for bits in (self.scale_bits, self.zero_point_bits))
-        return self.level.nbytes(shape) + math.prod(outer) * sides
+        groups = ceil_div(row, self.group_size)
+        scales = ceil_div(groups * self.scale_bits, BITS_PER_BYTE)
+        zero_points = ceil_div(groups * self.zero_point_bits, BITS_PER_BYTE)
+        return self.level.nbytes(shape) + math.prod(outer) * (scales + zero_points)

@@ -126,7 +126,7 @@ def _refusal(attribute: Attribute[Any], value: object) -> str:  # Any: attribute
 
 
 def level_from_table(table: Mapping[Any, object]) -> QuantizationLevel:  # Any: the keys a parser gave
-    """The level that a table of its fields defines: ``{name, bits_per_param, block = {weights, bits}, ...}``.
+    """The level that a table of its fields defines: ``{name, bits_per_param, block = {weights, bits, row_bits?}}``.
 
     Raises:
         ConfigError: with one message for each missing, unknown or invalid key.
@@ -175,7 +175,8 @@ def level_to_table(level: QuantizationLevel) -> dict[str, object]:
 
 def _as_plain(value: object) -> object:
     if isinstance(value, Block):
-        return {"weights": value.weights, "bits": value.bits}
+        row_bits = {"row_bits": value.row_bits} if value.row_bits else {}
+        return {"weights": value.weights, "bits": value.bits, **row_bits}
     if isinstance(value, Mapping):
         return {key: list(words) for key, words in value.items()}
     return list(value) if isinstance(value, tuple) else value
@@ -189,11 +190,11 @@ _POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
 #: JSON Schema of each field of a table
 _FIELDS: Final[dict[str, object]] = {
     "name": {**_TEXT, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-    "bits_per_param": _POSITIVE,
+    "bits_per_param": {**_POSITIVE, "maximum": 1024},
     "label": _TEXT,
     "block": {
         "type": "object",
-        "properties": {"weights": _POSITIVE, "bits": _POSITIVE},
+        "properties": {"weights": _POSITIVE, "bits": _POSITIVE, "row_bits": {"type": "integer", "minimum": 0}},
         "required": ["weights", "bits"],
         "additionalProperties": False,
     },
