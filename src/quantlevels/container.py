@@ -1,18 +1,37 @@
-"""The contract of a container: the record that its reader makes of a file."""
+"""The contract of a container: what the author of a container plugin imports.
+
+A container is a file format that holds tensors, such as safetensors or GGUF. Its reader gets a `Source` of bytes and
+returns `Contents`: what the header says, never the weights themselves. `Container` names the format, says how its files
+are recognized and what holds of all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias, final
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, final
 
 from attrs import field, frozen
 
+from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
 from quantlevels.vocabulary.level import QuantizationLevel
 
-Format: TypeAlias = Literal["safetensors", "gguf", "onnx", "pytorch", "config"]
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+#: a value in the header of a container
+Scalar: TypeAlias = str | int | float | bool
+ByteOrder: TypeAlias = Literal["little", "big"]
+
+#: Name of a checkpoint without weights: config files alone.
+CONFIG: Final = "config"
+
+
+@final
+class TruncatedError(CheckpointError):
+    """A file that ends before what its header promises."""
 
 
 @final
@@ -37,16 +56,107 @@ class UnknownType:
         return f"{self.dialect} type {self.spelling}"
 
 
+#: ``(dialect, spelling)`` → the level a storage type stands for; `UnknownType` if no level, or more than one, has it.
+TypeLookup: TypeAlias = Callable[[str, str | int], QuantizationLevel | UnknownType]
+
+
 class Tensor(NamedTuple):
     """One tensor as a header describes it."""
 
     name: str
     #: what one stored element is
     dtype: QuantizationLevel | UnknownType
-    #: stored elements per axis, rows last (logical weights where the container counts those: GGUF, sub-byte types)
+    #: stored elements per axis, rows last (logical weights if the container counts those: GGUF, sub-byte types)
     shape: tuple[int, ...]
     #: its bytes in the file, exact
     nbytes: int
+
+
+class Place(NamedTuple):
+    """Where the bytes of a tensor begin."""
+
+    #: path of the file within the folder of the checkpoint
+    file: str
+    #: bytes before the tensor in that file
+    offset: int
+
+
+_NOWHERE: Final = -1
+
+
+@final
+@frozen
+class Places:
+    """The place of each tensor, in the order of the tensors: 12 bytes of memory per tensor.
+
+    A place is None if the bytes of the tensor do not stand in the file as a plain row-major array: compressed,
+    transposed, or numbers in a variable-length encoding.
+
+    Args:
+        files: names of files.
+        numbers: per tensor an index into ``files``.
+        offsets: per tensor the byte offset in that file, -1 for none.
+    """
+
+    files: tuple[str, ...] = ()
+    numbers: array[int] = field(factory=lambda: array("I"))
+    offsets: array[int] = field(factory=lambda: array("q"))
+
+    @classmethod
+    def in_file(cls, file: str, offsets: Iterable[int | None] | array[int]) -> Places:
+        """The places of tensors in one file, by their byte offsets.
+
+        Raises:
+            OverflowError: if an offset is not below 2 to the 63.
+        """
+        if isinstance(offsets, array):  # the fast way for many
+            column = offsets
+        else:
+            column = array("q", (_NOWHERE if offset is None else offset for offset in offsets))
+        return cls((file,), array("I", [0]) * len(column), column)
+
+    @classmethod
+    def of(cls, places: Iterable[Place | None]) -> Places:
+        """The places of tensors in several files."""
+        files: dict[str, int] = {}
+        result = cls()
+        for place in places:
+            result.numbers.append(0 if place is None else files.setdefault(place.file, len(files)))
+            result.offsets.append(_NOWHERE if place is None else place.offset)
+        return cls(tuple(files), result.numbers, result.offsets)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Places]) -> Places:
+        """The places of all parts, one after the other."""
+        files: dict[str, int] = {}
+        numbers, offsets = array("I"), array("q")
+        for part in parts:
+            renumbered = [files.setdefault(file, len(files)) for file in part.files]
+            if len(renumbered) == 1:
+                numbers.extend(array("I", renumbered) * len(part))
+            else:
+                numbers.extend(map(renumbered.__getitem__, part.numbers))
+            offsets.extend(part.offsets)
+        return cls(tuple(files), numbers, offsets)
+
+    def chosen(self, indices: Sequence[int]) -> Places:
+        """The places of some of the tensors, by their indices."""
+        numbers, offsets = self.numbers, self.offsets
+        return Places(
+            self.files, array("I", map(numbers.__getitem__, indices)), array("q", map(offsets.__getitem__, indices))
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> Place | None:
+        offset = self.offsets[index]
+        return None if offset == _NOWHERE else Place(self.files[self.numbers[index]], offset)
+
+    def __iter__(self) -> Iterator[Place | None]:
+        files = self.files
+        for number, offset in zip(self.numbers, self.offsets, strict=True):
+            yield None if offset == _NOWHERE else Place(files[number], offset)
 
 
 @final
@@ -56,7 +166,7 @@ class Node:
 
     op_type: str
     domain: str
-    #: names of the inputs in their order, stored tensors or not; empty where one is left out
+    #: names of the inputs in their order, stored tensors or not; empty for one that is left out
     inputs: tuple[str, ...]
     #: names of the outputs in their order
     outputs: tuple[str, ...]
@@ -73,27 +183,147 @@ class File:
     nbytes: int
 
 
-@final
-@frozen(kw_only=True)
-class Checkpoint:
-    """What the headers of a checkpoint say, and the config files beside them."""
+class Source(Protocol):
+    """The bytes of one open file, local or remote. A reader asks for the header only.
 
-    path: Path
-    format: Format
+    Every method raises `CheckpointError` if the file cannot be read or changes while it is read.
+    """
+
+    @property
+    def path(self) -> Path | str:
+        """Path or URL, for errors and records; it carries no credentials."""
+
+    @property
+    def name(self) -> str:
+        """Path of the file within the folder of the checkpoint."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+
+    @property
+    def version(self) -> str | None:
+        """A mark that changes with the content, such as an ETag; None for a local file."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether many small reads far apart cost little; over a network each takes a request."""
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Exactly ``count`` bytes from ``offset``.
+
+        Raises:
+            TruncatedError: if the file ends before, with the offset.
+        """
+
+    def prefetch(self, offset: int, least: int) -> None:
+        """Announce that at least ``least`` bytes from ``offset`` will be read: one request instead of several."""
+
+    def sibling_size(self, name: str) -> int | None:
+        """Bytes in another file of the same folder, by its path within it; None if it is missing.
+
+        Raises:
+            CheckpointError: if the name leads out of the folder.
+        """
+
+
+class Folder(Protocol):
+    """The folder of a checkpoint, local or remote."""
+
+    @property
+    def path(self) -> Path | str:
+        """Path or URL, for errors and records; it carries no credentials."""
+
+    def names(self) -> Sequence[str]:
+        """Names of the files in it, sorted; none of its folders."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes in a file, by its path within the folder; None if it is missing."""
+
+    def open(self, name: str) -> AbstractContextManager[Source]:
+        """One of its files, by its path within the folder.
+
+        Raises:
+            CheckpointError: if it cannot be opened or is not a regular file.
+        """
+
+
+@frozen(kw_only=True)
+class Contents:
+    """What the header of one file says."""
+
     tensors: Sequence[Tensor] = ()
-    #: the container's own key-values, scalars only
-    metadata: Mapping[str, str | int | float | bool] = field(factory=dict[str, str | int | float | bool])
-    #: name of a config file (``config.json``, ``quantize_config.json`` ...) → the object in it
-    configs: Mapping[str, Mapping[str, JSON]] = field(factory=dict[str, Mapping[str, JSON]])
+    #: the place of each tensor, in the same order; empty if the reader gives none
+    places: Places = field(factory=Places)
+    #: the header's own key-values, scalars only
+    metadata: Mapping[str, Scalar] = field(factory=dict[str, Scalar])
+    #: of numbers with several bytes
+    byte_order: ByteOrder = "little"
+    #: other files that hold tensors of this one (external data of ONNX)
     files: tuple[File, ...] = ()
-    #: defects of the container: QL201 to QL206, and QL301 for types that no level answers to
+    #: defects that leave the rest readable: QL201 to QL206, and QL301 for types that no level has
     findings: tuple[Finding, ...] = ()
     #: the operators of a graph and its subgraphs, in their order
     nodes: tuple[Node, ...] = ()
-    #: names of what shows elements of one of the tensors again (PyTorch)
+    #: further names of elements that one of the tensors has (PyTorch)
     tied: tuple[str, ...] = ()
+
+
+#: What reads the header of one file.
+Reader: TypeAlias = Callable[[Source, TypeLookup], Contents]
+
+
+@final
+@frozen(kw_only=True)
+class Container:
+    """A file format that holds tensors.
+
+    Args:
+        name: what records call it.
+        reader: reads the header of one file; it raises `CheckpointError` if the file breaks a rule of the format.
+        suffixes: endings of file names, in lower case with their dot.
+        magic: first bytes that no other format has; they decide whatever the name of a file is.
+        looks: what first bytes of such a file match if its name has no known ending, as in a cache of blobs.
+        graph: whether operators say which tensors are quantized, and how.
+        self_described: whether the storage types say how weights are quantized, without any config.
+        configs_beside: whether config files in the same folder speak of the weights.
+        part_is_whole: whether any numbered part, named alone, stands for the whole model.
+        llama_cpp: whether names of tensors and ``general.file_type`` are those of llama.cpp.
+    """
+
+    name: str
+    reader: Reader
+    suffixes: tuple[str, ...]
+    magic: bytes = b""
+    looks: re.Pattern[bytes] | None = None
+    graph: bool = False
+    self_described: bool = False
+    configs_beside: bool = True
+    part_is_whole: bool = False
+    llama_cpp: bool = False
+
+
+@final
+@frozen(kw_only=True)
+class Checkpoint(Contents):
+    """What the headers of all files of a checkpoint say, and the config files beside them."""
+
+    path: Path | str
+    #: None for config files alone
+    container: Container | None
+    #: the folder the files are in; None if the checkpoint was not read from files
+    folder: Folder | None = field(default=None, eq=False, repr=False)
+    #: name of a config file (``config.json``, ``quantize_config.json`` ...) → the object in it
+    configs: Mapping[str, Mapping[str, JSON]] = field(factory=dict[str, Mapping[str, JSON]])
+    #: whether tensors are missing: a file is lost or cut, or it is one numbered part of several
+    partial: bool = False
     #: the models of a folder that holds several which belong together (diffusers, sentence-transformers)
     components: tuple[Checkpoint, ...] = ()
+
+    @property
+    def format(self) -> str:
+        """Name of the container; ``config`` for config files alone."""
+        return self.container.name if self.container else CONFIG
 
 
 #: Config files that may stand beside the weights and say something of their levels.

@@ -5,92 +5,135 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from quantlevels.checkpoint.gguf import read_gguf
+from quantlevels.checkpoint.catalogue import container_of, is_weights
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import INDEX_SUFFIX, PROJECTOR, is_standard, is_weights, kind, locate, numbered
-from quantlevels.checkpoint.onnx import read_onnx
-from quantlevels.checkpoint.pytorch import read_pytorch
-from quantlevels.checkpoint.safetensors import read_safetensors
-from quantlevels.checkpoint.shards import read_index, read_parts
-from quantlevels.container import CONFIG_FILES, Checkpoint, Format
+from quantlevels.checkpoint.locate import main_file
+from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered, suffix_of
+from quantlevels.checkpoint.shards import Files, Joined, read_index, read_parts
+from quantlevels.checkpoint.source import LocalFolder
+from quantlevels.checkpoint.storage_types import type_lookup
+from quantlevels.container import CONFIG_FILES, Checkpoint
+from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
+from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
+    from quantlevels.checkpoint.shards import Progress
     from quantlevels.container import JSON
-
-#: the reader of one file of each format
-READERS: Final[dict[Format, Callable[[Path], Checkpoint]]] = {
-    "safetensors": read_safetensors,
-    "gguf": read_gguf,
-    "onnx": read_onnx,
-    "pytorch": read_pytorch,
-}
+    from quantlevels.vocabulary.registry import Registry
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(
+    path: str | os.PathLike[str], *, registry: Registry = levels, progress: Progress = iter
+) -> Checkpoint:
     """What the headers of a checkpoint say, and the config files beside it.
 
     Args:
-        path: a folder, one file with weights, an index, any part of a split GGUF, or a config file alone. Who names
-            one shard of several means that shard, with the config files beside it; GGUF has none.
+        path: a folder, one file with weights, an index, any part of a split GGUF, or a config file alone. One shard of
+            several, given by name, means that shard, with the config files beside it; GGUF has none.
+        registry: knows the levels of storage types.
+        progress: gets the names of the files of one checkpoint and yields them one by one while they are read.
 
     Raises:
         CheckpointError: if nothing that can be read is there, or it is malformed; what is merely missing from a
             checkpoint in several files is a finding.
     """
     path = Path(path)
-    with uncollected():
-        main = locate(path)
-        if main.is_dir():
-            return Checkpoint(path=path, format="config", configs=_configs(main))
-        if main.name.endswith(INDEX_SUFFIX):
-            found = read_index(main, read_file)
-        elif numbered(main.name) and (main != path or kind(main) == "gguf"):
-            found = read_parts(main, read_file)
-        elif kind(main) == "config":
-            return Checkpoint(path=path, format="config", configs={main.name: read_object(main)})
-        else:
-            found = read_file(main)
-        stray = () if main == path and not main.name.endswith(INDEX_SUFFIX) else _stray(main.parent, found)
-        configs = {} if found.format == "gguf" else _configs(main.parent)
-        return evolve(found, path=path, configs=configs, findings=(*found.findings, *stray))
+    with gc_paused():
+        try:
+            is_folder = path.is_dir()
+            if not is_folder and not path.is_file():
+                raise CheckpointError(path, "is not a file or folder" if path.exists() else "does not exist")
+        except OSError as error:
+            raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
+        folder = LocalFolder(path if is_folder else path.parent)
+        files = Files(folder=folder, level_of=type_lookup(registry), progress=progress)
+        read = _read_folder if is_folder else _read_named
+        return read(files, path)
 
 
-def read_file(path: Path) -> Checkpoint:
-    """The tensors of one file.
+def _read_folder(files: Files, path: Path) -> Checkpoint:
+    """The checkpoint in a folder."""
+    names = files.folder.names()
+    main = main_file(LocalFolder(path), names)
+    if main is None:
+        return Checkpoint(path=path, container=None, folder=files.folder, configs=_configs(files, names))
+    if main.endswith(INDEX_SUFFIX):
+        joined = read_index(files, main)
+    elif numbered(main):
+        joined = read_parts(files, main)
+    else:
+        joined = files.read(main)
+    return _checkpoint(files, path, joined, names, findings=_stray(names, joined))
 
-    Raises:
-        CheckpointError: if it is malformed or of no known format.
-    """
-    return READERS[kind(path)](path)
+
+def _read_named(files: Files, path: Path) -> Checkpoint:
+    """The checkpoint that a file stands for."""
+    name = path.name
+    names = files.folder.names()
+    if name.endswith(INDEX_SUFFIX):
+        joined = read_index(files, name)
+        return _checkpoint(files, path, joined, names, findings=_stray(names, joined))
+    with files.folder.open(name) as source:
+        container = container_of(source)
+        if container is None:
+            config = read_object(source)
+            return Checkpoint(path=path, container=None, folder=files.folder, configs={name: config})
+        if not numbered(name):
+            return _checkpoint(files, path, files.read_as(container, source), names)
+        if not container.part_is_whole:
+            return evolve(_checkpoint(files, path, files.read_as(container, source), names), partial=True)
+    return _checkpoint(files, path, read_parts(files, name), names)
 
 
-def _configs(folder: Path) -> Mapping[str, Mapping[str, JSON]]:
-    return {name: read_object(folder / name) for name in CONFIG_FILES if (folder / name).is_file()}
+def _checkpoint(
+    files: Files, path: Path, joined: Joined, names: Sequence[str], findings: Iterable[Finding] = ()
+) -> Checkpoint:
+    """The checkpoint of which the files have been read, with the configs beside them."""
+    configs_apply = joined.container is None or joined.container.configs_beside
+    contents = joined.contents
+    return Checkpoint(
+        tensors=contents.tensors,
+        places=contents.places,
+        metadata=contents.metadata,
+        byte_order=contents.byte_order,
+        files=contents.files,
+        findings=(*contents.findings, *findings),
+        nodes=contents.nodes,
+        tied=contents.tied,
+        path=path,
+        container=joined.container,
+        folder=files.folder,
+        configs=_configs(files, names) if configs_apply else {},
+        partial=bool(joined.unread),
+    )
 
 
-def _stray(folder: Path, found: Checkpoint) -> Iterator[Finding]:
-    """The weights in a folder, of the format that was read or of a name that loaders look for, that were not read."""
-    own = {file.path for file in found.files}
-    suffixes = {Path(name).suffix for name in own}
-    for entry in sorted(folder.iterdir()):
-        name = entry.name
-        if name in own or PROJECTOR in name.lower() or not (is_weights(name) and entry.is_file()):
+def _configs(files: Files, names: Sequence[str]) -> Mapping[str, Mapping[str, JSON]]:
+    return {name: files.read_json(name) for name in CONFIG_FILES if name in names}
+
+
+def _stray(names: Sequence[str], joined: Joined) -> Iterator[Finding]:
+    """Weights in a folder that were not read, of the same format or of a name that loaders look for."""
+    own = {file.path for file in joined.contents.files}
+    suffixes = set(map(suffix_of, own))
+    for name in names:
+        if name in own or PROJECTOR in name.lower() or not is_weights(name):
             continue
-        if entry.suffix in suffixes or is_standard(name):
+        if suffix_of(name) in suffixes or is_standard(name):
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", name)
 
 
 @contextmanager
-def uncollected() -> Generator[None, None, None]:
-    """Without garbage collection: it finds nothing in so many small records, and takes a third of the time."""
+def gc_paused() -> Generator[None, None, None]:
+    """Headers make no reference cycles; looking for some in so many small records takes a third of the time."""
     if not gc.isenabled():
         yield
         return

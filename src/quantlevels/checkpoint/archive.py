@@ -10,11 +10,12 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from quantlevels.checkpoint.source import TruncatedError, shown
+from quantlevels.checkpoint.source import shown
+from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from quantlevels.checkpoint.source import Source
+    from quantlevels.container import Source
 
 MAGIC: Final = b"PK\x03\x04"
 

@@ -13,22 +13,22 @@ from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from quantlevels.checkpoint.locate import numbered
-from quantlevels.checkpoint.source import Source, TruncatedError, shown
-from quantlevels.checkpoint.storage_types import storage_type
-from quantlevels.container import Checkpoint, File, Tensor, UnknownType
+from quantlevels.checkpoint.names import numbered
+from quantlevels.checkpoint.source import shown
+from quantlevels.container import Contents, Places, Tensor, TruncatedError, UnknownType
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding, pluralize
 from quantlevels.vocabulary.formats.ggml import BLOCKS, REMOVED
 from quantlevels.vocabulary.level import BITS_PER_BYTE, Block
-from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from quantlevels.container import Scalar, Source, TypeLookup
     from quantlevels.vocabulary.level import QuantizationLevel
 
-    Scalar: TypeAlias = str | int | float | bool
+    #: what a type of ggml is, and its blocks in the file if they are known
+    Stored: TypeAlias = tuple[QuantizationLevel | UnknownType, Block | None]
 
 Order: TypeAlias = Literal["<", ">"]
 
@@ -42,7 +42,6 @@ _SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?
 
 _ALIGNMENT_KEY: Final = "general.alignment"
 _DEFAULT_ALIGNMENT: Final = 32
-_LEAST_ALIGNMENT: Final = 8
 _MAX_DIMS: Final = 4
 _LIMIT: Final = 1 << 63
 #: the fewest bytes of a key-value (key of one letter, type, value), a tensor, a string and an array in an array
@@ -84,37 +83,38 @@ class _Info(NamedTuple):
         return math.prod(self.dims) // block.weights * block.bits // BITS_PER_BYTE
 
 
-def read_gguf(path: Path) -> Checkpoint:
+def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
     """The tensors and scalar key-values of one GGUF file; of a split model only this part.
 
-    Shapes are of logical weights, rows last. Tensors of a type that no level answers to are kept as `UnknownType`, with
-    the bytes up to the next tensor, and reported as QL301; a type that two blocks are known for, neither of which fits
-    between the offsets, as QL303.
+    Shapes are of logical weights, rows last. Tensors of a type that no level has are kept as `UnknownType`, with the
+    bytes up to the next tensor, and reported as QL301. A type for which two blocks are known is QL303 if neither fits
+    between the offsets.
 
     Raises:
         CheckpointError: if the header breaks a rule of the format.
         TruncatedError: if the file ends before its header or its last tensor does.
     """
-    with Source(path) as source:
-        cursor = _Cursor(source, *_version(source))
-        tensor_count, key_value_count = cursor.unpack("QQ")
-        metadata = _key_values(cursor, key_value_count)
-        alignment = metadata.get(_ALIGNMENT_KEY, _DEFAULT_ALIGNMENT)
-        if not isinstance(alignment, int) or alignment < _LEAST_ALIGNMENT or alignment & (alignment - 1):
-            raise CheckpointError(path, f"{_ALIGNMENT_KEY} must be a power of two from 8, not {shown(alignment)}")
-        infos = _infos(cursor, tensor_count)
-        start = _padded(cursor.offset, alignment)
-        tensors, findings = _tensors(path, infos, alignment, source.size - start)
-    if metadata.get("split.count", 1) not in (0, 1) and numbered(path.name) is None:
+    order, offset = _version(source)
+    cursor = _Cursor(source, order, offset)
+    tensor_count, key_value_count = cursor.unpack("QQ")
+    metadata = _key_values(cursor, key_value_count)
+    alignment = metadata.get(_ALIGNMENT_KEY, _DEFAULT_ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+        raise CheckpointError(source.path, f"{_ALIGNMENT_KEY} must be a power of two, not {shown(alignment)}")
+    infos = _infos(cursor, tensor_count)
+    start = _padded(cursor.offset, alignment)
+    data = _Data(source, level_of, alignment, source.size - start)
+    tensors = data.tensors(infos)
+    findings = _unknown_types(tensors)
+    if metadata.get("split.count", 1) not in (0, 1) and numbered(source.name) is None:
         findings.append(
-            Finding("QL201", "is one part of a split model, but its name does not tell the others", path.name)
+            Finding("QL201", "is one part of a split model, but its name does not tell the others", source.name)
         )
-    return Checkpoint(
-        path=path,
-        format="gguf",
+    return Contents(
         tensors=tensors,
+        places=Places.in_file(source.name, [start + info.offset for info in infos]),
         metadata=metadata,
-        files=(File(path.name, source.size),),
+        byte_order="little" if order == "<" else "big",
         findings=tuple(findings),
     )
 
@@ -171,7 +171,7 @@ class _Cursor:
         self._walked = 0
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | str:
         return self._source.path
 
     @property
@@ -180,7 +180,7 @@ class _Cursor:
         return self._start + self._at
 
     def expect(self, count: int, least: int, what: str) -> None:
-        """That so many things, of at least so many bytes each, are still to come can be true."""
+        """Raise TruncatedError unless ``count`` items of ``least`` bytes can follow."""
         remain = self._source.size - self.offset
         if count * least > remain:
             raise TruncatedError(
@@ -188,6 +188,11 @@ class _Cursor:
                 f"truncated or malformed: {count:,} {what} cannot be in the {max(remain, 0):,} bytes that remain",
                 self.offset,
             )
+
+    def expect_read(self, count: int, least: int, what: str) -> None:
+        """As `expect`, for items that will be read, of which the source is told."""
+        self.expect(count, least, what)
+        self._source.prefetch(self.offset, count * least)
 
     def _fill(self, count: int) -> None:
         """Have so many bytes in the window from here on."""
@@ -237,11 +242,11 @@ class _Cursor:
         if type in _SCALARS:
             self.skip(count * _struct(self._order, _SCALARS[type]).size)
         elif type == _STRING:
-            self.expect(count, _LEAST_STRING, "strings")
+            self.expect_read(count, _LEAST_STRING, "strings")
             self._walk(count)
             self._skip_strings(count)
         elif type == _ARRAY and depth < _MAX_DEPTH:
-            self.expect(count, _LEAST_ARRAY, "arrays")
+            self.expect_read(count, _LEAST_ARRAY, "arrays")
             self._walk(count * _STRINGS_OF_ARRAY)
             for _ in range(count):
                 self.skip_array(depth + 1)
@@ -278,7 +283,7 @@ class _Cursor:
 
 
 def _key_values(cursor: _Cursor, count: int) -> dict[str, Scalar]:
-    cursor.expect(count, _LEAST_KEY_VALUE, "key-values")
+    cursor.expect_read(count, _LEAST_KEY_VALUE, "key-values")
     seen: set[str] = set()
     kept: dict[str, Scalar] = {}
     for _ in range(count):
@@ -303,7 +308,7 @@ def _key_values(cursor: _Cursor, count: int) -> dict[str, Scalar]:
 
 
 def _infos(cursor: _Cursor, count: int) -> list[_Info]:
-    cursor.expect(count, _LEAST_TENSOR, "tensors")
+    cursor.expect_read(count, _LEAST_TENSOR, "tensors")
     seen: set[str] = set()
     infos: list[_Info] = []
     for _ in range(count):
@@ -330,55 +335,73 @@ def _padded(offset: int, alignment: int) -> int:
     return -(-offset // alignment) * alignment
 
 
-def _tensors(path: Path, infos: list[_Info], alignment: int, size: int) -> tuple[list[Tensor], list[Finding]]:
-    """The tensors in the data, one after the other as the reference wants them, and what no level answers to."""
-    spans = [end - begin for begin, end in pairwise([*(info.offset for info in infos), size])]
-    types = {type: _known(type) for type in {info.type for info in infos}}
-    for type in types.keys() & _TWO_MEANINGS.keys():
-        types[type] = _fitting(type, list(zip(infos, spans, strict=True)), alignment) or (
-            UnknownType("ggml", type),
-            None,
-        )
-    tensors: list[Tensor] = []
-    end = 0
-    for info, span in zip(infos, spans, strict=True):
-        dtype, block = types[info.type]
-        if info.offset != (wanted := _padded(end, alignment)):
-            raise CheckpointError(
-                path, f"tensor {shown(info.name)} begins at byte {info.offset:,} of the data, not {wanted:,}"
-            )
-        if block and info.row % block.weights:
-            raise CheckpointError(
-                path, f"tensor {shown(info.name)} has rows of {info.row:,}, which blocks of {block.weights} cannot fill"
-            )
-        # of an unknown type up to the next tensor: the padding before that cannot be told apart
-        nbytes = info.nbytes(block) if block else span
-        end = info.offset + max(nbytes, 0)
-        tensors.append(Tensor(info.name, dtype, info.dims[::-1], nbytes))
-    if tensors and end > size:
-        raise TruncatedError(path, f"truncated: its tensors take {end:,} bytes, {max(size, 0):,} are there")
-    return tensors, _unknown(tensors)
+class _Data:
+    """The part of a file behind its header, in which tensors lie one after the other.
+
+    Args:
+        source: the file.
+        level_of: which level a type of ggml is.
+        alignment: of each tensor, in bytes.
+        size: bytes of the data.
+    """
+
+    def __init__(self, source: Source, level_of: TypeLookup, alignment: int, size: int) -> None:
+        self.path = source.path
+        self.level_of = level_of
+        self.alignment = alignment
+        self.size = size
+
+    def tensors(self, infos: list[_Info]) -> list[Tensor]:
+        """The tensors, each of which must begin where the one before it ends, as the reference wants them."""
+        spans = [end - begin for begin, end in pairwise([*(info.offset for info in infos), self.size])]
+        types = {type: self.stored_as(type) for type in {info.type for info in infos}}
+        for type in types.keys() & _TWO_MEANINGS.keys():
+            types[type] = self.fitting(type, list(zip(infos, spans, strict=True)))
+        tensors: list[Tensor] = []
+        end = 0
+        for info, span in zip(infos, spans, strict=True):
+            dtype, block = types[info.type]
+            self.check(info, block, _padded(end, self.alignment))
+            # of an unknown type up to the next tensor: the padding before that cannot be told apart
+            nbytes = max(info.nbytes(block) if block else span, 0)
+            end = info.offset + nbytes
+            tensors.append(Tensor(info.name, dtype, info.dims[::-1], nbytes))
+        if tensors and end > self.size:
+            needed = f"its tensors take {end:,} bytes, {max(self.size, 0):,} are there"
+            raise TruncatedError(self.path, f"truncated: {needed}")
+        return tensors
+
+    def check(self, info: _Info, block: Block | None, begin: int) -> None:
+        """Raise CheckpointError unless a tensor begins at an offset and its blocks fill its rows."""
+        problem = ""
+        if info.offset != begin:
+            problem = f"begins at byte {info.offset:,} of the data, not {begin:,}"
+        elif block and info.row % block.weights:
+            problem = f"has rows of {info.row:,}, which blocks of {block.weights} cannot fill"
+        if problem:
+            raise CheckpointError(self.path, f"tensor {shown(info.name)} {problem}")
+
+    def stored_as(self, type: int) -> Stored:
+        """The level of a type, and its block on disk."""
+        level = self.level_of("ggml", type)
+        return level, None if isinstance(level, UnknownType) else BLOCKS.get(type, level.block)
+
+    def fitting(self, type: int, spans: list[tuple[_Info, int]]) -> Stored:
+        """The level of a type of two meanings, with the block that fits between all offsets; the first if both do."""
+        of_type = [pair for pair in spans if pair[0].type == type]
+        # anything may follow the last tensor of a file, so its span tells nothing
+        bounded = [pair for pair in spans[:-1] if pair[0].type == type] or of_type
+        for block in _TWO_MEANINGS[type]:
+            if all(
+                not info.row % block.weights and 0 <= span - info.nbytes(block) < self.alignment
+                for info, span in bounded
+            ):
+                return self.level_of("ggml", type), block
+        return UnknownType("ggml", type), None
 
 
-def _known(type: int) -> tuple[QuantizationLevel | UnknownType, Block | None]:
-    level = storage_type("ggml", type)
-    return level, None if isinstance(level, UnknownType) else BLOCKS.get(type, level.block)
-
-
-def _fitting(
-    type: int, spans: list[tuple[_Info, int]], alignment: int
-) -> tuple[QuantizationLevel | UnknownType, Block | None] | None:
-    """A type of two meanings with the block that fits between all offsets; the first where both do."""
-    mine = [pair for pair in spans if pair[0].type == type]
-    told = [pair for pair in spans[:-1] if pair[0].type == type] or mine  # anything may follow the last tensor
-    for block in _TWO_MEANINGS[type]:
-        if all(not info.row % block.weights and 0 <= span - info.nbytes(block) < alignment for info, span in told):
-            return levels.from_dialect("ggml", type), block
-    return None
-
-
-def _unknown(tensors: list[Tensor]) -> list[Finding]:
-    """One finding for each type that no level answers to, with the first tensor of it."""
+def _unknown_types(tensors: list[Tensor]) -> list[Finding]:
+    """One finding for each type that no level has, with its first tensor."""
     found: dict[UnknownType, list[Tensor]] = {}
     for tensor in tensors:
         if isinstance(tensor.dtype, UnknownType):

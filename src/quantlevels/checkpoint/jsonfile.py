@@ -10,13 +10,11 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final, cast
 
-from quantlevels.checkpoint.source import Source, shown
+from quantlevels.checkpoint.source import shown
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from quantlevels.container import JSON
+    from quantlevels.container import JSON, Source
 
 #: the largest index of a public model has a few MB; the limit is the one safetensors has for headers
 MAX_BYTES: Final = 100_000_000
@@ -45,7 +43,7 @@ def finite(text: str) -> float:
     """
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{shown(text)} is no finite number")
+        raise ValueError(f"{shown(text)} is not a finite number")
     return number
 
 
@@ -53,16 +51,16 @@ _FAST = json.JSONDecoder(parse_float=finite, parse_constant=finite)
 _EXACT = json.JSONDecoder(object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
 
 
-def read_object(path: Path) -> dict[str, JSON]:
+def read_object(source: Source) -> dict[str, JSON]:
     """The object in a JSON file, in UTF-8 with or without a byte order mark.
 
     Raises:
         CheckpointError: if there is none, with what is wrong and where.
     """
-    with Source(path) as source:
-        if source.size > MAX_BYTES:
-            raise CheckpointError(path, f"has {source.size:,} bytes, more than a JSON file of a model can need")
-        raw = source.read(0, source.size)
+    path = source.path
+    if source.size > MAX_BYTES:
+        raise CheckpointError(path, f"has {source.size:,} bytes, more than a JSON file of a model can need")
+    raw = source.read(0, source.size)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -73,7 +71,7 @@ def read_object(path: Path) -> dict[str, JSON]:
             _EXACT.decode(text)
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else _TOO_DEEP
-        raise CheckpointError(path, f"is no JSON that can be used: {reason}") from error
+        raise CheckpointError(path, f"is not valid JSON: {reason}") from error
     if not isinstance(found, dict):
         raise CheckpointError(path, f"must hold a JSON object, not {shown(found)}")
     return found

@@ -8,24 +8,21 @@ from __future__ import annotations
 import math
 import struct
 from itertools import islice
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from attrs import define, field, frozen
 
 from quantlevels.checkpoint.protobuf import Wire, fixed32, fixed64, signed, span, varint
-from quantlevels.checkpoint.source import Source, exists, shown
-from quantlevels.checkpoint.storage_types import storage_type
-from quantlevels.container import Checkpoint, File, Node, Tensor, UnknownType
+from quantlevels.checkpoint.source import is_inside, shown
+from quantlevels.container import Contents, File, Node, Place, Places, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
-from quantlevels.findings import Finding
+from quantlevels.findings import Finding, pluralize
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
-    from quantlevels.vocabulary.level import QuantizationLevel
+    from quantlevels.container import Scalar, Source, TypeLookup
 
 Span: TypeAlias = tuple[int, int]
 Attribute: TypeAlias = int | float | str | tuple[int, ...]
@@ -121,6 +118,8 @@ _FLOAT: Final = 1
 _INT64: Final = 7
 _STRING: Final = 8
 _EXTERNAL: Final = 1
+#: data type of the numbers in an attribute → bytes of one
+_ATTRIBUTE_BYTES: Final = {_FLOAT: 4, _INT64: 8}
 
 _MOST_DIMS: Final = 64
 _DEEPEST: Final = 32
@@ -128,6 +127,8 @@ _DEEPEST: Final = 32
 _LONGEST_TEXT: Final = 1 << 10
 _MOST_INTS: Final = 64
 _LONGEST_INTEGER: Final = 20
+#: what a place can say; a tensor further on is beyond the end of any file
+_LARGEST_OFFSET: Final = (1 << 63) - 1
 
 
 class _Storage(NamedTuple):
@@ -152,18 +153,17 @@ _TYPED_STORAGE: Final[dict[int, _Storage]] = {
 }
 
 
-def read_onnx(path: Path) -> Checkpoint:
+def read_onnx(source: Source, level_of: TypeLookup) -> Contents:
     """The stored tensors and the operators of an ONNX model.
 
     Tensors are initializers, dense and sparse, and the values of Constant nodes: of the graph, its subgraphs and
     functions. What stands in a subgraph is named ``node/attribute/name``. ``nbytes`` is what the elements take in
-    ONNX's own packing, whichever field holds them. Texts are no weights and are left out.
+    ONNX's own packing, whichever field holds them. Texts are not weights and are left out.
 
     Raises:
-        CheckpointError: if it is no ONNX model, or its sizes, names or external files are not as they must be.
+        CheckpointError: if it is not an ONNX model, or its sizes, names or external files are not as they must be.
     """
-    with Source(path) as source:
-        return _Reader(source).checkpoint()
+    return _Reader(source, level_of).contents()
 
 
 @frozen
@@ -208,19 +208,59 @@ class _Value:
         return (self.ints if self.int_count == len(self.ints) else None) if self.int_count else self.scalar
 
 
-class _Reader:
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.wire = Wire(source)
-        self.tensors: dict[str, Tensor] = {}
-        self.nodes: list[Node] = []
-        self.findings: dict[tuple[str, str], Finding] = {}
-        self.dtypes: dict[int, QuantizationLevel | UnknownType] = {}
-        #: location of external data → bytes in the file, None where it is missing
-        self.external: dict[str, int | None] = {}
+@define
+class _TensorFields:
+    """The fields of a tensor's message."""
 
-    def checkpoint(self) -> Checkpoint:
-        metadata: dict[str, str | int | float | bool] = {}
+    dims: list[int] = field(factory=list)
+    name: str = ""
+    data_type: int = 0
+    #: the bytes of ``raw_data``
+    raw: Span | None = None
+    #: number of a typed field → values in it
+    typed: dict[int, int] = field(factory=dict)
+    #: the bytes of typed values that stand as they are in memory: floats in one packed run
+    run: Span | None = None
+    external: bool = False
+    #: keys and values that say where external data is
+    entries: dict[str, str] = field(factory=dict)
+
+    @property
+    def raw_bytes(self) -> int:
+        return self.raw[1] - self.raw[0] if self.raw else 0
+
+
+class _Stored(NamedTuple):
+    """A tensor and where its bytes are."""
+
+    tensor: Tensor
+    place: Place | None = None
+
+
+@define
+class _ExternalFile:
+    """A file with tensors, beside the model."""
+
+    #: bytes in it; None if it is missing
+    size: int | None
+    #: offset, length and tensor of each range that is used
+    ranges: list[tuple[int, int, str]] = field(factory=list)
+
+
+class _Reader:
+    def __init__(self, source: Source, level_of: TypeLookup) -> None:
+        self.source = source
+        self.level_of = level_of
+        self.wire = Wire(source)
+        self.stored: dict[str, _Stored] = {}
+        self.nodes: list[Node] = []
+        #: unknown type → names of its tensors
+        self.unknown: dict[UnknownType, list[str]] = {}
+        #: location of external data → the file
+        self.external: dict[str, _ExternalFile] = {}
+
+    def contents(self) -> Contents:
+        metadata: dict[str, Scalar] = {}
         graphs: list[Span] = []
         functions: list[Span] = []
         for key, value, end in self.wire.fields(0, self.source.size):
@@ -241,21 +281,16 @@ class _Reader:
                 case _:
                     pass
         if "ir_version" not in metadata or len(graphs) != 1:
-            raise CheckpointError(self.source.path, "is no ONNX model: it has no version or not one graph")
+            raise CheckpointError(self.source.path, "is not an ONNX model: it has no version or not one graph")
         self.read_graph(_Scope(), *graphs[0])
         for function in functions:
             self.read_function(*function)
-        path = self.source.path
-        return Checkpoint(
-            path=path,
-            format="onnx",
-            tensors=tuple(self.tensors.values()),
+        return Contents(
+            tensors=tuple(stored.tensor for stored in self.stored.values()),
+            places=Places.of(stored.place for stored in self.stored.values()),
             metadata=metadata,
-            files=(
-                File(path.name, self.source.size),
-                *(File(location, size) for location, size in self.external.items() if size is not None),
-            ),
-            findings=tuple(self.findings.values()),
+            files=tuple(File(path, file.size) for path, file in self.external.items() if file.size is not None),
+            findings=(*self.unknown_types(), *self.external_findings()),
             nodes=tuple(self.nodes),
         )
 
@@ -274,7 +309,7 @@ class _Reader:
             if key == _Graph.NODE:
                 nodes.append((value, stop))
             elif key == _Graph.INITIALIZER:
-                self.store(scope, self.read_tensor(value, stop), value)
+                self.store(scope, self.read_tensor(value, stop), "", value)
             elif key == _Graph.SPARSE_INITIALIZER:
                 self.read_sparse(scope, "", value, stop)
         self.read_nodes(scope, nodes)
@@ -364,20 +399,23 @@ class _Reader:
         for attribute in attributes:
             match attribute.name:
                 case "value" if attribute.tensor:
-                    stored = self.read_tensor(*attribute.tensor)
-                    self.store(scope, stored and stored._replace(name=name), offset)
+                    self.store(scope, self.read_tensor(*attribute.tensor), name, offset)
                 case "sparse_value" if attribute.sparse:
                     self.read_sparse(scope, name, *attribute.sparse)
-                case "value_float" | "value_floats" as kind:
-                    count = attribute.float_count if kind == "value_floats" else 1
-                    shape = (count,) if kind == "value_floats" else ()
-                    self.store(scope, Tensor(name, self.dtype(_FLOAT, name), shape, 4 * count), offset)
-                case "value_int" | "value_ints" as kind:
-                    count = attribute.int_count if kind == "value_ints" else 1
-                    shape = (count,) if kind == "value_ints" else ()
-                    self.store(scope, Tensor(name, self.dtype(_INT64, name), shape, 8 * count), offset)
+                case "value_float":
+                    self.store(scope, self.numbers(_FLOAT, name, ()), name, offset)
+                case "value_floats":
+                    self.store(scope, self.numbers(_FLOAT, name, (attribute.float_count,)), name, offset)
+                case "value_int":
+                    self.store(scope, self.numbers(_INT64, name, ()), name, offset)
+                case "value_ints":
+                    self.store(scope, self.numbers(_INT64, name, (attribute.int_count,)), name, offset)
                 case _:
                     pass
+
+    def numbers(self, data_type: int, name: str, shape: tuple[int, ...]) -> _Stored:
+        """The numbers of an attribute as a tensor."""
+        return _Stored(Tensor(name, self.dtype(data_type, name), shape, math.prod(shape) * _ATTRIBUTE_BYTES[data_type]))
 
     def read_sparse(self, scope: _Scope, name: str, start: int, end: int) -> None:
         """The stored values of a sparse tensor, and their indices beside them."""
@@ -389,60 +427,85 @@ class _Reader:
                 indices = self.read_tensor(value, stop)
         if values is None or indices is None:
             raise self.broken("a sparse tensor without values or indices", start)
-        name = name or values.name
-        self.store(scope, values._replace(name=name), start)
-        self.store(scope, indices._replace(name=f"{name}.indices"), start)
+        name = name or values.tensor.name
+        self.store(scope, values, name, start)
+        self.store(scope, indices, f"{name}.indices", start)
 
-    def read_tensor(self, start: int, end: int) -> Tensor | None:
+    def read_tensor(self, start: int, end: int) -> _Stored | None:
         """One tensor under the name it has in its graph; None for texts."""
-        dims: list[int] = []
-        name = ""
-        number = raw = 0
-        typed: dict[int, int] = {}
-        entries: list[Span] = []
-        external = False
+        fields = self.tensor_fields(start, end)
+        if fields.data_type == _STRING:
+            return None
+        name = fields.name
+        if min(fields.dims, default=0) < 0:
+            raise self.broken(f"tensor {shown(name)} has the shape {fields.dims}", start)
+        dtype = self.dtype(fields.data_type, name)
+        if isinstance(dtype, UnknownType):
+            needed = None
+        else:
+            needed = -(-math.prod(fields.dims) * dtype.block.bits // BITS_PER_BYTE)
+        if fields.external:
+            nbytes, place = self.external_data(fields, needed, start)
+        else:
+            nbytes, place = self.inner_data(fields, needed, start)
+        return _Stored(Tensor(name, dtype, tuple(fields.dims), nbytes), place)
+
+    def tensor_fields(self, start: int, end: int) -> _TensorFields:
+        """The fields of a tensor's message, of which the payloads are not read."""
+        fields = _TensorFields()
         for key, value, stop in self.wire.fields(start, end):
             match key:
                 case _Tensor.DIM:
-                    dims.append(signed(value))
+                    fields.dims.append(signed(value))
                 case _Tensor.DIMS:
-                    dims += map(signed, islice(self.wire.varints(value, stop), _MOST_DIMS + 1))
+                    fields.dims += map(signed, islice(self.wire.varints(value, stop), _MOST_DIMS + 1))
                 case _Tensor.DATA_TYPE:
-                    number = value
+                    fields.data_type = value
                 case _Tensor.NAME:
-                    name = self.wire.text(value, stop)
+                    fields.name = self.wire.text(value, stop)
                 case _Tensor.RAW_DATA:
-                    raw = stop - value
+                    fields.raw = value, stop
                 case _Tensor.EXTERNAL_DATA:
-                    entries.append((value, stop))
+                    entry, text = self.read_entry(value, stop)
+                    fields.entries[entry] = text
                 case _Tensor.DATA_LOCATION:
-                    external = value == _EXTERNAL
+                    fields.external = value == _EXTERNAL
                 case _ if key in _TYPED:
-                    typed[_TYPED[key]] = typed.get(_TYPED[key], 0) + self.count_values(key, value, stop)
+                    number = _TYPED[key]
+                    fields.run = (value, stop) if key in _WIDTHS and not fields.typed else None
+                    fields.typed[number] = fields.typed.get(number, 0) + self.count_values(key, value, stop)
                 case _:
                     pass
-            if len(dims) > _MOST_DIMS:
+            if len(fields.dims) > _MOST_DIMS:
                 raise self.broken(f"a tensor of more than {_MOST_DIMS} dimensions", start)
-        if number == _STRING:
-            return None
-        if min(dims, default=0) < 0:
-            raise self.broken(f"tensor {shown(name)} has the shape {dims}", start)
-        dtype = self.dtype(number, name)
-        if isinstance(dtype, UnknownType):
-            nbytes = raw
+        return fields
+
+    def inner_data(self, fields: _TensorFields, needed: int | None, start: int) -> tuple[int, Place | None]:
+        """Bytes and place of a tensor in the model's own file.
+
+        Args:
+            fields: of the tensor.
+            needed: bytes that its shape and type take; None for an unknown type.
+            start: where its message begins.
+
+        Raises:
+            CheckpointError: if its data is not as long as it must be.
+        """
+        span = fields.raw or fields.run
+        place = Place(self.source.name, span[0]) if span else None
+        if needed is None:
+            return fields.raw_bytes, place
+        if fields.raw_bytes == needed:
+            fits = not fields.typed
         else:
-            elements = math.prod(dims)
-            nbytes = -(-elements * dtype.block.bits // BITS_PER_BYTE)
-            storage = _TYPED_STORAGE.get(number, _Storage(_INT32_DATA))
+            storage = _TYPED_STORAGE.get(fields.data_type, _Storage(_INT32_DATA))
+            elements = math.prod(fields.dims)
             values = {storage.field: -(-elements * storage.values // storage.elements)}
-            if not external and (typed if raw == nbytes else raw or typed != values):
-                raise self.broken(
-                    f"tensor {shown(name)} of shape {dims} must hold {nbytes:,} bytes and does not", start
-                )
-        if external:
-            needed = None if isinstance(dtype, UnknownType) else nbytes
-            nbytes = self.locate(name, dict(self.read_entry(*entry) for entry in entries), needed, start)
-        return Tensor(name, dtype, tuple(dims), nbytes)
+            fits = not fields.raw_bytes and fields.typed == values
+        if not fits:
+            reason = f"tensor {shown(fields.name)} of shape {fields.dims} must hold {needed:,} bytes and does not"
+            raise self.broken(reason, start)
+        return needed, place
 
     def count_values(self, key: int, value: int, stop: int) -> int:
         """How many values one field of typed data holds."""
@@ -460,69 +523,78 @@ class _Reader:
         texts = {key: self.wire.text(value, stop) for key, value, stop in self.wire.fields(start, end)}
         return texts.get(_Entry.KEY, ""), texts.get(_Entry.VALUE, "")
 
-    def locate(self, name: str, entries: dict[str, str], needed: int | None, offset: int) -> int:
-        """The bytes of external data, checked against the file that holds them.
+    def external_data(self, fields: _TensorFields, needed: int | None, start: int) -> tuple[int, Place | None]:
+        """Bytes and place of a tensor in another file, checked against that file.
+
+        Args:
+            fields: of the tensor.
+            needed: bytes that its shape and type take; None for an unknown type.
+            start: where its message begins.
 
         Raises:
-            CheckpointError: if its file is not inside the folder, or its place in it is none.
+            CheckpointError: if its file is not inside the folder, or its place in it cannot be.
         """
-        location = entries.get("location", "")
-        parts = PurePosixPath(location).parts
-        outside = not parts or parts[0] == "/" or ".." in parts or "\\" in location or "\0" in location
-        if outside or PureWindowsPath(location).drive:
-            raise self.broken(f"tensor {shown(name)} is stored at {shown(location)}, not inside this folder", offset)
-        place = {key: entries.get(key, "0") for key in ("offset", "length")}
-        for key, text in place.items():
-            if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_INTEGER):
-                raise self.broken(f"the {key} of tensor {shown(name)} is {shown(text)}, not a number of bytes", offset)
-        length = int(place["length"]) or needed or 0
+        name, location = shown(fields.name), fields.entries.get("location", "")
+        if not is_inside(location):
+            raise self.broken(f"tensor {name} is stored at {shown(location)}, not inside this folder", start)
+        offset = self.byte_count(fields, "offset", start)
+        length = self.byte_count(fields, "length", start) or needed or 0
         if needed is not None and length != needed:
-            raise self.broken(f"tensor {shown(name)} needs {needed:,} bytes and claims {length:,}", offset)
+            raise self.broken(f"tensor {name} needs {needed:,} bytes and claims {length:,}", start)
         if location not in self.external:
-            self.external[location] = self.file_size(location)
-        size = self.external[location]
-        if size is None:
-            self.find("QL201", location, "external data that is not there")
-        elif int(place["offset"]) + length > size:
-            self.find("QL206", location, f"ends after {size:,} bytes, within tensor {shown(name)}")
-        return length
+            self.external[location] = _ExternalFile(self.source.sibling_size(location))
+        self.external[location].ranges.append((offset, length, fields.name))
+        return length, Place(location, min(offset, _LARGEST_OFFSET))
 
-    def file_size(self, location: str) -> int | None:
-        """The bytes of a file in the folder, None where it is missing.
+    def byte_count(self, fields: _TensorFields, key: str, start: int) -> int:
+        """A number of bytes among the entries of external data; 0 if it is not given."""
+        text = fields.entries.get(key, "0")
+        if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_INTEGER):
+            reason = f"the {key} of tensor {shown(fields.name)} is {shown(text)}, not a number of bytes"
+            raise self.broken(reason, start)
+        return int(text)
 
-        Raises:
-            CheckpointError: if a folder on the way is a link to elsewhere. The file may be one, as in a cache of
-                Hugging Face.
-        """
-        folder = self.source.path.parent
-        path = folder / location
-        if not exists(path):
-            return None
-        if not path.parent.resolve().is_relative_to(folder.resolve()):
-            raise CheckpointError(self.source.path, f"external data at {shown(location)} is outside this folder")
-        with Source(path) as source:
-            return source.size
+    def external_findings(self) -> Iterator[Finding]:
+        """External files that are missing or too short, and ranges in them that overlap."""
+        missing = [location for location, file in self.external.items() if file.size is None]
+        if missing:
+            more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+            yield Finding("QL201", f"external data that is not there: {shown(missing[0])}{more}", missing[0])
+        for location, file in self.external.items():
+            reach = 0
+            for offset, length, name in sorted(file.ranges):
+                if offset < reach and length:
+                    message = f"tensor {shown(name)} shares bytes with the tensor before it, from byte {offset:,}"
+                    yield Finding("QL303", message, location)
+                    break
+                reach = max(reach, offset + length)
+            end, name = max((offset + length, name) for offset, length, name in file.ranges)
+            if file.size is not None and end > file.size:
+                yield Finding("QL206", f"ends after {file.size:,} bytes, within tensor {shown(name)}", location)
 
-    def store(self, scope: _Scope, tensor: Tensor | None, offset: int) -> None:
-        if tensor is None:
+    def unknown_types(self) -> Iterator[Finding]:
+        """One finding for each type that no level has, with its first tensor."""
+        for dtype, names in self.unknown.items():
+            more = f" (and {pluralize(len(names) - 1, 'tensor')} more)" if len(names) > 1 else ""
+            yield Finding("QL301", f"{dtype} is not a known level{more}", names[0])
+
+    def store(self, scope: _Scope, stored: _Stored | None, name: str, offset: int) -> None:
+        """Keep a tensor under a name, or under its own if none is given."""
+        if stored is None:
             return
-        if not tensor.name:
+        name = name or stored.tensor.name
+        if not name:
             raise self.broken("a stored tensor without a name", offset)
-        name = scope.declare(tensor.name)
-        if name in self.tensors:
+        name = scope.declare(name)
+        if name in self.stored:
             raise self.broken(f"two stored tensors named {shown(name)}", offset)
-        self.tensors[name] = tensor._replace(name=name) if scope.prefix else tensor
+        self.stored[name] = stored._replace(tensor=stored.tensor._replace(name=name))
 
     def dtype(self, number: int, name: str) -> QuantizationLevel | UnknownType:
-        if number not in self.dtypes:
-            self.dtypes[number] = storage_type("onnx", number)
-        dtype = self.dtypes[number]
+        dtype = self.level_of("onnx", number)
         if isinstance(dtype, UnknownType):
-            self.find("QL301", name, f"{dtype} is known to no level")
+            self.unknown.setdefault(dtype, []).append(name)
         return dtype
 
-    def find(self, code: str, where: str, message: str) -> None:
-        self.findings.setdefault((code, where), Finding(code, message, where))
-
     def broken(self, reason: str, offset: int) -> CheckpointError:
-        return CheckpointError(self.source.path, f"is no valid ONNX model: {reason}", offset)
+        return CheckpointError(self.source.path, f"is not a valid ONNX model: {reason}", offset)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 from attrs import define, field
 
-from quantlevels.checkpoint.source import TruncatedError, shown
+from quantlevels.checkpoint.source import shown
+from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from quantlevels.checkpoint.source import Source
+    from quantlevels.container import Source
 
 _NEWEST_PROTOCOL: Final = 5
 _STOP: Final = ord(".")

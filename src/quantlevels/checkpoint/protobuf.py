@@ -9,7 +9,7 @@ from quantlevels.errors import CheckpointError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quantlevels.checkpoint.source import Source
+    from quantlevels.container import Source
 
 #: key, value, end. A varint has its value, as an unsigned number; any other field spans value to end in the file.
 Field: TypeAlias = tuple[int, int, int]

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
 from quantlevels.checkpoint.archive import Archive
-from quantlevels.checkpoint.pickle import Global, Object, Persistent, Value, interpret
-from quantlevels.checkpoint.source import Source, shown
-from quantlevels.checkpoint.storage_types import storage_type
-from quantlevels.container import Checkpoint, File, Tensor, UnknownType
+from quantlevels.checkpoint.pickle import Global, Object, Persistent, Pickle, Value, interpret
+from quantlevels.checkpoint.source import shown
+from quantlevels.container import Contents, Places, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from quantlevels.container import ByteOrder, Scalar, Source, TypeLookup
 
 _PICKLE_MAGIC: Final = b"\x80"
 #: the first pickle of a file in the layout before torch 1.6, and the second
@@ -166,29 +167,38 @@ _CONSTANTS: Final = "constants"
 _OPTIMIZER: Final = frozenset({"state", "param_groups"})
 
 
-def read_pytorch(path: Path) -> Checkpoint:
+def read_pytorch(source: Source, level_of: TypeLookup) -> Contents:
     """The tensors of a file that ``torch.save`` wrote, zip archive or the older stream, or of a TorchScript archive.
 
     Nested dicts and lists are flattened to dotted names. The states of optimizers (a dict of ``state`` and
-    ``param_groups``) are no weights and are left out. A storage is counted once: of names that share its elements the
+    ``param_groups``) are not weights and are left out. A storage is counted once: of names that share its elements the
     first one has the tensor, of a view and a part of it the larger. Plain values in dicts become metadata.
 
     Raises:
-        CheckpointError: if it is no such file, its sizes are not as they must be, or it wants any name that is no
+        CheckpointError: if it is not such a file, its sizes are not as they must be, or it wants any name that is not
             part of a tensor.
     """
-    with Source(path) as source:
-        magic = source.read(0, min(len(ZIP_MAGIC), source.size))
-        if magic == ZIP_MAGIC:
-            roots = _read_archive(source)
-        elif magic.startswith(_PICKLE_MAGIC):
-            roots = {"": _read_stream(source)}
-        else:
-            raise CheckpointError(path, "is no PyTorch file: neither a zip archive nor a pickle", 0)
-        reader = _Reader(path)
-        for name, root in roots.items():
-            reader.collect(name, root)
-        return reader.checkpoint((File(path.name, source.size),))
+    magic = source.read(0, min(len(ZIP_MAGIC), source.size))
+    if magic == ZIP_MAGIC:
+        saved = _read_archive(source)
+    elif magic.startswith(_PICKLE_MAGIC):
+        saved = _read_stream(source)
+    else:
+        raise CheckpointError(source.path, "is not a PyTorch file: neither a zip archive nor a pickle", 0)
+    reader = _Reader(source.path)
+    for name, root in saved.roots.items():
+        reader.collect(name, root)
+    return reader.contents(source.name, saved, level_of)
+
+
+class _Saved(NamedTuple):
+    """What a file holds before its tensors are collected."""
+
+    #: prefix of names → what its pickle would build
+    roots: Mapping[str, Value]
+    #: (prefix of names, key of a storage) → where the storage begins in the file
+    offsets: Mapping[tuple[str, str], int]
+    byte_order: ByteOrder = "little"
 
 
 class _Storage(NamedTuple):
@@ -206,16 +216,19 @@ class _View(NamedTuple):
 
     dtype: str
     shape: tuple[int, ...]
-    storage: str
+    #: prefix of names and key
+    storage: tuple[str, str]
     start: int
     end: int
     #: bytes of distinct elements
     nbytes: int
     #: step and size per axis, smallest step first
     axes: tuple[tuple[int, int], ...]
+    #: whether the elements stand one after the other, rows last
+    row_major: bool
 
 
-def _storage(path: Path, value: Value) -> _Storage:
+def _storage(path: Path | str, value: Value) -> _Storage:
     """A persistent reference as what ``torch.save`` means by it.
 
     Raises:
@@ -234,10 +247,10 @@ def _storage(path: Path, value: Value) -> _Storage:
                     pass
         case _:
             pass
-    raise CheckpointError(path, "is no PyTorch file: it refers to something that is no storage")
+    raise CheckpointError(path, "is not a PyTorch file: it refers to something that is no storage")
 
 
-def _storages(path: Path, references: Iterable[Persistent]) -> dict[str, _Storage]:
+def _storages(path: Path | str, references: Iterable[Persistent]) -> dict[str, _Storage]:
     """Every storage by its key.
 
     Raises:
@@ -247,11 +260,11 @@ def _storages(path: Path, references: Iterable[Persistent]) -> dict[str, _Storag
     for reference in references:
         storage = _storage(path, reference)
         if storages.setdefault(storage.key, storage).nbytes != storage.nbytes:
-            raise CheckpointError(path, f"is no sound PyTorch file: two sizes of storage {shown(storage.key)}")
+            raise CheckpointError(path, f"is not a valid PyTorch file: two sizes of storage {shown(storage.key)}")
     return storages
 
 
-def _read_archive(source: Source) -> dict[str, Value]:
+def _read_archive(source: Source) -> _Saved:
     """The layout since torch 1.6: ``*/data.pkl``, and a file in ``*/data/`` for each storage.
 
     TorchScript has the tensors of its program in ``*/constants.pkl`` and ``*/constants/``: all of them once frozen.
@@ -261,12 +274,19 @@ def _read_archive(source: Source) -> dict[str, Value]:
     if len(pickles) != 1:
         exported = any(name.endswith("/models/model.json") for name in archive.entries)
         held = "an exported program (.pt2); save its state_dict" if exported else f"{len(pickles)} data.pkl"
-        raise CheckpointError(source.path, f"is no PyTorch file: a zip archive with {held}")
+        raise CheckpointError(source.path, f"is not a PyTorch file: a zip archive with {held}")
     folder = pickles[0].removesuffix("data.pkl")
-    if f"{folder}{_CONSTANTS}.pkl" not in archive.entries:
-        return {"": _archived(archive, folder, "data", _KNOWN)}
-    kept = {"": "data", _CONSTANTS: _CONSTANTS}
-    return {name: _archived(archive, folder, place, _ScriptNames()) for name, place in kept.items()}
+    is_script = f"{folder}{_CONSTANTS}.pkl" in archive.entries
+    kept = {"": "data", _CONSTANTS: _CONSTANTS} if is_script else {"": "data"}
+    known = _ScriptNames() if is_script else _KNOWN
+    roots: dict[str, Value] = {}
+    offsets: dict[tuple[str, str], int] = {}
+    for prefix, place in kept.items():
+        pickle = _pickle_in(archive, f"{folder}{place}.pkl", known)
+        roots[prefix] = pickle.value
+        for key, offset in _storage_offsets(archive, f"{folder}{place}/", pickle):
+            offsets[prefix, key] = offset
+    return _Saved(roots, offsets)
 
 
 @final
@@ -281,27 +301,38 @@ def _is_script(name: Global) -> bool:
     return f"{name.module}.".startswith("__torch__.")
 
 
-def _archived(archive: Archive, folder: str, place: str, known: Container[Global]) -> Value:
-    """What one pickle of an archive says, its storages checked against their files."""
-    path = archive.source.path
-    start, end = archive.span(f"{folder}{place}.pkl")
+def _pickle_in(archive: Archive, name: str, known: Container[Global]) -> Pickle:
+    """What one pickle of an archive says."""
+    start, end = archive.span(name)
     if end - start > _LARGEST_PICKLE:
-        raise CheckpointError(path, f"is no PyTorch file: {place}.pkl has {end - start:,} bytes", start)
-    pickle = interpret(archive.source, start, end, known)
+        reason = f"is not a PyTorch file: {name.rpartition('/')[2]} has {end - start:,} bytes"
+        raise CheckpointError(archive.source.path, reason, start)
+    return interpret(archive.source, start, end, known)
+
+
+def _storage_offsets(archive: Archive, folder: str, pickle: Pickle) -> Iterator[tuple[str, int]]:
+    """The key of each storage and where it begins, checked against the files of the archive.
+
+    Nothing is given for a remote archive: the local header of each storage would take a request.
+    """
+    path = archive.source.path
     for storage in _storages(path, pickle.persistent).values():
-        entry = archive.entries.get(f"{folder}{place}/{storage.key}")
+        name = folder + storage.key
+        entry = archive.entries.get(name)
         if entry is None or not entry.stored or entry.nbytes != storage.nbytes:
             raise CheckpointError(
-                path, f"is no sound PyTorch file: storage {shown(storage.key)} is not there in {storage.nbytes:,} bytes"
+                path,
+                f"is not a valid PyTorch file: storage {shown(storage.key)} is not there in {storage.nbytes:,} bytes",
             )
-    return pickle.value
+        if archive.source.is_local:
+            yield storage.key, archive.span(name)[0]
 
 
-def _read_stream(source: Source) -> Value:
+def _read_stream(source: Source) -> _Saved:
     """The layout before torch 1.6: four pickles, the keys of the storages, then each with its count of elements."""
     magic = interpret(source, 0, source.size, frozenset())
     if magic.value != _LEGACY_MAGIC:
-        raise CheckpointError(source.path, "is no PyTorch file: a pickle of something else", 0)
+        raise CheckpointError(source.path, "is not a PyTorch file: a pickle of something else", 0)
     protocol = interpret(source, magic.end, source.size, frozenset())
     if protocol.value != _LEGACY_PROTOCOL:
         raise CheckpointError(source.path, "is of an unknown protocol of torch.save", magic.end)
@@ -310,20 +341,24 @@ def _read_stream(source: Source) -> Value:
     keys = interpret(source, pickle.end, source.size, frozenset())
     storages = _storages(source.path, pickle.persistent)
     position = keys.end
+    offsets: dict[tuple[str, str], int] = {}
     for key in keys.value if isinstance(keys.value, list) else [None]:
         storage = storages.pop(key, None) if isinstance(key, str) else None
         if storage is None:
-            raise CheckpointError(source.path, "is no sound PyTorch file: the keys of its storages", pickle.end)
+            raise CheckpointError(source.path, "is not a valid PyTorch file: the keys of its storages", pickle.end)
         count = int.from_bytes(source.read(position, _COUNT_BYTES), "little")
         if count * _ITEMSIZES[storage.dtype] != storage.nbytes:
-            raise CheckpointError(source.path, f"is no sound PyTorch file: two sizes of storage {shown(key)}", position)
+            raise CheckpointError(
+                source.path, f"is not a valid PyTorch file: two sizes of storage {shown(key)}", position
+            )
+        offsets["", storage.key] = position + _COUNT_BYTES
         position += _COUNT_BYTES + storage.nbytes
         source.read(position, 0)  # it ends within the file
     if storages:
         raise CheckpointError(
-            source.path, f"is no sound PyTorch file: no bytes of storage {shown(min(storages))}", position
+            source.path, f"is not a valid PyTorch file: no bytes of storage {shown(min(storages))}", position
         )
-    return pickle.value
+    return _Saved({"": pickle.value}, offsets)
 
 
 def _items(value: Object) -> list[tuple[Value, Value]]:
@@ -338,20 +373,20 @@ def _items(value: Object) -> list[tuple[Value, Value]]:
 class _Reader:
     """Collects the tensors of a symbolic value, each container once however often it is referred to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
-        #: where what is collected has its storages, each of which has a name of its own there
-        self.place = ""
+        #: prefix of the names that are collected; keys of storages are unique under one prefix
+        self.prefix = ""
         self.views: dict[str, _View] = {}
         #: names of tensors that another name came to before
         self.tied: list[str] = []
-        self.metadata: dict[str, str | int | float | bool] = {}
+        self.metadata: dict[str, Scalar] = {}
 
-    def collect(self, place: str, root: Value) -> None:
+    def collect(self, prefix: str, root: Value) -> None:
         if not isinstance(root, _HOLDERS):
             raise self.broken("it holds no tensors")
-        self.place = place
-        pending: list[tuple[str, Value, int]] = [(place, root, 0)]
+        self.prefix = prefix
+        pending: list[tuple[str, Value, int]] = [(prefix, root, 0)]
         seen: dict[int, Value] = {}  # alive, so that no other can have its id
         while pending:
             name, value, depth = pending.pop()
@@ -454,12 +489,14 @@ class _Reader:
             raise self.broken(f"tensor {shown(name)} reaches to byte {end:,} of {whole.nbytes:,} in its storage")
         shape = (*sizes[:-1], 2 * sizes[-1]) if dtype == _PAIRS and sizes else sizes
         nbytes = min(-(-distinct * itemsize // packed), end - start)
-        self.views[name] = _View(dtype, shape, f"{self.place}/{whole.key}", start, end, nbytes, tuple(axes))
+        self.views[name] = _View(
+            dtype, shape, (self.prefix, whole.key), start, end, nbytes, tuple(axes), _is_row_major(sizes, steps)
+        )
 
     def shares(self) -> dict[str, int]:
         """Bytes of each tensor that has some of its own: every byte of a storage belongs to one tensor at most."""
         shares: dict[str, int] = {}
-        storage, reach = "", 0
+        storage, reach = ("", ""), 0
         strided: set[tuple[int, tuple[tuple[int, int], ...]]] = set()
         # the widest of those that start together comes first, and the first name among equals
         for name, view in sorted(self.views.items(), key=lambda item: (item[1].storage, item[1].start, -item[1].end)):
@@ -478,37 +515,54 @@ class _Reader:
                 strided.add((view.start, view.axes))
         return shares
 
-    def checkpoint(self, files: tuple[File, ...]) -> Checkpoint:
+    def contents(self, file: str, saved: _Saved, level_of: TypeLookup) -> Contents:
+        """What was collected.
+
+        Args:
+            file: its name.
+            saved: where its storages are.
+            level_of: which level a dtype of torch is.
+        """
         shares = self.shares()
-        dtypes = {
-            name: storage_type("torch", _CODES.get(name, name)) for name in {view.dtype for view in self.views.values()}
-        }
-        tensors = tuple(
-            Tensor(name, dtypes[view.dtype], view.shape, shares[name])
-            for name, view in self.views.items()
-            if name in shares
-        )
-        findings = tuple(
-            Finding("QL301", f"{tensor.dtype} is known to no level", tensor.name)
-            for tensor in tensors
-            if isinstance(tensor.dtype, UnknownType)
-        )
-        return Checkpoint(
-            path=self.path,
-            format="pytorch",
+        tensors: list[Tensor] = []
+        offsets: list[int | None] = []
+        for name, view in self.views.items():
+            if name not in shares:
+                continue
+            nbytes = shares[name]
+            tensors.append(Tensor(name, level_of("torch", _CODES.get(view.dtype, view.dtype)), view.shape, nbytes))
+            whole = view.row_major and nbytes == view.end - view.start
+            begin = saved.offsets.get(view.storage) if whole else None
+            offsets.append(None if begin is None else begin + view.start)
+        return Contents(
             tensors=tensors,
+            places=Places.in_file(file, offsets),
             metadata=self.metadata,
-            files=files,
-            findings=findings,
+            byte_order=saved.byte_order,
+            findings=tuple(
+                Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
+                for tensor in tensors
+                if isinstance(tensor.dtype, UnknownType)
+            ),
             tied=(*self.tied, *(name for name in self.views if name not in shares)),
         )
 
     def broken(self, reason: str) -> CheckpointError:
-        return CheckpointError(self.path, f"is no sound PyTorch file: {reason}")
+        return CheckpointError(self.path, f"is not a valid PyTorch file: {reason}")
 
 
 def _dotted(name: str, key: str | int) -> str:
     return f"{name}.{key}" if name else str(key)
+
+
+def _is_row_major(sizes: tuple[int, ...], steps: tuple[int, ...]) -> bool:
+    """Whether elements with these strides stand one after the other, rows last."""
+    expected = 1
+    for size, step in zip(reversed(sizes), reversed(steps), strict=True):
+        if size != 1 and step != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _integers(value: Value) -> tuple[int, ...] | None:

@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from array import array
+from functools import partial
 from itertools import accumulate, chain, repeat
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from quantlevels.checkpoint.jsonfile import finite, unique
-from quantlevels.checkpoint.source import Source, TruncatedError, shown
-from quantlevels.container import Checkpoint, File, Tensor
-from quantlevels.errors import AmbiguousLevelError, CheckpointError, UnknownLevelError
+from quantlevels.checkpoint.source import shown
+from quantlevels.container import Contents, Places, Tensor, TruncatedError, UnknownType
+from quantlevels.errors import CheckpointError
 from quantlevels.vocabulary.level import BITS_PER_BYTE
-from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
-    from quantlevels.container import JSON
+    from quantlevels.container import JSON, Source, TypeLookup
     from quantlevels.vocabulary.level import QuantizationLevel
 
-    #: metadata, tensors, and the bytes they take together
-    Header: TypeAlias = tuple[Mapping[str, str], list[Tensor], int]
     Described: TypeAlias = tuple[QuantizationLevel, tuple[int, ...], int]
 
 #: `Tensor` from its fields, at a third of the cost
 _new: Callable[[type[Tensor], tuple[str, QuantizationLevel, tuple[int, ...], int]], Tensor]
 _new = tuple.__new__  # pyrefly: ignore[bad-assignment]
+_tensor_name: Callable[[Tensor], str] = attrgetter("name")
 _LIMIT: Final = 1 << 64
 #: a little-endian u64 before the header: its bytes
 _PREFIX: Final = 8
@@ -40,6 +39,7 @@ _MAX_HEADER: Final = 100_000_000
 _PIECE: Final = 1 << 16
 _METADATA: Final = "__metadata__"
 _CONTROL_CHARACTERS: Final = bytes(range(0x20))
+_JSON_SPACE: Final = " \t\n\r"
 
 #: where a header goes on that begins with its metadata, as writers have it
 _TO_METADATA: Final = re.compile(rb'\{[ \t\n\r]*"__metadata__"[ \t\n\r]*:[ \t\n\r]*')
@@ -55,96 +55,146 @@ _ENTRIES: Final = (
 )
 
 
-def read_safetensors(path: Path) -> Checkpoint:
+class _Header(NamedTuple):
+    """A header whose rules have been checked, but for the size of the file."""
+
+    metadata: Mapping[str, str]
+    tensors: list[Tensor]
+    #: where each tensor begins in the data
+    begins: array[int] | list[int]
+    #: bytes of all tensors together
+    nbytes: int
+
+
+def read_safetensors(source: Source, level_of: TypeLookup) -> Contents:
     """The tensors of one safetensors file, by its header.
 
     Raises:
         CheckpointError: if the header breaks a rule of the format, with the tensor that does.
         TruncatedError: if the file ends before its header or its last tensor does.
     """
-    with Source(path) as source:
-        length = int.from_bytes(source.read(0, _PREFIX), "little")
-        if length > _MAX_HEADER:
-            raise CheckpointError(
-                path, f"not safetensors: a header of {length:,} bytes, and {_MAX_HEADER:,} are allowed", 0
-            )
-        raw = source.read(_PREFIX, length)
-        size = source.size - _PREFIX - length
+    path = source.path
+    length = int.from_bytes(source.read(0, _PREFIX), "little")
+    if length > _MAX_HEADER:
+        raise CheckpointError(
+            path, f"not safetensors: a header of {length:,} bytes, and {_MAX_HEADER:,} are allowed", 0
+        )
+    source.prefetch(_PREFIX, length)
+    raw = source.read(_PREFIX, length)
+    start = _PREFIX + length
+    size = source.size - start
+    describe = partial(_describe, level_of)
     try:
-        metadata, tensors, needed = _scan(raw) or _parse(raw.decode())
+        header = _FastScan(raw, describe).header() or _parse(raw.decode(), describe)
     except RecursionError as error:
         raise CheckpointError(path, "malformed header: nested too deeply") from error
     except ValueError as error:
         raise CheckpointError(path, f"malformed header: {error}") from error
-    if needed > size:
-        raise TruncatedError(path, f"truncated: its tensors take {needed:,} bytes, {size:,} are there")
-    if needed < size:
-        raise CheckpointError(path, f"{size - needed:,} bytes after the last tensor belong to none")
-    return Checkpoint(
-        path=path,
-        format="safetensors",
-        tensors=tensors,
-        metadata=metadata,
-        files=(File(path.name, _PREFIX + length + size),),
-    )
+    if header.nbytes > size:
+        raise TruncatedError(path, f"truncated: its tensors take {header.nbytes:,} bytes, {size:,} are there")
+    if header.nbytes < size:
+        raise CheckpointError(path, f"{size - header.nbytes:,} bytes after the last tensor belong to no tensor")
+    offsets = array("q", map(start.__add__, header.begins))
+    return Contents(tensors=header.tensors, places=Places.in_file(source.name, offsets), metadata=header.metadata)
 
 
-def _scan(raw: bytes) -> Header | None:
-    """The header, if it is spelled as writers spell it and no rule is broken; else None, and nothing is said.
+class _FastScan:
+    """Reads a header that is spelled as writers spell it, in a third of the time that making its objects takes.
 
-    Nearly every file is, and is read in a third of the time that making its objects takes.
+    Nearly every file is. Whatever looks unusual or wrong ends the scan without a verdict: `_parse` then decides.
+
+    Args:
+        raw: the header.
+        describe: makes level, shape and bytes of the JSON that describes a tensor.
     """
-    stop = raw.rfind(b"}")
-    if not raw.startswith(b"{") or raw[stop + 1 :].strip(b" \t\n\r"):
-        return None
-    start = 1
-    metadata: Mapping[str, str] = {}
-    tensors: list[Tensor] = []
-    taken = {_METADATA}
-    described: dict[str, Described] = {}
-    end = 0
-    loose: list[tuple[int, int, int]] = []
-    entry = None
-    try:
-        if match := _TO_METADATA.match(raw):
-            text = raw[match.end() : match.end() + _PIECE].decode()
-            value, length = _DECODER.raw_decode(text)
-            metadata = _checked_metadata(value)
-            start = match.end() + len(text[:length].encode()) + 1
-            if raw[start - 1 : start] != b"," or start == stop:
-                return None
-        for piece in _pieces(raw, start, stop):
-            entry = entry or next((entry for entry in _ENTRIES if entry.match(piece)), None)
-            if entry is None or "\\" in piece:
-                return None
-            gap, *fields = entry.split(piece)
-            if gap or any(fields[4::5]):
-                return None
-            names, specs, begins, ends = (
-                fields[entry.groupindex[column] - 1 :: 5] for column in ("name", "spec", "begin", "end")
-            )
-            if new := list(set(specs) - described.keys()):
-                entries = _DECODER.decode("[{" + "},{".join(new) + "}]")
-                described.update(zip(new, map(_describe, entries), strict=True))
-            kinds, shapes, sizes = zip(*map(described.__getitem__, specs), strict=True)
-            if _in_order(begins, ends, sizes, end):
-                end = int(ends[-1])
-            else:
-                loose += zip(map(int, begins), map(int, ends), sizes, strict=True)
-            tensors += map(_new, repeat(Tensor), zip(names, kinds, shapes, sizes, strict=True))
-            taken.update(names)
-    except (ValueError, RecursionError):
-        return None
-    if len(taken) != len(tensors) + 1 or (tiled := _tiled(loose, end)) is None:
-        return None
-    return metadata, tensors, tiled
+
+    def __init__(self, raw: bytes, describe: Callable[[JSON], Described]) -> None:
+        self.raw = raw
+        self.describe = describe
+        self.metadata: Mapping[str, str] = {}
+        self.tensors: list[Tensor] = []
+        self.begins: array[int] = array("q")
+        #: JSON of dtype and shape → what it describes; models repeat a few of them
+        self.described: dict[str, Described] = {}
+        #: bytes of the tensors that lie in the order in which they are listed
+        self.end = 0
+        #: begin, end and size of the others
+        self.loose: list[tuple[int, int, int]] = []
+
+    def header(self) -> _Header | None:
+        """The header; None if it has to be parsed."""
+        stop = self.raw.rfind(b"}")
+        if not self.raw.startswith(b"{") or self.raw[stop + 1 :].strip(b" \t\n\r"):
+            return None
+        try:
+            start = self.read_metadata(stop)
+            pattern = None
+            for piece in _pieces(self.raw, start, stop):
+                pattern = pattern or next((entry for entry in _ENTRIES if entry.match(piece)), None)
+                if pattern is None or "\\" in piece:
+                    return None
+                self.read_entries(pattern, piece)
+        except (ValueError, OverflowError, RecursionError):
+            return None
+        names = {_METADATA, *map(_tensor_name, self.tensors)}
+        nbytes = _tiled(self.loose, self.end)
+        if len(names) != len(self.tensors) + 1 or nbytes is None:
+            return None
+        return _Header(self.metadata, self.tensors, self.begins, nbytes)
+
+    def read_metadata(self, stop: int) -> int:
+        """Read the metadata, if the header begins with it, and return where the entries begin.
+
+        Raises:
+            ValueError: if it is not valid, or nothing follows it.
+        """
+        match = _TO_METADATA.match(self.raw)
+        if match is None:
+            return 1
+        text = self.raw[match.end() : match.end() + _PIECE].decode()
+        value, length = _DECODER.raw_decode(text)
+        self.metadata = _checked_metadata(value)
+        comma = match.end() + len(text[:length].encode())
+        if self.raw[comma : comma + 1] != b"," or comma + 1 == stop:
+            raise ValueError
+        return comma + 1
+
+    def read_entries(self, pattern: re.Pattern[str], piece: str) -> None:
+        """Read a piece of the header that has nothing but entries of this pattern.
+
+        Raises:
+            ValueError: if it has anything else.
+        """
+        # between the entries, which the pattern takes whole, split() leaves texts that have to be empty
+        gap, *columns = pattern.split(piece)
+        if gap or any(columns[4::5]):
+            raise ValueError
+        names, specs, begins, ends = (
+            columns[pattern.groupindex[group] - 1 :: 5] for group in ("name", "spec", "begin", "end")
+        )
+        new = list(set(specs) - self.described.keys())
+        if new:
+            entries = _DECODER.decode("[{" + "},{".join(new) + "}]")
+            self.described.update(zip(new, map(self.describe, entries), strict=True))
+        levels, shapes, sizes = zip(*map(self.described.__getitem__, specs), strict=True)
+        stops = list(accumulate(sizes, initial=self.end))
+        if _in_order(begins, ends, stops):
+            self.begins.extend(stops[:-1])
+            self.end = stops[-1]
+        else:
+            numbers = list(map(int, begins))
+            self.begins.extend(numbers)
+            self.loose += zip(numbers, map(int, ends), sizes, strict=True)
+        self.tensors += map(_new, repeat(Tensor), zip(names, levels, shapes, sizes, strict=True))
 
 
 def _pieces(raw: bytes, start: int, stop: int) -> Iterator[str]:
-    """The entries, each after a comma, in pieces that a cache holds; one that is cut within a name matches nothing.
+    """The entries, each after a comma, in pieces that fit a processor's cache.
+
+    A cut within a name is harmless: the entry then matches no pattern.
 
     Raises:
-        ValueError: for control characters, which JSON has between entries alone and writers do not.
+        ValueError: for control characters, which JSON allows between entries only and writers do not use.
     """
     while start < stop:
         cut = raw.find(b"},", start + _PIECE, stop) + 1 or stop
@@ -155,14 +205,19 @@ def _pieces(raw: bytes, start: int, stop: int) -> Iterator[str]:
         start = cut + 1
 
 
-def _in_order(begins: list[str], ends: list[str], sizes: tuple[int, ...], start: int) -> bool:
-    """Whether tensors lie one after the other as they are listed; compared as text, cheaper than making numbers."""
-    stops = str(list(accumulate(sizes, initial=start)))[1:-1]
-    return begins == [str(start), *ends[:-1]] and f"{start}, {', '.join(ends)}" == stops
+def _in_order(begins: list[str], ends: list[str], stops: list[int]) -> bool:
+    """Whether tensors lie one after the other as they are listed; compared as text, cheaper than making numbers.
+
+    Args:
+        begins, ends: offsets of each tensor as the header has them.
+        stops: where the first tensor must begin, then where each must end.
+    """
+    texts = str(stops)[1:-1]
+    return begins == [str(stops[0]), *ends[:-1]] and f"{stops[0]}, {', '.join(ends)}" == texts
 
 
 def _tiled(spans: list[tuple[int, int, int]], start: int) -> int | None:
-    """Where tensors of so many bytes end that lie one after the other in some order; None if they do not."""
+    """Where tensors end that lie one after the other in some order; None if they leave gaps or overlap."""
     for begin, end, size in sorted(spans):
         if begin != start or end - begin != size:
             return None
@@ -181,13 +236,13 @@ _DECODER = json.JSONDecoder(
 )  # there is no other kind of integer in a header
 
 
-def _parse(text: str) -> Header:
-    """The header, whatever its spelling.
+def _parse(text: str, describe: Callable[[JSON], Described]) -> _Header:
+    """The header, whatever its spelling; it may begin with white space, as the reference implementation allows.
 
     Raises:
         ValueError: if it breaks a rule, with the tensor that does.
     """
-    if not text.startswith("{"):
+    if not text.lstrip(_JSON_SPACE).startswith("{"):
         raise ValueError("it does not begin with '{'")
     header = cast("dict[str, JSON]", _DECODER.decode(text))
     "".join(header).encode()  # a lone surrogate is no text
@@ -196,7 +251,7 @@ def _parse(text: str) -> Header:
     spans: list[tuple[int, int, Tensor]] = []
     for name, entry in header.items():
         try:
-            tensor = Tensor(name, *_describe(entry))
+            tensor = Tensor(name, *describe(entry))
             spans.append((*_offsets(entry), tensor))
         except ValueError as error:
             raise ValueError(f"tensor {shown(name)}: {error}") from error
@@ -210,7 +265,7 @@ def _parse(text: str) -> Header:
                 f"tensor {shown(tensor.name)} spans {stop - begin:,} bytes, its shape and dtype take {tensor.nbytes:,}"
             )
         end = stop
-    return metadata, tensors, end
+    return _Header(metadata, tensors, [begin for begin, _, _ in spans], end)
 
 
 def _checked_metadata(value: JSON) -> Mapping[str, str]:
@@ -223,28 +278,27 @@ def _checked_metadata(value: JSON) -> Mapping[str, str]:
     return metadata
 
 
-@cache
-def _level(dtype: str) -> QuantizationLevel:
-    try:
-        return levels.from_dialect("safetensors", dtype)
-    except (UnknownLevelError, AmbiguousLevelError) as error:
-        raise ValueError(f"unknown dtype {shown(dtype)}") from error
+def _describe(level_of: TypeLookup, entry: JSON) -> Described:
+    """Level, shape and bytes of a header's entry.
 
-
-def _describe(entry: JSON) -> Described:
-    """Level, shape and bytes of a header's entry."""
+    Raises:
+        ValueError: if it breaks a rule of the format.
+    """
     match entry:
         case {"dtype": str(dtype), "shape": list(shape)}:
             pass
         case _:
             raise ValueError(f"dtype, shape and data_offsets are needed, not {shown(entry)}")
-    level = _level(dtype)
+    level = level_of("safetensors", dtype)
+    if isinstance(level, UnknownType):
+        raise ValueError(f"unknown dtype {shown(dtype)}")
     count = 1
     for length in shape:
         if type(length) is not int or length < 0:
             raise ValueError(f"the shape {shown(shape)} must be of non-negative integers")
         count *= length
-        if max(count, length) >= _LIMIT:  # where the reference stops too, and before a product of thousands grows
+        # the reference implementation stops here too; it keeps the product of thousands of lengths small
+        if max(count, length) >= _LIMIT:
             raise ValueError(f"the shape {shown(shape)} has more elements than 64 bits can count")
     nbytes, rest = divmod(count * level.block.bits, BITS_PER_BYTE)
     if rest:

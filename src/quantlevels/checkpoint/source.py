@@ -1,60 +1,66 @@
-"""Bytes of a file, never more than it has."""
+"""Local files and folders as a checkpoint's reader sees them: bounded reads, never more than a file has."""
 
 from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from reprlib import Repr
 from types import TracebackType
-from typing import final
+from typing import Final, final
 
+from attrs import frozen
+
+from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
-
-
-@final
-class TruncatedError(CheckpointError):
-    """A file that ends before what its header promises."""
-
 
 _QUOTE = Repr()
 _QUOTE.maxstring = 100
+#: O_BINARY for Windows; O_NONBLOCK so that a pipe that took the place of a file does not block
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def shown(value: object) -> str:
-    """What a file says, as an error quotes it: escaped, and cut where it is long or deep."""
+    """A value from a file as an error quotes it: escaped, and cut if it is long or deep."""
     return _QUOTE.repr(value)
 
 
-def exists(path: Path) -> bool:
-    """Whether something is at a path that a file names, or at what it links to; no name is too long to ask."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+def is_inside(name: str) -> bool:
+    """Whether a path that a file names stays in the folder of that file, on every system."""
+    parts = PurePosixPath(name).parts
+    leads_out = not parts or parts[0] == "/" or ".." in parts or "\\" in name or "\0" in name
+    return not (leads_out or PureWindowsPath(name).drive)
 
 
 @final
-class Source:
-    """A regular file open for bounded reads; nothing is read but what is asked for.
+class LocalFile:
+    """A regular file open for bounded reads. Nothing is read but what is asked for.
 
     Args:
-        path: the file; devices, pipes and folders are refused.
+        folder: the folder of the checkpoint.
+        name: path of the file within it.
 
     Raises:
-        CheckpointError: if it cannot be opened or is no regular file.
+        CheckpointError: if it cannot be opened or is not a regular file.
     """
 
-    __slots__ = ("_descriptor", "path", "size")
+    __slots__ = ("_descriptor", "folder", "name", "path", "size")
 
-    def __init__(self, path: Path) -> None:
-        self.path: Path = path
+    version: Final = None
+    is_local: Final = True
+
+    def __init__(self, folder: LocalFolder, name: str) -> None:
+        self.folder = folder
+        self.name: str = name
+        self.path: Path = folder.path / name
         try:
-            if not stat.S_ISREG(path.stat().st_mode):  # asked first: to open a device, or a pipe, is to use it
-                raise CheckpointError(path, "is not a regular file")
-            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-        except OSError as error:
-            raise CheckpointError(path, f"cannot be opened: {error.strerror}") from error
+            # checked before opening: opening a device or a pipe can already change it
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise CheckpointError(self.path, "is not a regular file")
+            self._descriptor = os.open(self.path, _FLAGS)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise CheckpointError(self.path, f"cannot be opened: {reason}") from error
         #: bytes in the file
         self.size: int = os.fstat(self._descriptor).st_size
 
@@ -62,30 +68,93 @@ class Source:
         """Exactly ``count`` bytes from ``offset``.
 
         Raises:
-            TruncatedError: if the file ends before, with the offset where it was short.
+            TruncatedError: if the file ends before, with the offset.
+            CheckpointError: if the system cannot read it.
         """
         if offset < 0 or count < 0 or offset + count > self.size:
-            raise TruncatedError(
-                self.path, f"truncated: {count:,} bytes are needed, {max(self.size - offset, 0):,} remain", offset
-            )
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
+            remain = max(self.size - offset, 0)
+            raise TruncatedError(self.path, f"truncated: {count:,} bytes are needed, {remain:,} remain", offset)
         chunks: list[bytes] = []
-        while count:
-            chunk = os.read(self._descriptor, count)
-            if not chunk:
-                raise TruncatedError(self.path, "shrank while it was read", offset)
-            chunks.append(chunk)
-            count -= len(chunk)
+        try:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            while count:
+                chunk = os.read(self._descriptor, count)
+                if not chunk:
+                    raise TruncatedError(self.path, "shrank while it was read", offset)
+                chunks.append(chunk)
+                count -= len(chunk)
+        except OSError as error:
+            raise CheckpointError(self.path, f"cannot be read: {error.strerror}", offset) from error
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def prefetch(self, offset: int, least: int) -> None:
+        """Nothing: a local read costs no round trip."""
+
+    def sibling_size(self, name: str) -> int | None:
+        """Bytes in another file of the same folder; None if it is missing.
+
+        Raises:
+            CheckpointError: if the name leads out of the folder, or names a device or a folder.
+        """
+        if not is_inside(name):
+            raise CheckpointError(self.path, f"refers to {shown(name)}, which is not inside this folder")
+        return self.folder.size(name)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> LocalFile:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@final
+@frozen
+class LocalFolder:
+    """A folder on this machine."""
+
+    path: Path
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the regular files in it, sorted; links to files count, links that lead nowhere do not.
+
+        Raises:
+            CheckpointError: if the folder cannot be read.
+        """
+        try:
+            with os.scandir(self.path) as entries:
+                return tuple(sorted(entry.name for entry in entries if entry.is_file()))
+        except OSError as error:
+            raise CheckpointError(self.path, f"cannot be read: {error.strerror}") from error
+
+    def size(self, name: str) -> int | None:
+        """Bytes in a file, by its path within the folder; None if it is missing.
+
+        A file may be a link to elsewhere, as in the cache of Hugging Face; a folder on the way to it may not.
+
+        Raises:
+            CheckpointError: if a folder on the way leads elsewhere, or it is not a regular file.
+        """
+        path = self.path / name
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        if "/" in name and not path.parent.resolve().is_relative_to(self.path.resolve()):
+            raise CheckpointError(path, "is outside the folder of the checkpoint")
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(path, "is not a regular file")
+        return status.st_size
+
+    def open(self, name: str) -> LocalFile:
+        """One of its files, by its path within the folder.
+
+        Raises:
+            CheckpointError: if it cannot be opened or is not a regular file.
+        """
+        return LocalFile(self, name)

@@ -1,0 +1,131 @@
+"""The containers that are read here, and which of them a file is. A new container is one file and one row."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from quantlevels.checkpoint.names import NOT_WEIGHTS, suffix_of
+from quantlevels.container import Container
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from quantlevels.container import Contents, Source, TypeLookup
+
+
+# Readers are imported when the first file of their format is read: most programs meet one format.
+
+
+def _safetensors(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.safetensors import read_safetensors
+
+    return read_safetensors(source, level_of)
+
+
+def _gguf(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.gguf import read_gguf
+
+    return read_gguf(source, level_of)
+
+
+def _onnx(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.onnx import read_onnx
+
+    return read_onnx(source, level_of)
+
+
+def _pytorch(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.pytorch import read_pytorch
+
+    return read_pytorch(source, level_of)
+
+
+SAFETENSORS: Final = Container(
+    name="safetensors",
+    reader=_safetensors,
+    suffixes=(".safetensors",),
+    looks=re.compile(rb".{8}\s*\{\s*[\"}]", re.DOTALL),  # after a length that may be any
+)
+GGUF: Final = Container(
+    name="gguf",
+    reader=_gguf,
+    suffixes=(".gguf",),
+    magic=b"GGUF",
+    self_described=True,
+    configs_beside=False,
+    part_is_whole=True,
+    llama_cpp=True,
+)
+ONNX: Final = Container(name="onnx", reader=_onnx, suffixes=(".onnx",), graph=True, self_described=True)
+PYTORCH: Final = Container(
+    name="pytorch",
+    reader=_pytorch,
+    suffixes=(".bin", ".pt", ".pth", ".ckpt"),
+    magic=b"PK\x03\x04",
+    looks=re.compile(rb"\x80[\x02-\x05]"),
+)
+CONTAINERS: Final = (SAFETENSORS, GGUF, ONNX, PYTORCH)
+
+#: a JSON file: config or index, never weights
+_CONFIG_SUFFIX: Final = ".json"
+_SUFFIXES: Final = {suffix: container for container in CONTAINERS for suffix in container.suffixes}
+_HEAD: Final = 512
+
+
+class _Foreign(NamedTuple):
+    """A file that is not a checkpoint, by its first bytes, and what the error says of it."""
+
+    head: re.Pattern[bytes]
+    reason: str
+
+
+_FOREIGN: Final = (
+    _Foreign(
+        re.compile(rb"version https://git-lfs\.github\.com/"),
+        "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
+    ),
+    _Foreign(
+        re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE),
+        "is an HTML page, not a checkpoint; download the file again",
+    ),
+    _Foreign(re.compile(rb"\x93NUMPY"), "is a NumPy array, which is not a checkpoint format"),
+)
+
+
+def container_of(source: Source) -> Container | None:
+    """The container of a file: by its first bytes if they are decisive, else by its suffix; None for JSON.
+
+    Raises:
+        CheckpointError: if it is of no format that is read here, or only a pointer to a file.
+    """
+    head = source.read(0, min(source.size, _HEAD))
+    for foreign in _FOREIGN:
+        if foreign.head.match(head):
+            raise CheckpointError(source.path, foreign.reason)
+    for container in CONTAINERS:
+        if container.magic and head.startswith(container.magic):
+            return container
+    suffix = suffix_of(source.name)
+    if suffix == _CONFIG_SUFFIX:
+        return None
+    named = _SUFFIXES.get(suffix)
+    if named is PYTORCH and source.sibling_size(source.name.removesuffix(suffix) + ".xml") is not None:
+        raise CheckpointError(
+            source.path, "belongs to an OpenVINO model, which is not read; name the model it was converted from"
+        )
+    for container in () if named else CONTAINERS:
+        if container.looks and container.looks.match(head):
+            return container
+    if named is None:
+        raise CheckpointError(source.path, "is not a checkpoint: neither its name nor its first bytes are known")
+    return named
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file has a name that weights have."""
+    return suffix_of(name) in _SUFFIXES and not NOT_WEIGHTS.fullmatch(name)
+
+
+def container_named(name: str) -> Container | None:
+    """The container whose suffix a file name has; None for any other name."""
+    return _SUFFIXES.get(suffix_of(name))

@@ -1,0 +1,63 @@
+"""What names of files say: one numbered part of a model, weights that loaders look for, leftovers of training."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+INDEX_SUFFIX: Final = ".index.json"
+
+#: the names that loaders look for in a folder, in the order in which they do
+STANDARD_NAMES: Final[tuple[str, ...]] = (
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "adapter_model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
+#: another copy of a model, as Mistral and Meta put it beside the sharded one
+_COPY: Final = re.compile(r"consolidated(\.\d+)?\.(safetensors|pth)")
+#: pickles that training leaves beside the weights, and statistics that llama.cpp measured of them
+NOT_WEIGHTS: Final = re.compile(
+    r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)|.*imatrix.*\.gguf"
+)
+#: in the name of a file that llama.cpp loads beside a model, for its images and sounds
+PROJECTOR: Final = "mmproj"
+#: a numbered part of a model, such as ``model-00001-of-00003.gguf``
+_PART: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)", re.ASCII)
+
+
+class ShardName(NamedTuple):
+    """What the name of a numbered part says, such as ``model-00001-of-00003.gguf``."""
+
+    stem: str
+    number: int
+    total: int
+    suffix: str
+
+    @property
+    def all_names(self) -> list[str]:
+        """The names of all parts, in their order."""
+        return [f"{self.stem}-{number:05}-of-{self.total:05}{self.suffix}" for number in range(1, self.total + 1)]
+
+
+def numbered(name: str) -> ShardName | None:
+    """The number in the name of a numbered part; None for any other name."""
+    match = _PART.fullmatch(name)
+    if match is None:
+        return None
+    stem, number, count, suffix = match.groups()
+    return ShardName(stem, int(number), int(count), suffix) if 1 <= int(number) <= int(count) else None
+
+
+def is_standard(name: str) -> bool:
+    """Whether loaders take weights of this name for a whole model or a numbered part of one."""
+    part = numbered(name)
+    unnumbered = part.stem + part.suffix if part else name
+    return unnumbered in STANDARD_NAMES or _COPY.fullmatch(name) is not None
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a name in lower case, with its dot; empty if it has none."""
+    stem, dot, ending = name.rpartition(".")
+    return f".{ending.lower()}" if dot and stem else ""
