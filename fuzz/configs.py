@@ -9,6 +9,7 @@ from typing import Any
 
 from fuzz.choices import ODD_NUMBERS, Choices
 from fuzz.invariants import check
+from quantlevels.checkpoint.catalogue import SAFETENSORS
 from quantlevels.container import Checkpoint, Tensor
 from quantlevels.inspection.report import inspected
 from quantlevels.schemes import shipped
@@ -56,7 +57,7 @@ def run(data: bytes) -> None:
     for _ in range(choices.number(8)):
         _change(config, choices)
     config = json.loads(json.dumps(config))
-    checkpoint = Checkpoint(path=Path("model"), format="safetensors", tensors=_TENSORS, configs={file: config})
+    checkpoint = Checkpoint(path=Path("model"), container=SAFETENSORS, tensors=_TENSORS, configs={file: config})
     check(lambda: inspected(checkpoint))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fuzz.choices import ODD_NUMBERS, Choices
 from fuzz.invariants import check
+from quantlevels.checkpoint.catalogue import SAFETENSORS
 from quantlevels.container import JSON, Checkpoint, Tensor, UnknownType
 from quantlevels.inspection.report import inspected
 from quantlevels.scheme import COMMON_SIDES
@@ -45,7 +46,7 @@ def run(data: bytes) -> None:
             tensors[tensor.name] = tensor
     checkpoint = Checkpoint(
         path=Path("model"),
-        format="safetensors",
+        container=SAFETENSORS,
         tensors=list(tensors.values()),
         configs={"config.json": {"quantization_config": config}} if method else {},
     )

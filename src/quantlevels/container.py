@@ -325,6 +325,10 @@ class Checkpoint(Contents):
         """Name of the container; ``config`` for config files alone."""
         return self.container.name if self.container else CONFIG
 
+    def path_of(self, file: str) -> str:
+        """Path or URL of a file of the checkpoint, for messages."""
+        return str(self.path) if self.folder is None else f"{self.folder.path}/{file}"
+
 
 #: Config files that may stand beside the weights and say something of their levels.
 CONFIG_FILES: Final = (

@@ -127,7 +127,7 @@ def test_tensors_that_are_not_where_the_index_says_are_findings(sharded: Path) -
     index(sharded, {"a": FIRST, "b": SECOND, "c": SECOND, "d": SECOND})
     (finding,) = read_checkpoint(sharded).findings
     assert (finding.code, finding.where) == ("QL202", SECOND)
-    assert finding.message == "2 tensors ('b', 'd') listed in it, but not there"
+    assert finding.message == "2 tensors listed in it, but not there: 'b', 'd'"
 
 
 def test_a_tensor_in_two_shards_counts_once_where_the_index_has_it(sharded: Path) -> None:
@@ -313,9 +313,9 @@ def test_a_pipeline_of_models_tells_where_they_are(tmp_path: Path) -> None:
     weights(tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
     weights(tmp_path / "transformer" / "diffusion_pytorch_model.safetensors")
     assert refusal(tmp_path).endswith("; name one of its folders that do: 'transformer', 'vae'")
-    assert "is no file or folder" in refusal(tmp_path.__class__(os.devnull))
+    assert "is not a file or folder" in refusal(tmp_path.__class__(os.devnull))
     (tmp_path / "notes").write_text("hello")
-    assert "is no checkpoint" in refusal(tmp_path / "notes")
+    assert "is not a checkpoint" in refusal(tmp_path / "notes")
     (tmp_path / "empty.safetensors").touch()
     assert "truncated" in refusal(tmp_path)
 

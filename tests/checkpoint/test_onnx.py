@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from quantlevels import CheckpointError, levels
-from quantlevels.checkpoint.onnx import read_onnx
+from quantlevels.checkpoint import read_checkpoint
 from quantlevels.container import Tensor, UnknownType
 
 TYPES = [
@@ -48,7 +48,7 @@ def floats(name: str, *dims: int) -> TensorProto:
 
 
 def names(path: Path) -> list[str]:
-    return [tensor.name for tensor in read_onnx(path).tensors]
+    return [tensor.name for tensor in read_checkpoint(path).tensors]
 
 
 @pytest.mark.parametrize("number", TYPES, ids=TensorProto.DataType.Name)
@@ -57,7 +57,7 @@ def names(path: Path) -> list[str]:
 def test_every_type_is_sized_as_onnx_packs_it(tmp_path: Path, number: int, raw: bool, dims: tuple[int, ...]) -> None:
     nbytes = -(-math.prod(dims) * bits(number) // 8)
     values = bytes(nbytes) if raw else np.zeros(math.prod(dims))
-    checkpoint = read_onnx(save(tmp_path / "m.onnx", helper.make_tensor("w", number, dims, values, raw=raw)))
+    checkpoint = read_checkpoint(save(tmp_path / "m.onnx", helper.make_tensor("w", number, dims, values, raw=raw)))
     assert checkpoint.tensors == (Tensor("w", levels.from_dialect("onnx", number), dims, nbytes),)
     assert not checkpoint.findings
 
@@ -69,21 +69,21 @@ def test_sizes_that_do_not_match_the_shape_are_refused(tmp_path: Path, number: i
     tensor = helper.make_tensor("w", number, dims, bytes(4 * bits(number)) if raw else np.zeros(dims), raw=raw)
     tensor.dims[0] = 8
     with pytest.raises(CheckpointError, match="'w' of shape"):
-        read_onnx(save(tmp_path / "m.onnx", tensor))
+        read_checkpoint(save(tmp_path / "m.onnx", tensor))
 
 
 def test_a_tensor_without_data_or_with_it_twice_is_refused(tmp_path: Path) -> None:
     empty = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4])
     with pytest.raises(CheckpointError, match="must hold 16 bytes"):
-        read_onnx(save(tmp_path / "m.onnx", empty))
+        read_checkpoint(save(tmp_path / "m.onnx", empty))
     twice = floats("w", 4)
     twice.float_data.extend([0] * 4)
     with pytest.raises(CheckpointError, match="must hold 16 bytes"):
-        read_onnx(save(tmp_path / "m.onnx", twice))
+        read_checkpoint(save(tmp_path / "m.onnx", twice))
 
 
 def test_an_unknown_type_is_reported_with_the_size_it_has(tmp_path: Path) -> None:
-    checkpoint = read_onnx(
+    checkpoint = read_checkpoint(
         save(tmp_path / "m.onnx", TensorProto(name="w", data_type=77, dims=[5], raw_data=b"1234567"))
     )
     assert checkpoint.tensors == (Tensor("w", UnknownType("onnx", 77), (5,), 7),)
@@ -106,7 +106,7 @@ def test_constants_of_every_kind(tmp_path: Path) -> None:
     }
     nodes = [helper.make_node("Constant", [], [kind], **{kind: value}) for kind, value in values.items()]
     path = save(tmp_path / "m.onnx", nodes=nodes)
-    assert [(tensor.name, tensor.shape, tensor.nbytes) for tensor in read_onnx(path).tensors] == [
+    assert [(tensor.name, tensor.shape, tensor.nbytes) for tensor in read_checkpoint(path).tensors] == [
         ("value", (2, 2), 16),
         ("value_float", (), 4),
         ("value_floats", (3,), 12),
@@ -124,7 +124,7 @@ def test_sparse_tensors_are_their_values_and_indices(tmp_path: Path) -> None:
     graph = helper.make_graph([], "g", [], [], sparse_initializer=[sparse])
     path = tmp_path / "m.onnx"
     path.write_bytes(helper.make_model(graph).SerializeToString())
-    assert [(tensor.name, tensor.nbytes) for tensor in read_onnx(path).tensors] == [("w", 12), ("w.indices", 24)]
+    assert [(tensor.name, tensor.nbytes) for tensor in read_checkpoint(path).tensors] == [("w", 12), ("w.indices", 24)]
 
 
 def branch(*, inner: Iterable[NodeProto] = ()) -> GraphProto:
@@ -140,7 +140,7 @@ def test_subgraphs_and_functions_have_names_of_their_own(tmp_path: Path) -> None
     ]
     constant = helper.make_node("Constant", [], ["k"], value_float=2.0)
     function = helper.make_function("mine", "Scale", ["x"], ["y"], [constant], [helper.make_opsetid("", 17)])
-    checkpoint = read_onnx(
+    checkpoint = read_checkpoint(
         save(tmp_path / "m.onnx", floats("w", 1), floats("outer", 1), nodes=nodes, functions=[function])
     )
     assert [tensor.name for tensor in checkpoint.tensors] == [
@@ -167,7 +167,7 @@ def test_graphs_that_nest_without_end_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(b"\x08\x09" + message(7, graph))
     with pytest.raises(CheckpointError, match="nest deeper than 32"):
-        read_onnx(path)
+        read_checkpoint(path)
 
 
 def test_operators_carry_what_scales_and_widths_are_told_by(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_operators_carry_what_scales_and_widths_are_told_by(tmp_path: Path) -> N
         "MatMulNBits", ["x", "q", "s"], ["y"], domain="com.microsoft", K=64, N=32, bits=4, block_size=32
     )
     other = helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0], note="a", alpha=0.5, long=list(range(1000)))
-    one, two = read_onnx(save(tmp_path / "m.onnx", nodes=[node, other])).nodes
+    one, two = read_checkpoint(save(tmp_path / "m.onnx", nodes=[node, other])).nodes
     assert (one.op_type, one.domain, one.inputs, one.outputs) == (
         "MatMulNBits",
         "com.microsoft",
@@ -194,7 +194,7 @@ def test_metadata(tmp_path: Path) -> None:
         ir_version=9,
         opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
     )
-    assert read_onnx(path).metadata == {
+    assert read_checkpoint(path).metadata == {
         "ir_version": 9,
         "producer_name": "pytorch",
         "producer_version": "2.13",
@@ -214,7 +214,7 @@ def external(location: str, **place: object) -> TensorProto:
 def test_external_data(tmp_path: Path, place: dict[str, object]) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "w.bin").write_bytes(bytes(32))
-    checkpoint = read_onnx(save(tmp_path / "m.onnx", external("data/w.bin", **place)))
+    checkpoint = read_checkpoint(save(tmp_path / "m.onnx", external("data/w.bin", **place)))
     assert checkpoint.tensors[0].nbytes == 16
     assert [file.path for file in checkpoint.files] == ["m.onnx", "data/w.bin"]
     assert checkpoint.files[1].nbytes == 32
@@ -225,7 +225,7 @@ def test_external_data(tmp_path: Path, place: dict[str, object]) -> None:
 def test_external_data_that_is_missing_or_short_is_found(tmp_path: Path, nbytes: int | None, code: str) -> None:
     if nbytes is not None:
         (tmp_path / "w.bin").write_bytes(bytes(nbytes))
-    checkpoint = read_onnx(save(tmp_path / "m.onnx", external("w.bin", offset=16, length=16)))
+    checkpoint = read_checkpoint(save(tmp_path / "m.onnx", external("w.bin", offset=16, length=16)))
     assert checkpoint.tensors[0].nbytes == 16
     assert [(finding.code, finding.where) for finding in checkpoint.findings] == [(code, "w.bin")]
 
@@ -248,7 +248,7 @@ def test_external_data_that_is_missing_or_short_is_found(tmp_path: Path, nbytes:
 )
 def test_external_data_elsewhere_is_refused(tmp_path: Path, location: str, place: dict[str, object]) -> None:
     with pytest.raises(CheckpointError):
-        read_onnx(save(tmp_path / "m.onnx", external(location, **place)))
+        read_checkpoint(save(tmp_path / "m.onnx", external(location, **place)))
 
 
 def test_a_folder_of_external_data_may_not_be_a_link_to_elsewhere_but_a_file_may(tmp_path: Path) -> None:
@@ -256,10 +256,10 @@ def test_a_folder_of_external_data_may_not_be_a_link_to_elsewhere_but_a_file_may
         (tmp_path / folder).mkdir()
     (tmp_path / "blobs" / "w.bin").write_bytes(bytes(16))
     (tmp_path / "model" / "data" / "w.bin").symlink_to("../../blobs/w.bin")
-    assert not read_onnx(save(tmp_path / "model" / "m.onnx", external("data/w.bin"))).findings
+    assert not read_checkpoint(save(tmp_path / "model" / "m.onnx", external("data/w.bin"))).findings
     (tmp_path / "model" / "linked").symlink_to("../blobs")
-    with pytest.raises(CheckpointError, match=r"external data at 'linked/w\.bin' is outside this folder"):
-        read_onnx(save(tmp_path / "model" / "m.onnx", external("linked/w.bin")))
+    with pytest.raises(CheckpointError, match=r"linked/w\.bin: is outside the folder"):
+        read_checkpoint(save(tmp_path / "model" / "m.onnx", external("linked/w.bin")))
 
 
 def test_external_data_of_no_elements_has_no_bytes(tmp_path: Path) -> None:
@@ -267,17 +267,17 @@ def test_external_data_of_no_elements_has_no_bytes(tmp_path: Path) -> None:
     tensor = external("w.bin", length=16)
     tensor.dims[:] = [0, 4]
     with pytest.raises(CheckpointError, match="needs 0 bytes and claims 16"):
-        read_onnx(save(tmp_path / "m.onnx", tensor))
+        read_checkpoint(save(tmp_path / "m.onnx", tensor))
 
 
 def test_external_data_of_a_name_too_long_for_files_is_missing(tmp_path: Path) -> None:
-    checkpoint = read_onnx(save(tmp_path / "m.onnx", external("w" * 300)))
+    checkpoint = read_checkpoint(save(tmp_path / "m.onnx", external("w" * 300)))
     assert [finding.code for finding in checkpoint.findings] == ["QL201"]
 
 
 def test_a_name_stored_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="two stored tensors named 'w'"):
-        read_onnx(save(tmp_path / "m.onnx", floats("w", 1), floats("w", 2)))
+        read_checkpoint(save(tmp_path / "m.onnx", floats("w", 1), floats("w", 2)))
 
 
 @pytest.mark.parametrize(
@@ -287,23 +287,23 @@ def test_a_name_stored_twice_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"m\.onnx: is no "):
-        read_onnx(path)
+    with pytest.raises(CheckpointError, match=r"m\.onnx: is (not )?a"):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize("dims", [[-2, -2], [2] * 65, [1 << 62] * 60])
 def test_shapes_that_cannot_be_are_refused(tmp_path: Path, dims: list[int]) -> None:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, raw_data=bytes(16))
     with pytest.raises(CheckpointError):
-        read_onnx(save(tmp_path / "m.onnx", tensor))
+        read_checkpoint(save(tmp_path / "m.onnx", tensor))
 
 
 def test_payloads_are_not_read(tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", *(floats(f"w{number}", 1 << 20) for number in range(8)))
-    read_onnx(path)
+    read_checkpoint(path)
     tracemalloc.start()
     try:
-        read_onnx(path)
+        read_checkpoint(path)
         assert tracemalloc.get_traced_memory()[1] < 1 << 18
     finally:
         tracemalloc.stop()
@@ -333,7 +333,7 @@ def test_damaged_models_are_read_or_refused(tmp_path: Path, edits: list[tuple[in
     path = tmp_path / "m.onnx"
     path.write_bytes(content[: cut % len(content)] if cut % 2 else content)
     with suppress(CheckpointError):
-        read_onnx(path)
+        read_checkpoint(path)
 
 
 def stored(graph: GraphProto | onnx.FunctionProto) -> Iterator[TensorProto]:
@@ -362,7 +362,7 @@ def test_models_that_packages_ship_are_read_as_onnx_reads_them(distribution: str
     for path in models:
         model = onnx.load(path, load_external_data=False)
         theirs = [tensor for part in (model.graph, *model.functions) for tensor in stored(part)]
-        checkpoint = read_onnx(path)
+        checkpoint = read_checkpoint(path)
         assert Counter((tensor.dtype, tensor.shape) for tensor in checkpoint.tensors) == Counter(
             (levels.from_dialect("onnx", tensor.data_type), tuple(tensor.dims)) for tensor in theirs
         )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from quantlevels import CheckpointError
 from quantlevels.checkpoint.pickle import Global, Object, Value, interpret
-from quantlevels.checkpoint.source import Source
+from quantlevels.checkpoint.source import LocalFolder
 
 ORDERED = Global("collections", "OrderedDict")
 
@@ -25,7 +25,7 @@ ORDERED = Global("collections", "OrderedDict")
 def read(tmp_path: Path, content: bytes, known: Container[Global] = frozenset()) -> Value:
     path = tmp_path / "a.bin"
     path.write_bytes(content)
-    with Source(path) as source:
+    with LocalFolder(path.parent).open(path.name) as source:
         pickled = interpret(source, 0, source.size, known)
         assert pickled.end == len(content)
         return pickled.value
@@ -101,14 +101,14 @@ def test_bytes_that_stand_as_texts_are_passed_over(tmp_path: Path, monkeypatch: 
         (b"\x80\x02\x85.", "takes more off"),
         (b"\x80\x02N(0.", "takes more off"),
         (b"\x80\x02h\x07.", "nothing was kept as 7"),
-        (b"\x80\x02NNa.", "no list"),
-        (b"\x80\x02NNNs.", "no dict"),
-        (b"\x80\x02}(Nu.", "no dict"),
+        (b"\x80\x02NNa.", "other than a list"),
+        (b"\x80\x02NNNs.", "other than a dict"),
+        (b"\x80\x02}(Nu.", "other than a dict"),
         (b"\x80\x02NNb.", "has none"),
-        (b"\x80\x02NNR.", "no global"),
-        (b"\x80\x04NN\x93.", "no text"),
-        (b"\x80\x02\x82\x01.", "none that tensors need"),
-        (b"(S'x'\nios\nsystem\n.", "none that tensors need"),
+        (b"\x80\x02NNR.", "other than a global"),
+        (b"\x80\x04NN\x93.", "not a text"),
+        (b"\x80\x02\x82\x01.", "not one that tensors need"),
+        (b"(S'x'\nios\nsystem\n.", "not one that tensors need"),
         (b"\x80\x02c" + b"x" * 5000, "does not end"),
     ],
 )
@@ -122,12 +122,12 @@ def test_nesting_exhausts_nothing() -> None:
     program = """
 import sys, pathlib, tempfile
 from quantlevels.checkpoint.pickle import interpret
-from quantlevels.checkpoint.source import Source
+from quantlevels.checkpoint.source import LocalFolder
 with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "deep.bin")
     for wrap in (b"\\x85", b"Q", b"q\\x00]h\\x00a"):
         path.write_bytes(b"\\x80\\x02]" + wrap * 300_000 + b".")
-        with Source(path) as source:
+        with LocalFolder(path.parent).open(path.name) as source:
             value = interpret(source, 0, source.size, frozenset())
         del value
 print("freed")

@@ -173,7 +173,6 @@ RAW = {
     "lone surrogate": b'{"\\ud800":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
     "not UTF-8": b'{"\xff":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
     "byte order mark": b'\xef\xbb\xbf{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
-    "space before": b' {"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
     "other digits": '{"a":{"dtype":"U8","shape":[٢],"data_offsets":[0,2]}}'.encode(),
     "another bracket": b'["a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
     "lone surrogate in metadata": b'{"__metadata__":{"a":"\\ud800"},"a":{"dtype":"U8","shape":[1],'

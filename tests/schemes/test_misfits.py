@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantlevels import levels
+from quantlevels.checkpoint.catalogue import SAFETENSORS
 from quantlevels.container import JSON, Checkpoint, Tensor
 from quantlevels.inspection.report import inspected
 
@@ -76,7 +77,7 @@ def test_shapes_that_do_not_fit_are_a_finding(
         Tensor(f"up.{suffix}", levels[dtype], shape, math.prod(shape) * levels[dtype].block.bits // 8)
         for suffix, (dtype, shape) in tensors.items()
     ]
-    report = inspected(Checkpoint(path=Path("model"), format="safetensors", tensors=found, configs=configs))
+    report = inspected(Checkpoint(path=Path("model"), container=SAFETENSORS, tensors=found, configs=configs))
     assert [(finding.code, finding.where) for finding in report.findings] == [("QL303", "up")]
     assert report.stored
     assert sum(level.nbytes for level in report.stored.levels) == report.stored.tensor_bytes

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlevels import levels
+from quantlevels.checkpoint.catalogue import SAFETENSORS
 from quantlevels.container import Checkpoint, Tensor
 from quantlevels.inspection.report import inspected
 
@@ -25,7 +26,7 @@ def weight(config: dict[str, Any], module: str = "m", **tensors: tuple[str, list
     found = inspected(
         Checkpoint(
             path=Path("model"),
-            format="safetensors",
+            container=SAFETENSORS,
             tensors=[
                 Tensor(
                     f"{module}.{suffix}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from quantlevels.container import JSON
     from quantlevels.vocabulary.registry import Registry
 
+#: findings of a checkpoint that lacks a part: a file that is missing, or cut
+_LACKING: Final = frozenset({"QL201", "QL206"})
+
 
 def read_checkpoint(
-    path: str | os.PathLike[str], *, registry: Registry = levels, progress: Progress = iter
+    path: str | os.PathLike[str], *, registry: Registry = levels, progress: Progress | None = None
 ) -> Checkpoint:
     """What the headers of a checkpoint say, and the config files beside it.
 
@@ -54,7 +57,7 @@ def read_checkpoint(
         except OSError as error:
             raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
         folder = LocalFolder(path if is_folder else path.parent)
-        files = Files(folder=folder, level_of=type_lookup(registry), progress=progress)
+        files = Files(folder=folder, level_of=type_lookup(registry), progress=progress or iter)
         read = _read_folder if is_folder else _read_named
         return read(files, path)
 
@@ -99,20 +102,21 @@ def _checkpoint(
     """The checkpoint of which the files have been read, with the configs beside them."""
     configs_apply = joined.container is None or joined.container.configs_beside
     contents = joined.contents
+    all_findings = (*contents.findings, *findings)
     return Checkpoint(
         tensors=contents.tensors,
         places=contents.places,
         metadata=contents.metadata,
         byte_order=contents.byte_order,
         files=contents.files,
-        findings=(*contents.findings, *findings),
+        findings=all_findings,
         nodes=contents.nodes,
         tied=contents.tied,
         path=path,
         container=joined.container,
         folder=files.folder,
         configs=_configs(files, names) if configs_apply else {},
-        partial=bool(joined.unread),
+        partial=any(finding.code in _LACKING for finding in all_findings),
     )
 
 

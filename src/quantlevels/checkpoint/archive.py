@@ -123,7 +123,7 @@ class Archive:
         return start, nbytes
 
     def _broken(self, reason: str, offset: int) -> CheckpointError:
-        return CheckpointError(self.source.path, f"is no sound zip archive: {reason}", offset)
+        return CheckpointError(self.source.path, f"is not a valid zip archive: {reason}", offset)
 
 
 def _wide(narrow: list[int], extra: bytes) -> list[int]:

@@ -122,7 +122,7 @@ def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
 def _version(source: Source) -> tuple[Order, int]:
     """Byte order, and where the counts begin."""
     if source.read(0, len(_MAGIC)) != _MAGIC:
-        raise CheckpointError(source.path, "is no GGUF file: it does not begin with 'GGUF'", 0)
+        raise CheckpointError(source.path, "is not a GGUF file: it does not begin with 'GGUF'", 0)
     word = source.read(len(_MAGIC), 4)
     version = int.from_bytes(word, "little")
     # as the reference has it: a version that fills only the upper half is one of the other byte order
@@ -415,5 +415,5 @@ def _unknown_types(tensors: list[Tensor]) -> list[Finding]:
             findings.append(Finding("QL303", f"{what} {much} has two meanings, neither of which fits", those[0].name))
         else:
             hint = "a plugin can name it" if not old else "convert the model again"
-            findings.append(Finding("QL301", f"{what} {much} is no known level; {hint}", those[0].name))
+            findings.append(Finding("QL301", f"{what} {much} is not a known level; {hint}", those[0].name))
     return findings

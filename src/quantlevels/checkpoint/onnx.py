@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from quantlevels.container import Scalar, Source, TypeLookup
+    from quantlevels.vocabulary.level import QuantizationLevel
 
 Span: TypeAlias = tuple[int, int]
 Attribute: TypeAlias = int | float | str | tuple[int, ...]
@@ -353,8 +354,8 @@ class _Reader:
             for attribute in attributes:
                 if attribute.graphs:
                     self.read_subgraphs(scope, label or f"{op_type}_{index}", attribute)
-                elif (said := attribute.plain) is not None:
-                    plain[attribute.name] = said
+                elif attribute.plain is not None:
+                    plain[attribute.name] = attribute.plain
             self.nodes.append(Node(op_type, domain, tuple(inputs), tuple(map(scope.declare, outputs)), plain))
 
     def read_subgraphs(self, scope: _Scope, node: str, attribute: _Value) -> None:

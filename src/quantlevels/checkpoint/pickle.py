@@ -115,14 +115,14 @@ class _Machine:
                 if opcode == _STOP:
                     return self.pop()
                 if opcode not in operations:
-                    raise self.broken(f"opcode {bytes([opcode])!r} is none that tensors need")
+                    raise self.broken(f"opcode {bytes([opcode])!r} is not one that tensors need")
                 operations[opcode](self)
         except IndexError as error:
             raise self.broken("it takes more off its stack than there is") from error
         raise self.broken(f"over {_MOST_OPCODES:,} opcodes")
 
     def broken(self, reason: str) -> CheckpointError:
-        return CheckpointError(self.source.path, f"is no pickle of tensors: {reason}", self.position)
+        return CheckpointError(self.source.path, f"is not a pickle of tensors: {reason}", self.position)
 
     def check(self, count: int) -> None:
         if count > (left := self.end - self.position):
@@ -223,12 +223,12 @@ class _Machine:
     def name(self, module: Value, name: Value) -> None:
         """Every name is checked where it stands, used or not."""
         if not (isinstance(module, str) and isinstance(name, str)):
-            raise self.broken("a global whose name is no text")
+            raise self.broken("a global whose name is not a text")
         wanted = Global(module, name)
         if wanted not in self.known:
             raise CheckpointError(
                 self.source.path,
-                f"wants the global {shown(str(wanted))}, which is no part of a tensor; refused",
+                f"wants the global {shown(str(wanted))}, which is not part of a tensor; refused",
                 self.position,
             )
         self.push(wanted)
@@ -243,7 +243,7 @@ class _Machine:
     def call(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not (isinstance(function, Global) and isinstance(arguments, tuple)):
-            raise self.broken("a call of what is no global")
+            raise self.broken("a call of something other than a global")
         self.push(Object(function, arguments))
 
     def put(self, index: int) -> None:
@@ -257,13 +257,13 @@ class _Machine:
     def append(self, values: list[Value]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise self.broken("items for what is no list")
+            raise self.broken("items for something other than a list")
         target += values
 
     def set_items(self, values: list[Value]) -> None:
         target = self.stack[-1]
         if not isinstance(target, Object) or len(values) % 2:
-            raise self.broken("keys and values for what is no dict")
+            raise self.broken("keys and values for something other than a dict")
         target.items += zip(values[::2], values[1::2], strict=True)
 
     def set_item(self) -> None:
@@ -277,7 +277,7 @@ class _Machine:
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]
         if not isinstance(target, Object):
-            raise self.broken("a state for what has none")
+            raise self.broken("a state for something that has none")
         target.state = state
 
 

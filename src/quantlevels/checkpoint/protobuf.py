@@ -64,7 +64,7 @@ class Wire:
         source: the open file.
 
     Raises:
-        CheckpointError: from all of its methods, for bytes that are no protobuf, and lengths past the end.
+        CheckpointError: from all of its methods, for bytes that are not protobuf, and lengths past the end.
     """
 
     __slots__ = ("_buffer", "_source", "_start")
@@ -166,4 +166,4 @@ class Wire:
         return value, at
 
     def _broken(self, reason: str, offset: int) -> CheckpointError:
-        return CheckpointError(self._source.path, f"is no protobuf message: {reason}", offset)
+        return CheckpointError(self._source.path, f"is not a protobuf message: {reason}", offset)

@@ -232,7 +232,7 @@ def _storage(path: Path | str, value: Value) -> _Storage:
     """A persistent reference as what ``torch.save`` means by it.
 
     Raises:
-        CheckpointError: if it is no storage.
+        CheckpointError: if it is not a storage.
     """
     match value:
         case Persistent(("storage", Global(_, name), str(key), str(), int(count), *rest)) if count >= 0:
@@ -247,7 +247,7 @@ def _storage(path: Path | str, value: Value) -> _Storage:
                     pass
         case _:
             pass
-    raise CheckpointError(path, "is not a PyTorch file: it refers to something that is no storage")
+    raise CheckpointError(path, "is not a PyTorch file: it refers to something that is not a storage")
 
 
 def _storages(path: Path | str, references: Iterable[Persistent]) -> dict[str, _Storage]:

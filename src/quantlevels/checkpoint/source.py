@@ -55,7 +55,7 @@ class LocalFile:
         self.path: Path = folder.path / name
         try:
             # checked before opening: opening a device or a pipe can already change it
-            if not stat.S_ISREG(os.stat(self.path).st_mode):
+            if not stat.S_ISREG(self.path.stat().st_mode):
                 raise CheckpointError(self.path, "is not a regular file")
             self._descriptor = os.open(self.path, _FLAGS)
         except (OSError, ValueError) as error:
@@ -113,6 +113,13 @@ class LocalFile:
         self.close()
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 @final
 @frozen
 class LocalFolder:
@@ -128,7 +135,7 @@ class LocalFolder:
         """
         try:
             with os.scandir(self.path) as entries:
-                return tuple(sorted(entry.name for entry in entries if entry.is_file()))
+                return tuple(sorted(entry.name for entry in entries if _is_file(entry)))
         except OSError as error:
             raise CheckpointError(self.path, f"cannot be read: {error.strerror}") from error
 
@@ -140,11 +147,12 @@ class LocalFolder:
         Raises:
             CheckpointError: if a folder on the way leads elsewhere, or it is not a regular file.
         """
-        path = self.path / name
         try:
-            status = os.stat(path)
+            # of a model of 99,999 parts; a Path for each would take longer than the question
+            status = os.stat(os.path.join(self.path, name))  # noqa: PTH116, PTH118
         except (OSError, ValueError):
             return None
+        path = self.path / name
         if "/" in name and not path.parent.resolve().is_relative_to(self.path.resolve()):
             raise CheckpointError(path, "is outside the folder of the checkpoint")
         if not stat.S_ISREG(status.st_mode):

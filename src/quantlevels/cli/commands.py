@@ -35,6 +35,7 @@ from quantlevels.cli.options import (
 )
 from quantlevels.cli.program import cli, complain
 from quantlevels.cli.program import run as run
+from quantlevels.cli.progress import progress_bar
 from quantlevels.cli.render import LONG, Line, show, show_json, visible
 from quantlevels.vocabulary.level import Kind
 
@@ -106,8 +107,7 @@ def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
     """
     from quantlevels.inspection.report import inspect
 
-    _watch()
-    report = inspect(path)
+    report = inspect(path, progress=progress_bar)
     if svg:
         from quantlevels.cli import svg as pictures  # here: few ask for a picture
 
@@ -152,7 +152,6 @@ def verify(
         raise click.UsageError("give --json or --format, not both")
     if (as_json or format_ == "sarif") and len(paths) > 1:
         raise click.UsageError("--json and --format sarif take one PATH")
-    _watch()
     requirements = Requirements(
         level=level,
         max_bits_per_weight=max_bits_per_weight,
@@ -168,7 +167,7 @@ def _verify(path: Path, requirements: Requirements, format_: str | None) -> int:
     from quantlevels.inspection.report import inspect
     from quantlevels.inspection.verification import verification_record
 
-    report = inspect(path)
+    report = inspect(path, progress=progress_bar)
     failed = requirements.failures(report)
     if format_ == "json":
         show_json(verification_record(report, failed))
@@ -200,8 +199,7 @@ def compare(before: Path, after: Path, everything: bool, svg: Path | None, as_js
     """
     from quantlevels.inspection.comparison import compare
 
-    _watch()
-    report = compare(before, after)
+    report = compare(before, after, progress=progress_bar)
     if svg:
         from quantlevels.cli import svg as pictures  # here: few ask for a picture
 
@@ -253,7 +251,6 @@ def size(
     from quantlevels.inspection.planning import size
 
     source, description = _source(path, params)
-    _watch()
     report = size(
         source,
         level=level,
@@ -262,6 +259,7 @@ def size(
         zero_point=zero_point,
         keep=dict(keep),
         scheme=scheme,
+        progress=progress_bar,
     )
     if as_json:
         return show_json(report.to_record())
@@ -348,8 +346,14 @@ def fit(
     from quantlevels.inspection.planning import fit
 
     source, description = _source(path, params)
-    _watch()
-    report = fit(source, memory=memory.value, reserve=reserve, devices=devices, known=levels.all(plugins=True))
+    report = fit(
+        source,
+        memory=memory.value,
+        reserve=reserve,
+        devices=devices,
+        known=levels.all(plugins=True),
+        progress=progress_bar,
+    )
     held = f"{memory.taken}{f', on each of {devices} devices' if devices > 1 else ''}"
     if svg:
         from quantlevels.cli import svg as pictures  # here: few ask for a picture
@@ -358,14 +362,6 @@ def fit(
     if as_json:
         return show_json(report.to_record())
     return show(*pages.fit(report, description, held))
-
-
-def _watch() -> None:
-    """Show a bar while many files are read."""
-    from quantlevels.checkpoint.shards import WATCH
-    from quantlevels.cli.progress import watched
-
-    WATCH.set(watched)
 
 
 def _source(path: Path | None, params: Amount | None) -> tuple[Path | int, str]:

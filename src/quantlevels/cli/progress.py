@@ -11,7 +11,7 @@ from typing import Final
 PATIENCE: Final = 0.5
 
 
-def watched(files: Sequence[str], patience: float = PATIENCE) -> Iterator[str]:
+def progress_bar(files: Sequence[str], patience: float = PATIENCE) -> Iterator[str]:
     """The files one by one; on a terminal a bar counts them, and is wiped away in the end."""
     if not sys.stderr.isatty():
         yield from files

@@ -19,7 +19,7 @@ _DATA: Final = {ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}
 _PROPERTY: Final = {**_DATA, ord(":"): "%3A", ord(","): "%2C"}
 
 
-def github(path: Path, found: Iterable[Finding]) -> list[str]:
+def github(path: Path | str, found: Iterable[Finding]) -> list[str]:
     """Workflow commands of GitHub Actions, one a finding.
 
     Source: docs.github.com, workflow commands for GitHub Actions.
@@ -31,13 +31,13 @@ def github(path: Path, found: Iterable[Finding]) -> list[str]:
     ]
 
 
-def sarif(path: Path, found: Sequence[Finding]) -> dict[str, object]:
+def sarif(path: Path | str, found: Sequence[Finding]) -> dict[str, object]:
     """A SARIF 2.1.0 log.
 
     Source: OASIS SARIF 2.1.0; docs.github.com, SARIF support for code scanning, which needs the descriptions.
     """
     rules = [_rule(code) for code in dict.fromkeys(it.code for it in found)]
-    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    uri = path if isinstance(path, str) else path.as_uri() if path.is_absolute() else quote(path.as_posix())
     results = [
         {
             "ruleId": it.code,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from html import escape
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -126,7 +127,7 @@ def _color(index: int) -> str:
 def inspection(report: Inspection) -> str:
     """Declared beside stored, the levels with their shares, and the findings."""
     canvas = _Canvas()
-    canvas.heading(report.path.resolve().name, report.format)
+    canvas.heading(Path(report.path).resolve().name, report.format)
     if report.declared:
         canvas.fact("declared", declared_line(report.declared))
     stored = report.stored
@@ -172,7 +173,7 @@ def inspection(report: Inspection) -> str:
         canvas.y += _ROW
         canvas.text(_EDGE, finding.code, _SEVERE[finding.severity])
         canvas.paragraph(_EDGE + 60, f"{finding.slug}: {finding.message}", room=_RIGHT - _EDGE - 60)
-    return canvas.svg(f"{report.path.name}: what it declares and what it stores")
+    return canvas.svg(f"{Path(report.path).name}: what it declares and what it stores")
 
 
 def comparison(report: Comparison) -> str:

@@ -17,6 +17,7 @@ from quantlevels.llamacpp import matched, pieces
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
+    from quantlevels.checkpoint.shards import Progress
     from quantlevels.container import UnknownType
     from quantlevels.inspection.records import ComparisonRecord, StorageRecord, TotalsRecord
     from quantlevels.schemes.folding import FoldedWeight
@@ -154,16 +155,19 @@ def _totals_record(inspection: Inspection) -> TotalsRecord:
     }
 
 
-def compare(before: str | PathLike[str], after: str | PathLike[str]) -> Comparison:
+def compare(before: str | PathLike[str], after: str | PathLike[str], *, progress: Progress | None = None) -> Comparison:
     """Two checkpoints side by side, weight by weight.
 
     Names are compared letter by letter; those of a GGUF file are first matched with those of ``transformers``.
+
+    Args:
+        before, after, progress: as ``inspect``.
 
     Raises:
         CheckpointError: if one cannot be read, or is a config file alone.
         ConfigError: for a config file with values that would mislead.
     """
-    return compared(inspect(before), inspect(after))
+    return compared(inspect(before, progress=progress), inspect(after, progress=progress))
 
 
 def compared(before: Inspection, after: Inspection) -> Comparison:
@@ -176,8 +180,8 @@ def compared(before: Inspection, after: Inspection) -> Comparison:
         if report.stored is None:
             raise CheckpointError(report.path, "has no weights to compare; name the checkpoint itself")
     old, new = _weights(before), _weights(after)
-    if (before.format == "gguf") != (after.format == "gguf"):
-        old, new = (old, _renamed(new, old)) if before.format == "gguf" else (_renamed(old, new), new)
+    if _is_llama_cpp(before) != _is_llama_cpp(after):
+        old, new = (old, _renamed(new, old)) if _is_llama_cpp(before) else (_renamed(old, new), new)
         _fuse(old, new)
         _fuse(new, old)
     both = [name for name in old if name in new]
@@ -202,6 +206,11 @@ def compared(before: Inspection, after: Inspection) -> Comparison:
         only_before=tuple(weight.name for name, weight in old.items() if name not in new),
         only_after=tuple(weight.name for name, weight in new.items() if name not in old),
     )
+
+
+def _is_llama_cpp(inspection: Inspection) -> bool:
+    """Whether the names of its tensors are those of llama.cpp."""
+    return inspection.container is not None and inspection.container.llama_cpp
 
 
 def _deltas(before: Inspection, after: Inspection) -> tuple[Delta, ...]:

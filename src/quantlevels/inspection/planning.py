@@ -18,6 +18,7 @@ from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
+    from quantlevels.checkpoint.shards import Progress
     from quantlevels.container import Tensor
     from quantlevels.inspection.records import FitRecord
     from quantlevels.inspection.sizing.sizes import Candidate, Sizing
@@ -37,6 +38,7 @@ def size(
     zero_point: QuantizationLevel | str | None = None,
     keep: Mapping[str, QuantizationLevel | str] | None = None,
     scheme: str | None = None,
+    progress: Progress | None = None,
 ) -> Sizing:
     """Estimate a checkpoint's size at a level: exact from the shapes in headers, idealized from a parameter count.
 
@@ -48,6 +50,7 @@ def size(
         zero_point: level of the zero points; None if none are stored, or if the scheme always stores them.
         keep: glob of module names → another level for them; the first glob that matches decides.
         scheme: how the weights are packed, such as ``compressed-tensors``, ``gptq`` or ``gguf``.
+        progress: as ``inspect``.
 
     Raises:
         UnknownLevelError: for the name of an unknown level or scheme.
@@ -63,7 +66,7 @@ def size(
         keep=tuple((glob, _level(kept)) for glob, kept in (keep or {}).items()),
         scheme=scheme,
     )
-    weights = _weights(source)
+    weights = _weights(source, progress)
     return sizes.idealized(weights, target) if isinstance(weights, int) else sizes.size(weights, target)
 
 
@@ -115,6 +118,7 @@ def fit(
     reserve: Fraction | float = 0,
     devices: int = 1,
     known: Iterable[QuantizationLevel] = levels,
+    progress: Progress | None = None,
 ) -> Fit:
     """Show which levels fit into memory. Weights only: no activations, no key-value cache.
 
@@ -124,6 +128,7 @@ def fit(
         reserve: the share of the memory that is not for weights, from 0 up to but not including 1.
         devices: how many devices share the weights.
         known: the levels to try.
+        progress: as ``inspect``.
 
     Raises:
         SizingError: if the tensors are already quantized.
@@ -134,7 +139,7 @@ def fit(
     if not 0 <= share < 1:
         raise ValueError(f"reserve must be at least 0 and below 1, not {reserve}")
     budget = _budget(_positive("memory", memory), _positive("devices", devices), share)
-    weights = _weights(source)
+    weights = _weights(source, progress)
     nbytes = sizes.idealized_bytes(weights) if isinstance(weights, int) else sizes.plain_bytes(weights)
     return Fit(memory=memory, devices=devices, reserve=share, candidates=tuple(sizes.fit(nbytes, budget, known)))
 
@@ -155,11 +160,11 @@ def _positive(name: str, value: int) -> int:
     return value
 
 
-def _weights(source: Source) -> Sequence[Tensor] | int:
+def _weights(source: Source, progress: Progress | None) -> Sequence[Tensor] | int:
     """The tensors of a checkpoint, or a number of parameters."""
     if isinstance(source, int):
         return _positive("the number of parameters", source)
-    checkpoint = read_checkpoint(source)
+    checkpoint = read_checkpoint(source, progress=progress)
     if not checkpoint.tensors:
         raise CheckpointError(checkpoint.path, "has no weights; name the checkpoint itself")
     return checkpoint.tensors

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, final
 
 from attrs import evolve, field, frozen
 
-from quantlevels.checkpoint import read_checkpoint, uncollected
-from quantlevels.container import Checkpoint, File, Format, UnknownType
+from quantlevels.checkpoint import gc_paused, read_checkpoint
+from quantlevels.container import CONFIG, Checkpoint, Container, File, UnknownType
 from quantlevels.errors import ConfigError
 from quantlevels.findings import Finding
 from quantlevels.inspection import SCHEMA_VERSION
@@ -22,8 +22,10 @@ from quantlevels.scheme import DeclaredLevel
 from quantlevels.schemes.declaration import Declared, declared_by
 from quantlevels.schemes.folding import FoldedWeight, Folding, fold_modules
 from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.registry import Registry, levels
 
 if TYPE_CHECKING:
+    from quantlevels.checkpoint.shards import Progress
     from quantlevels.inspection.records import (
         ComponentRecord,
         DeclaredLevelRecord,
@@ -45,7 +47,7 @@ class Inspection:
 
     Args:
         path: what was inspected.
-        format: the container, or ``config`` for a config file alone.
+        container: what holds the tensors; None for a config file alone.
         declared: the claims of its config files; None if nothing is claimed.
         stored: what the headers show; None for a config file alone. With components, their sum.
         findings: disagreements and defects, by code and place.
@@ -53,14 +55,19 @@ class Inspection:
         components: the models of a folder that holds several that belong together, such as a diffusers pipeline.
     """
 
-    path: Path
-    format: Format
+    path: Path | str
+    container: Container | None = field(eq=False, repr=False)
     declared: Declared | None
     stored: StoredTotals | None
     findings: tuple[Finding, ...]
     files: tuple[File, ...]
     components: tuple[Inspection, ...] = ()
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
+
+    @property
+    def format(self) -> str:
+        """Name of the container; ``config`` for a config file alone."""
+        return self.container.name if self.container else CONFIG
 
     def weights(self) -> Iterator[tuple[str, FoldedWeight]]:
         """Name and storage of each module, or each plain tensor, in the order of the file."""
@@ -94,7 +101,7 @@ class Inspection:
         """
         return json.dumps(self.to_record(), indent=indent, allow_nan=False)
 
-    def _component_record(self, folder: Path) -> ComponentRecord:
+    def _component_record(self, folder: Path | str) -> ComponentRecord:
         return {
             "path": self._path_within(folder),
             "format": self.format,
@@ -102,49 +109,61 @@ class Inspection:
             "stored": self.stored and _stored_record(self.stored),
         }
 
-    def _path_within(self, folder: Path) -> str:
-        return self.path.relative_to(folder).as_posix()
+    def _path_within(self, folder: Path | str) -> str:
+        return _within(folder, self.path)
 
 
-def inspect(path: str | PathLike[str]) -> Inspection:
+def _within(folder: Path | str, path: Path | str) -> str:
+    """A path or URL relative to a folder above it, with slashes."""
+    if isinstance(folder, Path) and isinstance(path, Path):
+        return path.relative_to(folder).as_posix()
+    return str(path).removeprefix(f"{folder}/")
+
+
+def inspect(path: str | PathLike[str], *, registry: Registry = levels, progress: Progress | None = None) -> Inspection:
     """What a checkpoint declares and what it stores, read from its headers and config files alone.
 
     Args:
         path: a folder, a file, an index, the first part of a split GGUF, or a config file alone.
+        registry: knows the levels of storage types, and the plugins.
+        progress: gets the names of the files of one checkpoint and yields them one by one while they are read.
 
     Raises:
         CheckpointError: for a file that is malformed, truncated or unsafe, or a folder that holds no single model.
         ConfigError: for a config file with values that would mislead.
     """
-    with uncollected():
-        return inspected(read_checkpoint(Path(path)))
+    with gc_paused():
+        return inspected(read_checkpoint(path, registry=registry, progress=progress), registry)
 
 
-def inspected(checkpoint: Checkpoint) -> Inspection:
+def inspected(checkpoint: Checkpoint, registry: Registry = levels) -> Inspection:
     """The inspection of a checkpoint whose headers have been read.
+
+    Args:
+        checkpoint: what was read.
+        registry: knows the plugins with schemes.
 
     Raises:
         ConfigError: for a config file with values that would mislead.
     """
     if checkpoint.components:
-        return _pipeline(checkpoint)
+        return _pipeline(checkpoint, registry)
     try:
-        declared, unknown = declared_by(checkpoint)
+        declared, unknown = declared_by(checkpoint, registry)
     except ConfigError as error:
-        folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-        raise ConfigError(tuple(str(folder / message) for message in error.messages)) from error
-    if checkpoint.format == "onnx":
+        raise ConfigError(tuple(map(checkpoint.path_of, error.messages))) from error
+    if checkpoint.container and checkpoint.container.graph:
         from quantlevels.schemes.graph import fold_graph  # here: only graphs need it
 
         folding = fold_graph(checkpoint)
     else:
         own = declared.scheme.packings if declared and declared.scheme else ()
         folding = fold_modules(checkpoint.tensors, own, declared)
-    stored = None if checkpoint.format == "config" else totals(checkpoint, folding)
+    stored = None if checkpoint.container is None else totals(checkpoint, folding)
     findings = (*checkpoint.findings, *unknown, *disagreements(checkpoint, declared, stored, folding))
     return Inspection(
         path=checkpoint.path,
-        format=checkpoint.format,
+        container=checkpoint.container,
         declared=declared,
         stored=stored,
         findings=_sorted(findings),
@@ -153,13 +172,13 @@ def inspected(checkpoint: Checkpoint) -> Inspection:
     )
 
 
-def _pipeline(checkpoint: Checkpoint) -> Inspection:
+def _pipeline(checkpoint: Checkpoint, registry: Registry) -> Inspection:
     """Several models that belong together: each inspected by itself, their totals added."""
-    components = tuple(inspected(component) for component in checkpoint.components)
+    components = tuple(inspected(component, registry) for component in checkpoint.components)
     findings = list(checkpoint.findings)
     files: list[File] = []
     for component in components:
-        place = component.path.relative_to(checkpoint.path).as_posix()
+        place = _within(checkpoint.path, component.path)
         findings += (
             evolve(finding, where=f"{place}/{finding.where}" if finding.where else place)
             for finding in component.findings
@@ -168,7 +187,7 @@ def _pipeline(checkpoint: Checkpoint) -> Inspection:
     stored = [component.stored for component in components if component.stored]
     return Inspection(
         path=checkpoint.path,
-        format=checkpoint.format,
+        container=checkpoint.container,
         declared=None,
         stored=combined(stored) if stored else None,
         findings=_sorted(findings),

@@ -18,6 +18,7 @@ from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
+    from quantlevels.checkpoint.shards import Progress
     from quantlevels.container import UnknownType
     from quantlevels.inspection.records import VerificationRecord
     from quantlevels.inspection.totals import StoredTotals
@@ -133,12 +134,14 @@ def verify(
     strict: bool = False,
     select: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
+    progress: Progress | None = None,
 ) -> Inspection:
     """Inspect a checkpoint, and raise an error if it is not what it says or not what the caller requires.
 
     Args:
         path: what ``inspect`` takes.
         level, max_bits_per_weight, parameters, strict, select, ignore: see `Requirements`.
+        progress: as ``inspect``.
 
     Raises:
         VerificationError: with the findings that count, if there are any.
@@ -153,7 +156,7 @@ def verify(
         select=select,
         ignore=ignore,
     )
-    inspection = inspect(path)
+    inspection = inspect(path, progress=progress)
     failed = requirements.failures(inspection)
     if failed:
         raise VerificationError(inspection.path, failed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quantlevels.errors import AmbiguousLevelError, PluginError
 from quantlevels.scheme import Scheme
 from quantlevels.schemes.catalogue import CATALOGUE, shipped_scheme
-from quantlevels.vocabulary.registry import levels
+from quantlevels.vocabulary.registry import Registry, levels
 
 
 def shipped() -> dict[str, Scheme]:
@@ -17,13 +17,13 @@ def shipped() -> dict[str, Scheme]:
     return schemes
 
 
-def find_scheme(method: str) -> Scheme | None:
-    """The scheme of a ``quant_method``, of a plugin where none is shipped, None where none answers to it."""
+def find_scheme(method: str, registry: Registry = levels) -> Scheme | None:
+    """The scheme of a ``quant_method``: of this package, or of a plugin that a registry sees; None if none has it."""
     if scheme := shipped_scheme(method):
         return scheme
     from quantlevels.schemes.plugins import SCHEME_PLUGINS  # here: most checkpoints need no plugin
 
     try:
-        return levels._installed.find(SCHEME_PLUGINS, method)
+        return registry._installed.find(SCHEME_PLUGINS, method)
     except (PluginError, AmbiguousLevelError):  # warned about; a reader reports the method as unknown
         return None

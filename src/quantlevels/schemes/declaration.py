@@ -15,7 +15,7 @@ from quantlevels.scheme import UNQUANTIZED_BITS, Config, DeclaredLevel, Scheme
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.names import Names
 from quantlevels.vocabulary.level import QuantizationLevel
-from quantlevels.vocabulary.registry import levels
+from quantlevels.vocabulary.registry import Registry, levels
 
 
 def _names_of_overrides(declared: Declared) -> Names:
@@ -135,13 +135,13 @@ _DTYPE_KEYS: Final = ("dtype", "torch_dtype")
 _BESIDE: Final = ("expert_dtype",)
 
 
-def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding, ...]]:
+def declared_by(checkpoint: Checkpoint, registry: Registry = levels) -> tuple[Declared | None, tuple[Finding, ...]]:
     """What the config files of a checkpoint declare, None where they claim nothing, and what is unknown in it.
 
     Raises:
         ConfigError: for values that would mislead: bits that do not exist, groups of no weights, a dtype of numbers.
     """
-    if checkpoint.format == "gguf":
+    if checkpoint.container and checkpoint.container.llama_cpp:
         return _label(checkpoint), ()
     findings: list[Finding] = []
     dtype, source = _dtype(checkpoint, findings)
@@ -151,7 +151,7 @@ def declared_by(checkpoint: Checkpoint) -> tuple[Declared | None, tuple[Finding,
     first = sections[0]
     same = [section.config for section in sections if section.method == first.method]
     config = {key: value for config in reversed(same) for key, value in config.items()}
-    scheme = find_scheme(first.method)
+    scheme = find_scheme(first.method, registry)
     if scheme is None:
         message = f"method {first.method!r} is not known; its weights cannot be told apart from plain tensors"
         findings.append(Finding("QL302", message, first.file))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 from attrs import frozen
 
-from quantlevels.checkpoint.locate import numbered
 from quantlevels.container import Checkpoint
 from quantlevels.schemes.declaration import Declared
 from quantlevels.schemes.folding import FoldedWeight, Folding
@@ -17,9 +16,6 @@ from quantlevels.schemes.names import Names
 if TYPE_CHECKING:
     from quantlevels.inspection.totals import StoredTotals
     from quantlevels.scheme import DeclaredLevel
-
-#: findings of a container of which a part is missing: what the rules do not see may be in it
-_INCOMPLETE: Final = frozenset({"QL201", "QL206"})
 
 
 class Judged(NamedTuple):
@@ -50,19 +46,17 @@ class Evidence:
     @property
     def is_gguf(self) -> bool:
         """Whether types are written on the tensors, under a label for the whole file."""
-        return self.checkpoint.format == "gguf"
+        return self.checkpoint.container is not None and self.checkpoint.container.llama_cpp
 
     @property
     def describes_itself(self) -> bool:
         """Whether the container says itself how its tensors are quantized, so that no config has to."""
-        return self.checkpoint.format in ("gguf", "onnx")
+        return self.checkpoint.container is not None and self.checkpoint.container.self_described
 
-    @cached_property
+    @property
     def is_partial(self) -> bool:
         """Whether this is one file of several, or not all of them are there."""
-        return not _INCOMPLETE.isdisjoint(finding.code for finding in self.checkpoint.findings) or (
-            not self.is_gguf and numbered(self.checkpoint.path.name) is not None
-        )
+        return self.checkpoint.partial
 
     @cached_property
     def is_adapter(self) -> bool:
