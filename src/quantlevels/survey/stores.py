@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from attrs import evolve
 
-from quantlevels.checkpoint.locate import INDEX_SUFFIX, PROJECTOR, is_standard, is_weights, numbered
+from quantlevels.checkpoint.catalogue import is_weights
+from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered
 from quantlevels.survey.places import Place, Store, stamp, subfolders
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
