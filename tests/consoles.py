@@ -23,10 +23,13 @@ def printed(folder: Path, arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def print_anew(page: Path, folder: Path) -> None:
-    """Put under each command of a page what it prints today."""
-    text = page.read_text(encoding="utf-8")
-    anew = _COMMAND.sub(
+def printed_anew(text: str, folder: Path) -> str:
+    """A text with what its commands print today under each of them."""
+    return _COMMAND.sub(
         lambda found: f"$ quantlevels {found['arguments']}\n{printed(folder, found['arguments'])}", text
     )
-    page.write_text(anew, encoding="utf-8")
+
+
+def print_anew(page: Path, folder: Path) -> None:
+    """Put under each command of a page what it prints today."""
+    page.write_text(printed_anew(page.read_text(encoding="utf-8"), folder), encoding="utf-8")

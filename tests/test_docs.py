@@ -1,33 +1,40 @@
 """Every example in the pages of `docs/` is run, in the order of the page, and prints what the page says.
 
 A block of python is run in a folder and a namespace of its page. A block of text is what the python before it printed.
-A block with a file name after its language is that file.
+A block of console commands of quantlevels is followed by what they print. A block with a file name after its language
+is that file. ``python -m tests.test_docs survey.md`` prints the text and console blocks of a page anew.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.consoles import printed_anew
+from tests.survey.stores import write_fleet
 
 from quantlevels import levels
 
 DOCS = Path(__file__).parents[1] / "docs"
 _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+#: pages whose console blocks are shown with models of their own, by a test of their own
+_OWN_TESTS = ("command-line.md",)
+#: page → what has to be in the folder in which it is run
+_PREPARED: dict[str, Callable[[Path], object]] = {"survey.md": write_fleet}
 
 
-@pytest.mark.parametrize("page", [page.name for page in sorted(DOCS.glob("*.md"))])
-def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def rerun(page: str, folder: Path, module: ModuleType) -> Iterator[tuple[re.Match[str], str]]:
+    """Each block of a page that shows output, and what is printed now."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(levels, "_registered", levels._registered)  # what an example registers ends with its page
-    module = ModuleType(f"examples_of_{page.removesuffix('.md')}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    _PREPARED.get(page, lambda _: None)(folder)
     printed = ""
     for block in _BLOCK.finditer(text):
         if block["file"]:
@@ -39,4 +46,36 @@ def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                 exec(code, vars(module))
             printed = out.getvalue()
         elif block["language"] == "text":
-            assert printed == block["text"]
+            yield block, printed
+        elif block["language"] == "console" and page not in _OWN_TESTS:
+            yield block, printed_anew(block["text"], folder)
+
+
+@pytest.mark.parametrize("page", [page.name for page in sorted(DOCS.glob("*.md"))])
+def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page == "survey.md":
+        pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(levels, "_registered", levels._registered)  # what an example registers ends with its page
+    module = ModuleType(f"examples_of_{page.removesuffix('.md')}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block, printed in rerun(page, tmp_path, module):
+        assert printed == block["text"]
+
+
+def print_page_anew(page: str) -> None:
+    """Put what is printed today into the blocks of a page."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    module = sys.modules["examples"] = ModuleType("examples")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        blocks = list(rerun(page, Path(folder), module))
+        os.chdir(DOCS)
+    for block, printed in reversed(blocks):
+        text = text[: block.start("text")] + printed + text[block.end("text") :]
+    (DOCS / page).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print_page_anew(name)

@@ -202,3 +202,37 @@ STORES = {
     "llamacpp": write_llamacpp,
     "docker": write_docker,
 }
+
+
+def write_fleet(folder: Path) -> Path:
+    """A few models as a team has them: quantized, plain, one whose config is stale, one file twice, one cut short."""
+    models = folder / "models"
+    module = "model.layers.0.mlp.up_proj"
+    packed = {
+        f"{module}.weight_packed": ("I32", (256, 32)),
+        f"{module}.weight_scale": ("BF16", (256, 2)),
+        f"{module}.weight_shape": ("I64", (2,)),
+        "model.embed_tokens.weight": ("BF16", (128, 256)),
+    }
+    plain = {f"{module}.weight": ("BF16", (256, 256)), "model.embed_tokens.weight": ("BF16", (128, 256))}
+    gptq = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}
+    compressed = {
+        "quant_method": "compressed-tensors",
+        "format": "pack-quantized",
+        "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
+    }
+    for name, tensors, quantization in (
+        ("base", plain, None),
+        ("served-w4a16", packed, compressed),
+        ("stale-config", plain, gptq),
+    ):
+        (models / name).mkdir(parents=True)
+        config = {**PLAIN_CONFIG, **({"quantization_config": quantization} if quantization else {})}
+        (models / name / "config.json").write_text(json.dumps(config))
+        write_safetensors(models / name / "model.safetensors", tensors)
+    (models / "laptop").mkdir()
+    for level, number in (("Q4_0", 2), ("Q8_0", 8)):
+        content = gguf({"blk.0.ffn_up.weight": (number, (256, 256)), "token_embd.weight": (number, (128, 256))})
+        (models / f"laptop/small-{level}.gguf").write_bytes(content)
+    return models
