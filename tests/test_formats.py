@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from fractions import Fraction
 
@@ -10,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantlevels import AmbiguousLevelError, Block, QuantizationLevel, levels
+from quantlevels import AmbiguousLevelError, Block, QuantizationLevel, formats, is_builtin_name, levels
 from quantlevels.llamacpp import FILE_TYPES, GUESSED
-from quantlevels.vocabulary.formats import AMBIGUOUS
-from quantlevels.vocabulary.formats.ggml import BLOCKS, REMOVED
+from quantlevels.vocabulary.formats import AMBIGUOUS, GGML_BLOCKS, GGML_REMOVED, codebook, ggml, microscaling, numbers
 
 ALL = list(levels)
 BY_NAME = {level.name: level for level in ALL}
@@ -110,15 +111,15 @@ def test_widths_and_blocks(name: str, bits: int, block: Block) -> None:
 
 
 def test_ggml_blocks() -> None:
-    assert len(BLOCKS) == 35
-    assert not BLOCKS.keys() & REMOVED.keys()
-    for type_id, block in BLOCKS.items():
+    assert len(GGML_BLOCKS) == 35
+    assert not GGML_BLOCKS.keys() & GGML_REMOVED.keys()
+    for type_id, block in GGML_BLOCKS.items():
         level = levels.from_dialect("ggml", type_id)
         assert block.bits_per_weight == level.bits_per_weight
         assert block.bits % 8 == 0
         assert block == level.block or level.name == "NVFP4"
-    assert BLOCKS[40] == Block(64, 288)
-    for type_id, name in REMOVED.items():
+    assert GGML_BLOCKS[40] == Block(64, 288)
+    for type_id, name in GGML_REMOVED.items():
         for word in (type_id, name):
             with pytest.raises(LookupError):
                 levels.from_dialect("ggml", word)
@@ -132,3 +133,31 @@ def test_ggml_file_types() -> None:
         _, _, plain = name.partition("_")
         if plain in BY_NAME:  # a file type with the name of a tensor type; llama.cpp makes IQ2_S of IQ2_XS
             assert level == ("IQ2_XS" if plain == "IQ2_S" else plain)
+
+
+# The typed constants
+
+
+def test_every_shipped_level_is_a_constant_of_its_name() -> None:
+    for level in ALL:
+        name = level.label if is_builtin_name(level.name) else level.name
+        assert getattr(formats, name) is level
+    assert len(formats.__all__) == len(ALL)
+    assert set(formats.__all__) <= set(dir(formats))
+
+
+def test_every_constant_is_assigned_to_its_own_name() -> None:
+    for module in (codebook, ggml, microscaling, numbers):
+        for name, value in vars(module).items():
+            assert not isinstance(value, QuantizationLevel) or value.name == name
+
+
+def test_a_constant_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"'quantlevels\.formats' has no attribute 'Q4_L'"):
+        getattr(formats, "Q4_L")  # noqa: B009  # unknown to type checkers
+
+
+def test_importing_the_constants_builds_no_table() -> None:
+    code = "import sys, quantlevels.formats; print('quantlevels.vocabulary.formats' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -10,7 +10,7 @@ import pytest
 
 from quantlevels import Block, QuantizationLevel, levels
 from quantlevels.llamacpp import FILE_TYPES, GUESSED
-from quantlevels.vocabulary.formats.ggml import BLOCKS
+from quantlevels.vocabulary.formats import GGML_BLOCKS
 
 ALL = list(levels)
 
@@ -57,7 +57,7 @@ class TestGguf:
             weights, nbytes = gguf.GGML_QUANT_SIZES[kind]
             if kind.name == "Q8_1" and nbytes == 40:
                 nbytes = 36  # wrong in gguf to 0.19.0: the struct is two FP16 and 32 bytes
-            assert BLOCKS[kind.value] == Block(weights, 8 * nbytes)
+            assert GGML_BLOCKS[kind.value] == Block(weights, 8 * nbytes)
 
     @pytest.mark.parametrize("name", ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4"])
     def test_really_quantized_rows(self, name: str) -> None:
@@ -77,13 +77,10 @@ class TestGguf:
 
 
 class TestNumpy:
-    #: of ml_dtypes, and no weight's
-    FOREIGN = frozenset({"bcomplex32"})
-
     def test_all_of_ml_dtypes_is_known(self) -> None:
         np = pytest.importorskip("numpy")
         ml_dtypes = pytest.importorskip("ml_dtypes")
-        for name in set(ml_dtypes.__all__) - self.FOREIGN:
+        for name in ml_dtypes.__all__:
             scalar = getattr(ml_dtypes, name)
             if isinstance(scalar, type) and issubclass(scalar, np.generic):
                 assert levels.of_dtype(scalar) is levels.of_dtype(np.dtype(scalar)) is words("numpy")[name]
@@ -99,7 +96,7 @@ class TestNumpy:
         np = pytest.importorskip("numpy")
         ml_dtypes = pytest.importorskip("ml_dtypes")
         level = levels.from_dialect("numpy", word)
-        scalar = getattr(ml_dtypes, word, None) or getattr(np, word)
+        scalar = getattr(ml_dtypes, word, None) or getattr(np, word, None) or np.dtype(word).type
         if level.kind == "float":
             info = ml_dtypes.finfo(scalar)
             assert info.bits == level.bits_per_param == level.block.bits
@@ -130,7 +127,7 @@ class TestOnnx:
 
 
 class TestTorch:
-    #: opaque bits, and the dtypes of torch's own quantized tensors, which carry scales
+    #: opaque bits, and the dtypes of torch's own quantized tensors: second words of the levels of their codes
     FOREIGN = re.compile(r"bits\w+|q(u)?int\w+")
 
     def test_every_dtype(self) -> None:

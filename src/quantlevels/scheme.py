@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from quantlevels.container import JSON, UnknownType
 from quantlevels.vocabulary.builtin import BUILTIN
-from quantlevels.vocabulary.formats.plain import INTEGERS
+from quantlevels.vocabulary.formats import SHIPPED
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 if TYPE_CHECKING:
@@ -556,7 +556,7 @@ UNQUANTIZED_BITS: Final = 16
 #: What a config says for one scale per row.
 PER_ROW: Final = -1
 _LARGEST_GROUP: Final = 2**31
-_INTEGERS: Final = {level.name: level for level in (*BUILTIN, *INTEGERS)}
+_INTEGERS: Final = {level.name: level for level in (*BUILTIN, *SHIPPED) if level.kind in ("int", "uint")}
 
 
 def exact(numerator: int, denominator: int, what: str) -> int:

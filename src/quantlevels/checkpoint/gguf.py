@@ -18,7 +18,7 @@ from quantlevels.checkpoint.source import shown
 from quantlevels.container import Contents, Places, Tensor, TruncatedError, UnknownType
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding, pluralize
-from quantlevels.vocabulary.formats.ggml import BLOCKS, REMOVED
+from quantlevels.vocabulary.formats import GGML_BLOCKS, GGML_REMOVED
 from quantlevels.vocabulary.level import BITS_PER_BYTE, Block
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ _RUN: Final = 64
 _LONGEST_IN_RUN: Final = 127
 
 #: Type 42 has two blocks on disk: ggml's, and that of PrismML before ggml had the type (PrismML-Eng/llama.cpp#167).
-_TWO_MEANINGS: Final = {42: (BLOCKS[42], Block(128, 34 * BITS_PER_BYTE))}
+_TWO_MEANINGS: Final = {42: (GGML_BLOCKS[42], Block(128, 34 * BITS_PER_BYTE))}
 
 
 class _Info(NamedTuple):
@@ -384,7 +384,7 @@ class _Data:
     def stored_as(self, type: int) -> Stored:
         """The level of a type, and its block on disk."""
         level = self.level_of("ggml", type)
-        return level, None if isinstance(level, UnknownType) else BLOCKS.get(type, level.block)
+        return level, None if isinstance(level, UnknownType) else GGML_BLOCKS.get(type, level.block)
 
     def fitting(self, type: int, spans: list[tuple[_Info, int]]) -> Stored:
         """The level of a type of two meanings, with the block that fits between all offsets; the first if both do."""
@@ -408,7 +408,7 @@ def _unknown_types(tensors: list[Tensor]) -> list[Finding]:
             found.setdefault(tensor.dtype, []).append(tensor)
     findings: list[Finding] = []
     for type, those in found.items():
-        old = REMOVED.get(int(type.spelling))
+        old = GGML_REMOVED.get(int(type.spelling))
         what = f"{type}{f', once {old} and removed from ggml,' if old else ''}"
         much = f"of {pluralize(len(those), 'tensor')} in {sum(tensor.nbytes for tensor in those):,} bytes"
         if type.spelling in _TWO_MEANINGS:

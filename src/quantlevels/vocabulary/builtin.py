@@ -1,4 +1,4 @@
-"""The fixed five. Their names, spellings and semantics never change, and nothing can replace them."""
+"""The fixed five. Their names, aliases and semantics never change, and nothing can replace them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,16 @@ FP32: Final[QuantizationLevel] = QuantizationLevel(
     spellings={
         "safetensors": ("F32",),
         "torch": ("float32", "float"),
-        "numpy": ("float32", "single"),
+        "numpy": ("float32", "single", "<f4", ">f4"),
         "jax": ("float32", "single"),
         "onnx": ("FLOAT", 1),
         "ggml": ("F32", 0),
-        "tensorrt": ("kFLOAT", 0),
+        "tensorrt": ("kFLOAT", "FLOAT", 0),
+        "mlx": ("float32",),
+        "openvino": ("f32",),
+        "triton": ("fp32", "TYPE_FP32"),
+        "arrow": ("float", "float32"),
+        "ctranslate2": ("float32",),
         "hf": ("float32",),
     },
     kind="float",
@@ -48,11 +53,16 @@ FP16: Final[QuantizationLevel] = QuantizationLevel(
     spellings={
         "safetensors": ("F16",),
         "torch": ("float16", "half"),
-        "numpy": ("float16", "half"),
+        "numpy": ("float16", "half", "<f2", ">f2"),
         "jax": ("float16",),
         "onnx": ("FLOAT16", 10),
         "ggml": ("F16", 1),
-        "tensorrt": ("kHALF", 1),
+        "tensorrt": ("kHALF", "HALF", 1),
+        "mlx": ("float16",),
+        "openvino": ("f16",),
+        "triton": ("fp16", "TYPE_FP16"),
+        "arrow": ("halffloat", "float16"),
+        "ctranslate2": ("float16",),
         "hf": ("float16",),
     },
     kind="float",
@@ -71,7 +81,11 @@ BF16: Final[QuantizationLevel] = QuantizationLevel(
         "jax": ("bfloat16",),
         "onnx": ("BFLOAT16", 16),
         "ggml": ("BF16", 30),
-        "tensorrt": ("kBF16", 7),
+        "tensorrt": ("kBF16", "BF16", 7),
+        "mlx": ("bfloat16",),
+        "openvino": ("bf16",),
+        "triton": ("bf16", "TYPE_BF16"),
+        "ctranslate2": ("bfloat16",),
         "hf": ("bfloat16",),
     },
     kind="float",
@@ -85,16 +99,21 @@ INT8: Final[QuantizationLevel] = QuantizationLevel(
     aliases=("int8", "i8", "q8"),
     spellings={
         "safetensors": ("I8",),
-        "torch": ("int8",),
-        "numpy": ("int8",),
+        "torch": ("int8", "qint8"),
+        "numpy": ("int8", "|i1"),
         "jax": ("int8",),
         "onnx": ("INT8", 3),
         "ggml": ("I8", 24),
-        "tensorrt": ("kINT8", 2),
+        "tensorrt": ("kINT8", "INT8", 2),
+        "mlx": ("int8",),
+        "openvino": ("i8",),
+        "triton": ("int8", "TYPE_INT8"),
+        "arrow": ("int8",),
+        "ctranslate2": ("int8", "int8_float32", "int8_float16", "int8_bfloat16"),
         "hf": ("int8",),
     },
     kind="int",
-    summary="8-bit integers; what a code is worth is the scheme's to say",
+    summary="8-bit integers; the scheme defines what a code means",
     source="safetensors 0.8.0 tensor.rs",
 )
 INT4: Final[QuantizationLevel] = QuantizationLevel(
@@ -107,11 +126,12 @@ INT4: Final[QuantizationLevel] = QuantizationLevel(
         "numpy": ("int4",),
         "jax": ("int4",),
         "onnx": ("INT4", 22),
-        "tensorrt": ("kINT4", 9),
+        "tensorrt": ("kINT4", "INT4", 9),
+        "openvino": ("i4",),
         "hf": ("int4",),
     },
     kind="int",
-    summary="4-bit integers; what a code is worth is the scheme's to say",
+    summary="4-bit integers; the scheme defines what a code means",
     source="ml_dtypes 0.6.0 int4",
 )
 
@@ -124,5 +144,5 @@ _NAMES: Final[frozenset[str]] = frozenset(get_args(BuiltinName))
 
 
 def is_builtin_name(name: str) -> TypeIs[BuiltinName]:
-    """Whether ``name`` is the serialised form of one of the five, letter by letter."""
+    """Whether ``name`` is exactly the serialised form of one of the five."""
     return name in _NAMES

@@ -24,8 +24,7 @@ from quantlevels.inspection.sizing.storage import (
 from quantlevels.llamacpp import FALLBACKS, LEFT_AS_THEY_ARE, WIDENED_ON_CONVERSION
 from quantlevels.scheme import Matrix
 from quantlevels.vocabulary.builtin import FP16, FP32
-from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
-from quantlevels.vocabulary.formats.ggml import BLOCKS
+from quantlevels.vocabulary.formats import GGML_BLOCKS, NOT_OF_WEIGHTS
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -317,7 +316,7 @@ def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Pl
     wanted = wish or target.level
     columns = tensor.shape[-1] if tensor.shape else 1
     words = wanted.spellings["ggml"]
-    block = next((BLOCKS[word] for word in words if word in BLOCKS), wanted.block)  # NVFP4 stands in fours
+    block = next((GGML_BLOCKS[word] for word in words if word in GGML_BLOCKS), wanted.block)  # NVFP4 stands in fours
     if columns % block.weights == 0:
         return _Placed(wanted, None, wanted.nbytes(tensor.shape))
     if wanted.name not in FALLBACKS:

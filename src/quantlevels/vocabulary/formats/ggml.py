@@ -1,46 +1,19 @@
-"""ggml's tensor types: the block-quantized ones as levels, and what a GGUF reader needs to know of all of them."""
+"""ggml's tensor types: the block-quantized ones as levels, and the storage blocks of all of them.
+
+Every level is a constant that has the level's name. A type is one line.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from quantlevels.vocabulary.builtin import BUILTIN
-from quantlevels.vocabulary.formats.microscaling import MICROSCALING
-from quantlevels.vocabulary.formats.plain import FLOATS, INTEGERS
 from quantlevels.vocabulary.level import BITS_PER_BYTE, Block, Kind, QuantizationLevel
 
-#: id, name, bits_per_param, weights and bytes of a block, kind, summary. A grid's code is an index and sign bits, as
-#: wide as its name says; IQ1 has no signs, and its 11-bit index of 8 ternary weights rounds up to 2 bits each.
-_TYPES: Final[tuple[tuple[int, str, int, int, int, Kind, str], ...]] = (
-    (2, "Q4_0", 4, 32, 18, "block", "32 4-bit codes and an FP16 scale"),
-    (3, "Q4_1", 4, 32, 20, "block", "32 4-bit codes, an FP16 scale and minimum"),
-    (6, "Q5_0", 5, 32, 22, "block", "32 5-bit codes and an FP16 scale"),
-    (7, "Q5_1", 5, 32, 24, "block", "32 5-bit codes, an FP16 scale and minimum"),
-    (8, "Q8_0", 8, 32, 34, "block", "32 8-bit codes and an FP16 scale"),
-    (9, "Q8_1", 8, 32, 36, "block", "32 8-bit codes, an FP16 scale and sum; for activations, not stored weights"),
-    (10, "Q2_K", 2, 256, 84, "block", "16 x 16 2-bit codes, 4-bit scales and minimums, an FP16 scale of each"),
-    (11, "Q3_K", 3, 256, 110, "block", "16 x 16 3-bit codes, 6-bit scales, an FP16 scale of these"),
-    (12, "Q4_K", 4, 256, 144, "block", "8 x 32 4-bit codes, 6-bit scales and minimums, an FP16 scale of each"),
-    (13, "Q5_K", 5, 256, 176, "block", "8 x 32 5-bit codes, 6-bit scales and minimums, an FP16 scale of each"),
-    (14, "Q6_K", 6, 256, 210, "block", "16 x 16 6-bit codes, 8-bit scales, an FP16 scale of these"),
-    (15, "Q8_K", 8, 256, 292, "block", "256 8-bit codes, an FP32 scale, 16 sums; for activations, not stored weights"),
-    (41, "Q1_0", 1, 128, 18, "block", "128 1-bit codes and an FP16 scale"),
-    (42, "Q2_0", 2, 64, 18, "block", "64 2-bit codes and an FP16 scale"),
-    (34, "TQ1_0", 2, 256, 54, "ternary", "256 ternary codes, five a byte, and an FP16 scale"),
-    (35, "TQ2_0", 2, 256, 66, "ternary", "256 ternary codes in 2 bits each and an FP16 scale"),
-    (19, "IQ1_S", 2, 256, 50, "codebook", "11-bit grid indices of 8 weights, 3-bit scales of 32, an FP16 scale"),
-    (29, "IQ1_M", 2, 256, 56, "codebook", "11-bit grid indices of 8 weights, 3-bit scales of 16, an FP16 scale"),
-    (16, "IQ2_XXS", 2, 256, 66, "codebook", "8-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 32"),
-    (17, "IQ2_XS", 2, 256, 74, "codebook", "9-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 16"),
-    (22, "IQ2_S", 2, 256, 82, "codebook", "10-bit grid indices and 8 sign bits of 8 weights, 4-bit scales of 16"),
-    (18, "IQ3_XXS", 3, 256, 98, "codebook", "8-bit grid indices of 4 weights, 7 sign bits of 8, 4-bit scales of 32"),
-    (21, "IQ3_S", 3, 256, 110, "codebook", "9-bit grid indices of 4 weights, 8 sign bits of 8, 4-bit scales of 32"),
-    (20, "IQ4_NL", 4, 32, 18, "codebook", "32 4-bit indices into 16 values and an FP16 scale"),
-    (23, "IQ4_XS", 4, 256, 136, "codebook", "8 x 32 4-bit indices into 16 values, 6-bit scales, an FP16 scale"),
-)
 
-GGML: Final[tuple[QuantizationLevel, ...]] = tuple(
-    QuantizationLevel(
+def _type(
+    name: str, type_id: int, bits: int, weights: int, nbytes: int, summary: str, kind: Kind = "block"
+) -> QuantizationLevel:
+    return QuantizationLevel(
         name=name,
         bits_per_param=bits,
         block=Block(weights, nbytes * BITS_PER_BYTE),
@@ -49,25 +22,42 @@ GGML: Final[tuple[QuantizationLevel, ...]] = tuple(
         summary=summary,
         source="ggml d99724f2 src/ggml-common.h",
     )
-    for type_id, name, bits, weights, nbytes, kind, summary in _TYPES
-)
 
-#: Type id → storage block. ggml stores four blocks of NVFP4 as one, their scales first.
-BLOCKS: Final[dict[int, Block]] = {
-    word: level.block
-    for level in (*BUILTIN, *FLOATS, *INTEGERS, *MICROSCALING, *GGML)
-    for word in level.spellings.get("ggml", ())
-    if isinstance(word, int)
-} | {40: Block(64, 36 * BITS_PER_BYTE)}
 
-#: Id of a type that ggml has removed → the name it had.
-REMOVED: Final[dict[int, str]] = {
-    4: "Q4_2",
-    5: "Q4_3",
-    31: "Q4_0_4_4",
-    32: "Q4_0_4_8",
-    33: "Q4_0_8_8",
-    36: "IQ4_NL_4_4",
-    37: "IQ4_NL_4_8",
-    38: "IQ4_NL_8_8",
-}
+def _ternary(name: str, type_id: int, bits: int, weights: int, nbytes: int, summary: str) -> QuantizationLevel:
+    return _type(name, type_id, bits, weights, nbytes, summary, "ternary")
+
+
+def _grid(name: str, type_id: int, bits: int, weights: int, nbytes: int, summary: str) -> QuantizationLevel:
+    return _type(name, type_id, bits, weights, nbytes, summary, "codebook")
+
+
+# name, id, bits_per_param, weights and bytes of a block, summary. The code of a grid is an index and sign bits, as wide
+# as the name says. IQ1 has no signs; its 11-bit index of 8 ternary weights is rounded up to 2 bits per weight.
+# fmt: off
+Q4_0: Final = _type("Q4_0", 2, 4, 32, 18, "32 4-bit codes and an FP16 scale")
+Q4_1: Final = _type("Q4_1", 3, 4, 32, 20, "32 4-bit codes, an FP16 scale and minimum")
+Q5_0: Final = _type("Q5_0", 6, 5, 32, 22, "32 5-bit codes and an FP16 scale")
+Q5_1: Final = _type("Q5_1", 7, 5, 32, 24, "32 5-bit codes, an FP16 scale and minimum")
+Q8_0: Final = _type("Q8_0", 8, 8, 32, 34, "32 8-bit codes and an FP16 scale")
+Q8_1: Final = _type("Q8_1", 9, 8, 32, 36, "32 8-bit codes, an FP16 scale and sum; for activations, not weights")
+Q2_K: Final = _type("Q2_K", 10, 2, 256, 84, "16 x 16 2-bit codes, 4-bit scales and minimums, an FP16 scale of each")
+Q3_K: Final = _type("Q3_K", 11, 3, 256, 110, "16 x 16 3-bit codes, 6-bit scales, an FP16 scale of these")
+Q4_K: Final = _type("Q4_K", 12, 4, 256, 144, "8 x 32 4-bit codes, 6-bit scales and minimums, an FP16 scale of each")
+Q5_K: Final = _type("Q5_K", 13, 5, 256, 176, "8 x 32 5-bit codes, 6-bit scales and minimums, an FP16 scale of each")
+Q6_K: Final = _type("Q6_K", 14, 6, 256, 210, "16 x 16 6-bit codes, 8-bit scales, an FP16 scale of these")
+Q8_K: Final = _type("Q8_K", 15, 8, 256, 292, "256 8-bit codes, an FP32 scale, 16 sums; for activations, not weights")
+Q1_0: Final = _type("Q1_0", 41, 1, 128, 18, "128 1-bit codes and an FP16 scale")
+Q2_0: Final = _type("Q2_0", 42, 2, 64, 18, "64 2-bit codes and an FP16 scale")
+TQ1_0: Final = _ternary("TQ1_0", 34, 2, 256, 54, "256 ternary codes, five per byte, and an FP16 scale")
+TQ2_0: Final = _ternary("TQ2_0", 35, 2, 256, 66, "256 ternary codes in 2 bits each and an FP16 scale")
+IQ1_S: Final = _grid("IQ1_S", 19, 2, 256, 50, "11-bit grid indices of 8 weights, 3-bit scales of 32, an FP16 scale")
+IQ1_M: Final = _grid("IQ1_M", 29, 2, 256, 56, "11-bit grid indices of 8 weights, 3-bit scales of 16, an FP16 scale")
+IQ2_XXS: Final = _grid("IQ2_XXS", 16, 2, 256, 66, "8-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 32")
+IQ2_XS: Final = _grid("IQ2_XS", 17, 2, 256, 74, "9-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 16")
+IQ2_S: Final = _grid("IQ2_S", 22, 2, 256, 82, "10-bit grid indices and 8 sign bits of 8 weights, 4-bit scales of 16")
+IQ3_XXS: Final = _grid("IQ3_XXS", 18, 3, 256, 98, "8-bit grid indices of 4 weights, 7 signs of 8, 4-bit scales of 32")
+IQ3_S: Final = _grid("IQ3_S", 21, 3, 256, 110, "9-bit grid indices of 4 weights, 8 sign bits of 8, 4-bit scales of 32")
+IQ4_NL: Final = _grid("IQ4_NL", 20, 4, 32, 18, "32 4-bit indices into 16 values and an FP16 scale")
+IQ4_XS: Final = _grid("IQ4_XS", 23, 4, 256, 136, "8 x 32 4-bit indices into 16 values, 6-bit scales, an FP16 scale")
+# fmt: on
