@@ -31,13 +31,13 @@ def test_rows_name_the_methods_of_their_modules() -> None:
 
 
 def test_rows_name_the_tensors_of_the_packings_defined_there() -> None:
-    tensors: dict[str, list[frozenset[str]]] = defaultdict(list)
+    tensors: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     packings = dict.fromkeys(packing for row in CATALOGUE for packing in row.packings())
     for packing in packings:
         # a fold may be a partial of a function
         module = getattr(packing.fold, "func", packing.fold).__module__.removeprefix("quantlevels.schemes.")
         if not packing.declared_only:
-            tensors[module].append(frozenset({packing.codes, *packing.needs}))
+            tensors[module].append((packing.codes, *packing.needs))
     for row in CATALOGUE:
         assert set(row.tensors) == set(tensors[row.name]), row.name
 

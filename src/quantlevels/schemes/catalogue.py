@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Final, NamedTuple
 
@@ -22,7 +22,7 @@ class SchemeModule(NamedTuple):
 
     name: str
     methods: frozenset[str]
-    tensors: tuple[frozenset[str], ...]
+    tensors: tuple[tuple[str, ...], ...]
 
     def schemes(self) -> tuple[Scheme, ...]:
         """Its schemes."""
@@ -40,7 +40,7 @@ class SchemeModule(NamedTuple):
 
 
 def _row(name: str, methods: str = "", *tensors: str) -> SchemeModule:
-    return SchemeModule(name, frozenset(methods.split()), tuple(frozenset(names.split()) for names in tensors))
+    return SchemeModule(name, frozenset(methods.split()), tuple(tuple(names.split()) for names in tensors))
 
 
 #: In the order in which packings are tried; a test compares the rows with the modules.
@@ -135,8 +135,19 @@ def shipped_scheme(method: str) -> Scheme | None:
     return None
 
 
-def packings_for(suffixes: Set[str]) -> tuple[Packing, ...]:
-    """The packings that tensors with these suffixes may be in, each once, in the order in which they are tried."""
-    rows = [row for row in CATALOGUE if any(tensors <= suffixes for tensors in row.tensors)]
+@lru_cache(maxsize=1024)
+def packings_for(suffixes: frozenset[str], explained: frozenset[str] = frozenset()) -> tuple[Packing, ...]:
+    """The packings that a module with tensors of these suffixes may be in, each once, in the order they are tried in.
+
+    Args:
+        suffixes: of the tensors in the module.
+        explained: suffixes of tensors that are no longer a question: packings with their codes in one are left out.
+    """
+    rows = [row for row in CATALOGUE if any(_fits(tensors, suffixes, explained) for tensors in row.tensors)]
     found = dict.fromkeys(packing for row in rows for packing in row.packings())
-    return tuple(packing for packing in found if not packing.declared_only)
+    undeclared = (packing for packing in found if not packing.declared_only)
+    return tuple(packing for packing in undeclared if _fits((packing.codes, *packing.needs), suffixes, explained))
+
+
+def _fits(tensors: tuple[str, ...], suffixes: frozenset[str], explained: frozenset[str]) -> bool:
+    return tensors[0] not in explained and suffixes.issuperset(tensors)

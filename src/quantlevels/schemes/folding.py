@@ -184,10 +184,6 @@ def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: De
         declared: what its config files declare.
     """
     modules = _by_members(tensors)
-    suffixes: set[str] = set()
-    for pieces, _ in modules:
-        suffixes.update(*(piece.module for piece in pieces))
-    others = packings_for(suffixes)
 
     def folded(group_size: int | None) -> list[tuple[tuple[FoldedWeight, ...], list[str]]]:
         return [
@@ -195,7 +191,7 @@ def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: De
                 tuple(
                     part
                     for piece, level in zip(pieces, said, strict=True)
-                    for part in _fold(piece, _hint(level, group_size), own, others)
+                    for part in _fold(piece, _hint(level, group_size), own)
                 ),
                 same,
             )
@@ -314,11 +310,11 @@ def _split(members: Sequence[_Member]) -> list[_Piece]:
     return [*pieces, _Piece("", rest, {})]
 
 
-def _fold(piece: _Piece, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]) -> Iterator[FoldedWeight]:
+def _fold(piece: _Piece, hint: Hint, own: Sequence[Packing]) -> Iterator[FoldedWeight]:
     """The weight of a module, where a packing is found for it, and its other tensors as they are."""
     name, module = piece.name, piece.module
     try:
-        found = _weight(module, hint, own, others)
+        found = _weight(module, hint, own)
     except (AmbiguousLayoutError, LayoutError) as problem:
         packed = UnknownType("packing", " + ".join(sorted(module)))
         yield FoldedWeight.unclear(
@@ -340,14 +336,12 @@ def _fold(piece: _Piece, hint: Hint, own: Sequence[Packing], others: Sequence[Pa
         yield from piece.plain(suffix, common.role if common else _PLAIN_ROLES.get(suffix, "weight"), tensor)
 
 
-def _weight(
-    module: Module, hint: Hint, own: Sequence[Packing], others: Sequence[Packing]
-) -> tuple[Packing, Weight] | None:
+def _weight(module: Module, hint: Hint, own: Sequence[Packing]) -> tuple[Packing, Weight] | None:
     """The packing of a module and its weight, by the declared method's packings first; None for plain tensors."""
     misfits: list[LayoutError] = []
-    for packings in (own, others):
+    for is_declared in (True, False):
         fits: dict[Weight, Packing] = {}
-        for packing in packings:
+        for packing in own if is_declared else packings_for(frozenset(module)):
             if packing.matches(module):
                 try:
                     weight = packing.weight(module, hint)
@@ -356,21 +350,20 @@ def _weight(
                     continue
                 if weight:
                     fits.setdefault(weight, packing)
-        if len(fits) > 1 and packings is others:
+        if len(fits) > 1 and not is_declared:
             raise AmbiguousLayoutError(f"can be {' or '.join(sorted(_described(weight) for weight in fits))}")
         for weight, packing in fits.items():
-            _check_single(module, packing, others)
+            _check_single(module, packing)
             return packing, weight
     if misfits:
         raise misfits[0]
     return None
 
 
-def _check_single(module: Module, packing: Packing, others: Sequence[Packing]) -> None:
-    """Refuse to choose where another packing's codes stand in the same module."""
-    for other in others:
-        if other.codes not in packing.suffixes and other.matches(module):
-            raise AmbiguousLayoutError(f"holds codes of two formats, {packing.codes!r} and {other.codes!r}")
+def _check_single(module: Module, packing: Packing) -> None:
+    """Refuse to choose if another packing's codes are in the same module."""
+    for other in packings_for(frozenset(module), explained=packing.suffixes):
+        raise AmbiguousLayoutError(f"holds codes of two formats, {packing.codes!r} and {other.codes!r}")
 
 
 def _described(weight: Weight) -> str:
