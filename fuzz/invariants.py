@@ -30,7 +30,8 @@ def _hold(report: Inspection) -> None:
         assert str(finding)
     if (stored := report.stored) is not None:
         assert 0 <= stored.quantized_parameters <= stored.parameters
-        assert 0 <= sum(level.nbytes for level in stored.levels) <= stored.tensor_bytes
+        accounts = (*(level.nbytes for level in stored.levels), stored.buffers.nbytes, stored.unexplained.nbytes)
+        assert sum(accounts) == stored.tensor_bytes
         assert all(level.parameters >= 0 and level.nbytes >= 0 for level in stored.levels)
         assert all(level.group_size is None or level.group_size > 0 for level in stored.levels)
 

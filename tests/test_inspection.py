@@ -50,7 +50,9 @@ def test_record_of_plain_weights_has_all_keys_of_the_schema(tmp_path: Path) -> N
             "quantized_parameters": 0,
             "tensors": 4,
             "tensor_bytes": 56 * 2 + 4 * 4 + 8 * 8,
-            "bits_per_weight": (56 * 2 + 4 * 4 + 8 * 8) * 8 / 60,
+            "bits_per_weight": (56 * 2 + 4 * 4) * 8 / 60,
+            "buffers": {"tensors": 1, "bytes": 64},
+            "unexplained": {"tensors": 0, "bytes": 0},
             "levels": [
                 {
                     "level": "BFloat16",

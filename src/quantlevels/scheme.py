@@ -55,6 +55,7 @@ class DeclaredLevel:
         bits_per_weight: codes, scales and zero points a weight takes, exact, without per-row and per-tensor extras;
             None if unknown.
         targets: the modules it is for, as the config names them; None for all that are not named otherwise.
+        usual_group: whether the group size is only the usual one: the config cannot say it, the tensors carry theirs.
         average: whether its width is the mean over weights that each have a width of their own (EXL2, EXL3).
         parameters: logical weights of each of its modules, if the config gives their number (VPTQ).
     """
@@ -65,6 +66,7 @@ class DeclaredLevel:
     symmetric: bool | None = None
     bits_per_weight: Fraction | None = None
     targets: tuple[str, ...] | None = None
+    usual_group: bool = False
     average: bool = False
     parameters: int | None = None
 
@@ -504,6 +506,10 @@ class MethodConfig:
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of the key-value cache, if that is quantized as well."""
         return None
+
+    def buffers(self) -> frozenset[str]:
+        """Last parts of the names of modules that hold no parameters: rotations that are applied to activations."""
+        return frozenset()
 
     def quantized_on_disk(self) -> bool:
         """Whether weights are stored quantized, not only once they are loaded."""

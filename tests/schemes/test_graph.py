@@ -14,6 +14,7 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from quantlevels.inspection.report import Inspection, inspect
+from quantlevels.inspection.totals import Tally
 
 FLOAT, FLOAT16, INT8, UINT8, INT32, INT64 = (
     getattr(TensorProto, name) for name in ("FLOAT", "FLOAT16", "INT8", "UINT8", "INT32", "INT64")
@@ -171,7 +172,9 @@ def test_operators_on_codes(tmp_path: Path) -> None:
         node("QLinearConv", "x xs xz w ws wz ys yz b", "y"),
     )
     assert rows(found) == [("INT8", None, False, 288, 288 + 32 + 8)]
-    assert rows(found, quantized=False) == [("FP32", None, None, 8, 32 + 4 + 4)]  # and the scales of x and y
+    assert rows(found, quantized=False) == [("FP32", None, None, 8, 32)]
+    assert found.stored
+    assert found.stored.buffers == Tally(tensors=4, nbytes=10)  # scales and zero points of x and y
 
 
 @pytest.mark.parametrize("names", [("fc.weight_quantized", "fc.weight_scale"), ("codes", "anything")])
@@ -294,7 +297,9 @@ def test_simulated_quantization_is_none(tmp_path: Path) -> None:
         node("DequantizeLinear", "q s z", "f"),
     )
     assert not rows(found)
-    assert rows(found, quantized=False) == [("FP32", None, None, 256, 1024 + 64)]
+    assert rows(found, quantized=False) == [("FP32", None, None, 256, 1024)]
+    assert found.stored
+    assert found.stored.buffers == Tally(tensors=2, nbytes=64 + 16)
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ class StoredRecord(TypedDict):
     tensors: Count
     tensor_bytes: Count
     bits_per_weight: Ratio | None
-    buffers: NotRequired[TallyRecord]
-    unexplained: NotRequired[TallyRecord]
+    buffers: TallyRecord
+    unexplained: TallyRecord
     levels: list[StoredLevelRecord]
 
 

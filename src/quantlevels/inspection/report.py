@@ -34,8 +34,9 @@ if TYPE_CHECKING:
         LevelName,
         StoredLevelRecord,
         StoredRecord,
+        TallyRecord,
     )
-    from quantlevels.inspection.totals import StoredLevel
+    from quantlevels.inspection.totals import StoredLevel, Tally
 
 __all__ = ["Inspection", "inspect"]
 
@@ -70,10 +71,11 @@ class Inspection:
         return self.container.name if self.container else CONFIG
 
     def weights(self) -> Iterator[tuple[str, FoldedWeight]]:
-        """Name and storage of each module, or each plain tensor, in the order of the file."""
+        """Name and storage of each module, or each plain tensor but for buffers, in the order of the file."""
         for module, parts in self._folding or ():
             for part in parts:
-                yield (module + part.name).removeprefix("."), part
+                if part.account != "buffers":
+                    yield (module + part.name).removeprefix("."), part
         for component in self.components:
             prefix = component._path_within(self.path)
             yield from ((f"{prefix}.{name}", part) for name, part in component.weights())
@@ -239,8 +241,14 @@ def _stored_record(stored: StoredTotals) -> StoredRecord:
         "tensors": stored.tensors,
         "tensor_bytes": stored.tensor_bytes,
         "bits_per_weight": _number(stored.bits_per_weight),
+        "buffers": _tally_record(stored.buffers),
+        "unexplained": _tally_record(stored.unexplained),
         "levels": [_stored_level_record(level) for level in stored.levels],
     }
+
+
+def _tally_record(tally: Tally) -> TallyRecord:
+    return {"tensors": tally.tensors, "bytes": tally.nbytes}
 
 
 def _stored_level_record(stored: StoredLevel) -> StoredLevelRecord:

@@ -47,6 +47,18 @@ class StoredLevel:
 
 
 @final
+@frozen
+class Tally:
+    """How many tensors, and their bytes."""
+
+    tensors: int = 0
+    nbytes: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.tensors + other.tensors, self.nbytes + other.nbytes)
+
+
+@final
 @frozen(kw_only=True)
 class StoredTotals:
     """What the tensor headers show.
@@ -57,6 +69,10 @@ class StoredTotals:
         tensors: stored tensors.
         tensor_bytes: bytes of all tensors, each once.
         levels: what is stored alike, the most bytes first.
+        buffers: tensors that are not parameters: positions, masks, rotary caches, rotations, running statistics.
+        unexplained: tensors that no layout, buffer rule or dtype explains.
+
+    The bytes of levels, buffers and unexplained tensors add up to ``tensor_bytes``.
     """
 
     parameters: int
@@ -64,18 +80,21 @@ class StoredTotals:
     tensors: int
     tensor_bytes: int
     levels: tuple[StoredLevel, ...]
+    buffers: Tally = Tally()
+    unexplained: Tally = Tally()
 
     @property
     def parameters_known(self) -> bool:
-        """Whether the parameters of all weights could be told."""
-        return not any(isinstance(one.level, UnknownType) and one.nbytes and not one.parameters for one in self.levels)
+        """Whether all tensors are explained and the parameters of all weights are known."""
+        unknown = (level for level in self.levels if level.nbytes and not level.parameters)
+        return not self.unexplained.tensors and not any(isinstance(level.level, UnknownType) for level in unknown)
 
     @property
     def bits_per_weight(self) -> Fraction | None:
-        """Bits a parameter takes over the whole checkpoint, exact; None where not all are counted, or none are."""
+        """Bits a parameter takes over all but the buffers, exact; None if not all are known, or there are none."""
         if not (self.parameters and self.parameters_known):
             return None
-        return Fraction(self.tensor_bytes * BITS_PER_BYTE, self.parameters)
+        return Fraction((self.tensor_bytes - self.buffers.nbytes) * BITS_PER_BYTE, self.parameters)
 
 
 def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
@@ -83,8 +102,12 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
     alike: dict[
         tuple[QuantizationLevel | UnknownType, int | None, bool | None, bool], list[tuple[FoldedWeight, int]]
     ] = defaultdict(list)
+    tallies: dict[str, Tally] = defaultdict(Tally)
     for parts, modules in folding.alike:
         for part in parts:
+            if part.account != "weights":
+                tallies[part.account] += Tally((len(part.tensors) or 1) * len(modules), part.nbytes * len(modules))
+                continue
             alike[part.level, part.group_size, part.symmetric, part.quantized].append((part, len(modules)))
     found = [
         StoredLevel(
@@ -104,6 +127,8 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
         tensors=len(checkpoint.tensors),
         tensor_bytes=sum(map(attrgetter("nbytes"), checkpoint.tensors)),
         levels=_largest_first(found),
+        buffers=tallies["buffers"],
+        unexplained=tallies["unexplained"],
     )
 
 
@@ -127,6 +152,8 @@ def combined(several: Iterable[StoredTotals]) -> StoredTotals:
         tensors=sum(stored.tensors for stored in several),
         tensor_bytes=sum(stored.tensor_bytes for stored in several),
         levels=_largest_first(alike.values()),
+        buffers=sum((stored.buffers for stored in several), Tally()),
+        unexplained=sum((stored.unexplained for stored in several), Tally()),
     )
 
 

@@ -165,7 +165,7 @@ class BitsAndBytesConfig(DynamicConfig):
         if self.bnb_4bit_use_double_quant:
             bits = with_scales(4, self.block_size, 8) + Fraction(32, self.block_size * _NESTED_BLOCK_SIZE)
         level = levels[_LEVELS[self.format if self.format in _LEVELS else self.bnb_4bit_quant_type]]
-        return DeclaredLevel(level=level, group_size=self.block_size, bits_per_weight=bits)
+        return DeclaredLevel(level=level, group_size=self.block_size, bits_per_weight=bits, usual_group=True)
 
 
 SCHEMES = (

@@ -149,5 +149,11 @@ def packings_for(suffixes: frozenset[str], explained: frozenset[str] = frozenset
     return tuple(packing for packing in undeclared if _fits((packing.codes, *packing.needs), suffixes, explained))
 
 
+def needs_of(codes: str) -> tuple[str, ...]:
+    """The suffixes that stand beside codes of a name, in the first packing that has such codes."""
+    found = (tensors[1:] for row in CATALOGUE for tensors in row.tensors if tensors[0] == codes)
+    return next(found, ())
+
+
 def _fits(tensors: tuple[str, ...], suffixes: frozenset[str], explained: frozenset[str]) -> bool:
     return tensors[0] not in explained and suffixes.issuperset(tensors)

@@ -292,6 +292,27 @@ _CLASSES = {"Embedding": "*embed*"}
 
 
 @frozen(kw_only=True)
+class TransformArgs:
+    """Where a rotation is applied: ``input``, ``weight_output``, ``k_cache`` ..."""
+
+    location: str
+
+
+@frozen(kw_only=True)
+class TransformScheme:
+    """A rotation, and the places in which it is applied."""
+
+    apply: tuple[TransformArgs, ...] = ()
+
+
+@frozen(kw_only=True)
+class TransformConfig:
+    """``transform_config``: rotations by name. Those of activations are kept beside the weights, as modules."""
+
+    config_groups: Mapping[str, TransformScheme] = field(factory=dict)
+
+
+@frozen(kw_only=True)
 class CompressedTensorsConfig(MethodConfig):
     """A ``quantization_config`` or ``compression_config`` of method compressed-tensors."""
 
@@ -300,6 +321,7 @@ class CompressedTensorsConfig(MethodConfig):
     config_groups: Mapping[str, Group | tuple[str, ...]] | None = None
     kv_cache_scheme: QuantizationArgs | None = None
     quantization_status: str | None = None
+    transform_config: TransformConfig | None = None
 
     def _groups(self) -> list[tuple[tuple[str, ...], DeclaredLevel]]:
         groups = [
@@ -324,6 +346,11 @@ class CompressedTensorsConfig(MethodConfig):
             for target in targets
             if target != "Linear"
         }
+
+    def buffers(self) -> frozenset[str]:
+        """The rotations of ``transform_config``: modules named after the transform and where it is applied."""
+        groups = self.transform_config.config_groups if self.transform_config else {}
+        return frozenset(f"{name}_{args.location}" for name, transform in groups.items() for args in transform.apply)
 
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of ``kv_cache_scheme``."""

@@ -36,6 +36,7 @@ class Declared:
         levels: the levels of the quantized weights, the general one first.
         skipped: modules left unquantized, as the config names them.
         quantized_on_disk: whether weights are stored quantized, not only once they are loaded.
+        buffers: last parts of the names of modules that hold no parameters.
         scheme: the scheme of the method.
         general: what is declared for modules that no override names.
         overrides: module name, glob or ``re:`` pattern → its own level; None for left as it is.
@@ -49,6 +50,7 @@ class Declared:
     levels: tuple[DeclaredLevel, ...] = ()
     skipped: tuple[str, ...] = ()
     quantized_on_disk: bool = True
+    buffers: frozenset[str] = frozenset()
     scheme: Scheme | None = field(default=None, repr=False)
     general: DeclaredLevel | None = field(default=None, repr=False)
     overrides: Mapping[str, DeclaredLevel | None] = field(factory=dict, repr=False)
@@ -178,6 +180,7 @@ def _read(section: _Section, scheme: Scheme, dtype: QuantizationLevel | None, fi
             levels=_distinct(general, overrides),
             skipped=own.skipped(),
             quantized_on_disk=own.quantized_on_disk(),
+            buffers=own.buffers(),
             scheme=scheme,
             general=general,
             overrides=overrides,

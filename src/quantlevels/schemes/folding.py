@@ -6,9 +6,9 @@ Folding depends on suffixes, types and shapes alone, and models repeat their lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
 from attrs import evolve, field, frozen
 
@@ -24,9 +24,11 @@ from quantlevels.scheme import (
     Packing,
     Role,
     TensorInfo,
+    TensorRuleError,
     Weight,
 )
-from quantlevels.schemes.catalogue import packings_for
+from quantlevels.schemes.buffers import is_buffer
+from quantlevels.schemes.catalogue import needs_of, packings_for
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
@@ -61,12 +63,29 @@ _FUSED: Final = {
 #: those of codes, which have no parameter of the bare name beside them
 _CODES: Final = ("_blocks", "_packed", "_qdata")
 
+#: Names that nothing but a quantizer gives to codes and to side tensors. Others, such as ``scale``, are names of
+#: parameters too. A module that has some of them, and in which no packing is found, lacks a tensor.
+_CODES_NAMES: Final = "qweight weight_packed W_q q_weight trellis Qidxs _weight_qdata weight._data weight._data._data"
+_SIDES_NAMES: Final = (
+    "qzeros scales g_idx qbiases weight_scale weight_scale_inv weight_scale_2 weight_global_scale weight_scales "
+    "weight_zero_point weight_g_idx weight_shape scale_weight scale_packed SCB weight_scb lookup_table codebooks "
+    "weight.absmax weight.quant_map weight.nested_absmax weight.nested_quant_map weight_absmax weight_quant_map "
+    "weight._scale weight._shift _weight_scale _weight_zero_point _weight_scale_and_zero q_invperm q_groups suh svh "
+    "Wscale bitmask"
+)
+_CODES_ONLY: Final = frozenset(_CODES_NAMES.split())
+_SIDES_ONLY: Final = frozenset(_SIDES_NAMES.split())
+
 #: Suffixes of plain tensors that are not weights.
 _PLAIN_ROLES: Final[dict[str, Role]] = {"bias": "bias"}
 
 _ROOT: Final = -1
 #: (suffix, dtype, shape, bytes) of a tensor in a module
 _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
+
+
+#: Where the bytes of a tensor are counted: with the weights of a level, with the buffers, or as unexplained.
+Account: TypeAlias = Literal["weights", "buffers", "unexplained"]
 
 
 class FoldedTensor(NamedTuple):
@@ -95,10 +114,10 @@ class _Piece(NamedTuple):
         """One of its tensors under the name it has in the checkpoint."""
         return FoldedTensor(f".{self.stored_names.get(suffix, suffix)}", role)
 
-    def plain(self, suffix: str, role: Role, tensor: TensorInfo) -> Iterator[FoldedWeight]:
+    def plain(self, suffix: str, role: Role, tensor: TensorInfo) -> FoldedWeight:
         """One of its tensors that stands for itself."""
-        for part in plain(f"{self.name}.{suffix}", suffix, tensor, role):
-            yield evolve(part, tensors=(self.tensor(suffix, role),)) if self.stored_names else part
+        folded = plain(f"{self.name}.{suffix}", tensor, role, is_weight=suffix == "weight")
+        return evolve(folded, tensors=(self.tensor(suffix, role),)) if self.stored_names else folded
 
 
 @final
@@ -108,13 +127,14 @@ class FoldedWeight:
 
     Args:
         name: what its name adds to the module's: ``""``, ``.weight``, ``.down_proj``.
-        level: its level; UnknownType where no level answers to its storage.
+        level: its level; UnknownType if no known level answers to its storage.
         parameters: logical weights; 0 for buffers, side tensors and what is not understood.
         nbytes: bytes of all its tensors, the bias of a quantized weight among them.
         quantized: whether its weights are stored in less than 16 bits.
-        group_size, symmetric, code_bits: as in ``Weight``.
-        vector: whether it is a plain tensor and no matrix: a norm, a bias.
-        problem: (code, message) of the finding where its layout is ambiguous or contradictory.
+        group_size, symmetric, code_bits, shape: as in ``Weight``.
+        vector: whether it is a plain tensor and not a matrix: a norm, a bias.
+        account: where its bytes are counted.
+        problem: (code, message) of the finding if its layout is ambiguous or contradictory.
         role: what it is for, if it is a plain tensor; "codes" if it was folded from several.
         tensors: the tensors it was folded from; empty for a plain tensor, which has the same name, and for what is not
             understood. No tensor is in two folded weights.
@@ -128,7 +148,9 @@ class FoldedWeight:
     group_size: int | None = None
     symmetric: bool | None = None
     code_bits: Fraction | None = None
+    shape: tuple[int, ...] = ()
     vector: bool = False
+    account: Account = "weights"
     problem: tuple[str, str] | None = None
     role: Role | None = None
     tensors: tuple[FoldedTensor, ...] = field(default=(), eq=False)
@@ -150,13 +172,14 @@ class FoldedWeight:
             group_size=weight.group_size,
             symmetric=weight.symmetric,
             code_bits=weight.code_bits,
+            shape=weight.shape,
             role="codes",
             tensors=tensors,
         )
 
     @classmethod
     def unclear(cls, level: QuantizationLevel | UnknownType, reason: str, *, name: str, nbytes: int) -> FoldedWeight:
-        """What is packed in a way that cannot be told: bytes, and a finding QL303."""
+        """Weights that are packed in an unknown way: their bytes, and a finding QL303."""
         return cls(name=name, level=level, parameters=0, nbytes=nbytes, quantized=True, problem=("QL303", reason))
 
 
@@ -185,19 +208,19 @@ def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: De
     """
     modules = _by_members(tensors)
 
+    buffers = declared.buffers if declared else ()
+
     def folded(group_size: int | None) -> list[tuple[tuple[FoldedWeight, ...], list[str]]]:
-        return [
-            (
-                tuple(
-                    part
-                    for piece, level in zip(pieces, said, strict=True)
-                    for part in _fold(piece, _hint(level, group_size), own)
-                ),
-                same,
-            )
-            for pieces, names in modules
-            for said, same in _by_declaration(pieces, names, declared)
-        ]
+        alike: list[tuple[tuple[FoldedWeight, ...], list[str]]] = []
+        for pieces, names in modules:
+            for levels, same in _by_declaration(pieces, names, declared):
+                parts: list[FoldedWeight] = []
+                for piece, level in zip(pieces, levels, strict=True):
+                    hint = _hint(level, group_size)
+                    context = _Context(module=same[0], hint=hint, own=own, buffers=buffers)
+                    parts += _fold(piece, context)
+                alike.append((tuple(parts), same))
+        return alike
 
     alike = folded(None)
     # a row that fits in one group shows no group size, but the other rows of a model without a config may
@@ -310,16 +333,15 @@ def _split(members: Sequence[_Member]) -> list[_Piece]:
     return [*pieces, _Piece("", rest, {})]
 
 
-def _fold(piece: _Piece, hint: Hint, own: Sequence[Packing]) -> Iterator[FoldedWeight]:
-    """The weight of a module, where a packing is found for it, and its other tensors as they are."""
+def _fold(piece: _Piece, context: _Context) -> Iterator[FoldedWeight]:
+    """The weight of a module, if a packing is found for it, and its other tensors as they are."""
     name, module = piece.name, piece.module
     try:
-        found = _weight(module, hint, own)
+        found = _weight(module, context)
     except (AmbiguousLayoutError, LayoutError) as problem:
         packed = UnknownType("packing", " + ".join(sorted(module)))
-        yield FoldedWeight.unclear(
-            packed, str(problem), name=name, nbytes=sum(tensor.nbytes for tensor in module.values())
-        )
+        nbytes = sum(tensor.nbytes for tensor in module.values())
+        yield FoldedWeight.unclear(packed, str(problem), name=name, nbytes=nbytes)
         return
     rest = dict(module)
     if found:
@@ -328,25 +350,102 @@ def _fold(piece: _Piece, hint: Hint, own: Sequence[Packing]) -> Iterator[FoldedW
         nbytes = sum(rest.pop(suffix).nbytes for suffix in roles)
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
-            yield from piece.plain("bias", "bias", bias._replace(nbytes=0))
+            yield piece.plain("bias", "bias", bias._replace(nbytes=0))
         tensors = tuple(piece.tensor(suffix, role) for suffix, role in roles.items())
         yield FoldedWeight.of(weight, name=name, nbytes=nbytes, tensors=tensors)
+    else:
+        yield from _torn(piece, rest, context)
     for suffix, tensor in rest.items():
+        yield _alone(piece, suffix, tensor, context)
+
+
+def _torn(piece: _Piece, rest: dict[str, TensorInfo], context: _Context) -> Iterator[FoldedWeight]:
+    """Codes without their scales, and scales without their codes; they are taken out of the rest."""
+    sides = [suffix for suffix in rest if suffix in _SIDES_ONLY]
+    codes = [suffix for suffix in rest if suffix in _CODES_ONLY]
+    strangers = rest.keys() - {*codes, *sides, *COMMON_SIDES, "bias", "weight"}
+    if codes and not strangers:
+        missing = " and ".join(need for need in context.needs(codes[0]) if need not in rest) or "its scales"
+        yield _incomplete(piece, rest, [*codes, *sides], f"{' and '.join(codes)} without {missing}")
+    elif sides and "weight" not in rest and not codes:
+        yield _incomplete(piece, rest, sides, f"{', '.join(sides)} without the weight they belong to")
+
+
+def _incomplete(piece: _Piece, rest: dict[str, TensorInfo], suffixes: Sequence[str], reason: str) -> FoldedWeight:
+    tensors = [piece.tensor(suffix, "codes" if suffix in _CODES_ONLY else "scale") for suffix in suffixes]
+    return FoldedWeight(
+        name=piece.name,
+        level=UnknownType("packing", " + ".join(sorted(suffixes))),
+        parameters=0,
+        nbytes=sum(rest.pop(suffix).nbytes for suffix in suffixes),
+        quantized=True,
+        account="unexplained",
+        problem=("QL202", reason),
+        tensors=tuple(tensors),
+    )
+
+
+def _alone(piece: _Piece, suffix: str, tensor: TensorInfo, context: _Context) -> FoldedWeight:
+    """A tensor that no packing explains: a parameter, a buffer, or unexplained."""
+    stored_name = piece.stored_names.get(suffix, suffix)
+    is_rotation = context.module.rpartition(".")[2] in context.buffers
+    if is_rotation or is_buffer(context.module, stored_name, tensor):
         common = COMMON_SIDES.get(suffix)
-        yield from piece.plain(suffix, common.role if common else _PLAIN_ROLES.get(suffix, "weight"), tensor)
+        return FoldedWeight(
+            name=f"{piece.name}.{suffix}",
+            level=tensor.dtype,
+            parameters=0,
+            nbytes=tensor.nbytes,
+            quantized=False,
+            account="buffers",
+            tensors=(piece.tensor(suffix, common.role if common else "state"),),
+        )
+    folded = piece.plain(suffix, _PLAIN_ROLES.get(suffix, "weight"), tensor)
+    if suffix == "weight" and context.scales_missing(tensor):
+        reason = f"weight is {tensor.dtype}, declared {context.hint.level}, but its scales are missing"
+        return evolve(folded, problem=("QL202", reason))
+    return folded
 
 
-def _weight(module: Module, hint: Hint, own: Sequence[Packing]) -> tuple[Packing, Weight] | None:
+@final
+@frozen(kw_only=True)
+class _Context:
+    """What is known around a module when it is folded.
+
+    Args:
+        module: its name, or that of one of the modules with equal tensors.
+        hint: what is declared for it.
+        own: the packings of the declared method, tried first.
+        buffers: last parts of the names of modules that hold no parameters, as the config says.
+    """
+
+    module: str
+    hint: Hint
+    own: Sequence[Packing]
+    buffers: Collection[str]
+
+    def needs(self, codes: str) -> tuple[str, ...]:
+        """What the declared method, or another that writes codes of this name, needs beside them."""
+        declared = (packing.needs for packing in self.own if packing.codes == codes)
+        return next(declared, None) or needs_of(codes)
+
+    def scales_missing(self, weight: TensorInfo) -> bool:
+        """Whether a declared method would have stored scales beside codes of this type."""
+        codes = weight.is_a("Float8E4M3FN", "Float8E4M3FNUZ", "Float8E5M2", "Int8", "UInt8")
+        return codes and self.hint.level is not None and any(packing.codes == "weight" for packing in self.own)
+
+
+def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
     """The packing of a module and its weight, by the declared method's packings first; None for plain tensors."""
     misfits: list[LayoutError] = []
     for is_declared in (True, False):
         fits: dict[Weight, Packing] = {}
-        for packing in own if is_declared else packings_for(frozenset(module)):
+        for packing in context.own if is_declared else packings_for(frozenset(module)):
             if packing.matches(module):
                 try:
-                    weight = packing.weight(module, hint)
-                except LayoutError as misfit:
-                    misfits.append(misfit)
+                    weight = packing.weight(module, context.hint)
+                except LayoutError as error:
+                    misfits.append(error)
                     continue
                 if weight:
                     fits.setdefault(weight, packing)
@@ -355,8 +454,8 @@ def _weight(module: Module, hint: Hint, own: Sequence[Packing]) -> tuple[Packing
         for weight, packing in fits.items():
             _check_single(module, packing)
             return packing, weight
-    if misfits:
-        raise misfits[0]
+    if misfits:  # a layout that fits but for one side tensor says more than one that does not fit at all
+        raise next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), misfits[0])
     return None
 
 
@@ -371,37 +470,43 @@ def _described(weight: Weight) -> str:
     return f"{weight.parameters:,} weights of {weight.level}{group}"
 
 
-def plain(name: str, suffix: str, tensor: TensorInfo, role: Role) -> Iterator[FoldedWeight]:
-    """A tensor that stands for itself: a parameter, or a buffer, which counts for nothing but its bytes."""
+def plain(name: str, tensor: TensorInfo, role: Role, *, is_weight: bool = False) -> FoldedWeight:
+    """A tensor that stands for itself: a parameter, unless it is of integers that nothing explains.
+
+    Args:
+        name: what its name adds to the module's.
+        tensor: its type and shape.
+        role: what it is for.
+        is_weight: whether its name is that of a weight, so that bytes are 8-bit weights.
+    """
     level, elements = tensor.dtype, tensor.elements
     if isinstance(level, UnknownType):
-        yield FoldedWeight(name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True, role=role)
-    elif suffix in COMMON_SIDES or level.name == "Float8E8M0FNU":
-        yield FoldedWeight(name=name, level=level, parameters=0, nbytes=tensor.nbytes, quantized=False, role=role)
-    elif level.kind in ("int", "uint", "bool"):
-        if suffix == "weight" and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4"):
-            yield FoldedWeight(
-                name=name,
-                level=level,
-                parameters=elements,
-                nbytes=tensor.nbytes,
-                quantized=True,
-                code_bits=Fraction(tensor.bits),
-                role=role,
-            )
-        elif suffix == "weight" and len(tensor.shape) > 1:
-            reason = f"{level} words that no scheme explains: packed codes, or integers"
-            yield FoldedWeight.unclear(level, reason, name=name, nbytes=tensor.nbytes)
-    else:
-        quantized = level.bits_per_param < UNQUANTIZED_BITS
-        bits = level.bits_per_weight if quantized else None
-        yield FoldedWeight(
-            name=name,
-            level=level,
-            parameters=elements,
-            nbytes=tensor.nbytes,
-            quantized=quantized,
-            code_bits=bits,
-            vector=len(tensor.shape) < 2,
-            role=role,
+        return FoldedWeight(
+            name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True, role=role
         )
+    weight = FoldedWeight(
+        name=name,
+        level=level,
+        parameters=elements,
+        nbytes=tensor.nbytes,
+        quantized=level.bits_per_param < UNQUANTIZED_BITS,
+        shape=tensor.shape,
+        vector=len(tensor.shape) < 2,
+        role=role,
+    )
+    if level.kind in ("int", "uint", "bool"):
+        if is_weight and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4"):
+            return evolve(weight, code_bits=Fraction(tensor.bits))
+        return _unexplained(
+            weight, f"{level} {list(tensor.shape)}: packed weights, or integers that no layout explains"
+        )
+    if level.name == "Float8E8M0FNU":
+        return _unexplained(weight, "powers of two, which only scales are, without the weight they belong to")
+    return evolve(weight, code_bits=level.bits_per_weight if weight.quantized else None)
+
+
+def _unexplained(weight: FoldedWeight, reason: str) -> FoldedWeight:
+    problem = ("QL304", reason)
+    return evolve(
+        weight, parameters=0, quantized=False, account="unexplained", shape=(), vector=False, role=None, problem=problem
+    )

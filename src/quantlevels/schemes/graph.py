@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from quantlevels.container import Checkpoint, Node, UnknownType
 from quantlevels.scheme import Hint, LayoutError, Role, TensorInfo, Weight, code_bits, exact, integer
+from quantlevels.schemes.buffers import is_buffer
 from quantlevels.schemes.folding import FoldedTensor, FoldedWeight, Folding, plain
 from quantlevels.schemes.scaled import microscaled
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
@@ -47,6 +48,17 @@ _OPERANDS: Final[dict[str, tuple[_Operand, ...]]] = {
     "GatherBlockQuantized": (_Operand(0, 2, 3),),
     "QMoE": (_Operand(2, 3, 11), _Operand(5, 6, 12), _Operand(8, 9, 13)),
 }
+#: operator → the places of inputs that are not parameters: rotary caches, masks, places of blocks, running statistics
+_BUFFERS: Final = {
+    "GroupQueryAttention": (7, 8, 9, 10),
+    "SparseAttention": (5, 6, 9, 10),
+    "PagedAttention": (5, 6, 7, 8, 9),
+    "MultiHeadAttention": (4, 5),
+    "Attention": (3, 5),
+    "BatchNormalization": (3, 4),
+    "RotaryEmbedding": (1, 2, 3),  # in either domain: caches and positions, in another order
+    "Where": (0,),
+}
 #: operators whose output holds elements of their first input
 _MOVES: Final = frozenset(
     {"Gather", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Expand", "Cast"}
@@ -79,7 +91,8 @@ def fold_graph(checkpoint: Checkpoint) -> Folding:
     zero points and biases count with their weight. Quantized vectors are biases: they count as what they become.
     """
     graph = _Graph(checkpoint)
-    return Folding([(tuple(graph.parts(tensor.name)), [tensor.name]) for tensor in checkpoint.tensors])
+    alike = [(tuple(graph.parts(tensor.name)), [tensor.name]) for tensor in checkpoint.tensors]
+    return Folding(alike)
 
 
 class _Graph:
@@ -89,6 +102,7 @@ class _Graph:
         #: scale, zero point ... → the codes it belongs to; None for those of activations
         self.sides: dict[str, str | None] = {}
         self.settings: set[str] = set()
+        self.buffers: set[str] = set()
         #: tensor → the foreign operator that reads it, of which nothing is known
         self.foreign: dict[str, str] = {}
         #: value → the tensor whose elements it holds
@@ -121,6 +135,9 @@ class _Graph:
         operands = _OPERANDS.get(op_type, ())
         for operand in operands:
             self.read_operand(node, operand)
+        for place in _BUFFERS.get(op_type, ()):
+            if place < len(inputs) and (buffer := self.origin.get(inputs[place])):
+                self.buffers.add(buffer)
         if op_type == "QuantizeLinear":
             for value in inputs[1:3]:
                 self.own(value, None)
@@ -175,32 +192,46 @@ class _Graph:
     def parts(self, name: str) -> Iterator[FoldedWeight]:
         """What a tensor amounts to; nothing for what is counted with another."""
         tensor = self.stored[name]
-        level = tensor.dtype
-        nbytes = 0 if name in self.biases else self.nbytes(name)
         if self.sides.get(name) in self.found:
             return
+        nbytes = 0 if name in self.biases else self.nbytes(name)
         if name in self.found and not self.is_vector(name):
             yield self.weight(name, tensor, nbytes)
         elif name in self.found:
             scale = self.stored.get(self.found[name].scale or "", tensor)
-            parameters = tensor.elements if tensor.shape else 0
             yield FoldedWeight(
                 name="",
                 level=scale.dtype,
-                parameters=parameters,
+                parameters=tensor.elements if tensor.shape else 0,
                 nbytes=nbytes,
                 quantized=False,
+                vector=True,
                 tensors=self.members(name),
             )
-        elif isinstance(level, QuantizationLevel) and level.kind in ("int", "uint", "bool"):
-            if name in self.foreign and len(tensor.shape) > 1 and level.bits_per_param <= BITS_PER_BYTE:
-                reader = self.foreign[name]
-                reason = f"{level} elements are read by {reader}, of which nothing is known"
-                yield FoldedWeight.unclear(UnknownType("operator", reader), reason, name="", nbytes=nbytes)
-        elif not tensor.shape or name in self.sides or name in self.settings:
-            yield FoldedWeight(name="", level=level, parameters=0, nbytes=nbytes, quantized=False)
+        elif self.is_buffer(name, tensor):
+            yield FoldedWeight(
+                name="",
+                level=tensor.dtype,
+                parameters=0,
+                nbytes=nbytes,
+                quantized=False,
+                account="buffers",
+                role="state",
+            )
+        elif _is_integer(tensor) and name in self.foreign:
+            reader = self.foreign[name]
+            reason = f"{tensor.dtype} elements are read by {reader}, of which nothing is known"
+            yield FoldedWeight.unclear(UnknownType("operator", reader), reason, name="", nbytes=nbytes)
         else:
-            yield from plain("", "", tensor._replace(nbytes=nbytes), "bias" if name in self.biases else "weight")
+            yield plain("", tensor._replace(nbytes=nbytes), "bias" if name in self.biases else "weight")
+
+    def is_buffer(self, name: str, tensor: TensorInfo) -> bool:
+        """Whether a tensor is a buffer by the operator that reads it, by its name, or as an integer that counts."""
+        if name in self.buffers or name in self.sides or name in self.settings or not tensor.shape:
+            return True
+        if _is_integer(tensor):  # shapes, axes, indices; bytes in matrices may be packed weights
+            return len(tensor.shape) < 2 or tensor.bits > BITS_PER_BYTE or tensor.is_a("Bool")
+        return is_buffer(_module(name), _leaf(name), tensor)
 
     def members(self, codes: str) -> tuple[FoldedTensor, ...]:
         """Codes and all that belongs to them, each with its role; biases are parameters of their own."""
@@ -271,6 +302,10 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
         group_size=group or None,
         symmetric=symmetric,
     )
+
+
+def _is_integer(tensor: TensorInfo) -> bool:
+    return isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.kind in ("int", "uint", "bool")
 
 
 def _rows(tensor: TensorInfo, axis: int) -> TensorInfo:

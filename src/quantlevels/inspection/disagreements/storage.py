@@ -120,7 +120,7 @@ def other_layout(evidence: Evidence) -> Iterator[Finding]:
 def _layout_differences(declared: DeclaredLevel, stored: FoldedWeight) -> Iterator[str]:
     if _has_own_blocks(declared.level) or _has_own_blocks(stored.level):
         return  # the format fixes its groups
-    if declared.block is None and _is_other_group(declared.group_size, stored.group_size):
+    if declared.block is None and not declared.usual_group and _is_other_group(declared.group_size, stored.group_size):
         yield f"declared {_groups(declared.group_size)}, stored with {_groups(stored.group_size)}"
     if None not in (declared.symmetric, stored.symmetric) and declared.symmetric != stored.symmetric:
         points = "with zero points" if stored.symmetric is False else "without zero points"
