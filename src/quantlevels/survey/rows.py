@@ -116,8 +116,8 @@ def _inspected(place: Place, record: InspectionRecord, seconds: float) -> Survey
         row["levels"] = stored["levels"]
         row["parameters"], row["quantized_parameters"] = stored["parameters"], stored["quantized_parameters"]
         row["tensors"], row["tensor_bytes"] = stored["tensors"], stored["tensor_bytes"]
-        row["buffer_bytes"] = stored["buffers"]["bytes"] if "buffers" in stored else 0
-        row["unexplained_bytes"] = stored["unexplained"]["bytes"] if "unexplained" in stored else 0
+        row["buffer_bytes"] = stored["buffers"]["bytes"]
+        row["unexplained_bytes"] = stored["unexplained"]["bytes"]
         row["bits_per_weight"] = stored["bits_per_weight"]
     return row
 
