@@ -10,7 +10,7 @@ from attrs import evolve
 
 from quantlevels.errors import PluginError
 from quantlevels.scheme import DeclaredLevel, UnknownTypeError, with_scales
-from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
+from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
@@ -54,19 +54,18 @@ def codebook_level(name: str, bits_per_weight: Fraction | int) -> QuantizationLe
     )
 
 
-def float_level(exponent_bits: int, mantissa_bits: int, *, signed: bool = True) -> QuantizationLevel:
-    """A float of any split, without infinities: a shipped level, or one made for it (``Float5E2M2FN``).
+#: bits of the exponent and of the mantissa → the shipped float. That of 8 bits keeps a code for NaN, which quantizers
+#: with floats of any split use for a number.
+_SHIPPED_FLOATS: Final = {(2, 1): "Float4E2M1", (2, 3): "Float6E2M3", (3, 2): "Float6E3M2", (4, 3): "Float8E4M3FN"}
 
-    Unsigned floats end in ``FNU``. Those of 4 and 6 bits are the shipped ones; those of 8 bits that ship keep codes for
-    NaN, which these do not.
-    """
+
+def float_level(exponent_bits: int, mantissa_bits: int, *, signed: bool = True) -> QuantizationLevel:
+    """A float of any split, without infinities: a shipped level, or one made for it: ``Float5E2M2FN``, unsigned FNU."""
+    shipped = _SHIPPED_FLOATS.get((exponent_bits, mantissa_bits))
+    if shipped and signed:
+        return levels[shipped]
     bits = exponent_bits + mantissa_bits + signed
-    split = f"Float{bits}E{exponent_bits}M{mantissa_bits}"
-    if signed and split in levels:
-        shipped = levels[split]
-        if shipped.bits_per_param < BITS_PER_BYTE:
-            return shipped
-    name = f"{split}FN{'' if signed else 'U'}"
+    name = f"Float{bits}E{exponent_bits}M{mantissa_bits}FN{'' if signed else 'U'}"
     return QuantizationLevel(name=name, bits_per_param=bits, kind="float")
 
 

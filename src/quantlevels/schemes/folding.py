@@ -308,7 +308,7 @@ def _fused(module: Module) -> list[str]:
     return sorted(
         (
             base
-            for base in bases - {"", "weight", "_weight", "scale"}
+            for base in bases - {"", "weight", "_weight", "scale", "zero_point"}
             if (base in module and not module[base].is_a("None", "Float64", "BFloat16", "Float16"))
             or any(f"{base}{ending}" in module for ending in _CODES)
         ),

@@ -131,7 +131,11 @@ def _fold_static(module: Module, hint: Hint) -> Weight:
 
 
 _STATIC: Final = Packing("weight", ("deq_scale",), _fold_static, _SIDES)
-_OFFSET: Final = Packing("weight", ("weight_scale", "weight_offset"), _fold, _SIDES)
+#: Each with a tensor that no other method has beside its codes.
+_MARKED: Final = tuple(
+    Packing("weight", ("weight_scale", side), _fold, _SIDES)
+    for side in ("weight_offset", "weight_dual_scale", "left_trans", "svd_lowrank_l1")
+)
 _SCALED: Final = Packing("weight", ("weight_scale",), _fold, _SIDES, declared_only=True)
 
 
@@ -186,7 +190,7 @@ SCHEMES = (
     Scheme(
         method="modelslim",
         config=ModelSlimConfig,
-        packings=(_STATIC, _OFFSET, _SCALED),
+        packings=(_STATIC, *_MARKED, _SCALED),
         aliases=("ascend",),
         prepare=_prepare,
     ),

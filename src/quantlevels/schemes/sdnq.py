@@ -66,6 +66,8 @@ _SIGNED_FROM: Final = 5
 _FLOAT32_BITS: Final = 32
 #: Group sizes: -2 is one scale per tensor, -1 per row, 0 a size chosen for each layer.
 _PER_TENSOR: Final = -2
+#: Axes of scales in groups: [N, G, 1] of a linear layer, [N, G, 1, height, width] of a convolution.
+_GROUPED_AXES: Final = (3, 5)
 
 
 def level_of(word: str) -> QuantizationLevel:
@@ -105,39 +107,50 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     codes, scale = module["weight"], module["scale"]
     level = hint.level
     if level is None:
-        if not codes.is_a("UInt8", "Int16", "UInt16"):
+        if not codes.is_a("UInt8", "Int16", "UInt16", "Int64"):
             return None  # codes of a byte each, which are read as those of other methods are
         raise AmbiguousLayoutError("packed codes of SDNQ, and no config tells their width")
-    parameters = exact(codes.bits * codes.elements, level.bits_per_param, "codes in bytes")
+    parameters = _parameters(codes, level)
     entries = 2**level.bits_per_param if level.kind == "codebook" else 1
     if scale.elements % entries:
         raise LayoutError(f"scale {list(scale.shape)} is not a table of {entries} values for each group")
-    group = _group_size(parameters, codes, scale, entries, hint)
     return Weight(
         level=level,
         parameters=parameters,
         code_bits=Fraction(codes.bits * codes.elements, parameters),
-        group_size=group,
+        group_size=_group_size(parameters, scale, entries, hint),
         symmetric=None if level.kind == "codebook" else "zero_point" not in module,
-        shape=_logical_shape(parameters, codes, scale),
+        shape=_logical_shape(parameters, codes, scale, entries),
     )
 
 
-def _group_size(parameters: int, codes: TensorInfo, scale: TensorInfo, entries: int, hint: Hint) -> int | None:
+def _parameters(codes: TensorInfo, level: QuantizationLevel) -> int:
+    """Codes in a tensor: packed without a gap, but for those of one bit in words of 64 bits."""
+    if codes.is_a("Int64") and level.bits_per_param == 1:
+        return BITS_PER_BYTE * codes.elements  # shifts of booleans widen the elements, and eight codes share one
+    return exact(codes.bits * codes.elements, level.bits_per_param, "codes in bytes")
+
+
+def _group_size(parameters: int, scale: TensorInfo, entries: int, hint: Hint) -> int | None:
     """Weights that share a scale: by the axis of groups, or as declared if the scales are packed themselves."""
-    grouped_axes = (3, 5)  # [N, G, 1] of a linear layer, [N, G, 1, height, width] of a convolution
-    if len(scale.shape) in grouped_axes and scale.shape[1] > 1:
+    if not _has_axes(scale, entries):
+        return hint.group_size if hint.group_size and hint.group_size > 0 else None
+    if len(scale.shape) in _GROUPED_AXES and scale.shape[1] > 1:
         return exact(parameters, scale.elements // entries, "scale groups do not tile the weights")
-    if len(scale.shape) == 1 and scale.elements > 1 and hint.group_size and hint.group_size > 0:
-        return hint.group_size
     return None
 
 
-def _logical_shape(parameters: int, codes: TensorInfo, scale: TensorInfo) -> tuple[int, ...]:
+def _has_axes(scale: TensorInfo, entries: int) -> bool:
+    """Whether scales have the axes of their weight: packed ones are flat, or in rows of a few bytes."""
+    if len(scale.shape) < 2:
+        return scale.elements == entries
+    return scale.shape[-1] in (1, entries) or len(scale.shape) > 3 or scale.shape[0] == 1
+
+
+def _logical_shape(parameters: int, codes: TensorInfo, scale: TensorInfo, entries: int) -> tuple[int, ...]:
     """Rows and columns of a linear layer; empty for convolutions, transposed weights and scales without axes."""
-    if len(scale.shape) not in (2, 3) or scale.shape[0] == 1 or parameters % scale.shape[0]:
-        return ()
-    if len(codes.shape) > 2 and len(scale.shape) == 2:
+    linear = len(scale.shape) in (2, 3) and _has_axes(scale, entries) and scale.shape[0] > 1
+    if not linear or parameters % scale.shape[0] or len(codes.shape) > len(scale.shape):
         return ()
     return scale.shape[0], parameters // scale.shape[0]
 
