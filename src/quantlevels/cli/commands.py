@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar, get_args
+from typing import Final, Literal, ParamSpec, TypeVar, get_args
 
 import click
 
@@ -20,12 +20,14 @@ from quantlevels import (
 from quantlevels.cli import pages
 from quantlevels.cli.options import (
     Amount,
+    AnyPath,
     Code,
     CodePrefixes,
     ExistingPath,
     LevelName,
     Natural,
     RecordName,
+    check_picture_name,
     completing,
     count,
     keep,
@@ -36,11 +38,8 @@ from quantlevels.cli.options import (
 from quantlevels.cli.program import cli, complain
 from quantlevels.cli.program import run as run
 from quantlevels.cli.progress import progress_bar
-from quantlevels.cli.render import LONG, Line, show, show_json, visible
+from quantlevels.cli.render import Line, show, show_json
 from quantlevels.vocabulary.level import Kind
-
-if TYPE_CHECKING:
-    from quantlevels.inspection.verification import Requirements
 
 ANSWER_IS_NO: Final = 1
 #: weights that `compare` lists, unless told to list all
@@ -59,8 +58,9 @@ def as_json(command: Callable[P, R]) -> Callable[P, R]:
 
 def svg_option(command: Callable[P, R]) -> Callable[P, R]:
     """The option ``--svg``."""
-    kind = click.Path(dir_okay=False, writable=True, path_type=Path)
-    return click.option("--svg", type=kind, metavar="FILE", help="Save a picture of it too.")(command)
+    return click.option(
+        "--svg", type=_FILE, callback=check_picture_name, metavar="FILE", help="Save a picture of it too: x.svg."
+    )(command)
 
 
 def _register(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -96,62 +96,68 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
 
 
 @cli.command(epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf")
-@click.argument("path", type=ExistingPath)
+@click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1)
+@click.option("--tensors", is_flag=False, flag_value="*", metavar="[GLOB]", help="List weights, or those that match.")
 @svg_option
 @as_json
-def inspect(path: Path, svg: Path | None, as_json: bool) -> None:
+@click.pass_context
+def inspect(
+    ctx: click.Context, paths: tuple[Path | str, ...], tensors: str | None, svg: Path | None, as_json: bool
+) -> int:
     """Show what a checkpoint declares, and what it stores.
 
     PATH is a folder, a file, an index, the first part of a split GGUF, or a config file alone. Findings are shown and
     do not change the exit status; `verify` is for that.
     """
-    from quantlevels.inspection.report import inspect
+    from quantlevels.cli.checkpoints import inspect_command
 
-    report = inspect(path, progress=progress_bar)
-    if svg:
-        from quantlevels.cli import svg as pictures  # here: few ask for a picture
-
-        svg.write_text(pictures.inspection(report), encoding="utf-8")
-    if as_json:
-        return show_json(report.to_record())
-    return show(*pages.inspection(report))
+    if tensors and not paths:  # the parser takes a word after --tensors for the glob: `inspect --tensors model`
+        paths, tensors = (AnyPath.convert(tensors, None, ctx),), "*"
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH...'.")
+    return inspect_command(paths, as_json=as_json, svg=svg, tensors=tensors)
 
 
 @cli.command(
     epilog="\b\nExample: quantlevels verify examples/dense-Q4_K_M.gguf --level Q4_K --max-bits-per-weight 5.5 --strict"
 )
-@click.argument("paths", metavar="PATH...", type=ExistingPath, nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1, required=True)
 @click.option("--level", type=LevelName(), help="The level most quantized parameters must have.")
 @click.option("--max-bits-per-weight", type=number, help="The most bits a parameter may take, over all: 4.5 or 9/2.")
 @click.option("--parameters", type=count, help="How many parameters there must be: 8030261248.")
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option("--select", type=CodePrefixes(), default="", help="Only codes that begin so count: QL1,QL206.")
 @click.option("--ignore", type=CodePrefixes(), default="", help="Codes that begin so do not count: QL204.")
-@click.option("--format", "format_", type=click.Choice(["github", "sarif"]), help="Annotations, or SARIF 2.1.0.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "github", "sarif"]),
+    default="text",
+    help="Text, annotations of GitHub, or SARIF 2.1.0.",
+)
 @levels_file_option
 @as_json
 def verify(
-    paths: tuple[Path, ...],
+    paths: tuple[Path | str, ...],
     level: QuantizationLevel | None,
     max_bits_per_weight: Fraction | None,
     parameters: Amount | None,
     strict: bool,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
-    format_: str | None,
+    format_: Literal["text", "github", "sarif"],
     as_json: bool,
 ) -> int:
     """Fail where a checkpoint is not what it says, or not what is expected.
 
-    PATH is what `inspect` takes; several are verified one after the other. Exit status 0 where it is, 1 where it is
-    not, 2 where it cannot be read.
+    PATH is what `inspect` takes; several are verified one after the other. Exit status 0 if all are, 1 if one is not,
+    2 if one cannot be read.
     """
+    from quantlevels.cli.checkpoints import verify_command
     from quantlevels.inspection.verification import Requirements
 
-    if as_json and format_:
+    if as_json and format_ != "text":
         raise click.UsageError("give --json or --format, not both")
-    if (as_json or format_ == "sarif") and len(paths) > 1:
-        raise click.UsageError("--json and --format sarif take one PATH")
     requirements = Requirements(
         level=level,
         max_bits_per_weight=max_bits_per_weight,
@@ -160,29 +166,7 @@ def verify(
         select=select,
         ignore=ignore,
     )
-    return max([_verify(path, requirements, "json" if as_json else format_) for path in paths])
-
-
-def _verify(path: Path, requirements: Requirements, format_: str | None) -> int:
-    from quantlevels.inspection.report import inspect
-    from quantlevels.inspection.verification import verification_record
-
-    report = inspect(path, progress=progress_bar)
-    failed = requirements.failures(report)
-    if format_ == "json":
-        show_json(verification_record(report, failed))
-    elif format_ == "sarif":
-        from quantlevels.cli import reports  # here: explanations are read from a file
-
-        show_json(reports.sarif(report.path, failed))
-    elif format_ == "github":
-        from quantlevels.cli import reports  # here: as above
-
-        for line in reports.github(report.path, failed):
-            click.echo(visible(line, LONG))  # a terminal must not break it
-    else:
-        show(*pages.verdict(report, failed))
-    return ANSWER_IS_NO if failed else 0
+    return verify_command(paths, requirements, "json" if as_json else format_)
 
 
 @cli.command(epilog="\b\nExample: quantlevels compare examples/dense-Q4_K_M.gguf examples/dense-Q4_K_M.gguf")
@@ -191,7 +175,7 @@ def _verify(path: Path, requirements: Requirements, format_: str | None) -> int:
 @click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not the first few.")
 @svg_option
 @as_json
-def compare(before: Path, after: Path, everything: bool, svg: Path | None, as_json: bool) -> int:
+def compare(before: Path | str, after: Path | str, everything: bool, svg: Path | None, as_json: bool) -> int:
     """Compare two checkpoints weight by weight.
 
     Names of a GGUF file and of a transformers folder are matched. Exit status 0 where both have the same weights by
@@ -202,8 +186,9 @@ def compare(before: Path, after: Path, everything: bool, svg: Path | None, as_js
     report = compare(before, after, progress=progress_bar)
     if svg:
         from quantlevels.cli import svg as pictures  # here: few ask for a picture
+        from quantlevels.cli.files import write_picture
 
-        svg.write_text(pictures.comparison(report), encoding="utf-8")
+        write_picture(svg, pictures.comparison(report), report.before, report.after)
     if as_json:
         show_json(report.to_record())
     else:
@@ -234,7 +219,7 @@ def compare(before: Path, after: Path, everything: bool, svg: Path | None, as_js
 @levels_file_option
 @as_json
 def size(
-    path: Path | None,
+    path: Path | str | None,
     params: Amount | None,
     level: QuantizationLevel,
     group: int | None,
@@ -330,7 +315,7 @@ def survey_(
 @levels_file_option
 @as_json
 def fit(
-    path: Path | None,
+    path: Path | str | None,
     params: Amount | None,
     memory: Amount,
     reserve: Fraction,
@@ -357,14 +342,15 @@ def fit(
     held = f"{memory.taken}{f', on each of {devices} devices' if devices > 1 else ''}"
     if svg:
         from quantlevels.cli import svg as pictures  # here: few ask for a picture
+        from quantlevels.cli.files import write_picture
 
-        svg.write_text(pictures.fit(report.candidates, description, held), encoding="utf-8")
+        write_picture(svg, pictures.fit(report.candidates, description, held))
     if as_json:
         return show_json(report.to_record())
     return show(*pages.fit(report, description, held))
 
 
-def _source(path: Path | None, params: Amount | None) -> tuple[Path | int, str]:
+def _source(path: Path | str | None, params: Amount | None) -> tuple[Path | str | int, str]:
     """A checkpoint or a number of parameters, and which in words."""
     if params and path is None:
         return params.value, params.taken

@@ -37,17 +37,40 @@ def _close(word: str, words: Iterable[str]) -> list[str]:
     return get_close_matches(word, list(words))
 
 
-class Checkpoint(click.Path):
-    """A path that is there, or what is there by a name like it."""
+class CheckpointPath(click.Path):
+    """A path or a URL.
 
-    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        try:
-            os.stat(value)  # noqa: PTH116  # a Path of nothing is the folder we are in
-        except FileNotFoundError:
-            self.fail(f"Path {str(value)!r} does not exist{_hint(Path(value))}", param, ctx)
-        except (OSError, ValueError) as error:
-            self.fail(f"Path {str(value)!r}: {getattr(error, 'strerror', error)}", param, ctx)
+    Args:
+        exists: whether a local path is checked at once. Of several, one that is missing is reported beside the others.
+    """
+
+    def __init__(self, *, exists: bool) -> None:
+        super().__init__(exists=exists)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        if "://" in str(value):
+            return str(value)
+        if self.exists:
+            check_exists(value)
         return Path(value)
+
+
+def check_exists(path: str | os.PathLike[str]) -> None:
+    """Refuse a local path at which nothing is.
+
+    Raises:
+        UsageError: naming what is there by a similar name.
+    """
+    if "://" in str(path):
+        return
+    try:
+        os.stat(path)  # noqa: PTH116  # a Path of nothing is the folder we are in
+    except FileNotFoundError:
+        raise click.UsageError(f"Path {str(path)!r} does not exist{_hint(Path(path))}") from None
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"Path {str(path)!r}: {getattr(error, 'strerror', error)}") from error
 
 
 def _hint(path: Path) -> str:
@@ -61,12 +84,24 @@ def _hint(path: Path) -> str:
     return f"; did you mean {' or '.join(repr(str(path.with_name(name))) for name in close)}?" if close else ""
 
 
+def check_picture_name(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """A path that a picture may have.
+
+    Raises:
+        BadParameter: for another suffix: only SVG is written.
+    """
+    if path is not None and path.suffix.lower() != ".svg":
+        raise click.BadParameter(f"{str(path)!r} does not end in .svg, the only format that is drawn", ctx, param)
+    return path
+
+
 def completing(words: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """What completes an option of these words."""
     return lambda _ctx, _param, incomplete: [word for word in words() if word.startswith(incomplete.lower())]
 
 
-ExistingPath: Final = Checkpoint(path_type=Path)
+ExistingPath: Final = CheckpointPath(exists=True)
+AnyPath: Final = CheckpointPath(exists=False)
 
 
 class Amount(NamedTuple):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from quantlevels.inspection.report import Inspection
     from quantlevels.inspection.sizing.sizes import Candidate, SizedLevel, Sizing
     from quantlevels.inspection.totals import StoredLevel, StoredTotals
+    from quantlevels.inspection.verification import Requirements
     from quantlevels.scheme import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
     from quantlevels.vocabulary.plugins import PluginStatus
@@ -174,19 +175,47 @@ def _stored_levels(stored: StoredTotals) -> Table:
     return _levels(rows, stored.tensor_bytes)
 
 
-def verdict(report: Inspection, failed: Sequence[Finding]) -> list[list[Block]]:
-    """What fails, what is only noted, and the verdict."""
+def verdict(report: Inspection, failed: Sequence[Finding], requirements: Requirements) -> list[list[Block]]:
+    """What fails, what is only noted, and the verdict; what the caller ignores is counted."""
+    others = [finding for finding in report.findings if finding not in failed]
+    ignored = sum(requirements.is_ignored(finding) for finding in others)
     noted: list[Block] = [
-        Note(it, "info" if it.severity == "error" else it.severity) for it in report.findings if it not in failed
+        Note(finding, "info" if finding.severity == "error" else finding.severity)
+        for finding in others
+        if not requirements.is_ignored(finding)
     ]
-    stored = f"({stored_line(report.stored)})" if report.stored else ""
+    facts = [stored_line(report.stored)] if report.stored else []
+    facts += [f"{pluralize(ignored, 'finding')} ignored"] if ignored else []
     word = Cell(f"failed: {pluralize(len(failed), 'finding')}", "bad") if failed else Cell("ok", "good")
-    return [
-        findings(failed),
-        noted,
-        remedies(failed),
-        [Line((word, Cell(str(report.path), "strong"), Cell(stored, "faint")))],
+    pieces = [word, Cell(str(report.path), "strong"), *(Cell(f"({fact})", "faint") for fact in facts)]
+    return [findings(failed), noted, remedies(failed), [Line(tuple(pieces))]]
+
+
+def tensors(report: Inspection, pattern: str) -> list[list[Block]]:
+    """One row per weight whose name matches."""
+    columns = (
+        Column("weight", style="strong", shrinks="keeps end"),
+        Column("level"),
+        Column("group", right=True, from_width=80),
+        Column("shape", style="faint", from_width=100),
+        Column("parameters", right=True),
+        Column("size", right=True),
+        Column("bytes", right=True, style="faint", from_width=120),
+    )
+    rows = [
+        (
+            record["name"],
+            record["label"],
+            record["group_size"],
+            " ".join("x".join(map(str, tensor["shape"])) for tensor in record["tensors"][:1]) or None,
+            record["parameters"],
+            short_size(record["bytes"]),
+            record["bytes"],
+        )
+        for record in report.weight_records(pattern)
     ]
+    none = Line((Cell(f"no weight is called {pattern}", "warning"),))
+    return [[_title(str(report.path), _format(report))], [Table(columns, rows) if rows else none]]
 
 
 def findings(found: Sequence[Finding]) -> list[Block]:

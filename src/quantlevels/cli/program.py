@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf",
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
@@ -76,7 +76,8 @@ def run(arguments: Sequence[str]) -> int:
         Exception: a defect of quantlevels, in development mode (``python -X dev``) alone.
     """
     if not sys.stdout:
-        return _refuse("output: closed")
+        complain("output: closed")
+        return REFUSED
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -90,23 +91,35 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return REFUSED
-    except click.ClickException as error:
-        return _refuse(error.format_message().replace("\n", " "))
-    except ConfigError as error:
-        return _refuse(*error.messages)
-    except QuantLevelsError as error:
-        return _refuse(str(error))
-    except RecursionError:
-        return _refuse("nested too deeply to be read")
-    except MemoryError:
-        return _refuse("too little memory")
-    except OSError as error:
-        return _refuse(f"{error.filename or 'output'}: {error.strerror}")
     except Exception as error:
-        if sys.flags.dev_mode:
-            raise
-        return _refuse(f"a defect of quantlevels, please report it: {type(error).__name__}: {error}")
+        lines = reasons(error)
+        if lines is None:
+            if sys.flags.dev_mode:
+                raise
+            lines = (f"a defect of quantlevels, please report it: {type(error).__name__}: {error}",)
+        for line in lines:
+            complain(line)
+        return REFUSED
     return status if isinstance(status, int) else 0
+
+
+def reasons(error: Exception) -> tuple[str, ...] | None:
+    """Why a command could not do its work, one line per reason; None for a defect of quantlevels."""
+    match error:
+        case click.ClickException():
+            return (error.format_message().replace("\n", " "),)
+        case ConfigError():
+            return error.messages
+        case QuantLevelsError():
+            return (str(error),)
+        case RecursionError():
+            return ("nested too deeply to be read",)
+        case MemoryError():
+            return ("not enough memory",)
+        case OSError():
+            return (f"{error.filename or 'output'}: {error.strerror}",)
+        case _:
+            return None
 
 
 def complain(message: object, *_: object, **__: object) -> None:
@@ -114,9 +127,3 @@ def complain(message: object, *_: object, **__: object) -> None:
     from quantlevels.cli.render import LONG, visible  # here: most runs have nothing to complain about
 
     click.echo(f"quantlevels: {visible(message, LONG)}", err=True)
-
-
-def _refuse(*reasons: str) -> int:
-    for reason in reasons:
-        complain(reason)
-    return REFUSED

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -198,11 +199,17 @@ def text_of(value: Value, longest: int = LONGEST) -> str:
             return visible(value, longest)
 
 
-def show(*pages: Iterable[Block]) -> None:
-    """Write pages of blocks to standard output, an empty line between two pages."""
+def show(*pages: Iterable[Block], after_another: bool = False) -> None:
+    """Write pages of blocks to standard output, an empty line between two pages.
+
+    Args:
+        pages: what to write; a page without blocks is left out.
+        after_another: whether other pages stand above.
+    """
     filled = [blocks for page in pages if (blocks := list(page))]
-    if not sys.stdout.isatty():
-        sys.stdout.write("\n".join("".join(f"{line}\n" for block in page for line in _plain(block)) for page in filled))
+    if not _is_colorful():
+        text = "\n".join("".join(f"{line}\n" for block in page for line in _plain(block)) for page in filled)
+        sys.stdout.write(f"\n{text}" if after_another else text)
         return
     console = _console()
     for page in filled:
@@ -212,12 +219,23 @@ def show(*pages: Iterable[Block]) -> None:
     console.print()
 
 
-def show_json(record: object) -> None:
-    """Write a record to standard output as JSON; what JSON has no number for is null."""
+def _is_colorful() -> bool:
+    """Whether tables with bars and colors are wanted: on a terminal, or if ``FORCE_COLOR`` is set (force-color.org)."""
+    return sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
+
+
+def show_json(record: object, *, one_line: bool = False) -> None:
+    """Write a record to standard output as JSON; what JSON has no number for is null.
+
+    Args:
+        record: the record.
+        one_line: whether it stands on a line of its own among others, or indented by itself.
+    """
+    indent = None if one_line else 2
     try:
-        text = json.dumps(record, indent=2, allow_nan=False)
+        text = json.dumps(record, indent=indent, allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(record), indent=2, allow_nan=False)
+        text = json.dumps(_finite(record), indent=indent, allow_nan=False)
     sys.stdout.write(f"{text}\n")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from quantlevels import __version__
 from quantlevels.findings import CODES, Finding
 from quantlevels.inspection.explanations import explanation
+
+if TYPE_CHECKING:
+    from quantlevels.cli.checkpoints import Unreadable, Verdict
 
 #: severity → GitHub's command, SARIF's level
 _GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}
@@ -19,45 +22,84 @@ _DATA: Final = {ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}
 _PROPERTY: Final = {**_DATA, ord(":"): "%3A", ord(","): "%2C"}
 
 
-def github(path: Path | str, found: Iterable[Finding]) -> list[str]:
-    """Workflow commands of GitHub Actions, one a finding.
+def github(outcome: Verdict | Unreadable) -> list[str]:
+    """Workflow commands of GitHub Actions, one per finding or per reason why a path could not be read.
 
     Source: docs.github.com, workflow commands for GitHub Actions.
     """
+    from quantlevels.cli.checkpoints import Unreadable
+
+    if isinstance(outcome, Unreadable):
+        return [_annotation("error", outcome.path, "cannot be read", reason) for reason in outcome.reasons]
+    path = str(outcome.report.path)
     return [
-        f"::{_GITHUB[it.severity]} file={str(path).translate(_PROPERTY)},"
-        f"title={f'{it.code} {it.slug}'.translate(_PROPERTY)}::{_text(it).translate(_DATA)}"
-        for it in found
+        _annotation(_GITHUB[finding.severity], path, f"{finding.code} {finding.slug}", _text(finding))
+        for finding in outcome.failed
     ]
 
 
-def sarif(path: Path | str, found: Sequence[Finding]) -> dict[str, object]:
-    """A SARIF 2.1.0 log.
+def _annotation(command: str, path: str, title: str, text: str) -> str:
+    place = f"file={path.translate(_PROPERTY)},title={title.translate(_PROPERTY)}"
+    return f"::{command} {place}::{text.translate(_DATA)}"
 
-    Source: OASIS SARIF 2.1.0; docs.github.com, SARIF support for code scanning, which needs the descriptions.
+
+def sarif(outcomes: Sequence[Verdict | Unreadable]) -> dict[str, object]:
+    """A SARIF 2.1.0 log with one run per path; a path that could not be read is a run that did not succeed.
+
+    Source: OASIS SARIF 2.1.0; docs.github.com, SARIF support for code scanning, which needs the descriptions, and a
+    category of its own for each run.
     """
-    rules = [_rule(code) for code in dict.fromkeys(it.code for it in found)]
-    uri = path if isinstance(path, str) else path.as_uri() if path.is_absolute() else quote(path.as_posix())
-    results = [
-        {
-            "ruleId": it.code,
-            "level": _SARIF[it.severity],
-            "message": {"text": _text(it)},
-            "locations": [
-                {
-                    "physicalLocation": {"artifactLocation": {"uri": uri}},
-                    **({"logicalLocations": [{"fullyQualifiedName": it.where}]} if it.where else {}),
-                }
-            ],
-        }
-        for it in found
-    ]
-    driver = {"name": "quantlevels", "version": __version__, "rules": rules}
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
+        "runs": [_run(outcome) for outcome in outcomes],
     }
+
+
+def _run(outcome: Verdict | Unreadable) -> dict[str, object]:
+    from quantlevels.cli.checkpoints import Unreadable
+
+    found: tuple[Finding, ...] = ()
+    notifications: list[dict[str, object]] = []
+    if isinstance(outcome, Unreadable):
+        path = outcome.path
+        notifications = [
+            {"level": "error", "message": {"text": reason}, "locations": [_location(path)]}
+            for reason in outcome.reasons
+        ]
+    else:
+        path, found = str(outcome.report.path), outcome.failed
+    rules = [_rule(code) for code in dict.fromkeys(finding.code for finding in found)]
+    driver = {"name": "quantlevels", "version": __version__, "rules": rules}
+    return {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"quantlevels/{path}"},
+        "invocations": [{"executionSuccessful": not notifications, "toolExecutionNotifications": notifications}],
+        "results": [_result(path, finding) for finding in found],
+    }
+
+
+def _result(path: str, finding: Finding) -> dict[str, object]:
+    return {
+        "ruleId": finding.code,
+        "level": _SARIF[finding.severity],
+        "message": {"text": _text(finding)},
+        "locations": [_location(path, finding.where)],
+    }
+
+
+def _location(path: str, where: str = "") -> dict[str, object]:
+    location: dict[str, object] = {"physicalLocation": {"artifactLocation": {"uri": _uri(path)}}}
+    if where:
+        location["logicalLocations"] = [{"fullyQualifiedName": where}]
+    return location
+
+
+def _uri(path: str) -> str:
+    if "://" in path:
+        return path
+    local = Path(path)
+    return local.as_uri() if local.is_absolute() else quote(local.as_posix())
 
 
 def _rule(code: str) -> dict[str, object]:

@@ -94,6 +94,26 @@ class ComponentRecord(TypedDict):
     stored: StoredRecord | None
 
 
+class TensorRecord(TypedDict):
+    """A tensor as the header describes it; the shape counts stored elements, rows last."""
+
+    name: str
+    dtype: str
+    shape: list[Count]
+    bytes: Count
+
+
+class WeightRecord(LevelName):
+    """One weight, buffer or unexplained tensor, and the tensors it is stored in."""
+
+    name: str
+    account: Literal["weights", "buffers", "unexplained"]
+    group_size: Count | None
+    parameters: Count
+    bytes: Count
+    tensors: list[TensorRecord]
+
+
 class InspectionRecord(TypedDict):
     """What a checkpoint declares, what it stores, and every disagreement: `quantlevels inspect --json`."""
 
@@ -103,6 +123,7 @@ class InspectionRecord(TypedDict):
     declared: DeclaredRecord | None
     stored: StoredRecord | None
     components: NotRequired[list[ComponentRecord]]
+    weights: NotRequired[list[WeightRecord]]
     findings: list[FindingRecord]
     files: list[FileRecord]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, final
 from attrs import evolve, field, frozen
 
 from quantlevels.checkpoint import gc_paused, read_checkpoint
-from quantlevels.container import CONFIG, Checkpoint, Container, File, UnknownType
+from quantlevels.container import CONFIG, Checkpoint, Container, File, Tensor, UnknownType
 from quantlevels.errors import ConfigError
 from quantlevels.findings import Finding
 from quantlevels.inspection import SCHEMA_VERSION
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         StoredLevelRecord,
         StoredRecord,
         TallyRecord,
+        WeightRecord,
     )
     from quantlevels.inspection.totals import StoredLevel, Tally
 
@@ -64,6 +66,7 @@ class Inspection:
     files: tuple[File, ...]
     components: tuple[Inspection, ...] = ()
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
+    _tensors: Sequence[Tensor] = field(default=(), eq=False, repr=False, alias="tensors")
 
     @property
     def format(self) -> str:
@@ -72,13 +75,40 @@ class Inspection:
 
     def weights(self) -> Iterator[tuple[str, FoldedWeight]]:
         """Name and storage of each module, or each plain tensor but for buffers, in the order of the file."""
-        for module, parts in self._folding or ():
-            for part in parts:
-                if part.account != "buffers":
-                    yield (module + part.name).removeprefix("."), part
+        for module, weight in self._folded():
+            if weight.account != "buffers":
+                yield (module + weight.name).removeprefix("."), weight
         for component in self.components:
             prefix = component._path_within(self.path)
-            yield from ((f"{prefix}.{name}", part) for name, part in component.weights())
+            yield from ((f"{prefix}.{name}", weight) for name, weight in component.weights())
+
+    def _folded(self) -> Iterator[tuple[str, FoldedWeight]]:
+        """Each weight with its module."""
+        for module, weights in self._folding or ():
+            for weight in weights:
+                yield module, weight
+
+    def weight_records(self, pattern: str = "*") -> list[WeightRecord]:
+        """Each weight, buffer and unexplained tensor, as ``quantlevels inspect --tensors --json`` prints them.
+
+        Args:
+            pattern: a shell glob; only those whose name it matches are listed.
+        """
+        tensors = {tensor.name: tensor for tensor in self._tensors}
+        records: list[WeightRecord] = []
+        for module, weight in self._folded():
+            name = (module + weight.name).removeprefix(".")
+            if fnmatchcase(name, pattern):
+                members = [member.within(module) for member in weight.members] or [name]
+                found = [tensors[member] for member in members if member in tensors]
+                records.append(_weight_record(name, weight, found))
+        for component in self.components:
+            place = component._path_within(self.path)
+            for record in component.weight_records():
+                named: WeightRecord = {**record, "name": f"{place}.{record['name']}"}
+                if fnmatchcase(named["name"], pattern):
+                    records.append(named)
+        return records
 
     def to_record(self) -> InspectionRecord:
         """The inspection record: a JSON object with exact integers and ``bits_per_weight`` as floats."""
@@ -171,13 +201,16 @@ def inspected(checkpoint: Checkpoint, registry: Registry = levels) -> Inspection
         findings=_sorted(findings),
         files=checkpoint.files,
         folding=folding,
+        tensors=checkpoint.tensors,
     )
 
 
 def _pipeline(checkpoint: Checkpoint, registry: Registry) -> Inspection:
     """Several models that belong together: each inspected by itself, their totals added."""
     components = tuple(inspected(component, registry) for component in checkpoint.components)
-    findings = list(checkpoint.findings)
+    places = ", ".join(_within(checkpoint.path, component.path) for component in components)
+    several = Finding("QL402", f"{len(components)} models that belong together: {places}; the totals are their sum")
+    findings = [*checkpoint.findings, several]
     files: list[File] = []
     for component in components:
         place = _within(checkpoint.path, component.path)
@@ -206,6 +239,21 @@ def _level_name(level: QuantizationLevel | UnknownType) -> LevelName:
     if isinstance(level, UnknownType):
         return {"level": None, "label": str(level), "bits_per_param": None}
     return {"level": level.name, "label": level.label, "bits_per_param": level.bits_per_param}
+
+
+def _weight_record(name: str, weight: FoldedWeight, tensors: Iterable[Tensor]) -> WeightRecord:
+    return {
+        "name": name,
+        "account": weight.account,
+        **_level_name(weight.level),
+        "group_size": weight.group_size,
+        "parameters": weight.parameters,
+        "bytes": weight.nbytes,
+        "tensors": [
+            {"name": tensor.name, "dtype": tensor.dtype.name, "shape": list(tensor.shape), "bytes": tensor.nbytes}
+            for tensor in tensors
+        ],
+    }
 
 
 def _number(value: Fraction | None) -> float | None:

@@ -1,0 +1,152 @@
+"""`inspect` and `verify`: one checkpoint or several, in every output format.
+
+A path that cannot be read does not keep the others from being shown; the exit status is the worst of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+
+import click
+from attrs import frozen
+
+from quantlevels.cli import pages
+from quantlevels.cli.options import check_exists
+from quantlevels.cli.program import REFUSED, complain, reasons
+from quantlevels.cli.progress import progress_bar
+from quantlevels.cli.render import LONG, show, show_json, visible
+from quantlevels.inspection.report import Inspection, inspect
+
+if TYPE_CHECKING:
+    from quantlevels.findings import Finding
+    from quantlevels.inspection.records import UnreadableRecord
+    from quantlevels.inspection.verification import Requirements
+
+Output: TypeAlias = Literal["text", "json", "github", "sarif"]
+
+FAILED: Final = 1
+
+
+@final
+@frozen
+class Unreadable:
+    """A path that could not be read, and why: one line per reason."""
+
+    path: str
+    reasons: tuple[str, ...]
+
+    def to_record(self) -> UnreadableRecord:
+        """The record that stands in for the one of the checkpoint."""
+        return {"path": self.path, "error": "; ".join(self.reasons)}
+
+
+@final
+@frozen
+class Verdict:
+    """What was read of a path, and the findings that fail it."""
+
+    report: Inspection
+    failed: tuple[Finding, ...]
+
+
+def inspect_command(paths: Sequence[Path | str], *, as_json: bool, svg: Path | None, tensors: str | None) -> int:
+    """Show each checkpoint, and give the exit status.
+
+    Args:
+        paths: what to inspect.
+        as_json: whether to print records.
+        svg: where to save a picture of the only path.
+        tensors: a glob of the weights to list; None for the totals alone.
+
+    Raises:
+        UsageError: for a picture of several.
+    """
+    if svg and len(paths) > 1:
+        raise click.UsageError("--svg draws one checkpoint; give one PATH")
+    status = 0
+    for number, report in enumerate(_read_each(paths)):
+        if isinstance(report, Unreadable):
+            _show_unreadable(report, as_json=as_json)
+            status = REFUSED
+            continue
+        if svg:
+            from quantlevels.cli import svg as pictures  # here: few ask for a picture
+            from quantlevels.cli.files import write_picture
+
+            write_picture(svg, pictures.inspection(report), report)
+        if as_json:
+            record = report.to_record()
+            if tensors is not None:
+                record["weights"] = report.weight_records(tensors)
+            show_json(record, one_line=len(paths) > 1)
+        else:
+            shown = pages.inspection(report) if tensors is None else pages.tensors(report, tensors)
+            show(*shown, after_another=number > 0)
+    return status
+
+
+def verify_command(paths: Sequence[Path | str], requirements: Requirements, output: Output) -> int:
+    """Verify each checkpoint, and give the exit status."""
+    checked: list[Verdict | Unreadable] = []
+    for report in _read_each(paths, catch=output in ("github", "sarif")):
+        outcome = report if isinstance(report, Unreadable) else Verdict(report, requirements.failures(report))
+        checked.append(outcome)
+        _show_outcome(outcome, requirements, output, one_line=len(paths) > 1)
+    if output == "sarif":
+        from quantlevels.cli import reports  # here: explanations are read from a file
+
+        show_json(reports.sarif(checked))
+    return max(map(_status, checked), default=0)
+
+
+def _status(outcome: Verdict | Unreadable) -> int:
+    if isinstance(outcome, Unreadable):
+        return REFUSED
+    return FAILED if outcome.failed else 0
+
+
+def _show_outcome(outcome: Verdict | Unreadable, requirements: Requirements, output: Output, *, one_line: bool) -> None:
+    if output == "github":
+        from quantlevels.cli import reports  # here: explanations are read from a file
+
+        for line in reports.github(outcome):
+            click.echo(visible(line, LONG))  # a terminal must not break it
+    elif output == "sarif":
+        if isinstance(outcome, Unreadable):
+            _show_unreadable(outcome, as_json=False)
+    elif isinstance(outcome, Unreadable):
+        _show_unreadable(outcome, as_json=output == "json")
+    elif output == "json":
+        from quantlevels.inspection.verification import verification_record
+
+        show_json(verification_record(outcome.report, outcome.failed), one_line=one_line)
+    else:
+        show(*pages.verdict(outcome.report, outcome.failed, requirements))
+
+
+def _read_each(paths: Sequence[Path | str], *, catch: bool = False) -> Iterator[Inspection | Unreadable]:
+    """The inspection of each path.
+
+    Args:
+        paths: what to read.
+        catch: whether the error of a single path is an outcome too, not an end.
+    """
+    for path in paths:
+        try:
+            check_exists(path)
+            yield inspect(path, progress=progress_bar)
+        except Exception as error:
+            lines = reasons(error)
+            if lines is None or not (catch or len(paths) > 1):
+                raise
+            yield Unreadable(str(path), lines)
+
+
+def _show_unreadable(unreadable: Unreadable, *, as_json: bool) -> None:
+    if as_json:
+        show_json(unreadable.to_record(), one_line=True)
+        return
+    for reason in unreadable.reasons:
+        complain(reason)
