@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from quantlevels.inspection.records import ExplanationRecord
     from quantlevels.inspection.report import Inspection
     from quantlevels.inspection.sizing.sizes import Candidate, SizedLevel, Sizing
-    from quantlevels.inspection.totals import StoredLevel, StoredTotals
+    from quantlevels.inspection.totals import StoredLevel, StoredTotals, Tally
     from quantlevels.inspection.verification import Requirements
     from quantlevels.scheme import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
@@ -134,7 +134,13 @@ def _totals(stored: StoredTotals) -> dict[str, Value]:
         "parameters": f"{stored.parameters:,}, {part} of them quantized" if stored.parameters else "0",
         "size": f"{size(stored.tensor_bytes)}, {pluralize(stored.tensors, 'tensor')}",
         "bits/weight": _bits_per_weight(stored.bits_per_weight),
+        "buffers": _tally(stored.buffers),
+        "unexplained": _tally(stored.unexplained),
     }
+
+
+def _tally(tally: Tally) -> str | None:
+    return f"{pluralize(tally.tensors, 'tensor')}, {size(tally.nbytes)}" if tally.tensors else None
 
 
 def _levels(rows: Iterable[tuple[Value, StoredLevel | SizedLevel, Style]], nbytes: int) -> Table:
