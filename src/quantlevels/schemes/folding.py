@@ -6,14 +6,16 @@ Folding depends on suffixes, types and shapes alone, and models repeat their lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
 from attrs import evolve, field, frozen
 
 from quantlevels.container import Tensor, UnknownType
 from quantlevels.scheme import (
+    BIAS,
     COMMON_SIDES,
     UNQUANTIZED_BITS,
     AmbiguousLayoutError,
@@ -438,9 +440,10 @@ class _Context:
 def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
     """The packing of a module and its weight, by the declared method's packings first; None for plain tensors."""
     misfits: list[LayoutError] = []
-    for is_declared in (True, False):
-        fits: dict[Weight, Packing] = {}
-        for packing in context.own if is_declared else packings_for(frozenset(module)):
+    for is_declared, packings in _rounds(module, context):
+        #: level, group size and number of weights → who reads them so
+        fits: dict[str, tuple[Packing, Weight]] = {}
+        for packing in packings:
             if packing.matches(module):
                 try:
                     weight = packing.weight(module, context.hint)
@@ -448,15 +451,27 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
                     misfits.append(error)
                     continue
                 if weight:
-                    fits.setdefault(weight, packing)
+                    fits.setdefault(_described(weight), (packing, weight))
         if len(fits) > 1 and not is_declared:
-            raise AmbiguousLayoutError(f"can be {' or '.join(sorted(_described(weight) for weight in fits))}")
-        for weight, packing in fits.items():
+            raise AmbiguousLayoutError(f"can be {' or '.join(sorted(fits))}")
+        for packing, weight in fits.values():
             _check_single(module, packing)
             return packing, weight
     if misfits:  # a layout that fits but for one side tensor says more than one that does not fit at all
         raise next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), misfits[0])
     return None
+
+
+def _rounds(module: Module, context: _Context) -> Iterator[tuple[bool, Iterable[Packing]]]:
+    """The packings to try: first those of the declared method, then those that leave the fewest tensors unexplained."""
+    yield True, context.own
+    suffixes = frozenset(module)
+
+    def unexplained(packing: Packing) -> int:
+        return len(suffixes - packing.suffixes - COMMON_SIDES.keys() - {BIAS.name})
+
+    for _, packings in groupby(sorted(packings_for(suffixes), key=unexplained), key=unexplained):
+        yield False, packings
 
 
 def _check_single(module: Module, packing: Packing) -> None:
