@@ -17,12 +17,14 @@ from quantlevels.cli.options import check_exists
 from quantlevels.cli.program import REFUSED, complain, reasons
 from quantlevels.cli.progress import progress_bar
 from quantlevels.cli.render import LONG, show, show_json, visible
+from quantlevels.cli.values import values_bar
 from quantlevels.inspection.report import Inspection, inspect
 
 if TYPE_CHECKING:
     from quantlevels.findings import Finding
     from quantlevels.inspection.records import UnreadableRecord
     from quantlevels.inspection.verification import Requirements
+    from quantlevels.values.records import Mode
 
 Output: TypeAlias = Literal["text", "json", "github", "sarif"]
 
@@ -44,6 +46,15 @@ class Unreadable:
 
 @final
 @frozen
+class Reading:
+    """How much is read beside the headers: a sample of the weights or all of them, and whether digests are compared."""
+
+    values: Mode | None = None
+    checksums: bool = True
+
+
+@final
+@frozen
 class Verdict:
     """What was read of a path, and the findings that fail it."""
 
@@ -51,11 +62,14 @@ class Verdict:
     failed: tuple[Finding, ...]
 
 
-def inspect_command(paths: Sequence[Path | str], *, as_json: bool, svg: Path | None, tensors: str | None) -> int:
+def inspect_command(
+    paths: Sequence[Path | str], reading: Reading, *, as_json: bool, svg: Path | None, tensors: str | None
+) -> int:
     """Show each checkpoint, and give the exit status.
 
     Args:
         paths: what to inspect.
+        reading: how much to read of it.
         as_json: whether to print records.
         svg: where to save a picture of the only path.
         tensors: a glob of the weights to list; None for the totals alone.
@@ -66,7 +80,7 @@ def inspect_command(paths: Sequence[Path | str], *, as_json: bool, svg: Path | N
     if svg and len(paths) > 1:
         raise click.UsageError("--svg draws one checkpoint; give one PATH")
     status = 0
-    for number, report in enumerate(_read_each(paths)):
+    for number, report in enumerate(_read_each(paths, reading)):
         if isinstance(report, Unreadable):
             _show_unreadable(report, as_json=as_json)
             status = REFUSED
@@ -87,10 +101,10 @@ def inspect_command(paths: Sequence[Path | str], *, as_json: bool, svg: Path | N
     return status
 
 
-def verify_command(paths: Sequence[Path | str], requirements: Requirements, output: Output) -> int:
+def verify_command(paths: Sequence[Path | str], reading: Reading, requirements: Requirements, output: Output) -> int:
     """Verify each checkpoint, and give the exit status."""
     checked: list[Verdict | Unreadable] = []
-    for report in _read_each(paths, catch=output in ("github", "sarif")):
+    for report in _read_each(paths, reading, catch=output in ("github", "sarif")):
         outcome = report if isinstance(report, Unreadable) else Verdict(report, requirements.failures(report))
         checked.append(outcome)
         _show_outcome(outcome, requirements, output, one_line=len(paths) > 1)
@@ -126,17 +140,24 @@ def _show_outcome(outcome: Verdict | Unreadable, requirements: Requirements, out
         show(*pages.verdict(outcome.report, outcome.failed, requirements))
 
 
-def _read_each(paths: Sequence[Path | str], *, catch: bool = False) -> Iterator[Inspection | Unreadable]:
+def _read_each(
+    paths: Sequence[Path | str], reading: Reading, *, catch: bool = False
+) -> Iterator[Inspection | Unreadable]:
     """The inspection of each path.
 
     Args:
         paths: what to read.
+        reading: how much of it.
         catch: whether the error of a single path is an outcome too, not an end.
     """
     for path in paths:
         try:
             check_exists(path)
-            yield inspect(path, progress=progress_bar)
+            with values_bar() as advance:
+                report = inspect(
+                    path, values=reading.values, checksums=reading.checksums, progress=progress_bar, reading=advance
+                )
+            yield report
         except Exception as error:
             lines = reasons(error)
             if lines is None or not (catch or len(paths) > 1):

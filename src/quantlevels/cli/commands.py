@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar, get_args
 
 import click
 
@@ -39,7 +39,11 @@ from quantlevels.cli.program import cli, complain
 from quantlevels.cli.program import run as run
 from quantlevels.cli.progress import progress_bar
 from quantlevels.cli.render import Line, show, show_json
+from quantlevels.cli.values import values_options
 from quantlevels.vocabulary.level import Kind
+
+if TYPE_CHECKING:
+    from quantlevels.values.records import Mode
 
 ANSWER_IS_NO: Final = 1
 #: weights that `compare` lists, unless told to list all
@@ -98,24 +102,31 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
 @cli.command(epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf")
 @click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1)
 @click.option("--tensors", is_flag=False, flag_value="*", metavar="[GLOB]", help="List weights, or those that match.")
+@values_options
 @svg_option
 @as_json
 @click.pass_context
 def inspect(
-    ctx: click.Context, paths: tuple[Path | str, ...], tensors: str | None, svg: Path | None, as_json: bool
+    ctx: click.Context,
+    paths: tuple[Path | str, ...],
+    tensors: str | None,
+    values: Mode | None,
+    checksums: bool,
+    svg: Path | None,
+    as_json: bool,
 ) -> int:
     """Show what a checkpoint declares, and what it stores.
 
     PATH is a folder, a file, an index, the first part of a split GGUF, or a config file alone. Findings are shown and
     do not change the exit status; `verify` is for that.
     """
-    from quantlevels.cli.checkpoints import inspect_command
+    from quantlevels.cli.checkpoints import Reading, inspect_command
 
     if tensors and not paths:  # the parser takes a word after --tensors for the glob: `inspect --tensors model`
         paths, tensors = (AnyPath.convert(tensors, None, ctx),), "*"
     if not paths:
         raise click.UsageError("Missing argument 'PATH...'.")
-    return inspect_command(paths, as_json=as_json, svg=svg, tensors=tensors)
+    return inspect_command(paths, Reading(values, checksums), as_json=as_json, svg=svg, tensors=tensors)
 
 
 @cli.command(
@@ -128,6 +139,7 @@ def inspect(
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
 @click.option("--select", type=CodePrefixes(), default="", help="Only codes that begin so count: QL1,QL206.")
 @click.option("--ignore", type=CodePrefixes(), default="", help="Codes that begin so do not count: QL204.")
+@values_options
 @click.option(
     "--format",
     "format_",
@@ -145,6 +157,8 @@ def verify(
     strict: bool,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
+    values: Mode | None,
+    checksums: bool,
     format_: Literal["text", "github", "sarif"],
     as_json: bool,
 ) -> int:
@@ -153,7 +167,7 @@ def verify(
     PATH is what `inspect` takes; several are verified one after the other. Exit status 0 if all are, 1 if one is not,
     2 if one cannot be read.
     """
-    from quantlevels.cli.checkpoints import verify_command
+    from quantlevels.cli.checkpoints import Reading, verify_command
     from quantlevels.inspection.verification import Requirements
 
     if as_json and format_ != "text":
@@ -166,7 +180,7 @@ def verify(
         select=select,
         ignore=ignore,
     )
-    return verify_command(paths, requirements, "json" if as_json else format_)
+    return verify_command(paths, Reading(values, checksums), requirements, "json" if as_json else format_)
 
 
 @cli.command(epilog="\b\nExample: quantlevels compare examples/dense-Q4_K_M.gguf examples/dense-Q4_K_M.gguf")

@@ -24,6 +24,7 @@ from quantlevels.cli.render import (
     short_size,
     size,
 )
+from quantlevels.cli.values import values_page
 from quantlevels.findings import Finding, pluralize
 from quantlevels.vocabulary.builtin import FP32
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -70,6 +71,7 @@ def inspection(report: Inspection) -> list[list[Block]]:
     return [
         [_title(str(report.path), _format(report)), Facts(facts)],
         [_stored_levels(report.stored)] if report.stored and report.stored.levels else [],
+        values_page(report),
         findings(report.findings) or [Line((Cell("no findings", "good"),))],
         remedies(report.findings),
     ]

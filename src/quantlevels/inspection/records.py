@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, NotRequired, TypeAlias, TypedDict
 
 from quantlevels.findings import Code, FindingRecord, Severity
+from quantlevels.values.records import ValuesRecord
 
 Version: TypeAlias = Literal[1]
 
@@ -123,6 +124,7 @@ class InspectionRecord(TypedDict):
     declared: DeclaredRecord | None
     stored: StoredRecord | None
     components: NotRequired[list[ComponentRecord]]
+    values: NotRequired[ValuesRecord]
     weights: NotRequired[list[WeightRecord]]
     findings: list[FindingRecord]
     files: list[FileRecord]

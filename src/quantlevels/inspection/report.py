@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 from attrs import evolve, field, frozen
 
@@ -39,8 +39,12 @@ if TYPE_CHECKING:
         WeightRecord,
     )
     from quantlevels.inspection.totals import StoredLevel, Tally
+    from quantlevels.values.records import Mode, Values
 
 __all__ = ["Inspection", "inspect"]
+
+#: Called with a number of bytes; returns what is called with parts of it as they are read.
+Started: TypeAlias = Callable[[int], Callable[[int], None]]
 
 
 @final
@@ -56,6 +60,7 @@ class Inspection:
         findings: disagreements and defects, by code and place.
         files: the files that were read.
         components: the models of a folder that holds several that belong together, such as a diffusers pipeline.
+        values: what the weights themselves show; None if only headers were read.
     """
 
     path: Path | str
@@ -65,6 +70,7 @@ class Inspection:
     findings: tuple[Finding, ...]
     files: tuple[File, ...]
     components: tuple[Inspection, ...] = ()
+    values: Values | None = None
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
     _tensors: Sequence[Tensor] = field(default=(), eq=False, repr=False, alias="tensors")
 
@@ -121,6 +127,8 @@ class Inspection:
             "findings": [finding.to_record() for finding in self.findings],
             "files": [{"path": file.path, "bytes": file.nbytes} for file in self.files],
         }
+        if self.values:
+            record["values"] = self.values.to_record()
         if self.components:
             record["components"] = [component._component_record(self.path) for component in self.components]
         return record
@@ -152,20 +160,43 @@ def _within(folder: Path | str, path: Path | str) -> str:
     return str(path).removeprefix(f"{folder}/")
 
 
-def inspect(path: str | PathLike[str], *, registry: Registry = levels, progress: Progress | None = None) -> Inspection:
+def inspect(
+    path: str | PathLike[str],
+    *,
+    values: Mode | None = None,
+    checksums: bool = True,
+    registry: Registry = levels,
+    progress: Progress | None = None,
+    reading: Started | None = None,
+) -> Inspection:
     """What a checkpoint declares and what it stores, read from its headers and config files alone.
 
     Args:
         path: a folder, a file, an index, the first part of a split GGUF, or a config file alone.
+        values: ``sample`` to read a small part of the weights too, ``all`` to read them all; needs numpy.
+        checksums: whether ``all`` also compares files with the digests in their names or beside them.
         registry: knows the levels of storage types, and the plugins.
         progress: gets the names of the files of one checkpoint and yields them one by one while they are read.
+        reading: gets the bytes of weights that will be read, and returns what is called with the number of those just
+            read, from any thread.
 
     Raises:
         CheckpointError: for a file that is malformed, truncated or unsafe, or a folder that holds no single model.
         ConfigError: for a config file with values that would mislead.
+        ValueError: if ``values`` is another word.
     """
+    if values is not None:
+        from quantlevels.values.records import check_mode  # here: only some callers read values
+
+        check_mode(values)
     with gc_paused():
-        return inspected(read_checkpoint(path, registry=registry, progress=progress), registry)
+        checkpoint = read_checkpoint(path, registry=registry, progress=progress)
+        inspection = inspected(checkpoint, registry)
+    if values is None or (checkpoint.container is None and not checkpoint.components):
+        return inspection
+    from quantlevels.inspection.with_values import with_values  # here: as above
+
+    return with_values(inspection, checkpoint, values, checksums=checksums, started=reading)
 
 
 def inspected(checkpoint: Checkpoint, registry: Registry = levels) -> Inspection:

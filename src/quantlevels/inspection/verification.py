@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from quantlevels.checkpoint.shards import Progress
     from quantlevels.container import UnknownType
     from quantlevels.inspection.records import VerificationRecord
+    from quantlevels.inspection.report import Started
     from quantlevels.inspection.totals import StoredTotals
+    from quantlevels.values.records import Mode
 
 __all__ = ["verify"]
 
@@ -134,14 +136,17 @@ def verify(
     strict: bool = False,
     select: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
+    values: Mode | None = None,
+    checksums: bool = True,
     progress: Progress | None = None,
+    reading: Started | None = None,
 ) -> Inspection:
     """Inspect a checkpoint, and raise an error if it is not what it says or not what the caller requires.
 
     Args:
         path: what ``inspect`` takes.
         level, max_bits_per_weight, parameters, strict, select, ignore: see `Requirements`.
-        progress: as ``inspect``.
+        values, checksums, progress, reading: as ``inspect``.
 
     Raises:
         VerificationError: with the findings that count, if there are any.
@@ -156,7 +161,7 @@ def verify(
         select=select,
         ignore=ignore,
     )
-    inspection = inspect(path, progress=progress)
+    inspection = inspect(path, values=values, checksums=checksums, progress=progress, reading=reading)
     failed = requirements.failures(inspection)
     if failed:
         raise VerificationError(inspection.path, failed)

@@ -1,0 +1,104 @@
+"""The options that read weights, and what the page shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+from quantlevels.cli.render import Bar, Block, Cell, Column, Facts, Table, Value, percent, short_size, size
+from quantlevels.findings import pluralize
+
+if TYPE_CHECKING:
+    from quantlevels.inspection.report import Inspection
+    from quantlevels.values.records import Checksum, Effective, Values
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def values_options(command: Callable[P, R]) -> Callable[P, R]:
+    """The options ``--values`` and ``--no-checksums``."""
+    words = click.Choice(["sample", "all"])
+    command = click.option(
+        "--no-checksums", "checksums", flag_value=False, default=True, help="With --values all: compare no digests."
+    )(command)
+    return click.option("--values", type=words, help="Read the weights too, a sample or all, for damage.")(command)
+
+
+def values_page(report: Inspection) -> list[Block]:
+    """Per level how much of it was read, what it holds, and which digests were compared."""
+    values = report.values
+    if values is None:
+        return []
+    facts: dict[str, Value] = {"values": _how_much(values)}
+    for effective in values.effective:
+        facts.setdefault("in them", "")
+        facts["in them"] = "; ".join(filter(None, (str(facts["in them"]), _shown(effective))))
+    if values.checksums:
+        facts["checksums"] = _compared(values.checksums)
+    if values.unread:
+        facts["not read"] = f"{pluralize(len(values.unread), 'tensor')} not stored as a plain array: {values.unread[0]}"
+    rows = [
+        (
+            level.level,
+            level.weights,
+            short_size(level.bytes_read),
+            Bar(Fraction(level.bytes_read, level.nbytes or 1), "plain"),
+        )
+        for level in values.read
+    ]
+    columns = (Column("level"), Column("weights", right=True), Column("read", right=True), Column("share"))
+    return [Facts(facts), Table(columns, rows)] if rows else [Facts(facts)]
+
+
+def _how_much(values: Values) -> Value:
+    if values.complete:
+        return Cell(f"all read, {size(values.bytes_read)}", "strong")
+    share = Fraction(values.bytes_read, values.nbytes or 1)
+    return Cell(
+        f"{values.mode}: {percent(min(share, Fraction(1)))} of the bytes read, {size(values.bytes_read)}", "strong"
+    )
+
+
+def _shown(effective: Effective) -> str:
+    what = effective.level or f"{effective.bits} bits"
+    group = f" in groups of {effective.group_size}" if effective.group_size else ""
+    return f"{pluralize(effective.weights, 'weight')} of {effective.stored} hold {what}{group}"
+
+
+def _compared(checksums: tuple[Checksum, ...]) -> Value:
+    wrong = sum(not checksum.matches for checksum in checksums)
+    if wrong:
+        return Cell(f"{wrong:,} of {len(checksums):,} do not match", "bad")
+    return Cell(f"{len(checksums):,} compared, all match", "good")
+
+
+@contextmanager
+def values_bar() -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """On a terminal a bar with bytes, rate and time left while weights are read, wiped away in the end."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield lambda total: lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("reading values"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+
+        def started(total: int) -> Callable[[int], None]:
+            task = progress.add_task("", total=total)
+            return lambda count: progress.advance(task, count)
+
+        yield started

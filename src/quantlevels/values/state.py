@@ -1,0 +1,145 @@
+"""All that is known of one tensor while its bytes come, and what follows from it in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+
+from quantlevels.values.arrays import Chunk, as_bits, byte_swapped
+from quantlevels.values.codes import CodesInUse
+from quantlevels.values.damage import Blocks, Floats, Words, byte_order
+from quantlevels.values.precision import BLOCK, LEAST_ELEMENTS, Precision, Test, tests
+from quantlevels.values.subjects import LEAST_ROW
+
+if TYPE_CHECKING:
+    from quantlevels.container import ByteOrder
+    from quantlevels.values.arrays import Bytes
+    from quantlevels.values.reading import FileReader
+    from quantlevels.values.records import Damage
+    from quantlevels.values.subjects import Subject
+
+#: what is read of a tensor with an odd value to find out what is usual in it
+_USUAL_WINDOWS: Final = 8
+_USUAL_WINDOW: Final = 8 << 10
+
+
+@final
+class TensorState:
+    """One tensor: gets its bytes, and judges them by its role.
+
+    Args:
+        subject: the tensor.
+        order: of the bytes of a number in its file.
+    """
+
+    def __init__(self, subject: Subject, order: ByteOrder) -> None:
+        self.subject = subject
+        self.bytes_read = 0
+        self.values_tested = 0
+        self.damage: list[Damage] = []
+        self.precision: Precision | None = None
+        self._swap = order == "big" and subject.encoding is not None and subject.encoding.nbytes > 1
+        self.floats = Floats(subject, subject.encoding) if subject.encoding else None
+        self.blocks = Blocks(subject, order) if not subject.encoding and subject.block_weights > 1 else None
+        self.words = None if self.blocks or (self.floats and subject.role != "codes") else Words(subject)
+        self.codes = CodesInUse.of(subject)
+        self._tests: list[Test] | None = None
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether all that was read is zero."""
+        judges = [judge for judge in (self.floats, self.blocks, self.words) if judge]
+        return bool(self.bytes_read) and all(judge.is_zero for judge in judges)
+
+    @property
+    def wants_rows(self) -> bool:
+        """Whether its rows may show a narrower precision."""
+        subject = self.subject
+        return (
+            subject.is_plain
+            and subject.elements >= LEAST_ELEMENTS
+            and subject.matrix[1] >= LEAST_ROW
+            and subject.row_nbytes > 0
+            and self._tests != []
+        )
+
+    def step(self, most: int) -> int:
+        """Bytes to read at a time: whole rows, and whole blocks of rows if they fit; at most so many."""
+        row = self.subject.row_nbytes
+        if not row or row > most:
+            return most // self.subject.block_nbytes * self.subject.block_nbytes
+        rows = most // row
+        if rows >= BLOCK:
+            return rows // BLOCK * BLOCK * row
+        return (1 << (rows.bit_length() - 1)) * row
+
+    def rows_window(self, most: int) -> tuple[int, int]:
+        """First byte and number of bytes of some whole rows in the middle, the first of a block of rows."""
+        row = self.subject.row_nbytes
+        count = max(most // row, 1)
+        first = self.subject.matrix[0] // 2 // BLOCK * BLOCK
+        return first * row, min(count * row, self.subject.nbytes - first * row)
+
+    def read(self, chunk: Chunk, *, whole_rows: bool) -> None:
+        """Take the next bytes."""
+        if self._swap and self.subject.encoding:
+            chunk = Chunk(byte_swapped(chunk.data, self.subject.encoding.nbytes), chunk.starts, chunk.length)
+        self.bytes_read += chunk.data.size
+        for judge in (self.floats, self.blocks, self.words, self.codes):
+            if judge:
+                judge.read(chunk)
+        if whole_rows and self.wants_rows:
+            self._test(chunk.data)
+
+    def read_rows(self, data: Bytes) -> None:
+        """Take whole rows of a sample, for the tests of precision alone."""
+        if self._swap and self.subject.encoding:
+            data = byte_swapped(data, self.subject.encoding.nbytes)
+        self._test(data)
+
+    def _test(self, data: Bytes) -> None:
+        encoding = self.subject.encoding
+        row = self.subject.row_nbytes
+        if encoding is None or data.size % row:
+            self._tests = []  # a row that does not fit into memory is not tested
+            return
+        rows = as_bits(data, encoding.nbytes).reshape(-1, self.subject.matrix[1])
+        self.values_tested += rows.size
+        if self._tests is None:
+            self._tests = tests(encoding, rows)
+        self._tests = [test for test in self._tests if test.read(rows)]
+
+    def finish(self, reader: FileReader) -> None:
+        """Settle what needs a second look, once all bytes have come."""
+        values_read = self.subject.values_in(self.bytes_read)
+        if self.floats and self.subject.role != "codes" and self.floats.is_suspicious:
+            self._look_again(reader, self.floats, values_read)
+        for judge in (self.floats, self.blocks):
+            wrong = judge.not_finite.damage(values_read) if judge else None
+            if wrong and not any(found.code == "QL607" for found in self.damage):
+                self.damage.append(wrong)
+        if not self.damage and self._tests:
+            self.precision = next((shown for test in self._tests if (shown := test.shown())), None)
+        self._tests = None
+
+    def _look_again(self, reader: FileReader, floats: Floats, values_read: int) -> None:
+        sample = self._usual(reader, floats.encoding.nbytes)
+        found = byte_order(self.subject, floats.encoding, sample, values_read)
+        found = found or floats.implausible(as_bits(sample.data, floats.encoding.nbytes), values_read)
+        if found:
+            self.damage.append(found)
+
+    def _usual(self, reader: FileReader, unit: int) -> Chunk:
+        """Values from all over the tensor."""
+        subject = self.subject
+        if subject.nbytes <= _USUAL_WINDOWS * _USUAL_WINDOW:
+            data, length = reader.read(subject.place.offset, subject.nbytes), subject.nbytes
+        else:
+            length = _USUAL_WINDOW
+            last = (subject.nbytes - length) // unit
+            starts = [last * window // (_USUAL_WINDOWS - 1) * unit for window in range(_USUAL_WINDOWS)]
+            data = np.concatenate([reader.read(subject.place.offset + start, length) for start in starts])
+        if self._swap:
+            data = byte_swapped(data, unit)
+        return Chunk(data, (0,), data.size)
