@@ -146,6 +146,8 @@ def _members(
     weights: Iterable[tuple[str, FoldedWeight]],
 ) -> Iterator[tuple[str, FoldedWeight, str, Role]]:
     for module, weight in weights:
+        if weight.account == "unexplained":
+            continue
         for member in weight.members:
             yield module, weight, member.within(module), member.role
 
