@@ -55,10 +55,11 @@ class DamageRecord(TypedDict):
     values_read: int
 
 
-#: ``from`` is a keyword of Python.
+# a call, not a class: ``from`` is a keyword
 ChecksumRecord = TypedDict(
     "ChecksumRecord", {"path": str, "algorithm": str, "expected": str, "actual": str, "from": str}
 )
+ChecksumRecord.__doc__ = """The digest that a file should have, where that one is from, and the digest that it has."""
 
 
 class ReadRecord(TypedDict):
