@@ -151,6 +151,7 @@ class Weight:
         parameters: logical weights.
         code_bits: bits a code takes in storage, with what packing wastes: 8 for an int4 kept in a byte.
         group_size: weights that share one scale along a row; None per row, per tensor and for blocks in two dimensions.
+        block: rows and columns that share one scale, if scales are two-dimensional.
         symmetric: whether there are no zero points; None if unknown or without meaning.
         shape: logical weights per axis, rows (outputs) and columns (inputs) last; empty if unknown. The rules of the
             packing's tensors are checked against it.
@@ -160,6 +161,7 @@ class Weight:
     parameters: int
     code_bits: Fraction
     group_size: int | None = None
+    block: tuple[int, int] | None = None
     symmetric: bool | None = None
     shape: tuple[int, ...] = ()
 

@@ -39,8 +39,8 @@ from quantlevels.scheme import (
     with_scales,
 )
 from quantlevels.schemes.common import valid_block
-from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.schemes.scaled import microscaled
+from quantlevels.schemes.scaled import packings as scaled_packings
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -374,11 +374,13 @@ def _group(group: JSON) -> JSON:
     return {**group, "weights": {**weights, "block_structure": [int(side) for side in block.split("x")]}}
 
 
+_SCALED = scaled_packings(codes_in_bytes=True)
+
 SCHEMES = (
     Scheme(
         method="compressed-tensors",
         config=CompressedTensorsConfig,
-        packings=(MICROSCALED, PACKED, *SCALED, MARLIN_24, BITMASK),
+        packings=(MICROSCALED, PACKED, *_SCALED, MARLIN_24, BITMASK),
         storage=_STORAGE,
         aliases=("compressed_tensors", "sparseml"),
         prepare=_prepare,

@@ -133,7 +133,7 @@ class FoldedWeight:
         parameters: logical weights; 0 for buffers, side tensors and what is not understood.
         nbytes: bytes of all its tensors, the bias of a quantized weight among them.
         quantized: whether its weights are stored in less than 16 bits.
-        group_size, symmetric, code_bits, shape: as in ``Weight``.
+        group_size, symmetric, code_bits, block, shape: as in ``Weight``.
         vector: whether it is a plain tensor and not a matrix: a norm, a bias.
         account: where its bytes are counted.
         problem: (code, message) of the finding if its layout is ambiguous or contradictory.
@@ -150,6 +150,7 @@ class FoldedWeight:
     group_size: int | None = None
     symmetric: bool | None = None
     code_bits: Fraction | None = None
+    block: tuple[int, int] | None = None
     shape: tuple[int, ...] = ()
     vector: bool = False
     account: Account = "weights"
@@ -174,6 +175,7 @@ class FoldedWeight:
             group_size=weight.group_size,
             symmetric=weight.symmetric,
             code_bits=weight.code_bits,
+            block=weight.block,
             shape=weight.shape,
             role="codes",
             tensors=tensors,

@@ -21,7 +21,7 @@ from quantlevels.scheme import (
     valid_group_size,
 )
 from quantlevels.schemes.common import declared_as, level_named, valid_block
-from quantlevels.schemes.scaled import PACKINGS as SCALED
+from quantlevels.schemes.scaled import packings as scaled_packings
 from quantlevels.vocabulary.level import QuantizationLevel
 
 _FLOATS = {
@@ -130,4 +130,11 @@ class QuarkConfig(MethodConfig):
         return None
 
 
-SCHEMES = (Scheme(method="quark", config=QuarkConfig, packings=SCALED, prepare=unwrapped("quant_config")),)
+SCHEMES = (
+    Scheme(
+        method="quark",
+        config=QuarkConfig,
+        packings=scaled_packings(zero_points_always=True),
+        prepare=unwrapped("quant_config"),
+    ),
+)

@@ -122,6 +122,8 @@ def _layout_differences(declared: DeclaredLevel, stored: FoldedWeight) -> Iterat
         return  # the format fixes its groups
     if declared.block is None and not declared.usual_group and _is_other_group(declared.group_size, stored.group_size):
         yield f"declared {_groups(declared.group_size)}, stored with {_groups(stored.group_size)}"
+    if declared.block and stored.block and declared.block != stored.block:
+        yield f"declared blocks of {list(declared.block)}, stored with {list(stored.block)}"
     if None not in (declared.symmetric, stored.symmetric) and declared.symmetric != stored.symmetric:
         points = "with zero points" if stored.symmetric is False else "without zero points"
         yield f"declared {'symmetric' if declared.symmetric else 'asymmetric'}, stored {points}"
