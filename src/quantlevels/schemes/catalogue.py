@@ -124,6 +124,7 @@ CATALOGUE: Final = (
         "qweight scales",
         "qweight lookup_table",
         "B s_channel",
+        "weight weight.scale",
         "qweight",
     ),
 )

@@ -49,6 +49,8 @@ _INNER: Final = frozenset(
     }
     | {"_data", "_scale", "_shift"}
 )
+#: Last parts that belong to a part before them that is called ``weight``: the scales of NVFP4 in GGUF files.
+_BELOW_WEIGHT: Final = frozenset({"scale", "input_scale"})
 #: Endings of the tensors of a parameter without a module of its own: ``experts.down_proj_blocks`` is its ``blocks``.
 _FUSED: Final = {
     "_blocks": "blocks",
@@ -247,6 +249,8 @@ def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[_Piece], list[str]
         module, _, suffix = name.rpartition(".")
         if suffix in _INNER or (suffix == "weight" and module.endswith("centroids")):
             module, suffix = _outer(module, suffix)
+        elif suffix in _BELOW_WEIGHT and module.endswith(".weight"):
+            module, suffix = module.removesuffix(".weight"), f"weight.{suffix}"
         # a level is known by its identity, which is hashed in no time
         step = (reached.get(module, _ROOT), suffix, id(dtype), shape, nbytes)
         place = steps.get(step)
@@ -351,12 +355,22 @@ def _fold(piece: _Piece, context: _Context) -> Iterator[FoldedWeight]:
     if found:
         packing, weight = found
         roles = {suffix: role for suffix, role in packing.roles.items() if suffix in rest}
+        strangers = [suffix for suffix in rest if suffix in _SIDES_ONLY and suffix not in roles]
         nbytes = sum(rest.pop(suffix).nbytes for suffix in roles)
         if bias := rest.pop("bias", None):
             nbytes += bias.nbytes
             yield piece.plain("bias", "bias", bias._replace(nbytes=0))
         tensors = tuple(piece.tensor(suffix, role) for suffix, role in roles.items())
-        yield FoldedWeight.of(weight, name=name, nbytes=nbytes, tensors=tensors)
+        folded = FoldedWeight.of(weight, name=name, nbytes=nbytes, tensors=tensors)
+        if strangers:
+            reason = f"{_described(weight)}, but the layout that fits {packing.codes} has no {', '.join(strangers)}"
+            folded = evolve(
+                folded,
+                nbytes=nbytes + sum(rest.pop(suffix).nbytes for suffix in strangers),
+                tensors=(*tensors, *(piece.tensor(suffix, "scale") for suffix in strangers)),
+                problem=("QL303", reason),
+            )
+        yield folded
     else:
         yield from _torn(piece, rest, context)
     for suffix, tensor in rest.items():

@@ -56,8 +56,9 @@ _SMOOTHING: Final = tuple(
 def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
     """qweight I8 [N, K/2]; wscales FP8 [K/16, N] for NVFP4, floats of 16 bits [K/g, N] for INT4."""
     codes, scales = module["qweight"], module["wscales"]
-    if not codes.is_a("Int8"):
-        return None
+    own_names = {rule.name for rule in (*_SMOOTHING, *_LOW_RANK)}
+    if not codes.is_a("Int8") or not (hint.level or own_names & module.keys()):
+        return None  # bytes beside scales alone may be anything
     rows, columns = codes.matrix[0], _CODES_PER_BYTE * codes.matrix[1]
     group = exact(columns, scales.matrix[0], "scale groups do not tile a row")
     level = levels["NVFP4"] if scales.is_a("Float8E4M3FN") else integer(_BITS)

@@ -40,7 +40,7 @@ from quantlevels.scheme import (
 from quantlevels.schemes.common import declared_as, level_named
 from quantlevels.schemes.gptq import DynamicConfig
 from quantlevels.schemes.scaled import PACKINGS as SCALED
-from quantlevels.vocabulary.level import BITS_PER_BYTE
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 _FORMATS = {"mxfp4": "MXFP4", "nvfp4": "NVFP4"}
@@ -224,6 +224,15 @@ def _fold_ggml(module: Module, hint: Hint) -> Weight | None:
     return Weight(level=hint.level, parameters=math.prod(shape), code_bits=hint.level.bits_per_weight, shape=shape)
 
 
+def _fold_ggml_scaled(module: Module, hint: Hint) -> Weight | None:
+    """weight in blocks of ggml, as NVFP4 has them in a GGUF file, with a scale per tensor or expert beside it."""
+    codes = module["weight"]
+    level = codes.dtype
+    if not isinstance(level, QuantizationLevel) or level.block.weights == 1:
+        return None
+    return Weight(level=level, parameters=codes.elements, code_bits=level.bits_per_weight, shape=codes.shape)
+
+
 _FP_QUANT = Packing(
     "qweight",
     ("scales",),
@@ -256,6 +265,15 @@ _QQQ = Packing(
     ),
 )
 _GGML = Packing("qweight", (), _fold_ggml)
+_GGML_SCALED = Packing(
+    "weight",
+    ("weight.scale",),
+    _fold_ggml_scaled,
+    sides=(
+        TensorRule("weight.scale", FLOAT_TYPES, role="scale"),
+        TensorRule("weight.input_scale", FLOAT_TYPES, role="activation"),
+    ),
+)
 
 SCHEMES = (
     Scheme(method="bitnet", config=BitNetConfig, packings=SCALED),
@@ -265,5 +283,5 @@ SCHEMES = (
     Scheme(method="fouroversix", config=FourOverSixConfig, packings=(_FP_QUANT, *SCALED)),
     Scheme(method="squeezellm", config=SqueezeLLMConfig, packings=(_SQUEEZELLM,)),
     Scheme(method="qqq", config=QQQConfig, packings=(_QQQ,), prepare=renamed(wbits="bits")),
-    Scheme(method="gguf", config=GGUFConfig, packings=(_GGML,), prepare=_spelled_out),
+    Scheme(method="gguf", config=GGUFConfig, packings=(_GGML, _GGML_SCALED), prepare=_spelled_out),
 )
