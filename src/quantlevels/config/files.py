@@ -19,14 +19,8 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from quantlevels.config.converters import configure_converter, structure_mapping, structure_table
 from quantlevels.config.documents import SUFFIXES, DocumentFormat, dump, parse
 from quantlevels.config.documents.document import Document, library
-from quantlevels.config.strict import (
-    Hook,
-    Mistake,
-    expected,
-    make_strict,
-    mistakes,
-    structure_scalar,
-)
+from quantlevels.config.reader import Mistake, expected
+from quantlevels.config.strict import Hook, make_strict, mistakes, structure_scalar
 from quantlevels.config.words import as_key, in_words, is_level, is_namedtuple, is_plain_mapping, is_record, place
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.vocabulary.level import QuantizationLevel

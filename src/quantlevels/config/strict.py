@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from types import NoneType
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 import attrs
 from cattrs import (
@@ -22,9 +22,10 @@ from cattrs import (
     IterableValidationNote,
 )
 
+from quantlevels.config.reader import Mistake, choice_reader, expected, read_scalar
+from quantlevels.config.reader import UnknownWordError as UnknownWordError
 from quantlevels.config.words import (
     Keys,
-    choices,
     in_words,
     is_choice,
     is_level,
@@ -33,20 +34,11 @@ from quantlevels.config.words import (
     is_union,
     keys_of,
 )
-from quantlevels.errors import ConfigError, QuantLevelsError, UnknownLevelError, closest, hint
+from quantlevels.errors import QuantLevelsError, UnknownLevelError, closest, hint
 from quantlevels.vocabulary.plain import shown
 
 # Any: cattrs' hooks take what a parser gave, and types as values
 Hook: TypeAlias = Callable[[Any, Any], Any]
-
-
-class UnknownWordError(ConfigError):
-    """Text that is not one of the words a Literal or an Enum has."""
-
-
-def expected(what: str, value: object) -> ConfigError:
-    """The error for a value of another kind than is expected."""
-    return ConfigError((f"expected {what}, got {shown(value)}",))
 
 
 def make_strict(converter: BaseConverter) -> None:
@@ -69,10 +61,9 @@ def structure_scalar(scalar: type) -> Hook:
 
     def structure(value: Any, type_: Any) -> object:  # Any: what a parser gave, a type form
         if issubclass(type_, Enum):  # to cattrs, a member of an IntEnum is an integer
-            return _structure_choice(type_)(value, type_)
-        if type(value) is not scalar and not (scalar is float and type(value) is int):
-            raise expected(in_words(scalar), value)
-        return value if type(value) is type_ else type_(value)
+            return choice_reader(type_)(value)
+        result = read_scalar(scalar, value)
+        return result if type(result) is type_ else type_(result)
 
     return structure
 
@@ -186,31 +177,11 @@ def _structure_record_or_other(union: Any, converter: BaseConverter) -> Hook:  #
 
 
 def _structure_choice(type_: Any) -> Hook:  # Any: a type form
-    members = choices(type_)
-    words = [word for word, _ in members]
-
-    def structure_choice(value: object, _: object) -> object:
-        for word, member in members:
-            if type(value) is type(word) and value == word:
-                return member
-        refuse = UnknownWordError if isinstance(value, str) else ConfigError
-        meant = hint(closest(value, words))
-        raise refuse((f"expected {' or '.join(map(shown, words))}, got {shown(value)}{meant}",))
-
-    return structure_choice
+    read_choice = choice_reader(type_)
+    return lambda value, _: read_choice(value)
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
-
-
-class Mistake(NamedTuple):
-    """One mistake in config data."""
-
-    keys: Keys
-    text: str
-    #: of an unknown key: the place that was probably meant; of a missing key: its own place
-    meant: Keys | None = None
-    missing: bool = False
 
 
 def mistakes(error: BaseException, type_: Any = None, data: object = None) -> list[Mistake]:  # Any: a type form

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import Enum, EnumType
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, is_typeddict
 
 import attrs
-from cattrs.cols import is_any_set, is_mapping, is_sequence
 
 from quantlevels.errors import ConfigError
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -102,26 +100,36 @@ def is_namedtuple(type_: Any) -> bool:  # Any: a type form
     return isinstance(type_, type) and issubclass(type_, tuple) and {"_fields", "__annotations__"} <= vars(type_).keys()
 
 
+def is_dataclass(cls: type) -> bool:
+    """Whether a class is a dataclass; ``dataclasses`` would say the same, but its import takes time."""
+    return hasattr(cls, "__dataclass_fields__")
+
+
 def is_record(type_: Any) -> bool:  # Any: a type form
     """Whether a type is an attrs class, a dataclass or a named tuple."""
     cls = get_origin(type_) or type_
-    return attrs.has(cls) or dataclasses.is_dataclass(cls) or is_namedtuple(cls)
+    return attrs.has(cls) or is_dataclass(cls) or is_namedtuple(cls)
 
 
 def is_plain_mapping(type_: Any) -> bool:  # Any: a type form
     """Whether a type is a mapping, but not a TypedDict."""
-    return is_mapping(type_) and not is_typeddict(type_)
+    return _is_subclass(type_, Mapping) and not is_typeddict(type_)
 
 
 def is_table(type_: Any) -> bool:  # Any: a type form
     """Whether a file has a table in the place of a type."""
-    return is_record(type_) or is_mapping(type_) or is_typeddict(type_)
+    return is_record(type_) or is_plain_mapping(type_) or is_typeddict(type_)
 
 
 def is_list(type_: Any) -> bool:  # Any: a type form
     """Whether a file has a list in the place of a type."""
+    is_text = _is_subclass(type_, (str, bytes))
+    return not is_text and not is_table(type_) and _is_subclass(type_, (Sequence, Set, deque))
+
+
+def _is_subclass(type_: Any, of: type | tuple[type, ...]) -> bool:  # Any: a type form
     cls = get_origin(type_) or type_
-    return not is_table(type_) and (is_sequence(type_) or is_any_set(type_) or cls in (tuple, deque))
+    return isinstance(cls, type) and issubclass(cls, of)
 
 
 def keys_of(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
@@ -129,6 +137,6 @@ def keys_of(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of 
     cls = get_origin(cls) or cls
     if attrs.has(cls):
         return tuple(attribute.name for attribute in attrs.fields(cls))
-    if dataclasses.is_dataclass(cls):
-        return tuple(field.name for field in dataclasses.fields(cls))
+    if is_dataclass(cls):
+        return tuple(cls.__dataclass_fields__)
     return tuple(getattr(cls, "__annotations__", ()))
