@@ -276,6 +276,16 @@ def test_the_author_s_own_checks_are_told_in_their_own_words() -> None:
         loads("port = 70000", "toml", Config)
 
 
+def test_what_validators_add_to_their_message_is_left_out() -> None:
+    @attrs.define
+    class Config:
+        bits: int = attrs.field(validator=attrs.validators.in_([4, 8]))
+
+    with pytest.raises(ConfigError) as caught:
+        loads("bits = 3", "toml", Config)
+    assert caught.value.messages == ("<toml>: $: 'bits' must be in [4, 8] (got 3) (line 1)",)
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
 TEN_MISTAKES = """\

@@ -93,7 +93,13 @@ def mistakes_in(error: BaseException) -> tuple[Mistake, ...]:
         return error.mistakes
     if isinstance(error, RecursionError):
         return (Mistake((), "nested too deeply", cause=error),)
-    return (Mistake((), " ".join(str(error).split()) or type(error).__name__, cause=error),)
+    return (Mistake((), text_of(error), cause=error),)
+
+
+def text_of(error: BaseException) -> str:
+    """The message of an error on one line; of attrs' validators, which add the values they saw, the message alone."""
+    has_message_first = len(error.args) > 1 and isinstance(error, ValueError) and isinstance(error.args[0], str)
+    return " ".join(str(error.args[0] if has_message_first else error).split()) or type(error).__name__
 
 
 def expected(what: str, value: object) -> ConfigError:
@@ -122,7 +128,11 @@ def read_scalar(scalar: type, value: Any) -> Any:  # Any: as of `Reader`
 
 
 def choice_reader(type_: Any) -> Reader:  # Any: a type form
-    """The function that reads the members of a Literal or Enum."""
+    """The function that reads the members of a Literal or Enum.
+
+    Raises:
+        UnknownWordError, ConfigError: (the function) for text that is not a member, and for any other value.
+    """
     members = choices(type_)
     words = [word for word, _ in members]
 

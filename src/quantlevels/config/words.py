@@ -123,7 +123,7 @@ def is_table(type_: Any) -> bool:  # Any: a type form
 
 def is_list(type_: Any) -> bool:  # Any: a type form
     """Whether a file has a list in the place of a type."""
-    is_text = _is_subclass(type_, (str, bytes))
+    is_text = _is_subclass(type_, (str, bytes, bytearray))
     return not is_text and not is_table(type_) and _is_subclass(type_, (Sequence, Set, deque))
 
 
