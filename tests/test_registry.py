@@ -161,7 +161,6 @@ def test_the_five_answer_to_their_words_only(text: str) -> None:
     [
         ("in4", "Int4"),
         ("Q4_KM", "Q4_K"),
-        ("Q4_K_M", "Q4_K"),
         ("float15", "Float16"),
         ("nf5", "NF4"),
         ("fp23", "FP32"),
@@ -281,7 +280,6 @@ def test_from_dialect(dialect: str, word: str | int, name: str) -> None:
         ("onnx", 0),
         ("onnx", None),
         ("nobody", "float32"),
-        ("torch", "torch.float32"),
         ("numpy", ["float32"]),
     ],
 )

@@ -43,15 +43,21 @@ class UnknownLevelError(QuantLevelsError, LookupError):
         value: what was looked up, unchanged.
         suggestions: the closest spellings of known levels, best first.
         where: what kind of value it is, as in ``unknown level`` or ``unknown ggml type``.
+        explanation: what a well-known word stands for that is not a level, such as the recipe ``Q4_K_M``; else empty.
     """
 
-    def __init__(self, value: object, suggestions: tuple[str, ...] = (), where: str = "level") -> None:
-        super().__init__(value, suggestions, where)
+    def __init__(
+        self, value: object, suggestions: tuple[str, ...] = (), where: str = "level", explanation: str = ""
+    ) -> None:
+        super().__init__(value, suggestions, where, explanation)
         self.value = value
         self.suggestions = suggestions
         self.where = where
+        self.explanation = explanation
 
     def __str__(self) -> str:
+        if self.explanation:
+            return f"{self.value!r} is not a level but {self.explanation}"
         text = f"unknown {self.where} {self.value!r}"
         if self.suggestions:
             text += f"; did you mean {' or '.join(map(repr, self.suggestions))}?"
@@ -63,16 +69,23 @@ class AmbiguousLevelError(QuantLevelsError, LookupError):
 
     Attributes:
         value: the spelling.
-        candidates: what it can mean, each by a word that is not ambiguous.
+        candidates: what it can mean: names of levels, or plugins as ``distribution[entry]``.
+        labels: the labels of these levels, in the same order; empty for plugins.
     """
 
-    def __init__(self, value: str, candidates: tuple[str, ...]) -> None:
-        super().__init__(value, candidates)
+    def __init__(self, value: str, candidates: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
+        super().__init__(value, candidates, labels)
         self.value = value
         self.candidates = candidates
+        self.labels = labels
 
     def __str__(self) -> str:
-        return f"{self.value!r} can mean {' or '.join(self.candidates)}; say which"
+        meanings = [
+            name if label.lower() == name.lower() else f"{label} ({name!r})"
+            for name, label in zip(self.candidates, self.labels or self.candidates, strict=True)
+        ]
+        remedy = "choose one" if self.labels else "uninstall one of them"
+        return f"{self.value!r} can mean {' or '.join(meanings)}; {remedy}"
 
 
 class ReservedLevelError(QuantLevelsError):

@@ -317,7 +317,7 @@ def test_ten_mistakes_get_ten_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "serve.yaml: $.mode: expected 'fast' or 'safe', got 'fats'; did you mean 'fast'? (line 4)",
         "serve.yaml: $.cache.level: unknown level 'in4'; did you mean 'Int4'? (line 6)",
         "serve.yaml: $.cache.gigabytes: expected a number, got 'big' (line 7)",
-        "serve.yaml: $.layers.lm_head: 'fp4' can mean Float4E2M1 or BNB_FP4; say which (line 9)",
+        "serve.yaml: $.layers.lm_head: 'fp4' can mean FP4_E2M1 ('Float4E2M1') or BNB_FP4; choose one (line 9)",
         "serve.yaml: $.layers.mine.bits_per_param: bits_per_param must be at least 1, not 0 (line 10)",
         "serve.yaml: $.tags: expected a list, got 'abc' (line 11)",
         "serve.yaml: $.debug: expected true or false, got 'yes' (line 12)",

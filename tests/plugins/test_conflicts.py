@@ -26,7 +26,9 @@ def test_different_levels_of_one_name(site: Site, other_site: Site, swapped: boo
         later=(second,),
     )
     assert set(result["before"].values()) == {"found"}
-    assert result["error"] == "AmbiguousLevelError: 'same' can mean a-quant[Same] or b-quant[Same]; say which"
+    assert (
+        result["error"] == "AmbiguousLevelError: 'same' can mean a-quant[Same] or b-quant[Same]; uninstall one of them"
+    )
     assert result["again"] == result["error"]
     assert not result["there"]
     assert result["states"] == {"a-quant[Same]": "conflicting", "b-quant[Same]": "conflicting"}
@@ -69,7 +71,10 @@ def test_different_levels_of_one_number(site: Site) -> None:
         answer(error=tried(lambda: levels.from_dialect("ggml", 1000)), two=levels.from_dialect("ggml", "TWO").name)
         answer(one=levels["One"].name, states=states(), reasons=reasons())
     """)
-    assert result["error"] == "AmbiguousLevelError: 'ggml 1000' can mean a-quant[One] or b-quant[Two]; say which"
+    assert (
+        result["error"]
+        == "AmbiguousLevelError: 'ggml 1000' can mean a-quant[One] or b-quant[Two]; uninstall one of them"
+    )
     assert (result["one"], result["two"]) == ("One", "Two")
     assert set(result["states"].values()) == {"conflicting"}
     assert result["reasons"]["a-quant[One]"] == "'ggml 1000' means something else in b-quant[Two]"

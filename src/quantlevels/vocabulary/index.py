@@ -1,34 +1,106 @@
-"""Levels found by word: how spellings are compared, and the index of those that come with quantlevels."""
+"""Levels found by spelling: how spellings are compared, and the index of the levels that come with quantlevels."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.errors import AmbiguousLevelError
 from quantlevels.vocabulary.builtin import BUILTIN
+from quantlevels.vocabulary.level import canonical_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from quantlevels.vocabulary.level import QuantizationLevel, Spelling
 
-TORCH_PREFIX: Final = "torch."
+#: What libraries put before the name of a dtype when they print it → the dialects of the name, normalised.
+_PREFIXES: Final[dict[str, tuple[str, ...]]] = {
+    "torch.": ("torch",),
+    "numpy.": ("numpy",),
+    "np.": ("numpy",),
+    "ml_dtypes.": ("numpy",),
+    "tf.": ("numpy",),
+    "paddle.": ("numpy",),
+    "jax.numpy.": ("jax",),
+    "jnp.": ("jax",),
+    "mlx.core.": ("mlx",),
+    "mx.": ("mlx",),
+    "onnx.tensorproto.": ("onnx",),
+    "tensorproto.": ("onnx",),
+    "ggml_type_": ("ggml",),
+    "ggmlquantizationtype.": ("ggml",),
+    "tensorrt.": ("tensorrt",),
+    "trt.": ("tensorrt",),
+    "tensorrt.datatype.": ("tensorrt",),
+    "trt.datatype.": ("tensorrt",),
+    "datatype.": ("tensorrt", "ctranslate2"),
+    "ctranslate2.datatype.": ("ctranslate2",),
+    "openvino.type.": ("openvino",),
+    "ov.type.": ("openvino",),
+    "type.": ("openvino",),
+    "triton.language.": ("triton",),
+    "tl.": ("triton",),
+    "pyarrow.": ("arrow",),
+    "pa.": ("arrow",),
+}
+
+#: What libraries put around the name of a dtype → the dialects of the name; none if any will do.
+_WRAPPINGS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("tensor(", ")", ("onnx",)),
+    ("datatype(", ")", ("arrow",)),  # pyarrow
+    ("dtype('", "')", ()),  # numpy
+    ("<class '", "'>", ()),  # scalar types of numpy, ml_dtypes and jax
+    ("<dtype: '", "'>", ()),  # tensorflow
+    ("<type: '", "'>", ()),  # openvino
+)
+
+_MAX_PRINTED: Final = 100  # letters; wrappings are unwrapped one after the other
+
+#: A small float by its fields: ``float8_e4m3fn``, ``fp8e4m3fn``, ``f8E4M3FN``.
+_FLOAT: Final = re.compile(r"(float|fp|f)(\d+)_?(e\d+m\d+\w*)")
 
 
 def normalized(spelling: str) -> str:
-    """The form in which names are compared: lower case, ``-`` as ``_``; what is not ASCII stays, and names no level."""
+    """The form in which names are compared: lower case, ``-`` as ``_``. Text that is not ASCII is left unchanged."""
     return spelling.lower().replace("-", "_") if spelling.isascii() else spelling
 
 
 def own_words(level: QuantizationLevel) -> tuple[str, ...]:
-    """What a level is called outside of any dialect."""
+    """The spellings of a level that belong to no dialect."""
     return (level.name, level.label, *level.aliases)
 
 
 def dialect_words(level: QuantizationLevel) -> Iterator[tuple[str, Spelling]]:
-    """(dialect, word) of every spelling of a level."""
-    return ((dialect, word) for dialect, words in level.spellings.items() for word in words)
+    """(dialect, word) of every spelling of a level in a dialect."""
+    for dialect, words in level.spellings.items():
+        for word in words:
+            yield canonical_dialect(dialect), word
+
+
+class Printed(NamedTuple):
+    """A dtype as a library prints it."""
+
+    name: str
+    #: the dialects that the name can belong to; empty if any will do
+    dialects: tuple[str, ...]
+
+
+def unwrapped(word: str) -> Printed | None:
+    """The name in what a library prints for a dtype, ``torch.float16`` or ``<class 'numpy.float32'>``; None if bare.
+
+    Args:
+        word: the text, normalised.
+    """
+    if len(word) > _MAX_PRINTED:
+        return None
+    for before, after, dialects in _WRAPPINGS:
+        if word.startswith(before) and word.endswith(after):
+            name = word[len(before) : len(word) - len(after)]
+            return Printed(name, dialects) if dialects else unwrapped(name) or Printed(name, ())
+    prefix = max((prefix for prefix in _PREFIXES if word.startswith(prefix)), key=len, default=None)
+    return None if prefix is None else Printed(word.removeprefix(prefix), _PREFIXES[prefix])
 
 
 class Index:
@@ -36,34 +108,61 @@ class Index:
 
     Args:
         levels: in the order in which they are listed; no two share a name, label or alias.
-        ambiguous: words that mean several levels, beside those that two dialects use differently.
+        ambiguous: words that mean several levels, in addition to those that two dialects use differently.
     """
 
-    __slots__ = ("dialects", "levels", "meanings")
+    __slots__ = ("_floats", "_printed", "dialects", "levels", "meanings")
 
     def __init__(self, levels: Iterable[QuantizationLevel], ambiguous: Mapping[str, tuple[str, ...]] = {}) -> None:
         self.levels: tuple[QuantizationLevel, ...] = tuple(levels)
-        #: (dialect, word) → level, letter by letter
-        self.dialects: dict[tuple[str, Spelling], QuantizationLevel] = {
-            key: level for level in self.levels for key in dialect_words(level)
-        }
-        #: normalised word → what it can mean, by the names of the levels
+        #: (dialect, exact word) → level
+        self.dialects: dict[tuple[str, Spelling], QuantizationLevel] = {}
+        #: (dialect, normalised word) → level
+        self._printed: dict[tuple[str, str], QuantizationLevel] = {}
+        #: normalised word → the levels it can mean, by name
         self.meanings: dict[str, dict[str, QuantizationLevel]] = {}
-        by_name = {level.name: level for level in self.levels}
-        for (_, word), level in self.dialects.items():
-            if isinstance(word, str):
-                self.meanings.setdefault(normalized(word), {})[level.name] = level
+        #: form of a small float → the levels it can mean, by name
+        self._floats: dict[str, dict[str, QuantizationLevel]] = {}
         for level in self.levels:
-            self.meanings.update({normalized(word): {level.name: level} for word in own_words(level)})
-        self.meanings.update({word: {name: by_name[name] for name in names} for word, names in ambiguous.items()})
+            self._add_dialects(level)
+        for level in self.levels:  # afterwards: a level's own words are not ambiguous, whatever dialects mean by them
+            for word in own_words(level):
+                self.meanings[normalized(word)] = {level.name: level}
+                self._add_float(word, level)
+        by_name = {level.name: level for level in self.levels}
+        for word, names in ambiguous.items():
+            self.meanings[word] = {name: by_name[name] for name in names}
+            for name in names:
+                self._add_float(word, by_name[name])
+
+    def _add_dialects(self, level: QuantizationLevel) -> None:
+        for dialect, word in dialect_words(level):
+            self.dialects[dialect, word] = level
+            if isinstance(word, str):
+                self._printed[dialect, normalized(word)] = level
+                self.meanings.setdefault(normalized(word), {})[level.name] = level
+                self._add_float(word, level)
+
+    def _add_float(self, word: str, level: QuantizationLevel) -> None:
+        if match := _FLOAT.fullmatch(normalized(word)):
+            self._floats.setdefault(f"f{match[2]}{match[3]}", {})[level.name] = level
 
     def means(self, spelling: str) -> Mapping[str, QuantizationLevel]:
-        """What a spelling can mean, by the names of the levels."""
+        """The levels that a spelling can mean, by name."""
         word = normalized(spelling)
-        if word.startswith(TORCH_PREFIX):
-            level = self.dialects.get(("torch", word.removeprefix(TORCH_PREFIX)))
-            return {level.name: level} if level else {}
-        return self.meanings.get(word, {})
+        if found := self.meanings.get(word):
+            return found
+        if match := _FLOAT.fullmatch(word):
+            # `fp8e4m3` as the alias `fp8_e4m3`, which the form f8e4m3 alone would not settle
+            with_underscore = f"{match[1]}{match[2]}_{match[3]}"
+            return self.meanings.get(with_underscore) or self._floats.get(f"f{match[2]}{match[3]}", {})
+        printed = unwrapped(word)
+        if printed is None:
+            return {}
+        if not printed.dialects:
+            return self.means(printed.name)
+        levels = (self._printed.get((dialect, printed.name)) for dialect in printed.dialects)
+        return {level.name: level for level in levels if level}
 
     def find(self, spelling: str) -> QuantizationLevel | None:
         """The level that a spelling means, or None.
@@ -73,16 +172,27 @@ class Index:
         """
         meanings = self.means(spelling)
         if len(meanings) > 1:
-            raise AmbiguousLevelError(spelling, tuple(meanings))
+            labels = tuple(level.label for level in meanings.values())
+            raise AmbiguousLevelError(spelling, tuple(meanings), labels)
         return next(iter(meanings.values()), None)
+
+    def in_dialect(self, dialect: str, spelling: Spelling) -> QuantizationLevel | None:
+        """The level that a dialect means by an exact word or a number, or by a dtype as its library prints it."""
+        dialect = canonical_dialect(dialect)
+        if level := self.dialects.get((dialect, spelling)):
+            return level
+        printed = unwrapped(normalized(spelling)) if isinstance(spelling, str) else None
+        if printed is None or (printed.dialects and dialect not in printed.dialects):
+            return None
+        return self._printed.get((dialect, printed.name))
 
     def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
         """The level of this index that equals another one, or None."""
-        mine = self.meanings.get(normalized(level.name), {}).get(level.name)
-        return mine if mine == level else None
+        known = self.meanings.get(normalized(level.name), {}).get(level.name)
+        return known if known == level else None
 
     def clash(self, level: QuantizationLevel) -> tuple[str, str] | None:
-        """The first word of a new level that is taken here, and whose it is: ``("q4_k", "Q4_K")``."""
+        """The first word of a new level that is taken here, and the name of its owner: ``("q4_k", "Q4_K")``."""
         for name in own_words(level):
             if meanings := self.means(name):
                 return name, " or ".join(meanings)
@@ -96,7 +206,7 @@ class Index:
 
 @cache
 def shipped() -> Index:
-    """The levels that come with quantlevels, the five first; built on the first name that is not one of the five."""
+    """The index of the levels that come with quantlevels, the five first; built when a name is not one of the five."""
     from quantlevels.vocabulary.formats import AMBIGUOUS, SHIPPED
 
     return Index((*BUILTIN, *SHIPPED), AMBIGUOUS)

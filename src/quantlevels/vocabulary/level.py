@@ -26,6 +26,9 @@ __all__ = [
 
 Spelling: TypeAlias = str | int
 Spellings: TypeAlias = Mapping[str, tuple[Spelling, ...]]
+
+#: Another name of a dialect → the name that the tables use.
+_DIALECT_ALIASES: Final[dict[str, str]] = {"gguf": "ggml"}
 Kind: TypeAlias = Literal[
     "float", "int", "uint", "bool", "complex", "ternary", "block", "microscaling", "codebook", "custom"
 ]
@@ -50,6 +53,11 @@ def natural(instance: object, attribute: Attribute[int], value: int) -> None:
         raise TypeError(f"{attribute.name} must be an integer, not {value!r}")
     if value < 0:
         raise ValueError(f"{attribute.name} must not be negative, not {value}")
+
+
+def canonical_dialect(dialect: str) -> str:
+    """The name of a dialect that the tables of spellings use: ``ggml`` for ``gguf``."""
+    return _DIALECT_ALIASES.get(dialect, dialect)
 
 
 def ceil_div(dividend: int, divisor: int) -> int:
@@ -283,9 +291,11 @@ class QuantizationLevel(_AttrsFields):
         Raises:
             UntranslatableLevelError: if the dialect has none.
         """
-        for word in self.spellings.get(dialect, ()):
-            if isinstance(word, str):
-                return word
+        for known, words in self.spellings.items():
+            if canonical_dialect(known) == canonical_dialect(dialect):
+                for word in words:
+                    if isinstance(word, str):
+                        return word
         raise UntranslatableLevelError(self.name, dialect, tuple(self.spellings))
 
     def __str__(self) -> str:

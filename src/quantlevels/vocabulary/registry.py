@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, overload
 
 from quantlevels.errors import DuplicateLevelError, PluginError, ReservedLevelError, UnknownLevelError
 from quantlevels.vocabulary.builtin import BUILTIN, BY_BITS, BuiltinName
-from quantlevels.vocabulary.index import TORCH_PREFIX, Index, normalized, own_words, shipped
-from quantlevels.vocabulary.level import QuantizationLevel, Spelling
+from quantlevels.vocabulary.index import Index, normalized, own_words, shipped
+from quantlevels.vocabulary.level import QuantizationLevel, Spelling, canonical_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +26,17 @@ T = TypeVar("T")
 _SUGGESTIONS: Final = 3
 _MIN_SHARE_OF_BEST: Final = 0.9  # a suggestion less close than this share of the closest one is noise
 _MAX_CACHED: Final = 4096  # a word of n letters has 2^n spellings
+
+
+#: Library and class of dtypes whose ``str()`` is a word of a dialect → the dialect.
+_DTYPE_CLASSES: Final[dict[tuple[str, str], str]] = {
+    ("torch", "dtype"): "torch",
+    ("mlx", "Dtype"): "mlx",
+    ("tensorflow", "DType"): "numpy",
+    ("pyarrow", "DataType"): "arrow",
+    ("tensorrt", "DataType"): "tensorrt",
+    ("tensorrt_bindings", "DataType"): "tensorrt",
+}
 
 
 class _SpellingCache(dict[str, QuantizationLevel]):
@@ -103,6 +114,10 @@ class Registry:
 
         if brought := self._installed.find(LEVEL_PLUGINS, spelling):
             return brought
+        from quantlevels.vocabulary.recipes import explain
+
+        if recipe := explain(spelling):
+            raise UnknownLevelError(spelling, recipe.levels, explanation=recipe.text)
         raise UnknownLevelError(spelling, self._closest(spelling))
 
     def _clear_cache(self) -> None:
@@ -201,38 +216,43 @@ class Registry:
         return tuple(level for level in self.all(plugins=True) if level.bits_per_param == bits)
 
     def from_dialect(self, dialect: str, spelling: Spelling) -> QuantizationLevel:
-        """The level a dialect means by a word or a number: ``("ggml", 12)``, ``("safetensors", "BF16")``.
+        """The level that a dialect means by a word or a number: ``("ggml", 12)``, ``("safetensors", "BF16")``.
+
+        A word has to be exact, or the dtype as its library prints it: ``("torch", "torch.float16")``.
 
         Raises:
-            UnknownLevelError: if the dialect, or the word in it, is not known, to no plugin either. Words are compared
-                letter by letter.
+            UnknownLevelError: if neither quantlevels nor a plugin knows the dialect, or the word in it.
             AmbiguousLevelError: if different plugins mean different levels by it.
         """
-        if type(spelling) in (str, int):  # True is no 1 here
+        if type(spelling) in (str, int):  # not bool: True is not 1 here
             for index in (shipped(), self._registered):
-                if level := index.dialects.get((dialect, spelling)):
+                if level := index.in_dialect(dialect, spelling):
                     return level
             from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
 
-            if brought := self._installed.find_place(LEVEL_PLUGINS, (dialect, spelling)):
+            if brought := self._installed.find_place(LEVEL_PLUGINS, (canonical_dialect(dialect), spelling)):
                 return brought
         raise UnknownLevelError(spelling, where=f"{dialect} type")
 
     def of_dtype(self, dtype: object) -> QuantizationLevel:
-        """The level of a dtype of torch, numpy, ml_dtypes or jax, told by its own name; nothing is imported.
+        """The level of a dtype object, by its own name; no library is imported.
+
+        Args:
+            dtype: a dtype of torch, numpy, ml_dtypes, jax, mlx, tensorflow, pyarrow or tensorrt.
 
         Raises:
-            UnknownLevelError: if it is no such dtype, or one that is no level.
+            UnknownLevelError: if it is not such a dtype, or its values are not numbers.
         """
-        kind = dtype if isinstance(dtype, type) else type(dtype)
-        library = kind.__module__.partition(".")[0]
-        if library == "torch" and kind.__name__ == "dtype":
-            return self.from_dialect("torch", str(dtype).removeprefix(TORCH_PREFIX))
-        # np.dtype and jax's scalar types have a name of their own or carry a dtype; numpy's scalar types are classes
-        named = getattr(dtype, "dtype", dtype)
-        name = getattr(named, "name", None) or getattr(dtype, "__name__", None)
-        if library in ("numpy", "ml_dtypes", "jax", "jaxlib") and isinstance(name, str):
-            return self.from_dialect("numpy", name)
+        class_ = dtype if isinstance(dtype, type) else type(dtype)
+        library = class_.__module__.partition(".")[0]
+        if library in ("numpy", "ml_dtypes", "jax", "jaxlib"):
+            # np.dtype and jax's scalar types have a name or carry a dtype; numpy's scalar types are classes
+            named = getattr(dtype, "dtype", dtype)
+            name = getattr(named, "name", None) or getattr(dtype, "__name__", None)
+            if isinstance(name, str):
+                return self.from_dialect("numpy", name)
+        elif (library, class_.__name__) in _DTYPE_CLASSES:
+            return self.from_dialect(_DTYPE_CLASSES[library, class_.__name__], str(dtype))
         raise UnknownLevelError(dtype, where="dtype object")
 
     def register(self, level: QuantizationLevel) -> QuantizationLevel:

@@ -49,7 +49,7 @@ Float64: Final = _number(
     aliases=("f64",), label="FP64", source=_IEEE,
     safetensors=("F64",), torch=("float64", "double"), numpy=("float64", "double", "<f8", ">f8"),
     jax=("float64", "double"), mlx=("float64",), onnx=("DOUBLE", 11), ggml=("F64", 28), openvino=("f64",),
-    triton=("fp64", "TYPE_FP64"), arrow=("double", "float64"),
+    triton=("fp64", "float64", "TYPE_FP64"), arrow=("double", "float64"),
 )
 TF32: Final = _number(
     "TF32", 19, "float", "TensorFloat-32: 8 exponent and 10 mantissa bits in 32; for computing, never for storing",
@@ -59,25 +59,25 @@ Float8E4M3FN: Final = _number(
     "Float8E4M3FN", 8, "float", "4 exponent and 3 mantissa bits, to 448, no infinity; what `fp8` means for weights",
     aliases=("fp8", "fp8_e4m3", "e4m3fn"), label="FP8_E4M3FN", source=_ML_DTYPES,
     safetensors=("F8_E4M3",), torch=("float8_e4m3fn",), numpy=("float8_e4m3fn",), jax=("float8_e4m3fn",),
-    onnx=("FLOAT8E4M3FN", 17), tensorrt=("kFP8", "FP8", 6), openvino=("f8e4m3",), triton=("fp8e4nv",),
+    onnx=("FLOAT8E4M3FN", 17), tensorrt=("kFP8", "FP8", 6), openvino=("f8e4m3",), triton=("fp8e4nv", "float8e4nv"),
 )
 Float8E5M2: Final = _number(
     "Float8E5M2", 8, "float", "5 exponent and 2 mantissa bits, to 57344, infinities as in IEEE 754",
     aliases=("e5m2",), label="FP8_E5M2", source=_ML_DTYPES,
     safetensors=("F8_E5M2",), torch=("float8_e5m2",), numpy=("float8_e5m2",), jax=("float8_e5m2",),
-    onnx=("FLOAT8E5M2", 19), openvino=("f8e5m2",), triton=("fp8e5",),
+    onnx=("FLOAT8E5M2", 19), openvino=("f8e5m2",), triton=("fp8e5", "float8e5"),
 )
 Float8E4M3FNUZ: Final = _number(
     "Float8E4M3FNUZ", 8, "float", "4 exponent and 3 mantissa bits, bias 8, to 240, one zero, no infinity",
     aliases=("e4m3fnuz",), label="FP8_E4M3FNUZ", source=_ML_DTYPES,
     safetensors=("F8_E4M3FNUZ",), torch=("float8_e4m3fnuz",), numpy=("float8_e4m3fnuz",), jax=("float8_e4m3fnuz",),
-    onnx=("FLOAT8E4M3FNUZ", 18), triton=("fp8e4b8",),
+    onnx=("FLOAT8E4M3FNUZ", 18), triton=("fp8e4b8", "float8e4b8"),
 )
 Float8E5M2FNUZ: Final = _number(
     "Float8E5M2FNUZ", 8, "float", "5 exponent and 2 mantissa bits, bias 16, to 57344, one zero, no infinity",
     aliases=("e5m2fnuz",), label="FP8_E5M2FNUZ", source=_ML_DTYPES,
     safetensors=("F8_E5M2FNUZ",), torch=("float8_e5m2fnuz",), numpy=("float8_e5m2fnuz",), jax=("float8_e5m2fnuz",),
-    onnx=("FLOAT8E5M2FNUZ", 20), triton=("fp8e5b16",),
+    onnx=("FLOAT8E5M2FNUZ", 20), triton=("fp8e5b16", "float8e5b16"),
 )
 Float8E4M3: Final = _number(
     "Float8E4M3", 8, "float", "4 exponent and 3 mantissa bits, to 240, infinities as in IEEE 754",
