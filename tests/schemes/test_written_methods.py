@@ -9,7 +9,9 @@ from typing import Any, Final
 import pytest
 from fuzz.writers import framed, safetensors_header
 
-from quantlevels import Inspection, inspect
+from quantlevels import FP16, Inspection, inspect, levels
+from quantlevels.inspection.sizing.storage import module_bytes, storage_for
+from quantlevels.scheme import Matrix
 
 FILE: Final = Path(__file__).parent.parent / "data/methods/checkpoints.jsonl"
 ROWS: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in map(json.loads, FILE.read_text().splitlines())}
@@ -55,3 +57,31 @@ def test_a_written_checkpoint_is_read_exactly(name: str, tmp_path: Path) -> None
     assert [finding.code for finding in found.findings] == row["findings"]
     assert sorted(quantized(found), key=str) == sorted(row["levels"], key=str)
     assert found.stored.parameters == row["parameters"]
+
+
+#: Checkpoints whose layers are stored as the method usually stores them, which is what `size` predicts.
+PREDICTED: Final = (
+    *("comfy_fp8", "comfy_nvfp4", "comfy_mxfp8", "comfy_int8", "comfy_convrot_w4a4"),
+    *("modelslim_w8a8_dynamic", "modelslim_wfp8afp8", "modelslim_w8a8_mxfp8", "modelslim_w4a8_mxfp"),
+    *("nunchaku_first_names", "w4afp8_experts", "w4afp8_linear", "minimax_m3_experts", "minimax_m3_linear"),
+    *("humming_uint3", "humming_uint5_zero_points", "marlin_groups", "marlin_rows", "marlin_24_groups"),
+    *("bitblas_2bit", "bitblas_4bit", "qoq_groups", "deepspeedfp_6bit", "deepspeedfp_8bit"),
+    *("ktransformers_int4", "ktransformers_int8"),
+    *("sdnq_int8", "sdnq_uint8", "sdnq_int7", "sdnq_uint6", "sdnq_int5", "sdnq_uint4", "sdnq_int4", "sdnq_uint3"),
+    *("sdnq_int2", "sdnq_fp8"),
+)
+
+
+@pytest.mark.parametrize("name", PREDICTED)
+def test_a_size_is_predicted_as_it_is_written(name: str) -> None:
+    row = ROWS[name]
+    ((level, group, symmetric, _, nbytes),) = row["levels"]
+    rule = storage_for(row["method"], levels[level])
+    bits = levels[level].bits_per_param
+    zero_bits = 0 if symmetric else bits
+    found = 0
+    for module, (rows, columns) in row["shapes"].items():
+        matrix = Matrix(rows=rows, columns=columns, bits=bits, group_size=group, block=rule.block)
+        bias = row["tensors"].get(f"{module}.bias")
+        found += module_bytes(rule, matrix, FP16, zero_bits) + (2 * rows if bias else 0)
+    assert found == nbytes

@@ -20,6 +20,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorRule,
     Weight,
     declared_integer,
@@ -79,4 +80,17 @@ class BitBLASConfig(MethodConfig):
         return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + self.bits)
 
 
-SCHEMES = (Scheme(method="bitblas", config=BitBLASConfig, packings=(_WITH_ZEROS, _SYMMETRIC)),)
+_STORAGE: Final = Storage(
+    format="bitblas",
+    levels=("Int1", "Int2", "Int4", "Int8"),
+    tensors=(
+        TensorRule("qweight", ("Int8",), "rows packed_columns", role="codes"),
+        TensorRule("scales", ("Float16",), "rows groups", role="scale"),
+        TensorRule("zeros", ("Int8",), "groups packed_rows", role="zero_point"),
+    ),
+    zero_point="always",
+    ragged="refuses",
+    source="vllm at 17128d5, bitblas.py create_weights_gptq",
+)
+
+SCHEMES = (Scheme(method="bitblas", config=BitBLASConfig, packings=(_WITH_ZEROS, _SYMMETRIC), storage=(_STORAGE,)),)

@@ -20,10 +20,12 @@ from quantlevels.scheme import (
     FLOAT_TYPES,
     DeclaredLevel,
     Hint,
+    Matrix,
     MethodConfig,
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorInfo,
     TensorRule,
     UnknownTypeError,
@@ -156,8 +158,7 @@ def _fold_nvfp4_in_bytes(module: Module, hint: Hint) -> Weight | None:
         return None
     rows, columns = codes.shape[0], _CODES_PER_BYTE * codes.shape[1]
     groups, rest = divmod(columns, level.block.weights)
-    padded = -(-rows // _TILE_ROWS) * _TILE_ROWS * -(-groups // _TILE_GROUPS) * _TILE_GROUPS
-    if rest or scales.elements not in (rows * groups, padded):
+    if rest or scales.elements not in (rows * groups, _tiled(rows, groups)):
         return None
     return Weight(
         level=level,
@@ -166,6 +167,11 @@ def _fold_nvfp4_in_bytes(module: Module, hint: Hint) -> Weight | None:
         group_size=level.block.weights,
         symmetric=True,
     )
+
+
+def _tiled(rows: int, groups: int) -> int:
+    """Scales of so many rows and groups, padded to whole tiles."""
+    return -(-rows // _TILE_ROWS) * _TILE_ROWS * -(-groups // _TILE_GROUPS) * _TILE_GROUPS
 
 
 _SCALE: Final = TensorRule("weight_scale", FLOAT_TYPES, "groups rows", role="scale")
@@ -260,10 +266,73 @@ class ComfyConfig(MethodConfig):
         return {name: layer.declared() for name, layer in self.layers.items()}
 
 
+def _marker(text: str) -> TensorRule:
+    return TensorRule("comfy_quant", ("UInt8",), nbytes=lambda _: len(text), role="state")
+
+
+def _tiled_scales(block: int) -> TensorRule:
+    """A scale of one byte per block of a row, in tiles."""
+    return TensorRule("weight_scale", nbytes=lambda m: _tiled(m.rows, -(-m.columns // block)), role="scale")
+
+
+def _padded(rows: int, columns: int) -> Callable[[Matrix], int]:
+    """Bytes of codes whose rows and columns are padded to whole blocks."""
+    return lambda m: -(-m.rows // rows) * rows * -(-m.columns // columns) * columns * m.bits // BITS_PER_BYTE
+
+
+_TENSOR_SCALE: Final = TensorRule("weight_scale", ("None",), "1", role="scale")
+_SOURCE: Final = "comfy-kitchen 0.2.40 tensor/, with the markers of ComfyUI's comfy/ops.py"
+
+
+def _storage(level: str, *tensors: TensorRule) -> Storage:
+    return Storage(format="comfy", levels=(level,), tensors=tensors, grouped=False, source=_SOURCE)
+
+
+_STORAGE: Final = (
+    _storage(
+        "Float8E4M3FN",
+        TensorRule("weight", ("Float8E4M3FN",), "rows columns", role="codes"),
+        _TENSOR_SCALE,
+        _marker('{"format": "float8_e4m3fn"}'),
+    ),
+    _storage(
+        "Float8E5M2",
+        TensorRule("weight", ("Float8E5M2",), "rows columns", role="codes"),
+        _TENSOR_SCALE,
+        _marker('{"format": "float8_e5m2"}'),
+    ),
+    _storage(
+        "NVFP4",
+        TensorRule("weight", ("UInt8",), nbytes=_padded(16, 16), role="codes"),
+        _tiled_scales(16),
+        TensorRule("weight_scale_2", ("None",), "1", role="scale"),
+        _marker('{"format": "nvfp4"}'),
+    ),
+    _storage(
+        "MXFP8_E4M3",
+        TensorRule("weight", ("Float8E4M3FN",), nbytes=_padded(32, 32), role="codes"),
+        _tiled_scales(32),
+        _marker('{"format": "mxfp8"}'),
+    ),
+    _storage(
+        "Int8",
+        TensorRule("weight", ("Int8",), "rows columns", role="codes"),
+        _TENSOR_SCALE,
+        _marker('{"format": "int8_tensorwise"}'),
+    ),
+    _storage(
+        "Int4",
+        TensorRule("weight", ("Int8",), "rows packed_columns", role="codes"),
+        TensorRule("weight_scale", ("None",), "rows", role="scale"),
+        _marker('{"format": "convrot_w4a4", "convrot_groupsize": 256}'),
+    ),
+)
+
 SCHEMES = (
     Scheme(
         method="comfy",
         config=ComfyConfig,
+        storage=_STORAGE,
         packings=(_LUT, *_AWQ, *_SVDQUANT, _NVFP4, _CONVROT, *SCALED),
     ),
 )

@@ -14,10 +14,13 @@ from quantlevels.scheme import (
     DeclaredLevel,
     Hint,
     LayoutError,
+    Matrix,
     MethodConfig,
     Module,
     Packing,
     Scheme,
+    Storage,
+    TensorRule,
     Weight,
     one_of,
     valid_group_size,
@@ -73,4 +76,19 @@ class DeepSpeedFPConfig(MethodConfig):
         return DeclaredLevel(level=level, group_size=self.group_size, symmetric=True, bits_per_weight=bits)
 
 
-SCHEMES = (Scheme(method="deepspeedfp", config=DeepSpeedFPConfig, packings=(_PACKING,)),)
+def _group_bytes(matrix: Matrix) -> int:
+    """Bytes of codes and scales of all groups, which run over rows."""
+    groups = -(-matrix.rows * matrix.columns // _GROUP_SIZE)
+    return groups * (_GROUP_SIZE * matrix.bits // BITS_PER_BYTE + _SCALE_BYTES)
+
+
+_STORAGE: Final = Storage(
+    format="deepspeedfp",
+    levels=tuple(_level(bits).name for bits in _SPLITS),
+    tensors=(TensorRule("weight", nbytes=_group_bytes, role="codes"),),
+    group_size=_GROUP_SIZE,
+    grouped=False,
+    source="vllm at 0111d02, deepspeedfp.py",
+)
+
+SCHEMES = (Scheme(method="deepspeedfp", config=DeepSpeedFPConfig, packings=(_PACKING,), storage=(_STORAGE,)),)

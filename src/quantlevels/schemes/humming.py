@@ -22,6 +22,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorInfo,
     TensorRule,
     UnknownTypeError,
@@ -230,4 +231,25 @@ def _renamed(config: Config) -> dict[str, JSON]:
     return renamed
 
 
-SCHEMES = (Scheme(method="humming", config=HummingConfig, packings=(_ASYMMETRIC, _PACKED), prepare=_prepare),)
+_STORAGE: Final = Storage(
+    format="humming",
+    levels=tuple(f"UInt{bits}" for bits in range(1, BITS_PER_BYTE + 1)),
+    tensors=(
+        TensorRule("weight", ("Int32",), "rows packed_columns", role="codes"),
+        TensorRule("weight_scale", ("BFloat16", "Float16", "None"), "rows groups", role="scale"),
+        TensorRule("zero_point", ("Int32",), "packed_rows groups", role="zero_point"),
+    ),
+    zero_point="choice",
+    ragged="refuses",
+    source="humming-kernels 0.1.20, schema/humming.py HummingWeightSchema.get_tensors_attrs",
+)
+
+SCHEMES = (
+    Scheme(
+        method="humming",
+        config=HummingConfig,
+        packings=(_ASYMMETRIC, _PACKED),
+        prepare=_prepare,
+        storage=(_STORAGE,),
+    ),
+)

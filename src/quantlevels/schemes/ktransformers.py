@@ -23,6 +23,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorRule,
     UnknownTypeError,
     Weight,
@@ -119,10 +120,22 @@ class KTransformersConfig(MethodConfig):
         return {_EXPERTS: declared_integer(bits, None, symmetric)}
 
 
+_STORAGE: Final = Storage(
+    format="ktransformers",
+    levels=("Int4", "Int8"),
+    tensors=(
+        TensorRule("weight", ("Int8",), "packed_weights", role="codes"),
+        TensorRule("scale", ("None",), "rows", role="scale"),
+    ),
+    grouped=False,
+    source="ktransformers at 95009ea, kt-kernel/operators/amx/la/amx_buffers.hpp",
+)
+
 SCHEMES = (
     Scheme(
         method="ktransformers",
         config=KTransformersConfig,
+        storage=(_STORAGE,),
         packings=(_AWQ, _BYTES),
         prepare=unwrapped("amx_quantization"),
     ),

@@ -7,6 +7,7 @@ Source: vllm, ``layers/quantization/marlin.py`` at 01a789a and ``gptq_marlin_24.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 
@@ -17,10 +18,12 @@ from quantlevels.scheme import (
     PER_ROW,
     DeclaredLevel,
     Hint,
+    Matrix,
     MethodConfig,
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorRule,
     Weight,
     declared_integer,
@@ -30,6 +33,7 @@ from quantlevels.scheme import (
     one_of,
     valid_group_size,
 )
+from quantlevels.vocabulary.level import BITS_PER_BYTE
 
 _TILE: Final = 16
 _SCALE_BITS: Final = 16
@@ -86,7 +90,37 @@ class MarlinConfig(MethodConfig):
         return declared_integer(self.bits, self.group_size, True, side_bits=_SCALE_BITS)
 
 
+#: Bytes of an element of ``B_meta``, of which each weight that is kept has an eighth.
+_META_BYTES: Final = 2
+_WORD_BYTES: Final = 4
+#: A kernel's locks: 16 words for each 64 outputs.
+_LOCKED_ROWS: Final = 64
+
+
+def _codes(kept: int) -> Callable[[Matrix], int]:
+    return lambda m: m.rows * m.columns * m.bits // BITS_PER_BYTE // kept
+
+
+def _stored(format: str, levels: tuple[str, ...], source: str, *codes: TensorRule) -> Storage:
+    locks = TensorRule("workspace", nbytes=lambda m: m.rows // _LOCKED_ROWS * _TILE * _WORD_BYTES, role="state")
+    scales = TensorRule("s", ("Float16",), "groups rows", role="scale")
+    return Storage(
+        format=format, levels=levels, tensors=(*codes, scales, locks), group_size=128, ragged="refuses", source=source
+    )
+
+
+_DENSE_STORAGE: Final = _stored(
+    "marlin", ("Int4",), "vllm at 01a789a, marlin.py", TensorRule("B", nbytes=_codes(1), role="codes")
+)
+_SPARSE_STORAGE: Final = _stored(
+    "gptq_marlin_24",
+    ("Int4", "Int8"),
+    "vllm at 0090454, gptq_marlin_24.py",
+    TensorRule("B_24", nbytes=_codes(_SPARSITY), role="codes"),
+    TensorRule("B_meta", nbytes=lambda m: m.rows * m.columns // _TILE * _META_BYTES, role="index"),
+)
+
 SCHEMES = (
-    Scheme(method="marlin", config=MarlinConfig, packings=(_DENSE,)),
-    Scheme(method="gptq_marlin_24", config=MarlinConfig, packings=(_SPARSE,)),
+    Scheme(method="marlin", config=MarlinConfig, packings=(_DENSE,), storage=(_DENSE_STORAGE,)),
+    Scheme(method="gptq_marlin_24", config=MarlinConfig, packings=(_SPARSE,), storage=(_SPARSE_STORAGE,)),
 )

@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from quantlevels.scheme import DeclaredLevel, MethodConfig, Scheme
+from quantlevels.scheme import DeclaredLevel, MethodConfig, Scheme, Storage, TensorRule
 from quantlevels.schemes.common import declared_as
 from quantlevels.schemes.compressed_tensors import SCHEMES as COMPRESSED_TENSORS
 from quantlevels.schemes.scaled import PACKINGS as SCALED
@@ -39,6 +39,39 @@ class MiniMaxM3Config(MethodConfig):
 
 _PACKINGS: Final = tuple(packing for scheme in COMPRESSED_TENSORS for packing in scheme.packings)
 
+_SOURCE: Final = "sglang 0.5.23, layers/quantization/minimax_m3_nvfp4.py"
+_STORAGE: Final = (
+    Storage(
+        format="minimax_m3_nvfp4",
+        levels=("NVFP4",),
+        tensors=(
+            TensorRule("weight_packed", ("UInt8",), "rows packed_columns", role="codes"),
+            TensorRule("weight_scale", ("Float8E4M3FN",), "rows groups", role="scale"),
+            TensorRule("weight_global_scale", ("None",), "1", role="scale"),
+            TensorRule("input_global_scale", ("None",), "1", role="activation"),
+        ),
+        grouped=False,
+        ragged="refuses",
+        source=_SOURCE,
+    ),
+    Storage(
+        format="minimax_m3_nvfp4",
+        levels=("MXFP8_E4M3",),
+        tensors=(
+            TensorRule("weight", ("Float8E4M3FN",), "rows columns", role="codes"),
+            TensorRule("weight_scale_inv", ("UInt8",), "rows groups", role="scale"),
+        ),
+        grouped=False,
+        ragged="refuses",
+        source=_SOURCE,
+    ),
+)
+
 SCHEMES = (
-    Scheme(method="minimax_m3_nvfp4", config=MiniMaxM3Config, packings=tuple(dict.fromkeys((*SCALED, *_PACKINGS)))),
+    Scheme(
+        method="minimax_m3_nvfp4",
+        config=MiniMaxM3Config,
+        packings=tuple(dict.fromkeys((*SCALED, *_PACKINGS))),
+        storage=_STORAGE,
+    ),
 )

@@ -27,6 +27,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorRule,
     UnknownTypeError,
     Weight,
@@ -186,10 +187,38 @@ def _prepare(config: Config) -> Config:
     return {**{key: config[key] for key in _SETTINGS if key in config}, "tensors": tensors}
 
 
+_ROW_SCALES: Final = (
+    TensorRule("weight_scale", ("None",), "rows", role="scale"),
+    TensorRule("weight_offset", ("None",), "rows", role="zero_point"),
+)
+_BLOCK_SCALES: Final = (TensorRule("weight_scale", ("UInt8",), "rows groups", role="scale"),)
+
+
+def _storage(level: str, codes: str, *tensors: TensorRule) -> Storage:
+    shape = "rows packed_columns" if level == "MXFP4" else "rows columns"
+    return Storage(
+        format="modelslim",
+        levels=(level,),
+        tensors=(TensorRule("weight", (codes,), shape, role="codes"), *tensors),
+        grouped=False,
+        ragged="refuses",
+        source="msmodelslim 26.1.0, core/quant_service/modelslim_v1/save/ascendv1.py",
+    )
+
+
+#: Not W4A8, the size of whose ``scale_bias`` depends on the name of the layer.
+_STORAGE: Final = (
+    _storage("Int8", "Int8", *_ROW_SCALES),
+    _storage("Float8E4M3FN", "Float8E4M3FN", *_ROW_SCALES),
+    _storage("MXFP8_E4M3", "Float8E4M3FN", *_BLOCK_SCALES),
+    _storage("MXFP4", "UInt8", *_BLOCK_SCALES),
+)
+
 SCHEMES = (
     Scheme(
         method="modelslim",
         config=ModelSlimConfig,
+        storage=_STORAGE,
         packings=(_STATIC, *_MARKED, _SCALED),
         aliases=("ascend",),
         prepare=_prepare,

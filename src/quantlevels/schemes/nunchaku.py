@@ -24,6 +24,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorRule,
     UnknownTypeError,
     Weight,
@@ -188,7 +189,49 @@ class NunchakuLiteConfig(MethodConfig):
         return declared
 
 
+#: Ranks that nunchaku publishes are 32 and 128; the first is its default.
+_RANK: Final = 32
+_BFLOAT: Final = ("BFloat16", "Float16", "None")
+_LINEAR: Final = (
+    TensorRule("qweight", ("Int8",), "rows packed_columns", role="codes"),
+    TensorRule("smooth_factor", _BFLOAT, "columns", role="correction"),
+    TensorRule("smooth_factor_orig", _BFLOAT, "columns", role="correction"),
+    TensorRule("proj_down", _BFLOAT, f"columns {_RANK}", role="correction"),
+    TensorRule("proj_up", _BFLOAT, f"rows {_RANK}", role="correction"),
+)
+_SOURCE: Final = f"nunchaku at 92e4695, models/linear.py SVDQW4A4Linear, with low-rank matrices of rank {_RANK}"
+_STORAGE: Final = (
+    Storage(
+        format="svdquant",
+        levels=("Int4",),
+        tensors=(*_LINEAR, TensorRule("wscales", _BFLOAT, "groups rows", role="scale")),
+        group_size=_GROUP_SIZE,
+        grouped=False,
+        ragged="refuses",
+        source=_SOURCE,
+    ),
+    Storage(
+        format="svdquant",
+        levels=("NVFP4",),
+        tensors=(
+            *_LINEAR,
+            TensorRule("wscales", ("Float8E4M3FN",), "groups rows", role="scale"),
+            TensorRule("wcscales", _BFLOAT, "rows", role="scale"),
+            TensorRule("wtscale", _BFLOAT, "1", role="scale"),
+        ),
+        grouped=False,
+        ragged="refuses",
+        source=_SOURCE,
+    ),
+)
+
 SCHEMES = (
-    Scheme(method="svdquant", config=SVDQuantConfig, packings=(AWQ, SVDQUANT), aliases=("nunchaku",)),
+    Scheme(
+        method="svdquant",
+        config=SVDQuantConfig,
+        packings=(AWQ, SVDQUANT),
+        aliases=("nunchaku",),
+        storage=_STORAGE,
+    ),
     Scheme(method="nunchaku_lite", config=NunchakuLiteConfig, packings=(AWQ, SVDQUANT)),
 )

@@ -20,6 +20,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorRule,
     Weight,
     declared_integer,
@@ -77,4 +78,22 @@ class QoQConfig(MethodConfig):
         return declared_integer(self.bits, self.group_size, False, side_bits=2 * BITS_PER_BYTE)
 
 
-SCHEMES = (Scheme(method="qoq", config=QoQConfig, packings=(_PACKING,), prepare=renamed(wbits="bits")),)
+_STORAGE: Final = Storage(
+    format="qoq",
+    levels=("Int4",),
+    tensors=(
+        TensorRule("qweight", ("Int8",), "rows packed_columns", role="codes"),
+        TensorRule("s1_scales", ("Float16",), "rows", role="scale"),
+        TensorRule("s2_scales", ("Int8",), "groups rows", role="scale"),
+        TensorRule("s2_zeros", ("Int8",), "groups rows", role="zero_point"),
+    ),
+    group_size=128,
+    zero_point="always",
+    grouped=False,
+    ragged="refuses",
+    source="sglang at 0ad1007, qoq.py, in groups of 128",
+)
+
+SCHEMES = (
+    Scheme(method="qoq", config=QoQConfig, packings=(_PACKING,), prepare=renamed(wbits="bits"), storage=(_STORAGE,)),
+)

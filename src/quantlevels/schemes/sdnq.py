@@ -26,6 +26,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorInfo,
     TensorRule,
     UnknownTypeError,
@@ -289,6 +290,34 @@ def _as_list(names: JSON) -> JSON:
     return [names] if isinstance(names, str) else names
 
 
+def _storage(level: QuantizationLevel, codes: str, shape: str) -> Storage:
+    """Codes with scales of 32 bits, and zero points if they are unsigned, in the groups that SDNQ chooses."""
+    scales = TensorRule("scale", ("None",), "rows groups", role="scale")
+    zero_points = TensorRule("zero_point", ("None",), "rows groups", role="zero_point")
+    unsigned = level.kind == "uint"
+    return Storage(
+        format="sdnq",
+        levels=(level.name,),
+        tensors=(TensorRule("weight", (codes,), shape, role="codes"), scales, *([zero_points] if unsigned else [])),
+        group_size=4 * 2**level.bits_per_param,
+        zero_point="always" if unsigned else "never",
+        ragged="refuses",
+        source="sdnq 0.2.8 quantizer.py sdnq_quantize_layer_weight, of linear layers",
+    )
+
+
+_PACKED_BITS: Final = range(2, BITS_PER_BYTE)
+_STORAGE: Final = (
+    *(
+        _storage(integer(bits, unsigned=unsigned), "UInt8", "packed_weights")
+        for unsigned in (False, True)
+        for bits in _PACKED_BITS
+    ),
+    _storage(integer(8), "Int8", "rows columns"),
+    _storage(integer(8, unsigned=True), "UInt8", "rows columns"),
+    _storage(levels["Float8E4M3FN"], "Float8E4M3FN", "rows columns"),
+)
+
 SCHEMES = (
     Scheme(
         method="sdnq",
@@ -296,5 +325,6 @@ SCHEMES = (
         packings=(_ASYMMETRIC, _LOW_RANK, _PLAIN),
         aliases=("sdnq_training",),
         prepare=_prepare,
+        storage=_STORAGE,
     ),
 )

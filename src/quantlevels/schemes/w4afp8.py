@@ -19,6 +19,7 @@ from quantlevels.scheme import (
     Module,
     Packing,
     Scheme,
+    Storage,
     TensorRule,
     Weight,
     declared_integer,
@@ -74,4 +75,32 @@ class W4AFP8Config(MethodConfig):
         return {_EXPERTS: declared_integer(_BITS, _GROUP_SIZE, True, side_bits=_SCALE_BITS)}
 
 
-SCHEMES = (Scheme(method="w4afp8", config=W4AFP8Config, packings=(_PAIRS, *SCALED)),)
+_SOURCE: Final = "sglang 0.5.23, layers/quantization/w4afp8.py"
+_STORAGE: Final = (
+    Storage(
+        format="w4afp8",
+        levels=("Int4",),
+        tensors=(
+            TensorRule("weight", ("Int8",), "rows packed_columns", role="codes"),
+            TensorRule("weight_scale_inv", ("None",), "rows groups", role="scale"),
+            TensorRule("input_scale", ("BFloat16",), "1", role="activation"),
+        ),
+        group_size=_GROUP_SIZE,
+        grouped=False,
+        ragged="refuses",
+        source=_SOURCE,
+    ),
+    Storage(
+        format="w4afp8",
+        levels=("Float8E4M3FN",),
+        tensors=(
+            TensorRule("weight", ("Float8E4M3FN",), "rows columns", role="codes"),
+            TensorRule("weight_scale_inv", ("None",), "row_blocks column_blocks", role="scale"),
+        ),
+        block=_BLOCK,
+        grouped=False,
+        source=_SOURCE,
+    ),
+)
+
+SCHEMES = (Scheme(method="w4afp8", config=W4AFP8Config, packings=(_PAIRS, *SCALED), storage=_STORAGE),)

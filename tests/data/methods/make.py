@@ -99,6 +99,7 @@ def record(
             "method": method,
             "parameters": sum(map(math.prod, before.values())),
             "levels": [[*told, *total] for told, total in totals.items()],
+            "shapes": {module: list(before[f"{module}.weight"]) for module in quantized},
             "findings": list(findings),
             "files": files or {},
             "metadata": metadata or {},
@@ -255,9 +256,9 @@ def comfy() -> None:
         ),
         "convrot_w4a4": (
             "TensorCoreConvRotW4A4Layout",
-            {"convrot_groupsize": 64},
+            {"convrot_groupsize": 256},
             Told("Int4"),
-            {"format": "convrot_w4a4", "convrot_groupsize": 64},
+            {"format": "convrot_w4a4", "convrot_groupsize": 256},
         ),
         "asym_w4a8": (
             "AsymW4A8Int8Layout",
