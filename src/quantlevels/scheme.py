@@ -290,7 +290,8 @@ class TensorRule:
 
         Args:
             tensor: what is stored.
-            matrix: the logical weight of the module; None if its shape is unknown, then only types are checked.
+            matrix: the logical weight of the module; None if its shape is unknown, then only types and fixed shapes are
+                checked.
 
         Raises:
             TensorRuleError: with what was found and what was expected.
@@ -298,10 +299,11 @@ class TensorRule:
         if self.dtypes and not tensor.is_a(*self.dtypes):
             kinds = " or ".join(dict.fromkeys(self.dtypes))
             raise TensorRuleError(f"{self.name} is {tensor.dtype} {list(tensor.shape)}; expected {kinds}")
-        if matrix is None or not self.shapes:
+        fixed = [tuple(axis for axis in axes if isinstance(axis, int)) for axes in self.shapes]
+        if not self.shapes or (matrix is None and list(map(len, fixed)) != list(map(len, self.shapes))):
             return
-        shapes = [self.shape(matrix, tensor.bits, axes) for axes in self.shapes]
-        stacked = [(*matrix.stack, *shape) for shape in shapes]
+        shapes = [self.shape(matrix, tensor.bits, axes) for axes in self.shapes] if matrix else fixed
+        stacked = [(*(matrix.stack if matrix else ()), *shape) for shape in shapes]
         if _without_ones(tensor.shape) not in map(_without_ones, [*shapes, *stacked]):
             names = " or ".join(f"[{', '.join(map(str, axes))}]" for axes in self.shapes)
             expected = " or ".join(str(list(shape)) for shape in stacked)

@@ -61,6 +61,7 @@ _FUSED: Final = {
     "_weight_scale_2": "weight_scale_2",
     "_weight_scale": "weight_scale",
     "_input_scale": "input_scale",
+    "_activation_scale": "activation_scale",
     "_scale": "weight_scale",
     "_qdata": "_weight_qdata",
 }

@@ -23,6 +23,7 @@ from quantlevels.scheme import (
     Scheme,
     Storage,
     TensorRule,
+    TensorRuleError,
     Weight,
     code_bits,
     declared_integer,
@@ -43,7 +44,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     qweight, scales = module["qweight"], module["scales"]
     (rows, columns), (groups, outputs) = qweight.matrix, scales.matrix
     if columns != outputs:
-        raise LayoutError(f"qweight has {columns} columns, scales have {outputs}")
+        raise TensorRuleError(f"scales has shape {list(scales.shape)}; expected [groups, rows] = [{groups}, {columns}]")
     if qzeros := module.get("qzeros"):
         bits = exact(qzeros.bits * qzeros.matrix[1], outputs, "bits of a zero point")
     elif g_idx := module.get("g_idx"):
