@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from quantlevels.errors import PluginError
-from quantlevels.scheme import DeclaredLevel, UnknownTypeError, with_scales
+from quantlevels.scheme import DeclaredLevel, LayoutError, UnknownTypeError, with_scales
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LARGEST_GROUP: Final = 2**31
 _BLOCK_SCALE_BITS: Final = 32
+#: of a code of a codebook method
+_MOST_BITS: Final = 32
 
 
 def valid_block(config: object, attribute: Attribute[tuple[int, int] | None], value: tuple[int, int] | None) -> None:
@@ -43,8 +45,14 @@ def level_named(word: str, what: str) -> QuantizationLevel:
 
 
 def codebook_level(name: str, bits_per_weight: Fraction | int) -> QuantizationLevel:
-    """A level of a codebook method, which has as many as its settings allow: ``EXL3_3``, 3 bits per weight."""
+    """A level of a codebook method, which has as many as its settings allow: ``EXL3_3``, 3 bits per weight.
+
+    Raises:
+        LayoutError: for more bits than a weight can need.
+    """
     exact = Fraction(bits_per_weight)
+    if exact > _MOST_BITS:
+        raise LayoutError(f"codes of {float(exact):g} bits per weight")
     text = format(float(exact), "g")
     return QuantizationLevel(
         name=f"{name}_{''.join(char if char.isalnum() else '_' for char in text)}",
