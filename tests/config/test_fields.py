@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import subprocess
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlevels import BF16, FP32, INT4, INT8, QuantizationLevel, levels
-from quantlevels.fields import Level, OneOf, dec_hook, enc_hook
+from quantlevels.fields import Level, LevelType, OneOf, as_level, dec_hook, enc_hook
 from quantlevels.vocabulary.plain import json_schema
 
 pydantic = pytest.importorskip("pydantic")
@@ -158,3 +159,93 @@ def test_one_of_is_a_value() -> None:
 def test_the_schema_names_every_field_of_a_level() -> None:
     _, table = json_schema()["anyOf"]  # type: ignore[misc]  # plain values
     assert set(table["properties"]) == {field.name for field in attrs.fields(QuantizationLevel)}
+
+
+# -- as_level and LevelType --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["int4", "INT4", INT4, "torch.int4"])
+def test_as_level_takes_spellings_and_levels(value: str | QuantizationLevel) -> None:
+    assert as_level(value) is INT4
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("in4", "unknown level 'in4'; did you mean 'Int4'?"),
+        ("fp4", "'fp4' can mean"),
+        ("Q4_K_M", "'Q4_K_M' is not a level but a recipe of llama.cpp"),
+        (4, "unknown level 4; did you mean 'Int4'?"),
+        (None, "FP32 is written 'None'"),
+    ],
+)
+def test_as_level_raises_value_errors_with_a_hint(value: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        as_level(value)
+
+
+def test_argparse_shows_the_hint() -> None:
+    code = """
+import argparse
+from quantlevels.fields import as_level
+parser = argparse.ArgumentParser(prog="serve")
+parser.add_argument("--weights", type=as_level, default="bf16")
+print(parser.parse_args([]).weights.name, parser.parse_args(["--weights", "q4-k"]).weights.name)
+parser.parse_args(["--weights", "in4"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "BFloat16 Q4_K\n"
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: argument --weights: unknown level 'in4'; did you mean 'Int4'?\n")
+
+
+def test_as_level_is_a_converter_of_attrs() -> None:
+    config = attrs.make_class("Config", {"weights": attrs.field(converter=as_level)})
+    assert config("nf4").weights is levels["NF4"]
+
+
+def serve(*arguments: str, **options: Any) -> Any:
+    """The result of a click program with an option of a level."""
+    click = pytest.importorskip("click")
+    testing = pytest.importorskip("click.testing")
+
+    @click.command()  # type: ignore[untyped-decorator,unused-ignore]
+    @click.option("--weights", type=LevelType(), default="bf16")  # type: ignore[untyped-decorator,unused-ignore]
+    @click.option("--cache", type=LevelType(INT8, FP32), default=INT8)  # type: ignore[untyped-decorator,unused-ignore]
+    def command(weights: QuantizationLevel, cache: QuantizationLevel) -> None:
+        click.echo(f"{weights.name} {cache.name}")
+
+    return testing.CliRunner().invoke(command, arguments, prog_name="serve", **options)
+
+
+def test_the_click_type_takes_any_spelling() -> None:
+    assert serve().output == "BFloat16 Int8\n"
+    assert serve("--weights", "Q4-K", "--cache", "fp32").output == "Q4_K None\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--weights", "in4"], "Invalid value for '--weights': unknown level 'in4'; did you mean 'Int4'?"),
+        (["--cache", "int4"], "Invalid value for '--cache': expected 'Int8' or 'None', got 'Int4'"),
+    ],
+)
+def test_the_click_type_says_what_is_wrong(arguments: list[str], text: str) -> None:
+    result = serve(*arguments)
+    assert result.exit_code == 2
+    assert text in result.output
+
+
+def test_the_click_type_completes_names() -> None:
+    completed = serve(env={"_SERVE_COMPLETE": "bash_complete", "COMP_WORDS": "serve --weights iq2", "COMP_CWORD": "2"})
+    assert [line.split(",")[1] for line in completed.output.splitlines()] == ["IQ2_XXS", "IQ2_XS", "IQ2_S"]
+    chosen = serve(env={"_SERVE_COMPLETE": "bash_complete", "COMP_WORDS": "serve --cache ", "COMP_CWORD": "2"})
+    assert [line.split(",")[1] for line in chosen.output.splitlines()] == ["Int8", "None"]
+    with pytest.raises(TypeError):
+        LevelType("Int8")
+
+
+def test_click_is_imported_for_its_type_alone() -> None:
+    code = "import sys; from quantlevels.fields import as_level; print('click' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

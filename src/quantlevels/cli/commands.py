@@ -24,7 +24,6 @@ from quantlevels.cli.options import (
     Code,
     CodePrefixes,
     ExistingPath,
-    LevelName,
     Natural,
     RecordName,
     check_picture_name,
@@ -40,6 +39,7 @@ from quantlevels.cli.program import run as run
 from quantlevels.cli.progress import progress_bar
 from quantlevels.cli.render import Line, show, show_json
 from quantlevels.cli.values import values_options
+from quantlevels.config.click_type import LevelType
 from quantlevels.vocabulary.level import Kind
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def inspect(
     epilog="\b\nExample: quantlevels verify examples/dense-Q4_K_M.gguf --level Q4_K --max-bits-per-weight 5.5 --strict"
 )
 @click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1, required=True)
-@click.option("--level", type=LevelName(), help="The level most quantized parameters must have.")
+@click.option("--level", type=LevelType(), help="The level most quantized parameters must have.")
 @click.option("--max-bits-per-weight", type=number, help="The most bits a parameter may take, over all: 4.5 or 9/2.")
 @click.option("--parameters", type=count, help="How many parameters there must be: 8030261248.")
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
@@ -213,10 +213,10 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
 @cli.command(epilog="\b\nExample: quantlevels size examples/dense-Q4_K_M.gguf --level Int8")
 @click.argument("path", type=ExistingPath, required=False)
 @click.option("--params", type=count, help="A number of parameters instead of a checkpoint: 70.6B.")
-@click.option("--level", type=LevelName(), required=True, help="The level to store the weights at.")
+@click.option("--level", type=LevelType(), required=True, help="The level to store the weights at.")
 @click.option("--group", type=Natural, help="Weights that share a scale along a row.")
-@click.option("--scale", type=LevelName(), help="Level of the scales; Float16 unless given.")
-@click.option("--zero-point", type=LevelName(), help="Level of the zero points, where they are stored.")
+@click.option("--scale", type=LevelType(), help="Level of the scales; Float16 unless given.")
+@click.option("--zero-point", type=LevelType(), help="Level of the zero points, where they are stored.")
 @click.option(
     "--keep",
     type=keep,
@@ -390,7 +390,7 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
 
 
 @cli.command("show", epilog="\b\nExample: quantlevels show Q4_K")
-@click.argument("level", metavar="NAME", type=LevelName())
+@click.argument("level", metavar="NAME", type=LevelType())
 @levels_file_option
 @as_json
 def show_(level: QuantizationLevel, as_json: bool) -> None:
@@ -406,7 +406,7 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
 
 
 @cli.command(epilog="\b\nExample: quantlevels translate bf16 --to torch")
-@click.argument("level", metavar="NAME", type=LevelName())
+@click.argument("level", metavar="NAME", type=LevelType())
 @click.option(
     "--to",
     "dialect",

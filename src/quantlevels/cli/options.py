@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from quantlevels import QuantizationLevel, UnknownLevelError, levels
+from quantlevels import QuantizationLevel
 from quantlevels.cli.render import size
+from quantlevels.config.click_type import LevelType
 from quantlevels.findings import CODES, code_prefixes
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
@@ -233,27 +234,6 @@ class CodePrefixes(click.ParamType[tuple[str, ...]]):
         return [CompletionItem(f"{before}{comma}{it.value}") for it in Code().shell_complete(ctx, param, last)]
 
 
-class LevelName(click.ParamType[QuantizationLevel]):
-    """Any spelling of a level."""
-
-    name = "level"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> QuantizationLevel:
-        try:
-            return value if isinstance(value, QuantizationLevel) else levels[str(value)]
-        except UnknownLevelError as error:
-            self.fail(str(error) if error.suggestions else f"{error}; `quantlevels list` shows them all", param, ctx)
-        except LookupError as error:
-            self.fail(str(error), param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [
-            CompletionItem(level.name, help=level.summary)
-            for level in levels
-            if level.name.lower().startswith(incomplete.lower())
-        ]
-
-
 def keep(text: str) -> tuple[str, QuantizationLevel]:
     """A glob and a level: ``lm_head=BFloat16``.
 
@@ -263,4 +243,4 @@ def keep(text: str) -> tuple[str, QuantizationLevel]:
     glob, equals, level = text.rpartition("=")
     if not (glob and equals):
         raise click.BadParameter(f"{text!r} is not of the form GLOB=LEVEL, such as lm_head=BFloat16")
-    return glob, LevelName().convert(level, None, None)
+    return glob, LevelType().convert(level, None, None)

@@ -1,17 +1,19 @@
-"""A level as a field in pydantic and msgspec, and a choice of levels that they and cattrs hold to.
+"""A level as a field in pydantic and msgspec, a choice of levels for these and cattrs, and a converter for any other.
 
 None of the three is imported before it is used: pydantic asks `QuantizationLevel` itself, msgspec its hooks.
 """
 
 from __future__ import annotations
 
+import sys
 from abc import ABCMeta
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
 from attrs import frozen
 
-from quantlevels.errors import ConfigError, QuantLevelsError
+from quantlevels.errors import ConfigError, QuantLevelsError, UnknownLevelError
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.plain import pydantic_validator, read_level, write_level
 
@@ -75,8 +77,34 @@ class OneOf:
         return {**handler(core_schema), "examples": [level.name for level in self.levels]}
 
 
+@cache
+def _value_error() -> type[ValueError]:
+    from argparse import ArgumentTypeError
+
+    class LevelValueError(ValueError, ArgumentTypeError):
+        """argparse shows the text of its own error only; of a ValueError it shows the name of the function."""
+
+    return LevelValueError
+
+
+def as_level(value: str | QuantizationLevel) -> QuantizationLevel:
+    """A level, from a level or any spelling of one: for arguments, settings and converters of any library.
+
+    Raises:
+        ValueError: for anything else, with the closest spellings. argparse shows its text too.
+    """
+    try:
+        return read_level(value)
+    except (QuantLevelsError, TypeError) as error:
+        text = str(error)
+        if isinstance(error, UnknownLevelError) and not (error.suggestions or error.explanation):
+            text += "; `quantlevels list` shows them all"
+        error_class = _value_error() if "argparse" in sys.modules else ValueError
+        raise error_class(text) from error
+
+
 def enc_hook(value: object) -> str | dict[str, object]:
-    """``msgspec.json.encode(config, enc_hook=enc_hook)``: a level as its name, or a table where it is not registered.
+    """``msgspec.json.encode(config, enc_hook=enc_hook)``: a level as its name, or a table if it is not registered.
 
     Raises:
         NotImplementedError: for anything but a level, as msgspec wants it.
@@ -92,7 +120,7 @@ def dec_hook(type_: type, value: object) -> Any:  # Any: what msgspec's own stub
 
     Raises:
         NotImplementedError: for any other type, as msgspec wants it.
-        ValueError: if the value is no level; msgspec adds the path.
+        ValueError: if the value is not a level; msgspec adds the path.
     """
     if type_ is not Level:
         raise NotImplementedError(f"objects of type {type_.__name__} are not supported")

@@ -1,0 +1,52 @@
+"""The type of a level for programs made with click or typer. No other module of this package imports click."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from quantlevels.config.fields import OneOf, as_level
+from quantlevels.errors import ConfigError
+from quantlevels.vocabulary.registry import levels
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from quantlevels.vocabulary.level import QuantizationLevel
+
+
+class LevelType(click.ParamType["QuantizationLevel"]):
+    """A click type: any spelling of a level, with completion of names.
+
+    Args:
+        choices: the only levels allowed; all if none are given.
+
+    Raises:
+        TypeError: for choices that are not levels.
+    """
+
+    name = "level"
+
+    def __init__(self, *choices: QuantizationLevel) -> None:
+        self._choice = OneOf(*choices) if choices else None
+
+    def convert(
+        self, value: str | QuantizationLevel, param: click.Parameter | None, ctx: click.Context | None
+    ) -> QuantizationLevel:
+        """The level that an argument or a default means; a usage error if there is none, or it is not a choice."""
+        try:
+            level = as_level(value)
+            return self._choice.check(level) if self._choice else level
+        except (ValueError, ConfigError) as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin as typed, each with the level's summary."""
+        from click.shell_completion import CompletionItem  # here: a shell asks for it, and no other run
+
+        known = self._choice.levels if self._choice else levels
+        typed = incomplete.lower()
+        return [
+            CompletionItem(level.name, help=level.summary) for level in known if level.name.lower().startswith(typed)
+        ]
