@@ -139,6 +139,8 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "QL301": lambda folder: write(folder, PLAIN, {"dtype": "float12"}),
     "QL302": lambda folder: write(folder, PLAIN, {"quantization_config": {"quant_method": "acme", "bits": 4}}),
     "QL303": lambda folder: write(folder, {**EMBEDDING, **MLX}),
+    "QL305": lambda folder: write(folder, PLAIN, {"quantization_config": {"quant_method": "gptq", "bits": 17}}),
+    "QL306": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq(grup_size=64)),
     "QL401": lora,
     "QL501": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),
     "QL502": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),

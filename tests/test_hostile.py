@@ -518,8 +518,6 @@ FOLDERS: Mapping[str, Files] = {
             "NUL": b'{"a": 1}\0\0',
             "digits": b'{"a": ' + b"9" * 100_000 + b"}",
             "HTML": SAFETENSORS["HTML"],
-            "bits 0": b'{"quantization_config": {"quant_method": "gptq", "bits": 0}}',
-            "bits 1e308": b'{"quantization_config": {"quant_method": "gptq", "bits": 1e308}}',
         }.items()
     },
 }
@@ -531,6 +529,13 @@ FOLDERS_FOUND: Mapping[str, Files] = {
     "index of a circle": index({"w": "x.safetensors"}, x="x.safetensors"),
     "index that is wrong": index({"v": "x.safetensors"}, x=GOOD),
     "index of names of controls": index({ESCAPES: "x.safetensors", "w": "\x1b[2J.safetensors"}, x=GOOD),
+    **{
+        f"config bits {bits}": {
+            "model.safetensors": GOOD,
+            "config.json": b'{"quantization_config": {"quant_method": "gptq", "bits": %s}}' % bits.encode(),
+        }
+        for bits in ("0", "1e308")
+    },
 }
 FOLDERS_READ: Mapping[str, Files] = {
     "index of another format": index({"w": "x.safetensors", "v": "y.safetensors"}, x=gg(info()), y=st(v=entry(0, 16))),

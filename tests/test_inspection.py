@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from fuzz.writers import Tensors, write_safetensors
 
-from quantlevels import BF16, FP32, ConfigError, inspect, levels
+from quantlevels import BF16, FP32, inspect, levels
 from quantlevels.inspection.schema import record_schema
 
 
@@ -137,11 +136,10 @@ def test_declared_dtype_is_found_under_either_key_and_in_inner_configs(
     assert (declared.dtype.name if declared and declared.dtype else None) == dtype
 
 
-def test_a_dtype_that_is_no_text_is_refused_with_file_and_place(tmp_path: Path) -> None:
-    folder = write(tmp_path, PLAIN, config={"text_config": {"dtype": 16}})
-    place = re.escape(str(folder / "config.json"))
-    with pytest.raises(ConfigError, match=rf"^{place}: \$\.text_config\.dtype: expected the name of a dtype, got 16$"):
-        inspect(tmp_path)
+def test_a_dtype_that_is_not_text_is_found_with_its_place(tmp_path: Path) -> None:
+    (finding,) = inspect(write(tmp_path, PLAIN, config={"text_config": {"dtype": 16}})).findings
+    assert (finding.code, finding.where) == ("QL305", "config.json")
+    assert finding.message == "$.text_config.dtype: expected the name of a dtype, got 16"
 
 
 def test_an_unknown_dtype_is_reported_and_nothing_is_made_of_it(tmp_path: Path) -> None:

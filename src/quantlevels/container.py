@@ -339,5 +339,8 @@ CONFIG_FILES: Final = (
     "hf_quant_config.json",
     "quanto_qmap.json",
     "ort_config.json",
+    "params.json",
+    "quant_model_description.json",
+    "openvino_config.json",
     "adapter_config.json",
 )

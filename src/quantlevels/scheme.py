@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, final, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeAlias, TypeVar, final, get_args
 
 from attrs import field, frozen
 
@@ -180,6 +180,48 @@ class AmbiguousLayoutError(Exception):
 
 class UnknownTypeError(ValueError):
     """A method's word for a level that is unknown. Becomes a finding; what is stored is reported all the same."""
+
+
+_Settings = TypeVar("_Settings")
+
+
+class UnusableEntriesError(ValueError):
+    """Some entries of a table that names modules cannot be used. Becomes a finding per entry; the others are kept.
+
+    Args:
+        levels: the level of each entry that can be used, and None for the others.
+        errors: entry → what is wrong with it.
+    """
+
+    def __init__(self, levels: Mapping[str, DeclaredLevel | None], errors: Mapping[str, Exception]) -> None:
+        super().__init__("; ".join(f"{entry}: {error}" for entry, error in errors.items()))
+        self.levels = levels
+        self.errors = errors
+
+
+def level_of_each(
+    table: Mapping[str, _Settings], declared: Callable[[_Settings], DeclaredLevel | None]
+) -> dict[str, DeclaredLevel | None]:
+    """The level of each entry of a table, so that one unknown word does not hide the entries beside it.
+
+    Args:
+        table: module name, glob or ``re:`` pattern → its settings.
+        declared: settings → level.
+
+    Raises:
+        UnusableEntriesError: if ``declared`` raises LayoutError or ValueError for an entry.
+    """
+    found: dict[str, DeclaredLevel | None] = {}
+    errors: dict[str, Exception] = {}
+    for entry, settings in table.items():
+        try:
+            found[entry] = declared(settings)
+        except (LayoutError, ValueError) as error:
+            found[entry] = None
+            errors[entry] = error
+    if errors:
+        raise UnusableEntriesError(found, errors)
+    return found
 
 
 #: An axis of a tensor, in terms of the logical weight. ``rows`` are outputs, ``columns`` inputs, ``groups`` the scales
@@ -481,13 +523,30 @@ class Storage:
     source: str
 
 
+#: How an entry without ``re:`` names modules. ``exact``: the module of that very name. ``parts``: as a glob if it has
+#: ``*``, ``?`` or ``[``, else every module whose name contains its dotted parts in a row, and all modules below.
+Matching: TypeAlias = Literal["exact", "parts"]
+
+
 @frozen(kw_only=True)
 class MethodConfig:
     """Base of the attrs classes into which the config of a method is structured.
 
+    A subclass says by class variables what the loaders of its method read beside its fields. A class of a nested
+    object may have ``ignored_keys`` as well.
+
     Args:
-        modules_to_not_convert: modules that are left unquantized, as the config names them; known under many keys.
+        modules_to_not_convert: modules that are left unquantized, under whichever of ``skip_keys`` they are named.
     """
+
+    #: keys of the lists of modules that are left unquantized
+    skip_keys: ClassVar[tuple[str, ...]] = ("modules_to_not_convert",)
+    #: how the entries of these lists, and those of `overrides`, name modules
+    matching: ClassVar[Matching] = "parts"
+    #: keys that loaders know and that do not change a level: how calibration went, kernels, activations
+    ignored_keys: ClassVar[frozenset[str]] = frozenset()
+    #: whether `overrides` fills in what an entry leaves out from the settings for all modules
+    overrides_inherit: ClassVar[bool] = False
 
     modules_to_not_convert: tuple[str, ...] | None = None
 
@@ -520,6 +579,11 @@ class MethodConfig:
         return True
 
 
+def words(text: str) -> frozenset[str]:
+    """The words of a text, for ``ignored_keys``: ``words("desc_act damp_percent")``."""
+    return frozenset(text.split())
+
+
 def _as_written(config: Config) -> Config:
     return config
 
@@ -530,11 +594,13 @@ def renamed(**keys: str) -> Callable[[Config], Config]:
 
 
 def unwrapped(key: str) -> Callable[[Config], Config]:
-    """A ``Scheme.prepare`` for configs that may hold all of their fields in an object under one key."""
+    """A ``Scheme.prepare`` for configs that may hold fields in an object under one key; those come first."""
 
     def prepare(config: Config) -> Config:
         section = config.get(key)
-        return section if isinstance(section, dict) else config
+        if not isinstance(section, dict):
+            return config
+        return {name: value for name, value in {**config, **section}.items() if name != key}
 
     return prepare
 

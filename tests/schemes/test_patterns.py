@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quantlevels.schemes import patterns
-from quantlevels.schemes.names import Names
+from quantlevels.schemes.names import ModulePatterns
 from quantlevels.schemes.patterns import MOST_STATES, glob, regex
 
 NAMES = st.text("ab.1_", max_size=8)
@@ -157,13 +157,13 @@ LAYER = "model.layers.1.self_attn.q_proj"
     ],
 )
 def test_an_entry_names_what_its_quantizer_means(entry: str, named: list[str], not_named: list[str]) -> None:
-    names = Names([entry])
+    names = ModulePatterns([entry])
     assert names.unsupported == ()
     assert [name for name in named + not_named if name in names] == named
 
 
 def test_the_first_entry_that_names_a_module_is_told() -> None:
-    names = Names([r"re:.*\.0\.", "lm_head", "*.1.*", "re:.*", "mlp"])
+    names = ModulePatterns([r"re:.*\.0\.", "lm_head", "*.1.*", "re:.*", "mlp"])
     assert names.first("layers.0.mlp") == r"re:.*\.0\."
     assert names.first("layers.1.mlp") == "*.1.*"
     assert names.first("lm_head") == "lm_head"
@@ -172,20 +172,20 @@ def test_the_first_entry_that_names_a_module_is_told() -> None:
 
 @given(st.lists(st.builds("re:{}".format, EXPRESSIONS), max_size=5), st.lists(NAMES, min_size=1, max_size=5))
 def test_entries_side_by_side_are_the_entries_one_by_one(entries: list[str], modules: list[str]) -> None:
-    names = Names(entries)
+    names = ModulePatterns(entries)
     for module in modules:
-        assert names.first(module) == next((entry for entry in entries if module in Names([entry])), None)
+        assert names.first(module) == next((entry for entry in entries if module in ModulePatterns([entry])), None)
 
 
 def test_what_is_unsupported_names_nothing_and_is_told() -> None:
-    names = Names(["re:[", "lm_head", "re:(?=a)", "[z-a]*"])
+    names = ModulePatterns(["re:[", "lm_head", "re:(?=a)", "[z-a]*"])
     assert names.unsupported == ("re:[", "re:(?=a)", "[z-a]*")
     assert "lm_head" in names
     assert "a" not in names
 
 
 def test_patterns_too_large_together_are_told() -> None:
-    names = Names([f"re:a{{{count}}}" for count in range(3900, 4000)])
+    names = ModulePatterns([f"re:a{{{count}}}" for count in range(3900, 4000)])
     assert 0 < len(names.unsupported) < 100
     assert "a" * 3900 in names
 
@@ -198,7 +198,7 @@ def dense(length: int) -> str:
 def test_patterns_too_costly_are_given_up_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patterns, "_MOST_VISITED", 10_000)
     costly = "re:[ab]*a" + "[ab]" * 100 + "$"
-    names = Names([costly, "lm_head"])
+    names = ModulePatterns([costly, "lm_head"])
     assert dense(1000) not in names
     assert names.unsupported == (costly,)
     assert "a" * 101 not in names

@@ -14,7 +14,6 @@ from attrs import evolve, field, frozen
 
 from quantlevels.checkpoint import gc_paused, read_checkpoint
 from quantlevels.container import CONFIG, Checkpoint, Container, File, Tensor, UnknownType
-from quantlevels.errors import ConfigError
 from quantlevels.findings import Finding
 from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.disagreements import disagreements
@@ -182,7 +181,6 @@ def inspect(
 
     Raises:
         CheckpointError: for a file that is malformed, truncated or unsafe, or a folder that holds no single model.
-        ConfigError: for a config file with values that would mislead.
         ValueError: if ``values`` is another word.
     """
     if values is not None:
@@ -205,16 +203,10 @@ def inspected(checkpoint: Checkpoint, registry: Registry = levels) -> Inspection
     Args:
         checkpoint: what was read.
         registry: knows the plugins with schemes.
-
-    Raises:
-        ConfigError: for a config file with values that would mislead.
     """
     if checkpoint.components:
         return _pipeline(checkpoint, registry)
-    try:
-        declared, unknown = declared_by(checkpoint, registry)
-    except ConfigError as error:
-        raise ConfigError(tuple(map(checkpoint.path_of, error.messages))) from error
+    declared, unknown = declared_by(checkpoint, registry)
     if checkpoint.container and checkpoint.container.graph:
         from quantlevels.schemes.graph import fold_graph  # here: only graphs need it
 

@@ -6,6 +6,7 @@ Source: aqlm 1.1.7, ``inference.py`` and ``utils.py``.
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import ClassVar
 
 from attrs import field, frozen
 
@@ -52,6 +53,8 @@ PACKING = Packing("codes", ("codebooks", "scales"), _fold, sides=_SIDES)
 @frozen(kw_only=True)
 class AQLMConfig(MethodConfig):
     """A ``quantization_config`` of method aqlm; defaults are transformers'."""
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("linear_weights_not_to_quantize", "modules_to_not_convert")
 
     in_group_size: int = field(default=8, validator=within(1, 4096))
     out_group_size: int = field(default=1, validator=within(1, 4096))

@@ -6,6 +6,7 @@ Source: auto-round 0.16.1, ``schemes.py``, ``export/export_to_autoround/``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from attrs import evolve, field, frozen
 from attrs.validators import optional
@@ -18,17 +19,20 @@ from quantlevels.scheme import (
     Scheme,
     UnknownTypeError,
     declared_integer,
+    level_of_each,
     one_of,
     valid_group_size,
 )
 from quantlevels.schemes.awq import GEMM
-from quantlevels.schemes.common import declared_as, valid_block
+from quantlevels.schemes.common import AUTO_ROUND_KEYS, declared_as, valid_block
 from quantlevels.schemes.compressed_tensors import MICROSCALED, PACKED
 from quantlevels.schemes.gptq import PACKED as GPTQ_PACKED
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 
 _SCALE_BITS = 16
+#: a name of ``extra_config`` with one of these is a regular expression
+_REGEX_MARKS = frozenset("*\\[(^$|+")
 _WIDTHS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 #: part of a data type, without underscores → bits → level, for those that are not integers in groups
 _FORMATS = {
@@ -44,6 +48,8 @@ _FORMATS = {
 class Overrides:
     """What ``extra_config`` changes for some layers."""
 
+    ignored_keys: ClassVar[frozenset[str]] = AUTO_ROUND_KEYS
+
     bits: int | None = field(default=None, validator=optional(one_of(*_WIDTHS)))
     group_size: int | None = field(default=None, validator=valid_group_size)
     weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
@@ -54,6 +60,9 @@ class Overrides:
 @frozen(kw_only=True)
 class AutoRoundConfig(MethodConfig):
     """A ``quantization_config`` of method auto-round; defaults are transformers'."""
+
+    ignored_keys: ClassVar[frozenset[str]] = AUTO_ROUND_KEYS
+    overrides_inherit: ClassVar[bool] = True
 
     bits: int = field(default=4, validator=one_of(*_WIDTHS))
     group_size: int | None = field(default=128, validator=valid_group_size)
@@ -89,8 +98,8 @@ class AutoRoundConfig(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers of ``extra_config``; as AutoRound does, a name that is none is a regular expression."""
-        own = {name: self._with(changes) for name, changes in (self.extra_config or {}).items()}
-        return {f"re:{name}" if set(name) & set("*\\[(^$|+") else name: level for name, level in own.items()}
+        levels = level_of_each(self.extra_config or {}, self._with)
+        return {f"re:{name}" if set(name) & _REGEX_MARKS else name: level for name, level in levels.items()}
 
     def _with(self, changes: Overrides) -> DeclaredLevel | None:
         return evolve(
@@ -126,7 +135,7 @@ SCHEMES = (
         method="auto-round",
         config=AutoRoundConfig,
         packings=(GPTQ_PACKED, GEMM, MICROSCALED, PACKED, *SCALED),
-        aliases=("intel/auto-round", "auto_round"),
+        aliases=("intel/auto-round", "inc"),
         prepare=_prepare,
     ),
 )

@@ -8,6 +8,8 @@ Source: autoawq 0.2.9, ``modules/linear/{gemm,gemv,gemv_fast,marlin}.py`` and ``
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import field, frozen
 
 from quantlevels.scheme import (
@@ -110,7 +112,9 @@ GEMV_FAST = Packing(
 
 @frozen(kw_only=True)
 class AWQConfig(DynamicConfig):
-    """``quant_config.json``, or a ``quantization_config`` of method awq."""
+    """``quant_config.json``, or a ``quantization_config`` of method awq; ParoQuant has ``krot`` rotations besides."""
+
+    ignored_keys: ClassVar[frozenset[str]] = DynamicConfig.ignored_keys | {"krot"}
 
     bits: int = field(default=4, validator=one_of(2, 3, 4, 8))  # defaults: autoawq's and transformers'
     group_size: int = field(default=128, validator=valid_group_size)
@@ -129,6 +133,7 @@ SCHEMES = (
         method="awq",
         config=AWQConfig,
         packings=(GEMM, GEMV, GEMV_FAST, MARLIN),
+        aliases=("awq_marlin",),
         prepare=renamed(w_bit="bits", q_group_size="group_size"),
         storage=(
             Storage(

@@ -7,7 +7,7 @@ Source: bitsandbytes 0.50.2, ``functional.py`` ``QuantState``, and what it wrote
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attrs import field, frozen
 
@@ -31,6 +31,9 @@ from quantlevels.scheme import (
 from quantlevels.schemes.common import declared_as
 from quantlevels.schemes.gptq import DynamicConfig
 from quantlevels.vocabulary.registry import levels
+
+if TYPE_CHECKING:
+    from attrs import Attribute
 
 _LEVELS = {"nf4": "NF4", "fp4": "BNB_FP4"}
 _BLOCK_SIZE = 64
@@ -144,12 +147,29 @@ _STORAGE = (
 )
 
 
+def _not_with_4bit(config: BitsAndBytesConfig, attribute: Attribute[bool], value: bool) -> None:
+    if value and config.load_in_4bit:
+        raise ValueError("load_in_4bit and load_in_8bit are both true")
+
+
 @frozen(kw_only=True)
 class BitsAndBytesConfig(DynamicConfig):
     """A ``quantization_config`` of method bitsandbytes; defaults are transformers'."""
 
+    skip_keys: ClassVar[tuple[str, ...]] = ("llm_int8_skip_modules", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = DynamicConfig.ignored_keys | {
+        "bits",
+        "bnb_4bit_compute_dtype",
+        "bnb_4bit_quant_storage",
+        "llm_int8_enable_fp32_cpu_offload",
+        "llm_int8_has_fp16_weight",
+        "llm_int8_threshold",
+        "group_size",
+        "sym",
+    }
+
     load_in_4bit: bool = False
-    load_in_8bit: bool = False
+    load_in_8bit: bool = field(default=False, validator=_not_with_4bit)
     bnb_4bit_quant_type: Literal["fp4", "nf4"] = "fp4"
     bnb_4bit_use_double_quant: bool = False
     format: str | None = None

@@ -45,9 +45,9 @@ def _row(name: str, methods: str = "", *tensors: str) -> SchemeModule:
 
 #: In the order in which packings are tried; a test compares the rows with the modules.
 CATALOGUE: Final = (
-    _row("gptq", "gptq", "qweight scales"),
-    _row("awq", "awq paroquant", "qweight scales qzeros"),
-    _row("auto_round", "auto-round intel/auto-round auto_round"),
+    _row("gptq", "gptq gptq_marlin gptq_bitblas", "qweight scales"),
+    _row("awq", "awq awq_marlin paroquant", "qweight scales qzeros"),
+    _row("auto_round", "auto-round intel/auto-round inc"),
     _row(
         "bitsandbytes",
         "bitsandbytes",
@@ -58,7 +58,7 @@ CATALOGUE: Final = (
     ),
     _row(
         "compressed_tensors",
-        "compressed-tensors compressed_tensors sparseml",
+        "compressed-tensors sparseml",
         "weight_packed weight_scale",
         "weight_packed scale_packed meta",
         "compressed bitmask",
@@ -107,7 +107,7 @@ CATALOGUE: Final = (
         "fp8 deepgemm_fp8 ptpc_fp8 fbgemm_fp8 w8a8_fp8 w8a8_int8 blockwise_int8 mxfp8 mxfp4 nvfp4",
         "blocks scales",
     ),
-    _row("modelopt", "modelopt modelopt_fp4"),
+    _row("modelopt", "modelopt modelopt_fp4 modelopt_fp8 modelopt_mxfp8 modelopt_mixed"),
     _row("quark", "quark"),
     _row("torchao", "torchao", "_weight_qdata _weight_scale", "_weight_qdata _weight_scale_and_zero"),
     _row("quanto", "quanto", "weight._data._data weight._scale", "weight._data weight._scale"),
@@ -132,11 +132,18 @@ CATALOGUE: Final = (
 
 @cache
 def shipped_scheme(method: str) -> Scheme | None:
-    """The scheme of this package for a ``quant_method``; None if it has none."""
+    """The scheme of this package for a ``quant_method`` in any case, with ``-`` or ``_``; None if it has none."""
+    word = _normalized(method)
     for row in CATALOGUE:
-        if method in row.methods:
-            return next(scheme for scheme in row.schemes() if method in (scheme.method, *scheme.aliases))
+        if any(_normalized(name) == word for name in row.methods):
+            for scheme in row.schemes():
+                if any(_normalized(name) == word for name in (scheme.method, *scheme.aliases)):
+                    return scheme
     return None
+
+
+def _normalized(method: str) -> str:
+    return method.strip().lower().replace("_", "-")
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import field, frozen
 
@@ -35,6 +35,7 @@ from quantlevels.scheme import (
     integer,
     valid_group_size,
     with_scales,
+    words,
 )
 from quantlevels.schemes.common import codebook_level, declared_as
 from quantlevels.schemes.nunchaku import declared_awq, declared_svdquant
@@ -228,12 +229,20 @@ _CONVROT: Final = Packing(
 class Settings:
     """Settings of a format that some writers keep in an object of their own."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "convrot convrot_groupsize linear_dtype orig_dtype orig_shape quant_group_size"
+    )
+
     group_size: int | None = field(default=None, validator=valid_group_size)
 
 
 @frozen(kw_only=True)
 class ComfyLayer:
     """The format of a layer: what its ``comfy_quant`` tensor holds, or its entry in the metadata."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "convrot convrot_groupsize full_precision_matrix_mult linear_dtype orig_dtype orig_shape quant_group_size"
+    )
 
     format: str
     group_size: int | None = field(default=None, validator=valid_group_size)

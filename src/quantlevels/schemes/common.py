@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from quantlevels.errors import PluginError
-from quantlevels.scheme import DeclaredLevel, LayoutError, UnknownTypeError, with_scales
+from quantlevels.scheme import DeclaredLevel, LayoutError, UnknownTypeError, with_scales, words
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -20,6 +20,16 @@ _LARGEST_GROUP: Final = 2**31
 _BLOCK_SCALE_BITS: Final = 32
 #: of a code of a codebook method
 _MOST_BITS: Final = 32
+#: what AutoRound keeps of activations, calibration and kernels, in the configs of other methods too
+AUTO_ROUND_KEYS: Final = words(
+    "act_bits act_data_type act_dynamic act_group_size act_max act_sym activation_scheme amp autoround_version "
+    "backend batch_size block_name_to_quantize checkpoint_format damp_percent dataset desc_act enable_minmax_tuning "
+    "enable_norm_bias_tuning enable_quanted_input export_compatible fmt format fp_layers gradient_accumulate_steps "
+    "in_blocks iters layer_config low_gpu_mem_usage lr minmax_lr modules_in_block_to_quantize nblocks nsamples "
+    "provider quant_block_list quant_format quant_lm_head quant_nontext_module rotation_config scale_calculation_mode "
+    "scale_dtype seqlen static_attention_dtype static_kv_dtype super_bits super_group_size supported_types "
+    "to_quant_block_names transform_config true_sequential"
+)
 
 
 def valid_block(config: object, attribute: Attribute[tuple[int, int] | None], value: tuple[int, int] | None) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
+from functools import cache
+from typing import ClassVar, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from quantlevels.container import JSON
+from quantlevels.errors import closest, hint
 from quantlevels.scheme import (
     FLOAT_TYPES,
     INDEX_TYPES,
@@ -23,20 +25,24 @@ from quantlevels.scheme import (
     DeclaredLevel,
     Hint,
     LayoutError,
+    Matching,
     MethodConfig,
     Module,
     Packing,
     Scheme,
     Storage,
     TensorRule,
+    UnknownTypeError,
     Weight,
     code_bits,
     exact,
     group_size,
     integer,
+    level_of_each,
     one_of,
     valid_group_size,
     with_scales,
+    words,
 )
 from quantlevels.schemes.common import valid_block
 from quantlevels.schemes.scaled import microscaled
@@ -204,6 +210,8 @@ _FP4: Mapping[int | None, str] = {16: "NVFP4", 32: "MXFP4"}
 class QuantizationArgs:
     """How weights, activations or the cache are rounded."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("actorder dynamic observer observer_kwargs zp_dtype")
+
     num_bits: int = field(default=8, validator=one_of(1, 2, 3, 4, 5, 6, 7, 8))
     type: Literal["int", "float"] = "int"
     symmetric: bool = True
@@ -253,6 +261,8 @@ class QuantizationArgs:
 class Group:
     """One scheme and the modules or classes of modules it is for."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("input_activations output_activations")
+
     targets: tuple[str, ...] = ()
     weights: QuantizationArgs | None = None
     format: str | None = None
@@ -265,7 +275,6 @@ _MX = {
 }
 #: name of a preset → how it rounds weights; ``W4A16`` and its like are told by the bits in the name
 _PRESETS = {
-    "UNQUANTIZED": None,
     "W8A8": QuantizationArgs(num_bits=8),
     "INT8": QuantizationArgs(num_bits=8),
     "FP8": _FP8,
@@ -288,12 +297,18 @@ _PRESETS = {
 
 
 #: class of modules → the names that its modules go by
-_CLASSES = {"Embedding": "*embed*"}
+_CLASSES = {"Embedding": "re:.*embed.*"}
+_CLASS_NAME = re.compile(r"[A-Z]\w*")
+#: the class that stands for all weights that are not named otherwise
+_LINEAR = "Linear"
+_UNQUANTIZED = "UNQUANTIZED"
 
 
 @frozen(kw_only=True)
 class TransformArgs:
     """Where a rotation is applied: ``input``, ``weight_output``, ``k_cache`` ..."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("ignore inverse targets")
 
     location: str
 
@@ -301,6 +316,8 @@ class TransformArgs:
 @frozen(kw_only=True)
 class TransformScheme:
     """A rotation, and the places in which it is applied."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("block_size head_dim precision randomize requires_grad type")
 
     apply: tuple[TransformArgs, ...] = ()
 
@@ -316,6 +333,12 @@ class TransformConfig:
 class CompressedTensorsConfig(MethodConfig):
     """A ``quantization_config`` or ``compression_config`` of method compressed-tensors."""
 
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignore",)
+    matching: ClassVar[Matching] = "exact"
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "global_compression_ratio moe_sparsity_config run_compressed sparsity_config version"
+    )
+
     format: str | None = None
     #: name → group, or name of a preset → targets
     config_groups: Mapping[str, Group | tuple[str, ...]] | None = None
@@ -323,29 +346,54 @@ class CompressedTensorsConfig(MethodConfig):
     quantization_status: str | None = None
     transform_config: TransformConfig | None = None
 
-    def _groups(self) -> list[tuple[tuple[str, ...], DeclaredLevel]]:
-        groups = [
-            group if isinstance(group, Group) else Group(targets=group, weights=_PRESETS.get(name))
-            for name, group in (self.config_groups or {}).items()
-        ]
-        return [
-            (group.targets, group.weights.declared(group.format or self.format)) for group in groups if group.weights
-        ]
-
     def general(self) -> DeclaredLevel | None:
-        """The one level of all groups, or that of the group for all linear layers."""
-        groups = self._groups()
-        general = [level for targets, level in groups if "Linear" in targets]
-        return general[0] if general else groups[0][1] if len(groups) == 1 else None
+        """The level of the group for linear layers, else that of the only group, with the modules it is for.
+
+        Raises:
+            UnknownTypeError: for a preset that is not known.
+        """
+        groups = {name: targets for name, targets in self._targets().items() if self._is_quantized(name)}
+        linear = next((name for name, targets in groups.items() if _LINEAR in targets), None)
+        if linear is not None:
+            return self._level(linear)
+        if len(groups) != 1:
+            return None
+        ((name, targets),) = groups.items()
+        level = self._level(name)
+        # a class of modules may be any module, as far as names of tensors tell
+        named = targets if targets and not any(map(_CLASS_NAME.fullmatch, targets)) else None
+        return level and evolve(level, targets=named)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
-        """The groups for modules by name; of classes, only embeddings can be told from the names of tensors."""
-        return {
-            _CLASSES.get(target, target): level
-            for targets, level in self._groups()
-            for target in targets
-            if target != "Linear"
-        }
+        """The groups for modules by name; of classes, only embeddings can be told from the names of tensors.
+
+        Raises:
+            UnusableEntriesError: for the targets of presets that are not known, and of floats that do not exist.
+        """
+        groups: dict[str, str] = {}
+        for name, targets in self._targets().items():
+            if self._is_quantized(name):
+                for target in targets:
+                    groups.setdefault(_CLASSES.get(target, target), name)
+        groups.pop(_LINEAR, None)
+        return level_of_each(groups, cache(self._level))  # one level per group: modules are grouped by identity
+
+    def _targets(self) -> dict[str, tuple[str, ...]]:
+        """Name of a group → its targets."""
+        groups = self.config_groups or {}
+        return {name: group.targets if isinstance(group, Group) else group for name, group in groups.items()}
+
+    def _is_quantized(self, name: str) -> bool:
+        group = (self.config_groups or {})[name]
+        return group.weights is not None if isinstance(group, Group) else name.upper() != _UNQUANTIZED
+
+    def _level(self, name: str) -> DeclaredLevel | None:
+        group = (self.config_groups or {})[name]
+        if isinstance(group, Group):
+            return group.weights.declared(group.format or self.format) if group.weights else None
+        if name.upper() not in _PRESETS:
+            raise UnknownTypeError(f"the preset {name!r:.80} is not known{hint(closest(name.upper(), _PRESETS))}")
+        return _PRESETS[name.upper()].declared(self.format)
 
     def buffers(self) -> frozenset[str]:
         """The rotations of ``transform_config``: modules named after the transform and where it is applied."""
@@ -382,7 +430,7 @@ SCHEMES = (
         config=CompressedTensorsConfig,
         packings=(MICROSCALED, PACKED, *_SCALED, MARLIN_24, BITMASK),
         storage=_STORAGE,
-        aliases=("compressed_tensors", "sparseml"),
+        aliases=("sparseml",),
         prepare=_prepare,
     ),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import ClassVar
 
 from attrs import field, frozen
 
@@ -25,6 +26,7 @@ from quantlevels.scheme import (
     code_bits,
     integer,
     within,
+    words,
 )
 from quantlevels.schemes.common import codebook_level
 
@@ -85,6 +87,8 @@ _EXL3 = Packing(
 class EXL2Config(MethodConfig):
     """A ``quantization_config`` of method exl2."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("calibration head_bits version")
+
     bits: float = field(validator=within(1, 8))
 
     def general(self) -> DeclaredLevel:
@@ -96,6 +100,8 @@ class EXL2Config(MethodConfig):
 @frozen(kw_only=True)
 class EXL3Config(MethodConfig):
     """A ``quantization_config`` of method exl3."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("calibration codebook head_bits out_scales tensor_storage version")
 
     bits: float = field(validator=within(1, 8))
 

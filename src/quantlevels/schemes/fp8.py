@@ -6,11 +6,12 @@ Source: transformers 5.23.0, ``utils/quantization_config.py``, ``integrations/{f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attrs import evolve, field, frozen
 
 from quantlevels.scheme import (
+    Config,
     DeclaredLevel,
     Hint,
     LayoutError,
@@ -21,10 +22,15 @@ from quantlevels.scheme import (
     Storage,
     TensorRule,
     Weight,
+    level_of_each,
     microscaling,
+    valid_group_size,
+    words,
 )
 from quantlevels.schemes.common import declared_as, declared_in_blocks, valid_block
 from quantlevels.schemes.compressed_tensors import QuantizationArgs
+from quantlevels.schemes.gptq import DynamicConfig
+from quantlevels.schemes.modelopt import Layer
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
@@ -38,17 +44,57 @@ _FORMATS = {
 }
 
 
+#: pattern of the routed experts
+_EXPERTS = "*.experts.*"
+#: what loaders of 8-bit floats read besides: activations, kernels, and which pass of ModelOpt it was
+_IGNORED_KEYS = DynamicConfig.ignored_keys | words(
+    "act_block_size activation_per_tensor activation_scale_ub activation_scheme bits dequantize dequantize_on_load "
+    "dynamic_activation ignored_layers_regex is_checkpoint_fp8_serialized kv_cache_quant_algo linear_class "
+    "qscheme_act quant_algo weight_per_tensor weight_scale_dtype weight_scale_method weight_scale_semantics"
+)
+
+
 @frozen(kw_only=True)
-class FP8Config(MethodConfig):
+class _ExpertsConfig(MethodConfig):
+    """A config of 8-bit floats whose routed experts may have 4 bits.
+
+    If ModelOpt has quantized experts again, its words stand beside what the model had before: those of ModelOpt count.
+    """
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
+
+    expert_dtype: str | None = None
+    store_dtype: str | None = None
+    routed_experts_quant_method: str | None = None
+    moe_quant_algo: str | None = None
+    quantized_layers: Mapping[str, Layer] | None = None
+    #: of ModelOpt's experts
+    group_size: int | None = field(default=None, validator=valid_group_size)
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The routed experts if they have a level of their own.
+
+        Raises:
+            UnusableEntriesError: for algorithms that are not known.
+        """
+        if self.quantized_layers:
+            return level_of_each(self.quantized_layers, Layer.declared)
+        if self.moe_quant_algo:
+            experts = Layer(quant_algo=self.moe_quant_algo, group_size=self.group_size)
+            return level_of_each({_EXPERTS: experts}, Layer.declared)
+        words = {self.expert_dtype, self.store_dtype, self.routed_experts_quant_method}
+        return {_EXPERTS: declared_as("MXFP4")} if words & {"fp4", "mxfp4"} else {}
+
+
+@frozen(kw_only=True)
+class FP8Config(_ExpertsConfig):
     """A ``quantization_config`` of method fp8, and the ``expert_dtype`` that may stand beside it."""
 
     fmt: Literal["e4m3", "e4m3fn", "float8_e4m3fn", "e5m2", "float8_e5m2", "e4m3fnuz", "float8_e4m3fnuz"] = "e4m3"
     format: str | None = None  # as gptqmodel calls it
     weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     scale_fmt: str | None = None
-    expert_dtype: str | None = None
-    store_dtype: str | None = None
-    routed_experts_quant_method: str | None = None
     #: "static" where the cache has scales, as AutoFP8 and Quark write it
     kv_cache_scheme: QuantizationArgs | str | None = None
 
@@ -66,15 +112,24 @@ class FP8Config(MethodConfig):
         told = declared.block is None or self.scale_fmt in (None, "float")
         return declared if told else evolve(declared, bits_per_weight=None)
 
-    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
-        """The routed experts, where they are of 4 bits."""
-        said = (self.expert_dtype, self.store_dtype, self.routed_experts_quant_method)
-        return {"*.experts.*": declared_as("MXFP4")} if {"fp4", "mxfp4"} & {*said} else {}
+
+def _from_mistral(config: Config) -> Config:
+    """Mistral's ``params.json`` calls the format ``qformat_weight``: ``fp8_e4m3``."""
+    word = config.get("qformat_weight")
+    if not isinstance(word, str):
+        return config
+    return {
+        **{key: value for key, value in config.items() if key != "qformat_weight"},
+        "fmt": word.removeprefix("fp8_"),
+    }
 
 
 @frozen(kw_only=True)
 class RowFP8Config(MethodConfig):
     """A ``quantization_config`` of method fbgemm_fp8, or SGLang's w8a8_fp8: FP8 with a scale a row."""
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
 
     def general(self) -> DeclaredLevel:
         """FP8; row scales are per-row extras."""
@@ -85,6 +140,9 @@ class RowFP8Config(MethodConfig):
 class RowInt8Config(MethodConfig):
     """A ``quantization_config`` of SGLang's methods w8a8_int8 and blockwise_int8: a scale a row, or a block."""
 
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
+
     weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
 
     def general(self) -> DeclaredLevel:
@@ -93,8 +151,10 @@ class RowInt8Config(MethodConfig):
 
 
 @frozen(kw_only=True)
-class MXFP8Config(MethodConfig):
+class MXFP8Config(_ExpertsConfig):
     """A ``quantization_config`` of method mxfp8."""
+
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS | {"weight_block_size", "scale_fmt", "fmt"}
 
     def general(self) -> DeclaredLevel:
         """MXFP8."""
@@ -105,6 +165,9 @@ class MXFP8Config(MethodConfig):
 class MXFP4Config(MethodConfig):
     """A ``quantization_config`` of method mxfp4, as gpt-oss has."""
 
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
+
     def general(self) -> DeclaredLevel:
         """MXFP4."""
         return declared_as("MXFP4")
@@ -113,6 +176,9 @@ class MXFP4Config(MethodConfig):
 @frozen(kw_only=True)
 class NVFP4Config(MethodConfig):
     """A ``quantization_config`` of method nvfp4: quantized while it is loaded, stored in 16 bits."""
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
 
     def general(self) -> DeclaredLevel:
         """NVFP4."""
@@ -152,7 +218,12 @@ _ROW_STORAGE = Storage(
 
 SCHEMES = (
     Scheme(
-        method="fp8", config=FP8Config, packings=SCALED, aliases=("deepgemm_fp8", "ptpc_fp8"), storage=(_BLOCK_STORAGE,)
+        method="fp8",
+        config=FP8Config,
+        prepare=_from_mistral,
+        packings=SCALED,
+        storage=(_BLOCK_STORAGE,),
+        aliases=("deepgemm_fp8", "ptpc_fp8"),
     ),
     Scheme(method="fbgemm_fp8", config=RowFP8Config, packings=SCALED, storage=(_ROW_STORAGE,)),
     Scheme(method="w8a8_fp8", config=RowFP8Config, packings=SCALED),

@@ -6,6 +6,7 @@ Source: gptqmodel 7.7.0, ``nn_modules/qlinear/__init__.py`` and ``quantization/c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from attrs import asdict, evolve, field, fields_dict, frozen
 from attrs.validators import optional
@@ -30,10 +31,13 @@ from quantlevels.scheme import (
     exact,
     group_size,
     integer,
+    level_of_each,
     one_of,
     renamed,
     valid_group_size,
+    words,
 )
+from quantlevels.schemes.common import AUTO_ROUND_KEYS
 
 _SCALE_BITS = 16
 _WIDTHS = (2, 3, 4, 5, 6, 7, 8)
@@ -96,9 +100,28 @@ MARLIN = Packing(
 )
 
 
+#: what autoawq, gptqmodel, transformers and engines keep of calibration, kernels and the order of columns
+_IGNORED_KEYS = AUTO_ROUND_KEYS | words(
+    "act_group_aware adapter auto_find_batch_size awq_gemm_version backend batch_size block_name_to_quantize "
+    "cache_block_outputs calibration_data checkpoint_format compute_device damp damp_auto_increment damp_percent "
+    "data_type dataset dense_vram_strategy dense_vram_strategy_devices desc_act device disable_exllama do_fuse "
+    "exllama_config export_compatible fail_safe failsafe fallback foem format fuse_max_seq_len gc gptaq gptaq_alpha "
+    "gptaq_memory_device gptqmodel_version hessian hyb_act is_marlin_format lm_head low_cpu_mem_usage "
+    "mask_ovm_experts max_calib_samples max_calib_seq_len max_input_length meta mock_quantization "
+    "model_file_base_name model_name_or_path model_seqlen module_name_preceding_first_block "
+    "modules_in_block_to_quantize modules_to_fuse moe moe_vram_strategy moe_vram_strategy_devices mse "
+    "n_parallel_calib_samples nsamples offload_to_disk offload_to_disk_path pack_dtype pack_impl pad_token_id "
+    "parallel_packing preprocessors process quant_method quantizer rotation rtn static_groups sym tokenizer "
+    "true_sequential use_cuda_fp16 use_exllama v2 v2_alpha v2_memory_device version vram_strategy "
+    "wait_for_submodule_finalizers weight_only"
+)
+
+
 @frozen(kw_only=True)
 class Override:
     """What ``dynamic`` changes for some modules."""
+
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
 
     bits: int | None = field(default=None, validator=optional(one_of(1, *_WIDTHS)))
     group_size: int | None = field(default=None, validator=valid_group_size)
@@ -110,15 +133,17 @@ class Override:
 class DynamicConfig(MethodConfig):
     """A config of gptqmodel, for any of its methods."""
 
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
+    overrides_inherit: ClassVar[bool] = True
+
     #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized
     dynamic: Mapping[str, Override | None] | None = None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules that ``dynamic`` names."""
-        return {
-            f"re:{key.removeprefix('+:').removeprefix('-:')}": None if key.startswith("-:") else self._with(changes)
-            for key, changes in (self.dynamic or {}).items()
-        }
+        quantized = {key: changes for key, changes in (self.dynamic or {}).items() if not key.startswith("-:")}
+        levels = level_of_each(quantized, self._with)
+        return {f"re:{key.removeprefix('+:').removeprefix('-:')}": levels.get(key) for key in self.dynamic or {}}
 
     def _with(self, changes: Override | None) -> DeclaredLevel | None:
         said = {} if changes is None else asdict(changes)
@@ -129,8 +154,8 @@ class DynamicConfig(MethodConfig):
 
     def skipped(self) -> tuple[str, ...]:
         """The modules that ``dynamic`` leaves alone."""
-        own = (pattern for pattern, level in self.overrides().items() if level is None)
-        return (*(self.modules_to_not_convert or ()), *own)
+        dynamic = (f"re:{key.removeprefix('-:')}" for key in self.dynamic or {} if key.startswith("-:"))
+        return (*(self.modules_to_not_convert or ()), *dynamic)
 
 
 @frozen(kw_only=True)
@@ -163,6 +188,7 @@ SCHEMES = (
                 source="gptqmodel 7.7.0 GPTQQuantLinear._register_gptq_buffers",
             ),
         ),
+        aliases=("gptq_marlin", "gptq_bitblas"),
         prepare=renamed(w_bit="bits", wbits="bits", q_group_size="group_size"),
     ),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve, field, frozen
 
@@ -26,8 +26,10 @@ from quantlevels.scheme import (
     Weight,
     code_bits,
     integer,
+    level_of_each,
     valid_group_size,
     with_scales,
+    words,
 )
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
@@ -109,6 +111,8 @@ def _nbits(config: object, attribute: Attribute[Any], value: float) -> None:  # 
 class Params:
     """``weight_quant_params``: how weights are rounded."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("axis channel_wise optimize round_zero view_as_float")
+
     nbits: float = field(default=4, validator=_nbits)
     group_size: int | None = field(default=64, validator=valid_group_size)
 
@@ -127,6 +131,8 @@ def _level(nbits: float) -> QuantizationLevel:
 class QuantConfig:
     """``quant_config``: the parameters of weights, and of scales and zero points where those are quantized too."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("offload_meta quant_method skip_modules")
+
     weight_quant_params: Params | None = None
     scale_quant_params: Params | None = None
     zero_quant_params: Params | None = None
@@ -143,6 +149,11 @@ class QuantConfig:
 class HQQConfig(MethodConfig):
     """A ``quantization_config`` of method hqq."""
 
+    skip_keys: ClassVar[tuple[str, ...]] = ("skip_modules", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "offload_meta scale_quant_params weight_quant_params zero_quant_params"
+    )
+
     quant_config: QuantConfig = QuantConfig()
     #: last parts of module names → their own parameters, or null for left as they are
     layers: Mapping[str, QuantConfig | None] = field(factory=dict)
@@ -153,7 +164,8 @@ class HQQConfig(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers with parameters of their own."""
-        return {f"*{name}": own.declared() if own else None for name, own in self.layers.items()}
+        named = {f"*{name}": config for name, config in self.layers.items()}
+        return level_of_each(named, lambda config: config.declared() if config else None)
 
 
 def _prepare(config: Config) -> Config:
@@ -167,6 +179,8 @@ def _prepare(config: Config) -> Config:
 @frozen(kw_only=True)
 class SINQConfig(MethodConfig):
     """A ``quantization_config`` of method sinq."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("dtype method nogemlite tiling_mode")
 
     nbits: float = field(default=4, validator=_nbits)
     group_size: int | None = field(default=64, validator=valid_group_size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import asdict, evolve, field, frozen
 
@@ -32,6 +32,7 @@ from quantlevels.scheme import (
     integer,
     with_scales,
     within,
+    words,
 )
 from quantlevels.schemes.common import declared_as, float_level
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
@@ -172,6 +173,11 @@ class HummingSettings(MethodConfig):
 class HummingChanges:
     """What ``dynamic`` sets for some layers; None for what it does not."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "a_dtype c_dtype dtype group_size group_size_n input_scale_group_size scale_dtype weight_dtype "
+        "weight_scale_2_type weight_scale_dtype weight_scale_type"
+    )
+
     b_dtype: str | None = None
     bs_dtype: str | None = None
     weight_scale_group_size: int | None = None
@@ -187,6 +193,13 @@ class HummingChanges:
 @frozen(kw_only=True)
 class HummingConfig(HummingSettings):
     """A ``quantization_config`` of method humming."""
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignore", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "a_dtype c_dtype dtype group_size group_size_n input_scale_group_size scale_dtype weight_dtype "
+        "weight_scale_2_type weight_scale_dtype weight_scale_type"
+    )
+    overrides_inherit: ClassVar[bool] = True
 
     #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized
     dynamic: Mapping[str, HummingChanges] | None = None

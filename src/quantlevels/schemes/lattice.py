@@ -7,6 +7,7 @@ Source: quip-sharp at 1d6e3c2d, ``lib/linear/quantized_linear.py``; spqr_quant 0
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import ClassVar
 
 from attrs import field, frozen
 
@@ -20,6 +21,7 @@ from quantlevels.scheme import (
     Packing,
     Scheme,
     TensorRule,
+    UnknownTypeError,
     Weight,
     code_bits,
     exact,
@@ -30,6 +32,7 @@ from quantlevels.scheme import (
     valid_group_size,
     with_scales,
     within,
+    words,
 )
 from quantlevels.schemes.common import codebook_level
 
@@ -104,17 +107,30 @@ _HIGGS = Packing(
 class QuipConfig(MethodConfig):
     """``quip_params`` of a config.json."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "codesz fused idx_dtype lora_rank model_version ocs_down_size outlier_channel_split packsz quip_params "
+        "rescale_WH resid_scale_override use_rand"
+    )
+
     codebook: str = ""
 
     def general(self) -> DeclaredLevel | None:
-        """The bits of its codebook; None for one that is not known."""
-        bits = _CODEBOOKS.get(self.codebook)
-        return DeclaredLevel(level=codebook_level("QUIP", bits), bits_per_weight=Fraction(bits)) if bits else None
+        """The bits of its codebook.
+
+        Raises:
+            UnknownTypeError: for a codebook that is not known.
+        """
+        if self.codebook not in _CODEBOOKS:
+            raise UnknownTypeError(f"the codebook {self.codebook!r:.80} is not known")
+        bits = _CODEBOOKS[self.codebook]
+        return DeclaredLevel(level=codebook_level("QUIP", bits), bits_per_weight=Fraction(bits))
 
 
 @frozen(kw_only=True)
 class SpQRConfig(MethodConfig):
     """A ``quantization_config`` of method spqr."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("beta2 shapes")
 
     bits: int = field(default=3, validator=one_of(2, 3, 4))
     beta1: int = field(default=16, validator=within(1, 4096))
@@ -127,6 +143,8 @@ class SpQRConfig(MethodConfig):
 @frozen(kw_only=True)
 class HiggsConfig(MethodConfig):
     """A ``quantization_config`` of method higgs."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("hadamard_size p tune_metadata")
 
     bits: int = field(default=4, validator=one_of(2, 3, 4))
     group_size: int = field(default=256, validator=valid_group_size)

@@ -6,11 +6,11 @@ Source: sglang 0.5.23, ``layers/quantization/minimax_m3_nvfp4.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import frozen
 
-from quantlevels.scheme import DeclaredLevel, MethodConfig, Scheme, Storage, TensorRule
+from quantlevels.scheme import DeclaredLevel, MethodConfig, Scheme, Storage, TensorRule, words
 from quantlevels.schemes.common import declared_as
 from quantlevels.schemes.compressed_tensors import SCHEMES as COMPRESSED_TENSORS
 from quantlevels.schemes.scaled import PACKINGS as SCALED
@@ -23,6 +23,9 @@ _EXPERTS: Final = "*.experts.*"
 @frozen(kw_only=True)
 class MiniMaxM3Config(MethodConfig):
     """A ``quantization_config`` of method minimax_m3_nvfp4, whose settings have one value each."""
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = words("activation_scheme group_size scale_fmt weight_block_size")
 
     def general(self) -> DeclaredLevel:
         """MXFP8."""

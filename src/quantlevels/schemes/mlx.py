@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attrs import evolve, field, frozen
 
@@ -30,9 +30,11 @@ from quantlevels.scheme import (
     declared_integer,
     exact,
     integer,
+    level_of_each,
     microscaling,
     one_of,
     valid_group_size,
+    words,
 )
 from quantlevels.schemes.common import declared_as
 from quantlevels.vocabulary.registry import levels
@@ -42,6 +44,8 @@ _GROUPS = (32, 64, 128)
 _MODES = {"mxfp4": "MXFP4", "mxfp8": "MXFP8_E4M3", "nvfp4": "NVFP4"}
 _DEFAULT_BITS, _DEFAULT_GROUP = 4, 64  # of a module that is named with less than all of its settings
 _SCALE_AND_BIAS_BITS = 32
+#: keys of the settings for all modules; names of modules stand beside them
+_SETTINGS = words("bits group_size mode")
 
 
 def _fold_affine(module: Module, hint: Hint) -> Weight:
@@ -130,34 +134,34 @@ class Settings:
     """Bits, group size and mode, of all modules or of one."""
 
     bits: int = field(default=_DEFAULT_BITS, validator=one_of(*_WIDTHS))
-    group_size: int = field(default=_DEFAULT_GROUP, validator=valid_group_size)
+    #: null for that of the mode
+    group_size: int | None = field(default=None, validator=valid_group_size)
     mode: Literal["affine", "mxfp4", "mxfp8", "nvfp4"] = "affine"
 
     def declared(self) -> DeclaredLevel:
         """Integers with a 16-bit scale and a 16-bit bias a group, or a microscaling level."""
         if self.mode in _MODES:
             return declared_as(_MODES[self.mode])
-        return declared_integer(self.bits, self.group_size, False, side_bits=_SCALE_AND_BIAS_BITS)
+        return declared_integer(self.bits, self.group_size or _DEFAULT_GROUP, False, side_bits=_SCALE_AND_BIAS_BITS)
 
 
 @frozen(kw_only=True)
 class MLXConfig(MethodConfig):
     """The ``quantization`` of an MLX config: settings for all, and beside them module names with their own."""
 
-    settings: Settings
+    skip_keys: ClassVar[tuple[str, ...]] = ()
+
+    settings: Settings | None = None
     modules: Mapping[str, Settings | bool] = field(factory=dict)
 
-    def general(self) -> DeclaredLevel:
+    def general(self) -> DeclaredLevel | None:
         """The settings for all."""
-        return self.settings.declared()
+        return self.settings.declared() if self.settings else None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules with settings of their own; those said ``false`` are left as they are."""
-        return {
-            name: own.declared() if isinstance(own, Settings) else None
-            for name, own in self.modules.items()
-            if own is not True
-        }
+        named = {name: settings for name, settings in self.modules.items() if settings is not True}
+        return level_of_each(named, lambda settings: settings.declared() if isinstance(settings, Settings) else None)
 
     def skipped(self) -> tuple[str, ...]:
         """The modules said ``false``."""
@@ -165,11 +169,12 @@ class MLXConfig(MethodConfig):
 
 
 def _prepare(config: Config) -> Config:
-    own = {"bits", "group_size", "mode", "quant_method"}
-    modules: dict[str, JSON] = {
-        key: value for key, value in config.items() if key not in own and isinstance(value, dict | bool)
-    }
-    return {"settings": {key: value for key, value in config.items() if key in own}, "modules": modules}
+    """Settings for all modules, and modules that are named, stand side by side."""
+    settings = {key: value for key, value in config.items() if key in _SETTINGS}
+    modules: dict[str, JSON] = {}
+    modules |= {key: value for key, value in config.items() if isinstance(value, dict | bool) and key not in settings}
+    others = {key: value for key, value in config.items() if key not in settings and key not in modules}
+    return {**others, "settings": settings, "modules": modules}
 
 
 @frozen(kw_only=True)

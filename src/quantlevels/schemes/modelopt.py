@@ -7,10 +7,13 @@ TensorRT-LLM names its algorithms alike, and has more of them. Source: nvidia-mo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from attrs import evolve, field, frozen
 
+from quantlevels.errors import closest, hint
 from quantlevels.scheme import (
+    Config,
     DeclaredLevel,
     MethodConfig,
     Scheme,
@@ -18,9 +21,12 @@ from quantlevels.scheme import (
     TensorRule,
     UnknownTypeError,
     declared_integer,
+    level_of_each,
+    renamed,
     unwrapped,
     valid_group_size,
     with_scales,
+    words,
 )
 from quantlevels.schemes.common import declared_as, declared_in_blocks
 from quantlevels.schemes.compressed_tensors import CompressedTensorsConfig, Group, QuantizationArgs
@@ -41,6 +47,7 @@ _ALGORITHMS: dict[str, str] = {
         "W8A8_SQ_PER_CHANNEL_PER_TOKEN_PLUGIN W8A8_SQ_PER_CHANNEL_PER_TENSOR_PLUGIN "
         "W8A8_SQ_PER_TENSOR_PER_TOKEN_PLUGIN",
         "Int4": "W4A16 W4A8_QSERVE_PER_CHANNEL",
+        "NF4": "NF4",
     }.items()
     for algorithm in algorithms.split()
 }
@@ -58,12 +65,14 @@ _IN_GROUPS = {
 _IN_BLOCKS = ("FP8_PB_WO", "FP8_PB_REAL", "FP8_BLOCK_SCALES")
 _BLOCK = 128
 _MIXED = "MIXED_PRECISION"
-_NONE = ("", "NO_QUANT")
+_NONE = ("", "NO_QUANT", "NONE")
 
 
 @frozen(kw_only=True)
 class Layer:
     """The algorithm of one layer; ModelOpt writes some in small letters."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("pre_quant_scale")
 
     quant_algo: str | None = None
     group_size: int | None = field(default=None, validator=valid_group_size)
@@ -86,7 +95,8 @@ class Layer:
         if algorithm in _NONE:
             return None
         if algorithm not in _ALGORITHMS:
-            raise UnknownTypeError(f"quant_algo {self.quant_algo!r:.80} is not known")
+            meant = hint(closest(algorithm, (*_ALGORITHMS, *_IN_GROUPS, *_IN_BLOCKS)))
+            raise UnknownTypeError(f"quant_algo {self.quant_algo!r:.80} is not known{meant}")
         declared = declared_as(_ALGORITHMS[algorithm])
         if declared.level.kind == "microscaling" and self.group_size not in (None, declared.group_size):
             stored = with_scales(declared.level.bits_per_param, self.group_size, BITS_PER_BYTE)
@@ -96,7 +106,17 @@ class Layer:
 
 @frozen(kw_only=True)
 class ModelOptConfig(MethodConfig):
-    """``hf_quant_config.json``, or a ``quantization_config`` of method modelopt."""
+    """``hf_quant_config.json``, or a ``quantization_config`` of method modelopt.
+
+    That of diffusers calls the algorithm ``quant_type``, and says after ``_`` what activations have.
+    """
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("exclude_modules", "ignore", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "algorithm calib_cfg channel_quantize clamp_val disable_conv_quantization exclude_modules_pattern format "
+        "forward_loop modelopt_config packing_format pre_quant_scale quantization_status scale_block_quantize "
+        "scale_channel_quantize smoothquant_val use_meta_recipe weight_only"
+    )
 
     quant_algo: str | None = None
     group_size: int | None = field(default=None, validator=valid_group_size)
@@ -118,7 +138,7 @@ class ModelOptConfig(MethodConfig):
         """The layers that have an algorithm of their own."""
         if (self.quant_algo or _MIXED).upper() == _MIXED and not self.quantized_layers:
             return self._groups().overrides()
-        return {name: layer.declared() for name, layer in (self.quantized_layers or {}).items()}
+        return level_of_each(self.quantized_layers or {}, Layer.declared)
 
     def _groups(self) -> CompressedTensorsConfig:
         """What stands beside algorithms for the readers of compressed-tensors, and counts where there are none."""
@@ -128,8 +148,24 @@ class ModelOptConfig(MethodConfig):
         """The level of the key-value cache."""
         if isinstance(self.kv_cache_scheme, QuantizationArgs):
             return self.kv_cache_scheme.level()
-        name = _ALGORITHMS.get((self.kv_cache_scheme or self.kv_cache_quant_algo or "").upper())
-        return levels[name] if name else None
+        word = (self.kv_cache_scheme or self.kv_cache_quant_algo or "").upper()
+        if word in _NONE:
+            return None
+        if word not in _ALGORITHMS:
+            raise UnknownTypeError(f"kv_cache_quant_algo {word!r:.80} is not known{hint(closest(word, _ALGORITHMS))}")
+        return levels[_ALGORITHMS[word]]
+
+
+def _prepare(config: Config) -> Config:
+    """The fields of hf_quant_config.json stand in ``quantization``; those of diffusers have names of their own."""
+    config = unwrapped("quantization")(config)
+    word = config.get("quant_type")
+    if not isinstance(word, str):
+        return config
+    weights = word.upper().partition("_")[0]
+    renaming = renamed(block_quantize="group_size")(config) if weights in _IN_GROUPS else config
+    kept = {key: value for key, value in renaming.items() if key not in ("quant_type", "block_quantize")}
+    return {**kept, "quant_algo": weights}
 
 
 _INPUT_SCALE = TensorRule("input_scale", ("None",), "1", role="activation")
@@ -166,7 +202,7 @@ SCHEMES = (
         config=ModelOptConfig,
         packings=SCALED,
         storage=_STORAGE,
-        aliases=("modelopt_fp4",),
-        prepare=unwrapped("quantization"),  # of hf_quant_config.json
+        aliases=("modelopt_fp4", "modelopt_fp8", "modelopt_mxfp8", "modelopt_mixed"),
+        prepare=_prepare,
     ),
 )

@@ -6,7 +6,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
-from quantlevels.schemes.patterns import ANY, BARRING, DEEPEST, MOST_BARRED, _Machine, glob_expression, regex
+from quantlevels.scheme import Matching
+from quantlevels.schemes.patterns import (
+    ANY,
+    DEEPEST,
+    MAX_LOOKAHEADS,
+    NEGATIVE_LOOKAHEAD,
+    _Machine,
+    glob_expression,
+    regex,
+)
 
 #: What stands before the layers of a text model: models within models rename it from one version to the next.
 _WRAPPED: Final = re.compile(r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)")
@@ -14,7 +23,7 @@ _ALIKE: Final = str.maketrans("123456789", "000000000")
 
 
 @final
-class Names:
+class ModulePatterns:
     """The modules that ``entries`` of a config name: ``name in names``, or `first` for the entry that does.
 
     - ``re:`` and a regular expression: the names it matches from their start (compressed-tensors ``match_name``;
@@ -29,23 +38,27 @@ class Names:
     found in `unsupported`.
     """
 
-    __slots__ = ("_alone", "_entries", "_machine", "_numbered", "_tree", "_wrappers")
+    __slots__ = ("_alone", "_entries", "_exact", "_machine", "_numbered", "_tree", "_wrappers")
 
-    def __init__(self, entries: Iterable[str]) -> None:
+    def __init__(self, entries: Iterable[str], matching: Matching = "parts") -> None:
         self._entries = tuple(dict.fromkeys(entries))
         self._numbered = any(char.isdigit() for entry in self._entries for char in entry)
         spelled = (entry.replace("\\", "") for entry in self._entries)
         self._wrappers = tuple(dict.fromkeys(it[0] for text in spelled for it in _WRAPPED.finditer(text)))
         self._tree = _Tree()
+        #: whole name → index
+        self._exact: dict[str, int] = {}
         #: index of a pattern with a machine of its own → what it matches, None if it is not supported
         self._alone: dict[int, Callable[[str], bool] | None] = {}
         expressions: dict[int, str] = {}
         for index, entry in enumerate(self._entries):
             plain = entry.strip(".")
-            if entry.startswith("re:") and BARRING in entry:
-                self._alone[index] = regex(entry.removeprefix("re:")) if len(self._alone) < MOST_BARRED else None
+            if entry.startswith("re:") and NEGATIVE_LOOKAHEAD in entry:
+                self._alone[index] = regex(entry.removeprefix("re:")) if len(self._alone) < MAX_LOOKAHEADS else None
             elif entry.startswith("re:"):
                 expressions[index] = entry.removeprefix("re:")
+            elif matching == "exact":
+                self._exact.setdefault(entry, index)
             elif any(char in entry for char in "*?["):
                 expressions[index] = rf"{glob_expression(entry)}(\.{ANY}*)?$"
             elif plain.count(".") < DEEPEST:
@@ -73,13 +86,14 @@ class Names:
 
     def _first(self, name: str) -> str | None:
         found = [
+            self._exact.get(name),
             self._tree.first(name.split(".")) if self._tree else None,
             self._machine.first(name),
             *(index for index, matches in self._alone.items() if matches and matches(name)),
         ]
         return min(((index, self._entries[index]) for index in found if index is not None), default=(0, None))[1]
 
-    def firsts(self, names: Sequence[str]) -> list[str | None]:
+    def match_all(self, names: Sequence[str]) -> list[str | None]:
         """What `first` says of each name; fast for the layers of a model.
 
         Entries without a digit cannot tell ``layers.1`` from ``layers.2``: of such names one is matched.
@@ -90,9 +104,9 @@ class Names:
         entries = {name: self.first(name) for name in set(alike)}
         return [entries[like] for like in alike]
 
-    def among(self, names: Sequence[str]) -> list[str]:
+    def filter(self, names: Sequence[str]) -> list[str]:
         """Those of ``names`` that an entry names, in their order."""
-        return [name for name, entry in zip(names, self.firsts(names), strict=True) if entry is not None]
+        return [name for name, entry in zip(names, self.match_all(names), strict=True) if entry is not None]
 
 
 @final

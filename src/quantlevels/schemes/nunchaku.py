@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from attrs import field, frozen
 
@@ -32,6 +32,7 @@ from quantlevels.scheme import (
     exact,
     integer,
     valid_group_size,
+    words,
 )
 from quantlevels.schemes.common import declared_as
 from quantlevels.vocabulary.registry import levels
@@ -128,6 +129,8 @@ def declared_svdquant(group_size: int) -> DeclaredLevel:
 class SVDQuantWeights:
     """What the metadata of a file says of its weights."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("scale_dtype")
+
     dtype: str
     group_size: int | None = field(default=_GROUP_SIZE, validator=valid_group_size)
 
@@ -148,6 +151,8 @@ class SVDQuantWeights:
 class SVDQuantConfig(MethodConfig):
     """The ``quantization_config`` that nunchaku writes into the metadata of its files."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("activation rank")
+
     weight: SVDQuantWeights
 
     def general(self) -> DeclaredLevel:
@@ -163,6 +168,8 @@ class SVDQuantConfig(MethodConfig):
 class Targets:
     """The layers that one of the two methods quantizes."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("rank")
+
     precision: Literal["int4", "nvfp4"]
     group_size: int = field(default=_GROUP_SIZE, validator=valid_group_size)
     targets: tuple[str, ...] = ()
@@ -171,6 +178,8 @@ class Targets:
 @frozen(kw_only=True)
 class NunchakuLiteConfig(MethodConfig):
     """A ``quantization_config`` of method nunchaku_lite, which names every layer it quantizes."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("compute_dtype")
 
     svdq_w4a4: Targets | None = None
     awq_w4a16: Targets | None = None

@@ -7,11 +7,11 @@ How its weights are quantized the graph itself says: see ``graph``. Source: opti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from quantlevels.scheme import DeclaredLevel, MethodConfig, Scheme
+from quantlevels.scheme import DeclaredLevel, MethodConfig, Scheme, words
 from quantlevels.vocabulary.registry import levels
 
 QuantType: TypeAlias = Literal[
@@ -34,6 +34,8 @@ _LEVELS: Final[Mapping[QuantType, str]] = {
 class ModelConfig:
     """What transformers.js says of one file of a model."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("op_types")
+
     weight_type: QuantType = "QInt8"
 
 
@@ -41,18 +43,33 @@ class ModelConfig:
 class ORTConfig(MethodConfig):
     """The ``quantization`` of an ``ort_config.json``, or the ``quantize_config.json`` of transformers.js."""
 
+    skip_keys: ClassVar[tuple[str, ...]] = ("nodes_to_exclude",)
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "accuracy_level activations_dtype activations_symmetric block_size format is_static is_symmetric mode modes "
+        "nodes_to_quantize op_block_list operators_to_quantize per_channel qdq_add_pair_to_weight qdq_dedicated_pair "
+        "qdq_op_type_per_channel_support_to_axis quant_type reduce_range use_external_data_format"
+    )
+
     weights_dtype: QuantType | None = None
     weights_symmetric: bool | None = None
     per_model_config: Mapping[str, ModelConfig] = {}
 
     def general(self) -> DeclaredLevel | None:
-        """Codes with a scale a tensor or a channel; None where the files of a model differ."""
+        """Codes with a scale per tensor or channel; None if the files of a model differ."""
         types: set[QuantType] = {model.weight_type for model in self.per_model_config.values()}
         if self.weights_dtype:
             types.add(self.weights_dtype)
-        if len(types) != 1:
-            return None
-        level = levels[_LEVELS[types.pop()]]
+        return self._declared(types.pop()) if len(types) == 1 else None
+
+    def overrides(self) -> Mapping[str, DeclaredLevel | None]:
+        """The files of a model, by their names, if they differ."""
+        models = self.per_model_config
+        if len({model.weight_type for model in models.values()}) < 2:
+            return {}
+        return {name: self._declared(model.weight_type) for name, model in models.items()}
+
+    def _declared(self, type_: QuantType) -> DeclaredLevel:
+        level = levels[_LEVELS[type_]]
         return DeclaredLevel(level=level, symmetric=self.weights_symmetric, bits_per_weight=level.bits_per_weight)
 
 

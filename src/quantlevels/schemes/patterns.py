@@ -21,7 +21,7 @@ _MOST_REMEMBERED: Final = 1 << 19
 #: States visited for all names before a machine gives up: seconds; a thousand honest patterns visit a third of them.
 _MOST_VISITED: Final = 1 << 22
 #: Patterns of a config that may begin with what a name must not match, each a machine of its own.
-MOST_BARRED: Final = 8
+MAX_LOOKAHEADS: Final = 8
 
 _Reads = Callable[[str], bool]
 _Part = Callable[[int], int]  # adds the states of a part of a pattern before a given state; gives the first of them
@@ -36,7 +36,7 @@ _CLASSES: Final[Mapping[str, _Reads]] = {
     "S": lambda char: not char.isspace(),
     "W": lambda char: not (char.isalnum() or char == "_"),
 }
-BARRING: Final = "(?!"
+NEGATIVE_LOOKAHEAD: Final = "(?!"
 _QUANTIFIER: Final = re.compile(r"([*+?])|\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _GLOB_TOKEN: Final = re.compile(r"(\*+)|(\?)|\[(!?+)(\]?[^\]]+|\])\]|.", re.DOTALL)
 
@@ -52,7 +52,7 @@ def regex(pattern: str) -> Callable[[str], bool] | None:
         barred, rest = _Parser(pattern, _Machine({})).barred()
     except _UnsupportedError:
         return None
-    share = MOST_BARRED if barred else 1
+    share = MAX_LOOKAHEADS if barred else 1
     first, *others = machines = [_Machine({0: one}, share) for one in (rest, *barred)]
 
     def matches(name: str) -> bool:
@@ -93,7 +93,7 @@ class _State(NamedTuple):
 
 
 @final
-class _Reached(dict[str, "_Reached"]):
+class _DfaState(dict[str, "_DfaState"]):
     """The states some prefix of a name has reached, and what each character met so far leads on to."""
 
     __slots__ = ("decided", "first", "machine", "states")
@@ -104,7 +104,7 @@ class _Reached(dict[str, "_Reached"]):
         self.first = machine.accepted(machine.closure(states, at_end))
         self.decided = not states or states == {self.first}
 
-    def __missing__(self, char: str) -> _Reached:
+    def __missing__(self, char: str) -> _DfaState:
         reached = self[char] = self.machine.step(self.states, char)
         return reached
 
@@ -134,9 +134,9 @@ class _Machine:
         self._forget()
 
     def _forget(self) -> None:
-        self._known: dict[frozenset[int], _Reached] = {}
+        self._known: dict[frozenset[int], _DfaState] = {}
         self._remembered = 0
-        self._start = _Reached(self, self.closure(self.entrances, "^"), at_end="^$")
+        self._start = _DfaState(self, self.closure(self.entrances, "^"), at_end="^$")
 
     def add(self, reads: _Reads | None = None, anchor: str = "", *, then: list[int]) -> int:
         """The number of a new state.
@@ -185,7 +185,7 @@ class _Machine:
         self.visited += len(seen)
         return frozenset(closed if accepted is None else (number for number in closed if number <= accepted))
 
-    def step(self, states: frozenset[int], char: str) -> _Reached:
+    def step(self, states: frozenset[int], char: str) -> _DfaState:
         """What is reached from some states by a character."""
         if self.visited > self.most_visited:
             self.unsupported = sorted({*self.unsupported, *self.accepting.values()})
@@ -202,7 +202,7 @@ class _Machine:
         if self._remembered > _MOST_REMEMBERED:
             self._forget()
         if reached not in self._known:
-            self._known[reached] = _Reached(self, reached)
+            self._known[reached] = _DfaState(self, reached)
         return self._known[reached]
 
 
@@ -229,7 +229,7 @@ class _Parser:
     def barred(self) -> tuple[list[str], str]:
         """What the lookaheads the pattern begins with bar, and the rest of it, which they are for as a whole."""
         found: list[str] = []
-        while self.take("^" + BARRING) or self.take(BARRING):
+        while self.take("^" + NEGATIVE_LOOKAHEAD) or self.take(NEGATIVE_LOOKAHEAD):
             start = self.at
             self.alternatives()
             _require(self.take(")"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from attrs import evolve, frozen
 
@@ -26,7 +26,9 @@ from quantlevels.scheme import (
     TensorRule,
     Weight,
     integer,
+    level_of_each,
     renamed,
+    words,
 )
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
@@ -128,12 +130,16 @@ _STORAGE = (
 class ModuleTypes:
     """What ``quanto_qmap.json`` says of a module."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("activations")
+
     weights: QType = "none"
 
 
 @frozen(kw_only=True)
 class QuantoConfig(MethodConfig):
     """A ``quantization_config`` of method quanto, or the modules of ``quanto_qmap.json``."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("activations")
 
     weights: QType = "int8"
     modules: Mapping[str, ModuleTypes] | None = None
@@ -144,7 +150,7 @@ class QuantoConfig(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules of the map."""
-        return {name: _declared(module.weights) for name, module in (self.modules or {}).items()}
+        return level_of_each(self.modules or {}, lambda module: _declared(module.weights))
 
 
 def _declared(qtype: str) -> DeclaredLevel | None:

@@ -6,7 +6,7 @@ Source: amd-quark 0.13, ``torch/quantization/config/config.py``, and what it exp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -17,8 +17,10 @@ from quantlevels.scheme import (
     Scheme,
     UnknownTypeError,
     declared_integer,
+    level_of_each,
     unwrapped,
     valid_group_size,
+    words,
 )
 from quantlevels.schemes.common import declared_as, level_named, valid_block
 from quantlevels.schemes.scaled import packings as scaled_packings
@@ -41,6 +43,11 @@ _SCALE_BITS = 16
 @frozen(kw_only=True)
 class Spec:
     """How one tensor is rounded."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "ch_axis enable_buffer_reuse is_dynamic is_mse max_input_numel max_scale min_scale observer_cls qscheme "
+        "range_estimator round_method scale_calculation_mode scale_type zero_point_type"
+    )
 
     dtype: str
     mx_element_dtype: str | None = None
@@ -90,6 +97,8 @@ def _declared(specs: Specs) -> DeclaredLevel | None:
 class LayerConfig:
     """How the tensors of a layer are rounded."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("bias input_tensors target_device")
+
     weight: Specs = None
     output_tensors: Specs = None
 
@@ -98,12 +107,22 @@ class LayerConfig:
 class Export:
     """What was settled when the model was written."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "kv_cache_post_rope min_kv_scale pack_method weight_format weight_merge_groups"
+    )
+
     kv_cache_group: tuple[str, ...] | None = None
 
 
 @frozen(kw_only=True)
 class QuarkConfig(MethodConfig):
     """A ``quantization_config`` of method quark."""
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("exclude", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "algo_config kv_cache_post_rope layer_quant_config_regex pack_method pre_quant_opt_config quant_mode "
+        "quark_version softmax_quant_spec version weight_format"
+    )
 
     global_quant_config: LayerConfig | None = None
     layer_type_quant_config: Mapping[str, LayerConfig] | None = None
@@ -118,7 +137,7 @@ class QuarkConfig(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers, by name or glob, with a config of their own."""
-        return {name: _declared(layer.weight) for name, layer in (self.layer_quant_config or {}).items()}
+        return level_of_each(self.layer_quant_config or {}, lambda layer: _declared(layer.weight))
 
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of what the projections for keys and values put out."""

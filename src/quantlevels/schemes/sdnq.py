@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import asdict, evolve, field, frozen
 
@@ -35,6 +35,7 @@ from quantlevels.scheme import (
     integer,
     with_scales,
     within,
+    words,
 )
 from quantlevels.schemes.common import codebook_level, float_level
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
@@ -208,6 +209,14 @@ class SDNQSettings(MethodConfig):
 class SDNQChanges:
     """What is set otherwise for some layers; None for what is not."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "add_skip_keys codebook_steps dequantize_fp32 dynamic_loss_threshold hadamard_group_size is_integer "
+        "is_training is_unsigned minimum_allowed_channel_size minimum_allowed_numel modules_to_not_use_matmul "
+        "non_blocking quant_conv quant_embedding quantization_device quantized_matmul_dtype return_device "
+        "sdnq_version svd_rank svd_steps use_codebook_scale use_grad_ckpt use_hadamard use_quantized_matmul "
+        "use_quantized_matmul_conv use_static_quantization use_stochastic_rounding use_svd zero_point_dtype"
+    )
+
     weights_dtype: str | None = None
     group_size: int | None = None
     scale_dtype: str | None = None
@@ -222,6 +231,15 @@ class SDNQChanges:
 @frozen(kw_only=True)
 class SDNQConfig(SDNQSettings):
     """A ``quantization_config`` of method sdnq, or the ``quantization_config.json`` beside its weights."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "add_skip_keys codebook_steps dequantize_fp32 dynamic_loss_threshold hadamard_group_size is_integer "
+        "is_training is_unsigned minimum_allowed_channel_size minimum_allowed_numel modules_to_not_use_matmul "
+        "non_blocking quant_conv quant_embedding quantization_device quantized_matmul_dtype return_device "
+        "sdnq_version svd_rank svd_steps use_codebook_scale use_grad_ckpt use_hadamard use_quantized_matmul "
+        "use_quantized_matmul_conv use_static_quantization use_stochastic_rounding use_svd zero_point_dtype"
+    )
+    overrides_inherit: ClassVar[bool] = True
 
     #: type, or ``minimum_6bit`` → the modules that have at least it
     modules_dtype_dict: Mapping[str, tuple[str, ...]] | None = None

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
 from attrs import field, frozen
 
@@ -32,10 +32,12 @@ from quantlevels.scheme import (
     exact,
     group_size,
     integer,
+    level_of_each,
     microscaling,
     one_of,
     renamed,
     valid_group_size,
+    words,
 )
 from quantlevels.schemes.common import declared_as, level_named
 from quantlevels.schemes.gptq import DynamicConfig
@@ -50,6 +52,8 @@ _GGML_TYPE = re.compile(r"(i?q)([1-9])(_\w+)", re.ASCII | re.IGNORECASE)
 @frozen(kw_only=True)
 class BitNetConfig(MethodConfig):
     """A ``quantization_config`` of method bitnet."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("linear_class rms_norm_eps use_rms_norm")
 
     quantization_mode: Literal["online", "offline"] = "offline"
 
@@ -84,6 +88,8 @@ class GemmaModule:
 class GemmaConfig(MethodConfig):
     """A ``quantization_config`` of method gemma."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words("activation_num_bits quantize_activations quantize_embeddings")
+
     num_bits: int = field(default=4, validator=one_of(2, 4, 8))
     module_quant_configs: Mapping[str, GemmaModule] | None = None
 
@@ -93,7 +99,8 @@ class GemmaConfig(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules that patterns give another width."""
-        return {f"re:{name}": _rows(own.num_bits) for name, own in (self.module_quant_configs or {}).items()}
+        patterns = {f"re:{name}": settings for name, settings in (self.module_quant_configs or {}).items()}
+        return level_of_each(patterns, lambda settings: _rows(settings.num_bits))
 
 
 def _rows(bits: int) -> DeclaredLevel:
@@ -103,6 +110,10 @@ def _rows(bits: int) -> DeclaredLevel:
 @frozen(kw_only=True)
 class FPQuantConfig(MethodConfig):
     """A ``quantization_config`` of method fp_quant."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "backward_dtype forward_method hadamard_group_size pseudoquantization store_master_weights transform_init"
+    )
 
     forward_dtype: Literal["mxfp4", "nvfp4"] = "nvfp4"
 
@@ -114,6 +125,12 @@ class FPQuantConfig(MethodConfig):
 @frozen(kw_only=True)
 class FourOverSixConfig(MethodConfig):
     """A ``quantization_config`` of method fouroversix."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "activation_dtype activation_scale_rule gradient_dtype gradient_scale_rule keep_master_weights matmul_backend "
+        "module_config_overrides output_dtype pseudo_quantize quantize_backend scale_rule weight_scale_2d "
+        "weight_scale_rule"
+    )
 
     dtype: Literal["mxfp4", "nvfp4"] = "nvfp4"
     weight_dtype: Literal["mxfp4", "nvfp4"] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import ClassVar
 
 from attrs import field, frozen
 from attrs.validators import optional
@@ -30,9 +31,11 @@ from quantlevels.scheme import (
     Weight,
     exact,
     group_size,
+    level_of_each,
     one_of,
     valid_group_size,
     with_scales,
+    words,
 )
 from quantlevels.schemes.common import declared_as, level_named, valid_block
 from quantlevels.schemes.scaled import microscaled
@@ -100,6 +103,8 @@ _SHORT = {
 }
 #: how the name of a parameter, or the pattern of one, ends where it is that of a module's weight
 _WEIGHT = re.compile(r"\\?\.weight$")
+#: names of the config for all layers
+_DEFAULTS = ("default", "_default")
 #: a short name with what it sets: ``float8dq_e4m3_row``, ``uint2wo``
 _SHORT_NAME = re.compile(r"(?P<name>float8(?:wo|dq))_(?P<float>e4m3|e5m2)(?:_tensor|_row)?|(?P<uint>uint[1-7])wo")
 
@@ -220,20 +225,21 @@ class LayerConfig:
 class TorchAOConfig(MethodConfig):
     """A ``quantization_config`` of method torchao."""
 
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "include_input_output_embeddings quant_type quant_type_kwargs untie_embedding_weights"
+    )
+
     layers: Mapping[str, LayerConfig | None] = field(factory=dict)
 
     def general(self) -> DeclaredLevel | None:
         """The config for all layers that have none of their own."""
-        own = self.layers.get("default") or self.layers.get("_default")
-        return own.declared() if own else None
+        layer = next((layer for name in _DEFAULTS if (layer := self.layers.get(name))), None)
+        return layer.declared() if layer else None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers with a config of their own, by name or ``re:`` pattern."""
-        return {
-            _WEIGHT.sub("", name): own.declared() if own else None
-            for name, own in self.layers.items()
-            if name not in ("default", "_default")
-        }
+        named = {_WEIGHT.sub("", name): layer for name, layer in self.layers.items() if name not in _DEFAULTS}
+        return level_of_each(named, lambda layer: layer.declared() if layer else None)
 
 
 def _prepare(config: Config) -> Config:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 from attrs.validators import optional
@@ -29,9 +29,12 @@ from quantlevels.scheme import (
     TensorRule,
     Weight,
     exact,
+    level_of_each,
     within,
+    words,
 )
 from quantlevels.schemes.common import codebook_level
+from quantlevels.schemes.gptq import DynamicConfig
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -86,9 +89,18 @@ def _of_the_rest(least: int) -> Callable[[object, Attribute[tuple[int, int]], tu
     return check
 
 
+_IGNORED_KEYS = DynamicConfig.ignored_keys | words(
+    "bias bits block_size enable_norm enable_perm enable_proxy_error format group_num group_size indices_as_float "
+    "is_indice_packed kmeans_iters kmeans_mode kmeans_seed kmeans_tol norm_dim npercent outlier_size percdamp "
+    "vector_quant_dim"
+)
+
+
 @frozen(kw_only=True)
 class VPTQLayer:
     """What the config says of one layer; of each pair the first is for outliers, the second for the rest."""
+
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
 
     vector_lens: tuple[int, int] = field(validator=_of_the_rest(1))
     num_centroids: tuple[int, int] = field(validator=_of_the_rest(2))
@@ -115,6 +127,8 @@ class VPTQLayer:
 class VPTQConfig(MethodConfig):
     """A ``quantization_config`` of method vptq."""
 
+    ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
+
     vector_lens: tuple[int, int] | None = None
     num_centroids: tuple[int, int] | None = None
     num_res_centroids: tuple[int, int] = (_OFF, _OFF)
@@ -133,8 +147,8 @@ class VPTQConfig(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers by name, and those that share settings by the last parts of their names."""
-        shared = {f"*{name}": layer.declared() for name, layer in self.shared_layer_config.items()}
-        return shared | {name: layer.declared() for name, layer in self.config_for_layers.items()}
+        shared = {f"*{name}": layer for name, layer in self.shared_layer_config.items()}
+        return level_of_each(shared | {**self.config_for_layers}, VPTQLayer.declared)
 
 
 SCHEMES = (Scheme(method="vptq", config=VPTQConfig, packings=(PACKING,)),)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import frozen
 
@@ -25,6 +25,7 @@ from quantlevels.scheme import (
     declared_integer,
     exact,
     integer,
+    words,
 )
 from quantlevels.schemes.common import declared_in_blocks
 from quantlevels.schemes.scaled import PACKINGS as SCALED
@@ -65,6 +66,11 @@ _PAIRS: Final = Packing(
 @frozen(kw_only=True)
 class W4AFP8Config(MethodConfig):
     """A ``quantization_config`` of method w4afp8; SGLang reads nothing of it but its name."""
+
+    skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
+    ignored_keys: ClassVar[frozenset[str]] = words(
+        "activation_scheme linear_activation_scheme moe_activation_scheme weight_block_size"
+    )
 
     def general(self) -> DeclaredLevel:
         """FP8 with a 32-bit scale per block."""

@@ -5,33 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
-from quantlevels.errors import ConfigError
 from quantlevels.findings import Finding
 from quantlevels.scheme import PER_ROW
-from quantlevels.schemes.declaration import Declared, declared_by
 
 if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence
+    from quantlevels.schemes.declaration import Declared
 
 
 def configs_disagree(evidence: Evidence) -> Iterator[Finding]:
     """QL113: another config file claims another quantization than the one that is believed."""
-    believed, checkpoint = evidence.declared, evidence.checkpoint
-    if believed is None or believed.method is None or len(checkpoint.configs) < 2:
+    believed = evidence.declared
+    if believed is None:
         return
-    for file, config in checkpoint.configs.items():
-        if file == believed.source:
-            continue
-        try:
-            other, _ = declared_by(evolve(checkpoint, configs={file: config}))
-        except ConfigError:  # reported where it is read
-            continue
-        if other and other.method:
-            difference = "; ".join(_differences(believed, other))
-            if difference:
-                yield Finding("QL113", difference, file)
+    for other in believed.others:
+        difference = "; ".join(_differences(believed, other))
+        if difference:
+            yield Finding("QL113", difference, other.source)
 
 
 def _differences(believed: Declared, other: Declared) -> Iterator[str]:

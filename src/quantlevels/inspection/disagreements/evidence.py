@@ -11,7 +11,6 @@ from attrs import frozen
 from quantlevels.container import Checkpoint
 from quantlevels.schemes.declaration import Declared
 from quantlevels.schemes.folding import FoldedWeight, Folding
-from quantlevels.schemes.names import Names
 
 if TYPE_CHECKING:
     from quantlevels.inspection.totals import StoredTotals
@@ -77,11 +76,6 @@ class Evidence:
         """Whether some layout could not be read."""
         return any(weight.problem for weights, _ in self.folding.alike for weight in weights)
 
-    @cached_property
-    def skipped(self) -> Names:
-        """The modules that the config leaves unquantized."""
-        return Names(self.declared.skipped if self.declared else ())
-
     def quantized(self) -> Iterator[tuple[FoldedWeight, list[str]]]:
         """Each quantized weight, and the modules that have one like it."""
         for weights, modules in self.folding.alike:
@@ -113,7 +107,7 @@ class Evidence:
         """Those of the modules that the config does not leave unquantized."""
         if not (self.declared and self.declared.skipped):
             return list(modules)
-        return [module for module in modules if module not in self.skipped]
+        return [module for module in modules if module not in self.declared.skipped_modules]
 
 
 def and_others(others: Sequence[object]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from quantlevels.findings import Finding
 from quantlevels.inspection.disagreements.evidence import and_others
-from quantlevels.schemes.names import Names
+from quantlevels.schemes.names import ModulePatterns
 
 if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence
@@ -26,7 +26,7 @@ def skipped_but_quantized(evidence: Evidence) -> Iterator[Finding]:
     found = sorted(
         (module, str(weight.level))
         for weight, modules in evidence.quantized()
-        for module in evidence.skipped.among(modules)
+        for module in evidence.declared.skipped_modules.filter(modules)
     )
     if found:
         (module, level), *others = found
@@ -57,7 +57,7 @@ def _named(declared: Declared, plain: list[tuple[str, str]]) -> dict[str, str]:
     if not levels:
         return {}
     modules = [module for module, _ in plain]
-    entries = zip(modules, Names(levels).firsts(modules), strict=True)
+    entries = zip(modules, ModulePatterns(levels, declared.matching).match_all(modules), strict=True)
     return {
         module: f"the config gives it {levels[entry]}"
         for module, entry in entries

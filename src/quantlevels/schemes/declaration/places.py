@@ -1,0 +1,145 @@
+"""Where a checkpoint may claim a quantization: one table per kind of place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, cast, final
+
+from attrs import frozen
+
+from quantlevels.container import JSON, Checkpoint
+from quantlevels.findings import Finding
+from quantlevels.scheme import Config
+from quantlevels.vocabulary.plain import shown
+
+#: Files of other runtimes, which use the names of methods with meanings of their own → the method of their weights.
+FOREIGN: Final = {"openvino_config.json": "openvino"}
+#: Objects of a config.json that may hold the text model's own config.
+_INNER_CONFIGS: Final = (
+    "text_config",
+    "llm_config",
+    "language_config",
+    "thinker_config",
+    "decoder",
+    "pretrained_config",
+)
+#: Keys of a model's config that hold a section, in the order in which loaders prefer them. MLX reads its own key, the
+#: first, and may leave the second as it was in the model that was quantized.
+SECTION_KEYS: Final = ("quantization", "quantization_config", "compression_config")
+#: Keys of a model's config that hold a section of one method: QuIP# and AQLM before transformers knew them.
+_METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm"}
+#: Keys of a model's config that say something of its quantization outside of the section for it.
+_KEYS_BESIDE: Final = ("expert_dtype",)
+#: Files that are a section of one method as a whole.
+_WHOLE_FILES: Final = ((re.compile(r"quant_model_description.*\.json"), "modelslim"),)
+#: Files that say how weights are to be changed or added to, not how they are stored.
+_OTHER_FILES: Final = ("adapter_config.json", "modules.json", "model_index.json")
+#: Keys of the metadata of a safetensors header that hold a section as JSON text → the method that writes them; None
+#: if the section names it.
+_METADATA_KEYS: Final = {"_quantization_metadata": "comfy", "quantization_config": None}
+
+
+@final
+@frozen
+class Section:
+    """A part of a file that declares a quantization.
+
+    Args:
+        file: the file.
+        path: the place in it: ``$.quantization_config``.
+        config: what stands there.
+        method: the method that alone writes sections in this place; None if the section has to name it.
+        whole_file: whether it is a file of which it is not known that it declares anything.
+    """
+
+    file: str
+    path: str
+    config: Config
+    method: str | None = None
+    whole_file: bool = False
+
+
+class _Candidate(NamedTuple):
+    """A value in a place for sections: it should be an object."""
+
+    path: str
+    value: JSON
+    method: str | None = None
+    whole_file: bool = False
+
+
+def sections(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[Section]:
+    """The sections of a checkpoint, the model's own config first; QL305 for what stands in their place instead."""
+    for file, config in checkpoint.configs.items():
+        if file not in _OTHER_FILES:
+            yield from _checked(file, _candidates(file, config), findings)
+    if checkpoint.files:
+        yield from _checked(checkpoint.files[0].path, _in_metadata(checkpoint, findings), findings)
+
+
+def model_configs(config: Config) -> Iterator[tuple[str, Config]]:
+    """A model's config, and the text model's own in it, each with its path."""
+    yield "$", config
+    for key in _INNER_CONFIGS:
+        if isinstance(inner := config.get(key), dict):
+            yield f"$.{key}", inner
+
+
+def _checked(file: str, candidates: Iterator[_Candidate], findings: list[Finding]) -> Iterator[Section]:
+    for path, value, method, whole_file in candidates:
+        if value is None or value == {}:
+            continue
+        if isinstance(value, dict):
+            yield Section(file, path, _flattened(value, path), method, whole_file)
+        else:
+            message = f"{path}: expected an object that describes a quantization, got {shown(value)}"
+            findings.append(Finding("QL305", message, file))
+
+
+def _flattened(section: dict[str, JSON], path: str) -> Config:
+    """A section with the one within it, as older versions of transformers write it."""
+    inner = section.get("quantization_config")
+    if path == "$" or not isinstance(inner, dict):
+        return section
+    return {**{key: value for key, value in section.items() if key != "quantization_config"}, **inner}
+
+
+def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
+    for name, method in _WHOLE_FILES:
+        if name.fullmatch(file):
+            yield _Candidate("$", {**config}, method)
+            return
+    if file in FOREIGN:
+        yield _Candidate("$.quantization_config", config.get("quantization_config"), FOREIGN[file])
+        return
+    for path, owner in model_configs(config):
+        beside = {key: owner[key] for key in _KEYS_BESIDE if key in owner}
+        for key in SECTION_KEYS:
+            value = owner.get(key)
+            is_section = isinstance(value, dict) and bool(value)
+            yield _Candidate(f"{path}.{key}", {**beside, **cast("dict[str, JSON]", value)} if is_section else value)
+        for key, own_method in _METHOD_KEYS.items():
+            if isinstance(owner.get(key), dict):
+                yield _Candidate(f"{path}.{key}", owner[key], own_method)
+    yield _Candidate("$", {**config}, whole_file=True)
+
+
+def _in_metadata(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_Candidate]:
+    """The sections that stand as JSON text in the metadata of the container."""
+    for key, method in _METADATA_KEYS.items():
+        text = checkpoint.metadata.get(key)
+        if not isinstance(text, str):
+            continue
+        path = f"__metadata__.{key}"
+        try:
+            value = cast("JSON", _decode(text))
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            findings.append(Finding("QL305", f"{path}: not valid JSON: {reason}", checkpoint.files[0].path))
+        else:
+            yield _Candidate(path, value, method)
+
+
+_decode: Callable[[str], object] = json.JSONDecoder().decode

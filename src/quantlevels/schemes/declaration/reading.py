@@ -1,0 +1,167 @@
+"""A section in the words of a known method → the levels it declares.
+
+What is known is kept beside what is not: an unknown word or an impossible value costs no more than the level that
+depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar, final
+
+from attrs import evolve, frozen
+
+from quantlevels.config.words import place
+from quantlevels.container import JSON
+from quantlevels.findings import Finding
+from quantlevels.scheme import Config, DeclaredLevel, MethodConfig, Scheme, UnknownTypeError, UnusableEntriesError
+from quantlevels.schemes.declaration.declared import Declared
+from quantlevels.schemes.declaration.methods import Claim
+from quantlevels.schemes.structuring import Reading, complaints_of, structured, unread_keys
+from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.plain import shown
+
+_T = TypeVar("_T")
+
+_SKIPPED: Final = "modules_to_not_convert"
+#: Keys of any section that say nothing of levels: the name of the method, and who wrote it.
+_COMMON_KEYS: Final = frozenset({"quant_method", "method", "meta", "producer", "version", "_comment"})
+#: Fields that do not change the levels of weights begin so.
+_CACHE: Final = "kv_cache"
+#: How many keys a finding lists.
+_MOST_LISTED: Final = 8
+
+
+def read(
+    claims: Sequence[Claim], scheme: Scheme, dtype: QuantizationLevel | None, others: tuple[Declared, ...] = ()
+) -> tuple[Declared, list[Finding]]:
+    """What sections of one method declare together, the first of them first, and a finding for every mistake in them.
+
+    Args:
+        claims: at least one.
+        scheme: their scheme.
+        dtype: the level of what is not quantized.
+        others: what other files declare.
+    """
+    first = claims[0].section
+    reader = _Reader(first.file, first.path, [])
+    config: dict[str, JSON] = {}
+    written = {key for claim in claims for key in claim.section.config}
+    for claim in reversed(claims):
+        config.update(reader.prepared(claim, scheme))
+    if unread := list(unread_keys(config, scheme.config, _COMMON_KEYS | {*scheme.config.skip_keys})):
+        listed = ", ".join(place(keys, root="").removeprefix(".") for keys in unread[:_MOST_LISTED])
+        more = f" and {len(unread) - _MOST_LISTED:,} more" if len(unread) > _MOST_LISTED else ""
+        reader.report("QL306", f"{first.path}: {scheme.method} does not read {listed}{more}")
+    config[_SKIPPED] = reader.skipped(config, scheme.config)
+    reading = structured(config, scheme.config, first.path, written)
+    for complaint in reading.complaints:
+        reader.report("QL301" if complaint.is_unknown_word else "QL305", complaint.text)
+    base = Declared(
+        source=first.file,
+        method=scheme.method,
+        dtype=dtype,
+        scheme=scheme,
+        matching=scheme.config.matching,
+        others=others,
+    )
+    if reading.config is None:
+        return base, reader.findings
+    return reader.declared(base, reading, reading.config), reader.findings
+
+
+@final
+@frozen
+class _Reader:
+    """Reads one section and collects findings about it."""
+
+    file: str
+    path: str
+    findings: list[Finding]
+
+    def report(self, code: str, message: str) -> None:
+        """Add a finding about the section."""
+        self.findings.append(Finding(code, message, self.file))
+
+    def prepared(self, claim: Claim, scheme: Scheme) -> Config:
+        """A section with the fields of the method's class; nothing if it cannot even be prepared."""
+        try:
+            return scheme.prepare(claim.section.config)
+        except Exception as error:  # a plugin's function raises what it likes
+            self.report("QL305", f"{claim.section.path}: {type(error).__name__}: {error}")
+            return {}
+
+    def skipped(self, config: dict[str, JSON], class_: type[MethodConfig]) -> JSON:
+        """The modules that the lists of a method leave out, each once; the lists are taken out of the config."""
+        names: dict[str, None] = {}
+        for key in class_.skip_keys:
+            listed = config.pop(key, None)
+            if listed is None:
+                continue
+            if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
+                names |= dict.fromkeys(str(name) for name in listed)
+            else:
+                self.report("QL305", f"{self.path}.{key}: expected a list of module names, got {shown(listed)}")
+        return list(names)
+
+    def declared(self, base: Declared, reading: Reading[MethodConfig], config: MethodConfig) -> Declared:
+        """What the instance of a method's class declares."""
+        # a level that depends on a value that was left out would be the level of its default
+        settled = not {field for field in reading.left_out if not field.startswith(_CACHE)}
+        general = self.attempt(config.general) if settled else None
+        overrides = self.overrides(config) if settled or not config.overrides_inherit else {}
+        overrides |= {entry: None for _, entry in reading.entries if entry not in overrides}
+        return evolve(
+            base,
+            kv_cache=self.attempt(config.kv_cache),
+            levels=distinct(general, overrides),
+            skipped=self.attempt(config.skipped) or (),
+            quantized_on_disk=config.quantized_on_disk(),
+            buffers=self.attempt(config.buffers) or frozenset(),
+            general=general,
+            overrides=overrides,
+        )
+
+    def overrides(self, config: MethodConfig) -> dict[str, DeclaredLevel | None]:
+        """The levels of modules by name, with None for those that are unknown."""
+        try:
+            return {**config.overrides()}
+        except UnusableEntriesError as error:
+            for entry, mistake in error.errors.items():
+                self.report(_code(mistake), f"{self.path}: {entry}: {mistake}")
+            return {**error.levels}
+        except Exception as error:  # a plugin's class raises what it likes
+            self.complain(error)
+            return {}
+
+    def attempt(self, declared: Callable[[], _T]) -> _T | None:
+        """What a method of the class says; None if it cannot, with a finding."""
+        try:
+            return declared()
+        except Exception as error:  # a plugin's class raises what it likes
+            self.complain(error)
+            return None
+
+    def complain(self, error: Exception) -> None:
+        for complaint in complaints_of(error, self.path):
+            self.report("QL301" if complaint.is_unknown_word else "QL305", complaint.text)
+
+
+def _code(error: Exception) -> str:
+    return "QL301" if isinstance(error, UnknownTypeError) else "QL305"
+
+
+def distinct(general: DeclaredLevel | None, overrides: Mapping[str, DeclaredLevel | None]) -> tuple[DeclaredLevel, ...]:
+    """The general level, then each level of modules by name once, with all modules it is for."""
+    targets: dict[DeclaredLevel, list[str]] = {}
+    for module, level in overrides.items():
+        if level is not None:
+            targets.setdefault(evolve(level, targets=None, parameters=None), []).append(module)
+    named = [evolve(level, targets=tuple(modules)) for level, modules in targets.items()]
+    return tuple(_without_repetition(general, named))
+
+
+def _without_repetition(general: DeclaredLevel | None, named: list[DeclaredLevel]) -> Iterator[DeclaredLevel]:
+    if general is not None:
+        yield general
+    yield from (level for level in named if level != general)
