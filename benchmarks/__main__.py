@@ -27,6 +27,7 @@ NAMES: Final = (
     "onnx_walk",
     "linear",
     "plugin_scan",
+    "values_read",
 )
 LIBRARIES: Final = ("attrs", "cattrs", "click", "gguf", "modelinfo-cli", "modelvet", "msgspec", "onnx", "safetensors")
 HEAD: Final = ("what", "quantlevels", "memory added", "compared with", "takes", "memory added", "ratio", "budget", "")

@@ -46,8 +46,13 @@ _LEAST_BINADES: Final = 4
 #: the share of zeros that a ternary weight has at least
 _TERNARY_ZEROS: Final = 0.05
 _BITS: Final = {2: 1, 4: 2, 8: 3, 16: 4, 32: 5, 64: 6, 256: 8}
-#: values of a row that are enough to refute nearly every honest weight
-_GLANCE: Final = 2048
+#: values of a row that are looked at first, and the groups in them
+_GLANCE: Final = 512
+_GLANCE_SIZES: Final = (16, 32, 64, 128, 256, 512)
+#: explicit bits of a fraction that a narrow float has at most
+_FEW_BITS: Final = 3
+#: where fractions are counted: rows and columns of a block, None for all
+_SCOPES: Final[tuple[tuple[int | None, int | None], ...]] = ((None, None), (BLOCK, BLOCK), (1, None))
 
 
 @final
@@ -302,7 +307,7 @@ class FewBits:
         fractions = _fractions(rows, self._encoding)
         fractions -= (fractions != 0).astype(fractions.dtype)
         self._union |= int(np.bitwise_or.reduce(fractions, axis=None))
-        return self._union & ((1 << (self._encoding.mantissa - 3)) - 1) == 0
+        return self._union & ((1 << (self._encoding.mantissa - _FEW_BITS)) - 1) == 0
 
     def shown(self) -> Precision | None:
         """The precision, if the values differ enough in size."""
@@ -344,6 +349,9 @@ _LATTICE_STEPS: Final = 12
 #: distinct values that a group must have to count, and the whole weight
 _LATTICE_DISTINCT: Final = 8
 _LATTICE_ALL: Final = 256
+#: codes so small, and how far rounding to BF16 moves such a value from a whole multiple of the scale
+_SMALL_CODE: Final = 12
+_NEAR: Final = 0.1
 
 
 @final
@@ -420,57 +428,78 @@ def _size_of(group: int | None, columns: int, limit: int) -> int | None:
     return columns if columns > 256 else None
 
 
+@final
+class _Glance:
+    """The first values of one row as whole numbers: enough to refute every statement about nearly every honest weight.
+
+    Args:
+        encoding: of the values.
+        row: one row of the weight.
+    """
+
+    def __init__(self, encoding: Encoding, row: Bits) -> None:
+        first: list[int] = row[:_GLANCE].tolist()
+        #: size of a group → the distinct values in the first group of that size
+        self.distinct = {size: self._count(encoding, first[:size]) for size in _GLANCE_SIZES if size <= len(first)}
+        self._encoding = encoding
+        mask, fraction, normal = encoding.magnitude, encoding.fraction, 1 << encoding.mantissa
+        self._magnitudes = [value & mask for value in first[:BLOCK]]
+        self.is_ternary = len(set(self._magnitudes) - {0}) <= 1
+        fractions = [value & fraction for value in self._magnitudes if value >= normal]
+        #: distinct fractions in a block, and the bits that any of them has
+        self.fractions = len(set(fractions))
+        self.union = 0
+        for value in fractions:
+            self.union |= value
+
+    @staticmethod
+    def _count(encoding: Encoding, values: list[int]) -> int:
+        distinct = set(values)
+        return len(distinct) - (encoding.sign in distinct and 0 in distinct)
+
+    @property
+    def may_be_lattice(self) -> bool:
+        """Whether small values are near whole multiples of a 127th of the largest."""
+        for begin in range(0, len(self._magnitudes) - _LATTICE_GROUP + 1, _LATTICE_GROUP):
+            group = [self._encoding.value(value) for value in self._magnitudes[begin : begin + _LATTICE_GROUP]]
+            scale = max(group) / _LATTICE_TOP
+            multiples = [value / scale for value in group if value < _SMALL_CODE * scale]
+            if any(abs(multiple - round(multiple)) > _NEAR for multiple in multiples):
+                return False
+        return True
+
+
 def tests(encoding: Encoding, rows: Bits) -> list[Test]:
-    """The tests that a few rows do not refute, in the order in which they name a precision.
+    """The tests that a few values do not refute, in the order in which they name a precision.
 
     Args:
         encoding: of the values.
         rows: some rows of the weight, whole.
     """
     columns = rows.shape[1]
-    first = rows[:1, :_GLANCE]
-    few: list[Test] = [Ternary(encoding)] if Ternary(encoding).read(first) else []
-    counts = _glance(encoding, first)
-    few += _distinct(encoding, columns, counts, (4, 8, 16))
-    if FewBits(encoding).read(first):
+    glance = _Glance(encoding, rows[rows.shape[0] // 2])
+    few: list[Test] = [Ternary(encoding)] if glance.is_ternary else []
+    few += _distinct(encoding, columns, glance.distinct, (4, 8, 16))
+    if glance.union & ((1 << (encoding.mantissa - _FEW_BITS)) - 1) == 0:
         few.append(FewBits(encoding))
-    few += _mantissas(encoding, rows)
-    few += _distinct(encoding, columns, counts, (32, 64, 256))
-    if encoding in (F32, F16, BF16) and Lattice(encoding).read(rows[:1, : 2 * _LATTICE_GROUP]):
+    for limit in (2, 4, 8):
+        if glance.fractions <= limit:
+            few += [Fractions(encoding, limit, scope) for scope in _SCOPES]
+    few += _distinct(encoding, columns, glance.distinct, (32, 64, 256))
+    if encoding in (F32, F16, BF16) and glance.may_be_lattice:
         few.append(Lattice(encoding))
     if encoding is F32:
-        few += [Fits(narrow) for narrow in (BF16, F16) if Fits(narrow).read(first)]
+        few += [Fits(narrow) for narrow in (BF16, F16) if glance.union & ((1 << (23 - narrow.mantissa)) - 1) == 0]
     return few
-
-
-def _glance(encoding: Encoding, first: Bits) -> dict[int, int]:
-    """Size of a group → the most distinct values in one, in the first values of a row."""
-    values = without_negative_zero(first, encoding)
-    counts: dict[int, int] = {}
-    for size in (16, 32, 64, 128, 256, _GLANCE):
-        if size <= values.shape[1]:
-            counts[size] = int(distinct_in_rows(_in_groups(values, size)).max())
-    return counts
 
 
 def _distinct(encoding: Encoding, columns: int, counts: dict[int, int], limits: tuple[int, ...]) -> Iterator[Distinct]:
     for limit in limits:
+        # a larger group has at least as many distinct values as one inside it
+        smallest = _GROUPS[limit][-1] or _GLANCE
+        if counts.get(smallest, 0) > limit:
+            continue
         for group in _GROUPS[limit]:
             size = _size_of(group, columns, limit)
-            # a larger group has at least as many distinct values as one inside it
             if size and not any(count > limit for smaller, count in counts.items() if smaller <= size):
                 yield Distinct(encoding, limit, size, whole_rows=group is None)
-
-
-def _mantissas(encoding: Encoding, rows: Bits) -> Iterator[Fractions]:
-    first = _fractions(rows[:1], encoding)
-    in_block = np.unique(first[0, :BLOCK])
-    in_row = np.unique(first)
-    for limit in (2, 4, 8):
-        if np.count_nonzero(in_block) > limit:
-            continue
-        scopes: tuple[tuple[int | None, int | None], ...] = ((None, None), (BLOCK, BLOCK))
-        for scope in scopes:
-            yield Fractions(encoding, limit, scope)
-        if np.count_nonzero(in_row) <= limit:
-            yield Fractions(encoding, limit, (1, None))
