@@ -129,7 +129,7 @@ def _time(text: str) -> float | None:
 def _beside(path: Path) -> Iterator[Expected]:
     """Sums in files of their own or in lists, and pointers of Git LFS."""
     for sidecar in (path.with_name(f"{path.name}.sha256"), path.with_name(f"{path.name}.sha256sum")):
-        if (match := _SUM.match(_text(sidecar, _POINTER))) and match[2] in (None, path.name):
+        if (match := _SUM.fullmatch(_text(sidecar, _POINTER))) and match[2] in (None, path.name):
             yield Expected("sha256", match[1].lower(), "sidecar")
     for name in _LISTS:
         for line in _text(path.with_name(name), _LIST).splitlines():

@@ -48,7 +48,7 @@ BLOCK_SCALES: Final[dict[str, BlockScales]] = {
     "IQ3_S": BlockScales(110, (0,)),
     "IQ4_NL": BlockScales(18, (0,), codes=(2, 18)),
     "IQ4_XS": BlockScales(136, (0,), codes=(8, 136)),
-    "TQ1_0": BlockScales(54, (52,), codes=(0, 52)),
+    "TQ1_0": BlockScales(54, (52,), codes=(0, 32)),
     "TQ2_0": BlockScales(66, (64,), codes=(0, 64)),
     "MXFP4": BlockScales(17, (0,), E8M0, codes=(1, 17)),
     "NVFP4": BlockScales(36, (0, 1, 2, 3), E4M3, codes=(4, 36)),

@@ -135,7 +135,10 @@ class Distinct:
         smallest = np.where(magnitude == 0, np.iinfo(magnitude.dtype).max, magnitude).min(axis=1)
         negative = np.count_nonzero(groups >= groups.dtype.type(self._encoding.sign), axis=1)
         both = (negative > 0) & (negative < nonzero[counting])
-        self._room.append((largest.astype(np.int64) - smallest.astype(np.int64)) * (1 + both))
+        # one magnitude with both signs and zero: the format could have shown all that lies between
+        ternary = (smallest == largest) & both & (nonzero[counting] < groups.shape[1])
+        least = np.where(ternary, 0, smallest.astype(np.int64))
+        self._room.append((largest.astype(np.int64) - least) * (1 + both))
 
     def shown(self) -> Precision | None:
         """The precision, if enough groups counted and the format could have shown more in them."""
@@ -313,7 +316,9 @@ class FewBits:
         """The precision, if the values differ enough in size."""
         if not self._spread.is_wide or not self._union:
             return None
-        return Precision(bits=8, rule="significant-bits")
+        # the fraction bit that a four-bit float has is the highest
+        bits = 4 if self._union == 1 << (self._encoding.mantissa - 1) else 8
+        return Precision(bits=bits, rule="significant-bits")
 
 
 @final

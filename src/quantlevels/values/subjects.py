@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: tensors that hold parameters or what decodes them; others are not judged
 _JUDGED: Final = ("weight", "codes", "scale", "zero_point", "bias", "activation", "codebook", "correction")
+#: those that are judged if they are integers
+_INTEGERS_JUDGED: Final = ("weight", "codes", "scale")
 #: A scale stored as plain bytes → its encoding, by the level of the weight.
 _BYTE_SCALES: Final = {
     "MXFP4": E8M0,
@@ -134,6 +136,8 @@ def subjects(
     for module, weight, name, role in _members(weights):
         tensor, place = tensors[name]
         if role not in _JUDGED or not tensor.nbytes or isinstance(tensor.dtype, UnknownType):
+            continue
+        if role not in _INTEGERS_JUDGED and tensor.dtype.kind in ("int", "uint", "bool"):
             continue
         if place is None:
             unread.append(name)

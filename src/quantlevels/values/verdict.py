@@ -307,7 +307,7 @@ def _named(one: Effective) -> str:
 _RULES: Final[dict[str, Callable[[Effective], str]]] = {
     "distinct": _distinct,
     "mantissas": _mantissas,
-    "significant-bits": lambda one: "hold no value of more than 4 significant bits",
+    "significant-bits": lambda one: f"hold no value of more than {2 if one.bits == 4 else 4} significant bits",
     "lattice": lambda one: (
         f"hold whole multiples of one FP16 number in each group of {one.group_size}, as {one.level} does"
     ),
