@@ -1,7 +1,4 @@
-"""Strict reading of config data: a cattrs converter that converts no value, and its mistakes, each with its place.
-
-Config files of users and the quantization configs of checkpoints are read by these same rules.
-"""
+"""The rules of the strict reader for cattrs: a converter that converts no value, and its mistakes with their places."""
 
 from __future__ import annotations
 
@@ -64,41 +61,6 @@ def structure_scalar(scalar: type) -> Hook:
             return choice_reader(type_)(value)
         result = read_scalar(scalar, value)
         return result if type(result) is type_ else type_(result)
-
-    return structure
-
-
-def structure_record(cls: Any, converter: BaseConverter) -> Hook:  # Any: an attrs class
-    """The hook that reads a table into an attrs class and ignores other keys.
-
-    cattrs would compile a function for it and for every class inside it, a millisecond each. This hook looks up the
-    hook of a field when a table first has the field.
-
-    Raises:
-        ClassValidationError: (the hook) with the errors of all fields.
-    """
-    attrs.resolve_types(cls)
-    fields = [field for field in attrs.fields(cls) if field.init]
-
-    def structure(table: Mapping[str, Any], _: object) -> object:  # Any: what a parser gave
-        arguments: dict[str, object] = {}
-        errors: list[Exception] = []
-        for field in fields:
-            if field.name not in table and field.default is not attrs.NOTHING:
-                continue
-            try:
-                value = table[field.name]
-                arguments[str(field.alias)] = converter.get_structure_hook(field.type)(value, field.type)
-            except Exception as error:  # collected, as cattrs does
-                error.add_note(AttributeValidationNote(f"{cls.__name__}.{field.name}", field.name, field.type))
-                errors.append(error)
-        if not errors:
-            try:
-                return cls(**arguments)
-            except Exception as error:  # whatever a validator raises
-                errors.append(error)
-        refused: Any = ClassValidationError  # Any: to checkers it takes what ExceptionGroup takes
-        raise refused(f"While structuring {cls.__name__}", errors, cls)
 
     return structure
 

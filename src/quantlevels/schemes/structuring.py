@@ -6,14 +6,12 @@ One bad value does not hide the values beside it: what cannot be used is left ou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from functools import cache
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
 import attrs
 from attrs import frozen
-from cattrs import BaseConverter, BaseValidationError
 
-from quantlevels.config.strict import UnknownWordError, make_strict, mistakes, structure_record
+from quantlevels.config.reader import Mistake, UnknownWordError, mistakes_in, read, reader
 from quantlevels.config.words import Keys, place
 from quantlevels.container import JSON
 from quantlevels.scheme import Config, UnknownTypeError
@@ -69,8 +67,8 @@ def structured(config: Config, class_: type[_T], path: str, written: Set[str]) -
     entries: set[tuple[str, str]] = set()
     for _ in range(_MAX_READINGS):
         try:
-            found = _converter().structure(config, class_)
-        except Exception as error:  # cattrs raises groups of what hooks raise, and a plugin's class what it likes
+            found = read(config, class_)
+        except Exception as error:  # a plugin's class raises what it likes
             complaints += complaints_of(error, path, written, left_out)
             bad = set(_bad_places(error, config, class_))
             if not bad:
@@ -106,23 +104,22 @@ def complaints_of(
     error: Exception, path: str, written: Set[str] = frozenset(), left_out: Set[str] = frozenset()
 ) -> Iterator[Complaint]:
     """Every mistake in the section at a path, but that required fields are missing that were left out."""
-    unknown: BaseException | None = error if isinstance(error, _UNKNOWN_WORDS) else None
-    unusable: BaseException | None = None if unknown else error
-    if isinstance(error, BaseValidationError):
-        unknown, unusable = error.split(_UNKNOWN_WORDS)
-    for part in (unusable, unknown):
-        for mistake in mistakes(part) if part else ():
-            if mistake.missing and mistake.keys[0] in left_out:
-                continue
-            inner = mistake.keys[1:]
-            keys = inner if inner and mistake.keys[0] not in written else mistake.keys
-            yield Complaint(f"{place(keys, root=path)}: {mistake.text}", part is unknown)
+    for mistake in sorted(mistakes_in(error), key=_is_unknown_word):
+        if mistake.missing and mistake.keys[0] in left_out:
+            continue
+        inner = mistake.keys[1:]
+        keys = inner if inner and mistake.keys[0] not in written else mistake.keys
+        yield Complaint(f"{place(keys, root=path)}: {mistake.text}", _is_unknown_word(mistake))
+
+
+def _is_unknown_word(mistake: Mistake) -> bool:
+    return isinstance(mistake.cause, _UNKNOWN_WORDS)
 
 
 def _bad_places(error: Exception, config: Config, class_: type) -> Iterator[tuple[str, str | None]]:
     """The fields that cannot be used, each with the entry of its table that is to blame."""
     tables = {field.name for field in attrs.fields(class_) if _table(field.type)}
-    for mistake in mistakes(error):
+    for mistake in mistakes_in(error):
         field, *inner = mistake.keys or ("",)
         if not mistake.keys:  # what validators say of a field does not name its place
             yield from ((name, None) for name in _refused_by_validators(config, class_))
@@ -135,8 +132,7 @@ def _refused_by_validators(config: Config, class_: Any) -> Iterator[str]:  # Any
         if field.validator is None or field.name not in config:
             continue
         try:
-            hook = _converter().get_structure_hook(field.type)
-            field.validator(class_, field, hook(config[field.name], field.type))
+            field.validator(class_, field, reader(field.type)(config[field.name]))
         except Exception:  # whatever a validator raises
             yield field.name
 
@@ -177,11 +173,3 @@ def _unread_within(value: JSON, type_: Any) -> Iterator[Keys]:  # Any: a type fo
             for member in members:
                 if isinstance(item, Mapping) and attrs.has(member):
                     yield from ((index, *inner) for inner in unread_keys(item, member))
-
-
-@cache
-def _converter() -> BaseConverter:
-    converter = BaseConverter()  # quicker to make than a Converter, and needs nothing of what that adds
-    converter.register_structure_hook_factory(attrs.has, structure_record)
-    make_strict(converter)
-    return converter
