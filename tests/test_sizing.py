@@ -12,8 +12,7 @@ import pytest
 
 from quantlevels import BF16, FP16, FP32, INT4, INT8, QuantizationLevel, SizingError, UnknownLevelError, levels
 from quantlevels.container import Tensor
-from quantlevels.inspection.sizing.sizes import Fallback, Target, fit, idealized, idealized_bytes, plain_bytes, size
-from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
+from quantlevels.inspection.sizing.sizes import Fallback, Target, idealized, plain_bytes, size
 
 
 def llama(*, hidden: int, inner: int, kv: int, vocab: int, layers: int) -> list[Tensor]:
@@ -396,22 +395,3 @@ def test_a_misspelt_scheme_is_answered_with_the_closest() -> None:
 def test_tensors_alike_are_reckoned_once_and_add_up(name: str) -> None:
     target = Target(level=levels[name])
     assert plain_bytes(SMALL)(target) == size(SMALL, target).nbytes
-
-
-def test_fit_goes_from_the_widest_to_the_narrowest() -> None:
-    found = fit(idealized_bytes(8_000_000_000), 16 * 2**30)
-    assert [candidate.nbytes for candidate in found] == sorted((c.nbytes for c in found), reverse=True)
-    by_name = {candidate.level.name: candidate for candidate in found}
-    assert not by_name["None"].fits
-    assert by_name["BFloat16"].fits
-    assert by_name["BFloat16"].margin == 16 * 2**30 - 16_000_000_000
-
-
-@pytest.mark.parametrize("name", ["TF32", "Float8E8M0FNU", "Q8_1", "Q8_K", "Bool", "Complex64", "Int16", "UInt64"])
-def test_fit_leaves_out_what_no_weights_are_stored_in(name: str) -> None:
-    assert levels[name] not in {candidate.level for candidate in fit(idealized_bytes(8_000_000_000), 16 * 2**30)}
-
-
-def test_fit_goes_through_all_that_weights_are_stored_in() -> None:
-    left_out = set(levels) - {candidate.level for candidate in fit(idealized_bytes(8_000_000_000), 16 * 2**30)}
-    assert {level.name for level in left_out} == NOT_OF_WEIGHTS

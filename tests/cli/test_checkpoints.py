@@ -87,7 +87,7 @@ def test_verify_fails_what_is_wider_than_it_says(ask: Ask, w4a8: Path) -> None:
     answer = ask("verify", w4a8)
     assert answer.status == 1
     assert "QL101 error wider-than-declared: model.layers.0.mlp.up_proj: " in answer.out
-    assert answer.out.splitlines()[-3:-1] == ["quantlevels explain QL101 says what to do", ""]
+    assert answer.out.splitlines()[-3:-1] == ["Run `quantlevels explain QL101` for cause and fix.", ""]
     assert f"failed: 1 finding {w4a8} " in answer.out
 
 

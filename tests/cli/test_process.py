@@ -18,6 +18,7 @@ from quantlevels.cli.commands import cli
 from quantlevels.cli.program import COMMANDS
 
 QUANTLEVELS = [sys.executable, "-m", "quantlevels"]
+EXAMPLE = Path(__file__).parents[2] / "examples/dense-Q4_K_M.gguf"
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask
@@ -130,3 +131,23 @@ def test_an_interrupt_leaves_no_mess(tmp_path: Path) -> None:
         _, err = child.communicate(timeout=20)
     assert child.returncode == 130
     assert err.strip() == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_every_encoding_has_a_character_for_what_is_drawn(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "FORCE_COLOR": "1", "COLUMNS": "100"}
+    done = subprocess.run(
+        [*QUANTLEVELS, "verify", EXAMPLE, "--level", "Int8"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    text = done.stdout.decode(encoding)
+    assert "QL501" in text
+    assert "\\u" not in text
+    assert "\x1b[" in text  # FORCE_COLOR: as on a terminal, in a pipe
+
+
+def test_no_color_is_no_color_in_a_pipe() -> None:
+    done = subprocess.run([*QUANTLEVELS, "inspect", EXAMPLE], capture_output=True, text=True, check=False)
+    assert "\x1b" not in done.stdout

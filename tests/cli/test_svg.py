@@ -54,7 +54,7 @@ def pictures(ask: Ask, tmp_path: Path) -> dict[str, str]:
     commands = {
         "inspect": ("inspect", first),
         "compare": ("compare", first, second),
-        "fit": ("fit", "--params", "70.6B", "--memory", "80GB"),
+        "fit": ("fit", "--params", "70.6B", "--memory", "80GB", "--all"),
     }
     for name, command in commands.items():
         assert ask(*command, "--svg", tmp_path / f"{name}.svg").status in (0, 1)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def test_list_is_one_level_a_line(ask: Ask) -> None:
     header, *lines = ask("list").out.splitlines()
-    assert header.split() == ["name", "bits", "bits/weight", "vs", "FP32", "kind", "summary"]
+    assert header.split() == [
+        *("name", "bits", "bits/weight", "memory_reduction_factor", "exact_reduction_factor", "kind", "summary")
+    ]
     assert [line.split()[0] for line in lines] == [level.name for level in levels]
 
 
@@ -29,7 +31,7 @@ def test_list_by_width_and_kind(ask: Ask) -> None:
 def test_show_takes_any_spelling(ask: Ask) -> None:
     answer = ask("show", "torch.bfloat16")
     assert answer.status == 0
-    assert "name         BFloat16\n" in answer.out
+    assert "name                     BFloat16\n" in answer.out
     assert "safetensors  BF16\n" in answer.out
 
 

@@ -153,7 +153,7 @@ def _read_each(
     for path in paths:
         try:
             check_exists(path)
-            with values_bar() as advance:
+            with values_bar(shown=reading.values is not None) as advance:
                 report = inspect(
                     path, values=reading.values, checksums=reading.checksums, progress=progress_bar, reading=advance
                 )

@@ -40,6 +40,7 @@ from quantlevels.cli.progress import progress_bar
 from quantlevels.cli.render import Line, show, show_json
 from quantlevels.cli.values import values_options
 from quantlevels.config.click_type import LevelType
+from quantlevels.findings import CODES
 from quantlevels.vocabulary.level import Kind
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def verify(
     format_: Literal["text", "github", "sarif"],
     as_json: bool,
 ) -> int:
-    """Fail where a checkpoint is not what it says, or not what is expected.
+    """Fail if a checkpoint is not what it says, or not what you require.
 
     PATH is what `inspect` takes; several are verified one after the other. Exit status 0 if all are, 1 if one is not,
     2 if one cannot be read.
@@ -192,8 +193,8 @@ def verify(
 def compare(before: Path | str, after: Path | str, everything: bool, svg: Path | None, as_json: bool) -> int:
     """Compare two checkpoints weight by weight.
 
-    Names of a GGUF file and of a transformers folder are matched. Exit status 0 where both have the same weights by
-    the same recipe, 1 where they differ.
+    Names of a GGUF file and of a transformers folder are matched. Exit status 0 if both have the same weights,
+    stored alike, 1 if they differ.
     """
     from quantlevels.inspection.comparison import compare
 
@@ -243,9 +244,9 @@ def size(
     scheme: str | None,
     as_json: bool,
 ) -> None:
-    """Say what a checkpoint will take, before it is made.
+    """Estimate a checkpoint's size before it is made.
 
-    From the shapes in the headers of the checkpoint at PATH to the byte, or idealized from --params.
+    Exact to the byte from the shapes in the headers of the checkpoint at PATH, or idealized from --params.
     """
     from quantlevels.inspection.planning import size
 
@@ -325,6 +326,7 @@ def survey_(
 @click.option("--memory", type=memory, required=True, help="Memory of one device: 80GiB, 24GB.")
 @click.option("--reserve", type=share, default="0%", help="Part of it that is not for weights: 20%.")
 @click.option("--devices", type=Natural, default=1, help="How many devices share the weights.")
+@click.option("--all", "everything", is_flag=True, help="Try every level, not only what is usually deployed.")
 @svg_option
 @levels_file_option
 @as_json
@@ -334,13 +336,14 @@ def fit(
     memory: Amount,
     reserve: Fraction,
     devices: int,
+    everything: bool,
     svg: Path | None,
     as_json: bool,
 ) -> None:
-    """Show which levels fit into memory.
+    """Show what fits into memory: a checkpoint as it is, and in the ways people deploy it.
 
-    Weights only: no activations, no key-value cache. Levels are stored plain, without the scales a scheme adds; see
-    `size` for those.
+    Weights only: no activations, no key-value cache. Exact for an unquantized checkpoint or a GGUF at PATH; idealized,
+    without the scales that a scheme adds, from --params or the number of parameters of a quantized checkpoint.
     """
     from quantlevels.inspection.planning import fit
 
@@ -350,7 +353,7 @@ def fit(
         memory=memory.value,
         reserve=reserve,
         devices=devices,
-        known=levels.all(plugins=True),
+        known=levels.all(plugins=True) if everything else (),
         progress=progress_bar,
     )
     held = f"{memory.taken}{f', on each of {devices} devices' if devices > 1 else ''}"
@@ -358,7 +361,7 @@ def fit(
         from quantlevels.cli import svg as pictures  # here: few ask for a picture
         from quantlevels.cli.files import write_picture
 
-        write_picture(svg, pictures.fit(report.candidates, description, held))
+        write_picture(svg, pictures.fit(report, description, held))
     if as_json:
         return show_json(report.to_record())
     return show(*pages.fit(report, description, held))
@@ -394,7 +397,7 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
 @levels_file_option
 @as_json
 def show_(level: QuantizationLevel, as_json: bool) -> None:
-    """Show all that is known of one level.
+    """Show everything known about a level.
 
     NAME is any spelling: Int4, torch.bfloat16, q4_k.
     """
@@ -418,9 +421,9 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
 @levels_file_option
 @as_json
 def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
-    """Say a level's name in another naming system.
+    """Translate a level's name into another naming system.
 
-    Exit status 1 where that system has no word for it, or a word that means another level.
+    Exit status 1 if that system has no name for it, or if the name means another level there.
     """
     from quantlevels.inspection.reference import translate
 
@@ -435,19 +438,26 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
 
 
 @cli.command(epilog="\b\nExample: quantlevels explain QL105")
-@click.argument("code", type=Code())
+@click.argument("codes", metavar="[CODE...]", type=Code(), nargs=-1)
 @as_json
-def explain(code: str, as_json: bool) -> None:
+def explain(codes: tuple[str, ...], as_json: bool) -> None:
     """Explain a finding: what it means, an example, and what to do.
 
-    CODE is as findings show it, QL105, or in words, dtype-mismatch.
+    CODE is as findings show it, QL105, or in words, dtype-mismatch, or the beginning of several, QL1. Without one, all
+    findings are listed.
     """
     from quantlevels.inspection.reference import explanation_record
 
-    record = explanation_record(code)
+    chosen = [code for code in CODES if code.startswith(codes or "QL")]
+    records = [explanation_record(code) for code in chosen]
     if as_json:
-        return show_json(record)
-    return show(*pages.explanation(record))
+        for record in records:
+            show_json(record, one_line=len(records) > 1)
+    elif codes:
+        for number, record in enumerate(records):
+            show(*pages.explanation(record), after_another=number > 0)
+    else:
+        show(*pages.explanations(records))
 
 
 @cli.command("schema", epilog="\b\nExample: quantlevels schema config > quantlevels.schema.json")

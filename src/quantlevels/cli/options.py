@@ -174,18 +174,15 @@ def number(text: str) -> Fraction:
 
 
 class Code(click.ParamType[str]):
-    """The code of a finding, or its slug."""
+    """The code of a finding, its beginning, or its slug; the value is a beginning of codes."""
 
     name = "code"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        slugs = {slug: code for code, (slug, _) in CODES.items()}
-        code = slugs.get(value.lower(), value.upper())
-        if code not in CODES:
-            close = _close(code, CODES) + _close(value.lower(), slugs)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"codes are {', '.join(CODES)}"
-            self.fail(f"no finding is called {value!r}; {hint}", param, ctx)
-        return code
+        try:
+            return code_prefixes(value)[0]
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found = CODES.items()

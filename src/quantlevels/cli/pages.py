@@ -25,23 +25,24 @@ from quantlevels.cli.render import (
     size,
 )
 from quantlevels.cli.values import values_page
-from quantlevels.findings import Finding, pluralize
+from quantlevels.findings import Finding, Severity, pluralize
 from quantlevels.vocabulary.builtin import FP32
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
     from quantlevels.container import UnknownType
     from quantlevels.inspection.comparison import Comparison, Recipe
-    from quantlevels.inspection.planning import Fit
+    from quantlevels.inspection.planning import Candidate, Fit
     from quantlevels.inspection.records import ExplanationRecord
     from quantlevels.inspection.report import Inspection
-    from quantlevels.inspection.sizing.sizes import Candidate, SizedLevel, Sizing
+    from quantlevels.inspection.sizing.sizes import SizedLevel, Sizing
     from quantlevels.inspection.totals import StoredLevel, StoredTotals, Tally
     from quantlevels.inspection.verification import Requirements
     from quantlevels.scheme import DeclaredLevel
     from quantlevels.schemes.declaration import Declared
     from quantlevels.vocabulary.plugins import PluginStatus
 
+_SEVERITIES: Final[dict[Severity, Style]] = {"error": "bad", "warning": "warning", "info": "faint"}
 #: levels named in one line
 MOST_LEVELS: Final = 4
 
@@ -233,7 +234,9 @@ def findings(found: Sequence[Finding]) -> list[Block]:
 
 def remedies(found: Sequence[Finding]) -> list[Block]:
     """Where to read on."""
-    return [Line((Cell(f"quantlevels explain {found[0].code} says what to do", "faint"),))] if found else []
+    if not found:
+        return []
+    return [Line((Cell(f"Run `quantlevels explain {found[0].code}` for cause and fix.", "faint"),))]
 
 
 def comparison(report: Comparison, most: int) -> list[list[Block]]:
@@ -397,53 +400,69 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
 
 
 def same_size(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
-    """Candidates that take the same bytes, together."""
-    groups: dict[int, list[Candidate]] = {}
+    """Candidates that take the same bytes, together; the checkpoint as it is stands by itself."""
+    groups: dict[tuple[bool, int], list[Candidate]] = {}
     for candidate in candidates:
-        groups.setdefault(candidate.nbytes, []).append(candidate)
+        groups.setdefault((candidate.way.level is None, candidate.nbytes), []).append(candidate)
     return list(groups.values())
 
 
+def candidate_names(group: Iterable[Candidate]) -> str:
+    """What candidates of one size are called."""
+    return ", ".join(dict.fromkeys(candidate.way.name for candidate in group))
+
+
+def candidate_size(candidate: Candidate) -> str:
+    """The size of a candidate, with a mark if it is only estimated."""
+    return short_size(candidate.nbytes) if candidate.way.exact else f"~{short_size(candidate.nbytes)}"
+
+
 def fit(report: Fit, source: str, memory: str) -> list[list[Block]]:
-    """Levels from the widest to the narrowest, those of one size together, with the budget drawn where it falls."""
-    candidates, budget, reserve = report.candidates, report.budget, report.reserve
+    """The checkpoint as it is, then from the largest to the smallest, with the budget drawn where it falls."""
+    budget, reserve = report.budget, report.reserve
+    is_estimate = not all(candidate.way.exact for candidate in report.candidates)
+    estimate = "; ~ is idealized from the number of parameters, without what a scheme adds" if is_estimate else ""
     facts: dict[str, Value] = {
         "from": Cell(source, "strong"),
         "memory": memory,
         "budget": f"{size(budget)}{f', {float(100 * reserve):g}% held back' if reserve else ''}",
-        "": Cell("weights only, no key-value cache, no activations; levels stored plain", "faint"),
+        "": Cell(f"weights only: no key-value cache, no activations{estimate}", "faint"),
     }
-    whole = budget or 1
-    rows: list[Sequence[Value]] = []
-    for group in same_size(candidates):
-        first = group[0]
-        style: Style = "" if first.fits else "faint"
-        rows.append(
-            (
-                Cell("fits", "good") if first.fits else Cell("no", "faint"),
-                Cell(", ".join(str(it.level) for it in group), style),
-                Cell(short_size(first.nbytes), style),
-                Cell(signed_size(first.margin), "good" if first.fits else "faint"),
-                Bar(Fraction(first.nbytes, whole), "quantized" if first.fits else "faint"),
-            )
-        )
-    too_wide = sum(not group[0].fits for group in same_size(candidates))
+    groups = same_size(report.candidates)
+    rows = [_candidate_row(group, budget) for group in groups]
     mark: Sequence[Value] = (
         "",
         Cell("budget", "warning"),
         Cell(short_size(budget), "warning"),
         "",
+        Cell(f"{report.devices:,}", "warning"),
         Bar(Fraction(1), "warning"),
     )
-    rows.insert(too_wide, mark)
+    as_stored = sum(group[0].way.level is None for group in groups)
+    too_large = sum(not group[0].fits for group in groups[as_stored:])
+    rows.insert(as_stored + too_large, mark)
     columns = (
         Column(""),
-        Column("level", shrinks="wraps"),
+        Column("stored as", shrinks="wraps"),
         Column("size", right=True),
         Column("margin", right=True),
+        Column("devices", right=True, from_width=80),
         Column("of budget"),
     )
     return [[Facts(facts)], [Table(columns, rows)]]
+
+
+def _candidate_row(group: Sequence[Candidate], budget: int) -> Sequence[Value]:
+    first = group[0]
+    style: Style = "" if first.fits else "faint"
+    return (
+        Cell("fits", "good") if first.fits else Cell("no", "faint"),
+        Cell(candidate_names(group), style),
+        Cell(candidate_size(first), style),
+        Cell(signed_size(first.margin), "good" if first.fits else "faint"),
+        Cell(f"{first.devices_needed:,}", style),
+        Bar(Fraction(first.nbytes, budget or 1), "quantized" if first.fits else "faint"),
+    )
 
 
 def listing(levels: Sequence[QuantizationLevel]) -> list[list[Block]]:
@@ -452,7 +471,8 @@ def listing(levels: Sequence[QuantizationLevel]) -> list[list[Block]]:
         Column("name", style="strong"),
         Column("bits", right=True),
         Column("bits/weight", right=True),
-        Column("vs FP32", right=True, from_width=100),
+        Column("memory_reduction_factor", right=True, from_width=140),
+        Column("exact_reduction_factor", right=True, from_width=120),
         Column("kind", style="faint", from_width=100),
         Column("summary", shrinks="keeps start"),
     )
@@ -461,7 +481,8 @@ def listing(levels: Sequence[QuantizationLevel]) -> list[list[Block]]:
             level.name,
             level.bits_per_param,
             decimal(level.bits_per_weight),
-            f"{float(32 / level.bits_per_weight):.2f}x",
+            f"{level.memory_reduction_factor:.2f}",
+            f"{level.exact_reduction_factor:.2f}",
             level.kind,
             level.summary,
         )
@@ -481,7 +502,9 @@ def description(level: QuantizationLevel) -> list[list[Block]]:
         "bits": level.bits_per_param,
         "bits/weight": str(exact) if exact.denominator == 1 else f"{float(exact)} ({exact})",
         "block": f"{block.weights:,} weights in {block.bits:,} bits" if block.weights > 1 else None,
-        "vs FP32": f"{float(32 / exact):.2f}x smaller" if exact < 32 else None,
+        "per row": f"{block.row_bits:,} bits more" if block.row_bits else None,
+        "memory_reduction_factor": f"{level.memory_reduction_factor:g} (nominal: 32 / {level.bits_per_param} bits)",
+        "exact_reduction_factor": f"{level.exact_reduction_factor:.4g} (as stored: 32 / {decimal(exact)} bits)",
         "aliases": ", ".join(level.aliases) or None,
         "source": level.source or None,
     }
@@ -497,6 +520,26 @@ def explanation(record: ExplanationRecord) -> list[list[Block]]:
     )
     lines: list[Block] = [Line((it.lstrip(),), len(it) - len(it.lstrip())) for it in record["text"].split("\n\n")]
     return [[head], *([line] for line in lines)]
+
+
+def explanations(records: Sequence[ExplanationRecord]) -> list[list[Block]]:
+    """One row per finding, with the first sentence on it."""
+    columns = (
+        Column("code", style="strong"),
+        Column("severity"),
+        Column("name"),
+        Column("meaning", shrinks="keeps start", style="faint"),
+    )
+    rows = [
+        (
+            record["code"],
+            Cell(record["severity"], _SEVERITIES[record["severity"]]),
+            record["slug"],
+            record["text"].partition("\n")[0].partition(". ")[0].rstrip("."),
+        )
+        for record in records
+    ]
+    return [[Table(columns, rows)], [Line((Cell("Run `quantlevels explain CODE` for cause and fix.", "faint"),))]]
 
 
 def plugins(found: Sequence[PluginStatus]) -> list[list[Block]]:

@@ -5,6 +5,7 @@ The commands themselves are imported when one of them is run: ``--help`` and ``-
 
 from __future__ import annotations
 
+import codecs
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,18 +20,22 @@ from quantlevels.errors import ConfigError, QuantLevelsError
 
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
+#: name of the way in which characters are written that the encoding of a terminal lacks
+_REPLACING: Final = "quantlevels"
+#: characters that pages draw with → what stands for them, as wide as they are
+_STAND_INS: Final = {"…": "~", "━": "=", "╸": "-", "▸": ">", "✗": "x"}
 
 #: name of a command → its line in the help; a test compares them with the commands
 COMMANDS: Final = {
     "inspect": "Show what a checkpoint declares, and what it stores.",
-    "verify": "Fail where a checkpoint is not what it says, or not what is expected.",
+    "verify": "Fail if a checkpoint is not what it says, or not what you require.",
     "compare": "Compare two checkpoints weight by weight.",
-    "size": "Say what a checkpoint will take, before it is made.",
-    "fit": "Show which levels fit into memory.",
+    "size": "Estimate a checkpoint's size before it is made.",
+    "fit": "Show what fits into memory: a checkpoint as it is, and in the ways people deploy it.",
     "survey": "List every checkpoint below some folders: what it is, what is wrong with it.",
     "list": "List the levels.",
-    "show": "Show all that is known of one level.",
-    "translate": "Say a level's name in another naming system.",
+    "show": "Show everything known about a level.",
+    "translate": "Translate a level's name into another naming system.",
     "explain": "Explain a finding: what it means, an example, and what to do.",
     "plugins": "List the plugins that are installed, and what to do about those in trouble.",
     "schema": "Print the JSON Schema of a record.",
@@ -63,9 +68,9 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Precision of model weights: every level by its name, and what a checkpoint really stores.
+    """See how a model's weights are really stored, with one exact name per format.
 
-    Only headers are read; nothing is downloaded or executed.
+    Only headers are read, and nothing from a file is executed.
     """
 
 
@@ -78,9 +83,10 @@ def run(arguments: Sequence[str]) -> int:
     if not sys.stdout:
         complain("output: closed")
         return REFUSED
+    codecs.register_error(_REPLACING, _stand_in)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_REPLACING)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = complain  # ty: ignore[invalid-assignment]  # it takes more
@@ -120,6 +126,15 @@ def reasons(error: Exception) -> tuple[str, ...] | None:
             return (f"{error.filename or 'output'}: {error.strerror}",)
         case _:
             return None
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    """What is written for characters that an encoding lacks, as an error handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    written = [_STAND_INS.get(char) or char.encode("ascii", "backslashreplace").decode("ascii") for char in lacking]
+    return "".join(written), error.end
 
 
 def complain(message: object, *_: object, **__: object) -> None:

@@ -389,6 +389,8 @@ def _rich_text(value: Value, bar: int = 20, longest: int = LONGEST) -> Text:
     if isinstance(value, Bar):
         halves = max(round(2 * bar * min(value.share, Fraction(1))), 1 if value.share and bar else 0)
         filled = "━" * (halves // 2) + "╸" * (halves % 2)
+        if value.share > 1 and bar:
+            filled = f"{filled[:-1]}▸"  # it would go on
         return Text.assemble(
             (filled, _THEME[value.style]),
             (" " * (bar - len(filled))),

@@ -5,20 +5,27 @@ Figures stand in a monospaced font, whose width is known, so that nothing overla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 from html import escape
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from quantlevels.cli.pages import against_fp32, declared_line, same_size, signed_size, stored_line
+from quantlevels.cli.pages import (
+    against_fp32,
+    candidate_names,
+    candidate_size,
+    declared_line,
+    same_size,
+    signed_size,
+    stored_line,
+)
 from quantlevels.cli.render import beginning, decimal, end, percent, short_size, size, visible, width
 
 if TYPE_CHECKING:
     from quantlevels.inspection.comparison import Comparison
+    from quantlevels.inspection.planning import Fit
     from quantlevels.inspection.report import Inspection
-    from quantlevels.inspection.sizing.sizes import Candidate
 
 _WIDTH: Final = 860
 _EDGE: Final = 28
@@ -76,6 +83,14 @@ class _Canvas:
             f'<rect x="{x:.2f}" y="{self.y - above}" width="{max(width, 1):.2f}" height="{height}" rx="{round_:g}" '
             f'fill="var(--{fill})"/>'
         )
+
+    def cut(self, x: float, *, above: int = 9, height: int = 8) -> None:
+        """A mark at the end of a bar that would go on."""
+        for offset in (-10, -5):
+            self.elements.append(
+                f'<line x1="{x + offset - 2:g}" x2="{x + offset + 2:g}" y1="{self.y - above + height + 2}" '
+                f'y2="{self.y - above - 2}" stroke="var(--paper)" stroke-width="2"/>'
+            )
 
     def svg(self, title: str) -> str:
         """The picture, as high as what was drawn."""
@@ -216,30 +231,33 @@ def comparison(report: Comparison) -> str:
     return canvas.svg("two checkpoints, level by level")
 
 
-def fit(candidates: Sequence[Candidate], source: str, memory: str) -> str:
-    """Levels from the widest to the narrowest against the budget."""
+def fit(report: Fit, source: str, memory: str) -> str:
+    """The checkpoint as it is, then from the largest to the smallest, against the budget."""
     canvas = _Canvas()
     canvas.heading("what fits", "weights only")
     canvas.fact("weights", source)
     canvas.fact("memory", memory)
-    budget = candidates[0].budget if candidates else 1
+    budget = report.budget
     left, right = 360, 726
     scale = (right - left) * 2 / (3 * (budget or 1))  # the budget at two thirds
     canvas.titles(
-        (_EDGE, "level", "start"),
+        (_EDGE, "stored as", "start"),
         (342, "size", "end"),
         (left + budget * scale, f"budget {short_size(budget)}", "middle"),
         (_RIGHT, "margin", "end"),
     )
     top = canvas.y + 6
-    for group in same_size(candidates):
+    for group in same_size(report.candidates):
         first = group[0]
         canvas.y += _ROW - 3
         style = "" if first.fits else "faint"
-        canvas.text(342, short_size(first.nbytes), style, "end")
-        canvas.bar(left, min(first.nbytes * scale, right - left), "c0" if first.fits else "track")
+        canvas.text(342, candidate_size(first), style, "end")
+        length = first.nbytes * scale
+        canvas.bar(left, min(length, right - left), "c0" if first.fits else "track")
+        if length > right - left:
+            canvas.cut(right)
         canvas.text(_RIGHT, signed_size(first.margin), "good" if first.fits else "faint", "end")
-        canvas.paragraph(_EDGE, ", ".join(str(it.level) for it in group), style, room=222)
+        canvas.paragraph(_EDGE, candidate_names(group), style, room=222)
     x = left + budget * scale
     canvas.elements.append(
         f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{top}" y2="{canvas.y + 4}" stroke="var(--bad)" stroke-width="1.5"/>'

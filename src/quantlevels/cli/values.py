@@ -78,11 +78,11 @@ def _compared(checksums: tuple[Checksum, ...]) -> Value:
 
 
 @contextmanager
-def values_bar() -> Iterator[Callable[[int], Callable[[int], None]]]:
+def values_bar(*, shown: bool) -> Iterator[Callable[[int], Callable[[int], None]]]:
     """On a terminal a bar with bytes, rate and time left while weights are read, wiped away in the end."""
     import sys
 
-    if not sys.stderr.isatty():
+    if not (shown and sys.stderr.isatty()):
         yield lambda total: lambda count: None
         return
     from rich.console import Console

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from os import PathLike
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 from attrs import frozen
 
 from quantlevels.checkpoint import read_checkpoint
-from quantlevels.errors import CheckpointError
+from quantlevels.errors import CheckpointError, SizingError
 from quantlevels.inspection import SCHEMA_VERSION
+from quantlevels.inspection.report import inspect
 from quantlevels.inspection.sizing import sizes
+from quantlevels.inspection.sizing.storage import GGUF
 from quantlevels.vocabulary.builtin import FP16
+from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.shards import Progress
     from quantlevels.container import Tensor
-    from quantlevels.inspection.records import FitRecord
-    from quantlevels.inspection.sizing.sizes import Candidate, Sizing
+    from quantlevels.inspection.records import CandidateRecord, FitRecord
+    from quantlevels.inspection.sizing.sizes import Sizing
 
 __all__ = ["fit", "size"]
 
@@ -70,16 +73,108 @@ def size(
     return sizes.idealized(weights, target) if isinstance(weights, int) else sizes.size(weights, target)
 
 
+class Deployment(NamedTuple):
+    """A way in which weights are deployed: a level, and how a scheme stores it."""
+
+    name: str
+    level: str
+    scheme: str | None = None
+    group_size: int | None = None
+
+
+#: What people deploy, by the names that they use. Layers that a scheme leaves alone keep their dtype.
+DEPLOYMENTS: Final = (
+    Deployment("FP32", "None"),
+    Deployment("BF16", "BFloat16"),
+    Deployment("FP8", "Float8E4M3FN", "compressed-tensors"),
+    Deployment("INT8 (W8A8)", "Int8", "compressed-tensors"),
+    Deployment("Q8_0", "Q8_0", GGUF),
+    Deployment("Q6_K", "Q6_K", GGUF),
+    Deployment("Q5_K", "Q5_K", GGUF),
+    Deployment("NVFP4", "NVFP4", "compressed-tensors"),
+    Deployment("Q4_K", "Q4_K", GGUF),
+    Deployment("MXFP4", "MXFP4", "compressed-tensors"),
+    Deployment("INT4 g128 (W4A16)", "Int4", "compressed-tensors", 128),
+    Deployment("NF4 (bitsandbytes)", "NF4", "bitsandbytes"),
+    Deployment("Q3_K", "Q3_K", GGUF),
+    Deployment("Q2_K", "Q2_K", GGUF),
+)
+AS_STORED: Final = "as stored"
+
+
+class Way(NamedTuple):
+    """What the weights take in one way of storing them."""
+
+    #: as people call it; ``as stored`` for the checkpoint as it is
+    name: str
+    #: None for the checkpoint as it is
+    level: QuantizationLevel | None
+    #: how a scheme stores it; None for rows of plain codes
+    scheme: str | None
+    nbytes: int
+    #: whether every tensor was counted as it would be stored
+    exact: bool
+
+
+@final
+@frozen(kw_only=True)
+class Candidate:
+    """A way of storing the weights, and whether the memory holds that.
+
+    Args:
+        way: what the weights take.
+        per_device: bytes that one device has for weights.
+        devices: how many devices there are.
+    """
+
+    way: Way
+    per_device: int
+    devices: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return self.way.nbytes
+
+    @property
+    def margin(self) -> int:
+        """Bytes left on all devices together; negative if it does not fit."""
+        return self.per_device * self.devices - self.nbytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether the devices hold it together."""
+        return self.margin >= 0
+
+    @property
+    def devices_needed(self) -> int:
+        """The fewest such devices that hold it together."""
+        return -(-self.nbytes // max(self.per_device, 1))
+
+    def to_record(self) -> CandidateRecord:
+        """The candidate as ``quantlevels fit --json`` prints it."""
+        return {
+            "name": self.way.name,
+            "level": self.way.level and self.way.level.name,
+            "scheme": self.way.scheme,
+            "bytes": self.nbytes,
+            "exact": self.way.exact,
+            "margin_bytes": self.margin,
+            "fits": self.fits,
+            "devices_needed": self.devices_needed,
+        }
+
+
 @final
 @frozen(kw_only=True)
 class Fit:
-    """Which levels fit into memory.
+    """What fits into memory.
 
     Args:
         memory: bytes of one device.
         devices: how many devices share the weights.
         reserve: the share of the memory that is not for weights.
-        candidates: levels from the widest to the narrowest.
+        candidates: the checkpoint as it is first, then from the largest to the smallest.
     """
 
     memory: int
@@ -90,7 +185,7 @@ class Fit:
     @property
     def budget(self) -> int:
         """Bytes for the weights, over all devices."""
-        return _budget(self.memory, self.devices, self.reserve)
+        return _per_device(self.memory, self.reserve) * self.devices
 
     def to_record(self) -> FitRecord:
         """The record that ``quantlevels fit --json`` prints."""
@@ -99,15 +194,7 @@ class Fit:
             "memory_bytes": self.memory,
             "devices": self.devices,
             "budget_bytes": self.budget,
-            "levels": [
-                {
-                    "level": candidate.level.name,
-                    "bytes": candidate.nbytes,
-                    "margin_bytes": candidate.margin,
-                    "fits": candidate.fits,
-                }
-                for candidate in self.candidates
-            ],
+            "levels": [candidate.to_record() for candidate in self.candidates],
         }
 
 
@@ -117,35 +204,100 @@ def fit(
     memory: int,
     reserve: Fraction | float = 0,
     devices: int = 1,
-    known: Iterable[QuantizationLevel] = levels,
+    known: Iterable[QuantizationLevel] = (),
     progress: Progress | None = None,
 ) -> Fit:
-    """Show which levels fit into memory. Weights only: no activations, no key-value cache.
+    """Show what fits into memory: the checkpoint as it is, and what people deploy (`DEPLOYMENTS`).
+
+    Weights only: no activations, no key-value cache. Exact where the shapes of unquantized weights are known; idealized
+    from the number of parameters if the checkpoint is quantized, or only a number is given.
 
     Args:
         source: a checkpoint, or a number of parameters.
         memory: bytes of one device.
         reserve: the share of the memory that is not for weights, from 0 up to but not including 1.
         devices: how many devices share the weights.
-        known: the levels to try.
-        progress: as ``inspect``.
+        known: levels to try as well, stored plain.
+        progress: as in ``inspect``.
 
     Raises:
-        SizingError: if the tensors are already quantized.
+        SizingError: if the parameters of the checkpoint cannot be counted.
         CheckpointError: as ``inspect``, or if there are no weights.
         ValueError, TypeError: for a number that cannot be.
     """
     share = Fraction(reserve)
     if not 0 <= share < 1:
         raise ValueError(f"reserve must be at least 0 and below 1, not {reserve}")
-    budget = _budget(_positive("memory", memory), _positive("devices", devices), share)
-    weights = _weights(source, progress)
-    nbytes = sizes.idealized_bytes(weights) if isinstance(weights, int) else sizes.plain_bytes(weights)
-    return Fit(memory=memory, devices=devices, reserve=share, candidates=tuple(sizes.fit(nbytes, budget, known)))
+    per_device = _per_device(_positive("memory", memory), share)
+    _positive("devices", devices)
+    found = [
+        Candidate(way=way, per_device=per_device, devices=devices) for way in _ways(_plannable(source, progress), known)
+    ]
+    found.sort(key=lambda candidate: (candidate.way.level is not None, -candidate.nbytes))
+    return Fit(memory=memory, devices=devices, reserve=share, candidates=tuple(found))
 
 
-def _budget(memory: int, devices: int, reserve: Fraction) -> int:
-    return int(memory * devices * (1 - reserve))
+def _ways(weights: _Plannable, known: Iterable[QuantizationLevel]) -> Iterator[Way]:
+    """Every way of storing the weights that can be sized."""
+    if weights.stored is not None:
+        yield Way(AS_STORED, None, None, weights.stored, True)
+    for deployment in DEPLOYMENTS:
+        sized = _sized(weights, deployment)
+        if sized:
+            yield Way(deployment.name, sized.target.level, sized.target.scheme, sized.nbytes, sized.exact)
+    for level in known:
+        if level.name not in NOT_OF_WEIGHTS:
+            yield Way(str(level), level, None, weights.plain(sizes.Target(level=level)), False)
+
+
+class _Plannable(NamedTuple):
+    """What is known of the weights."""
+
+    #: the tensors, if their shapes count weights
+    tensors: Sequence[Tensor] | None
+    parameters: int
+    #: bytes of the checkpoint as it is
+    stored: int | None
+    #: whether the tensors are quantized: what a scheme leaves alone would not stay as it is now
+    is_quantized: bool = False
+
+    def plain(self, target: sizes.Target) -> int:
+        """Bytes of the weights at a level, stored plain."""
+        count = sizes.idealized_bytes(self.parameters) if self.tensors is None else sizes.plain_bytes(self.tensors)
+        return count(target)
+
+
+def _plannable(source: Source, progress: Progress | None) -> _Plannable:
+    if isinstance(source, int):
+        return _Plannable(None, _positive("the number of parameters", source), None)
+    report = inspect(source, progress=progress)
+    stored = report.stored
+    if stored is None or not stored.tensors:
+        raise CheckpointError(report.path, "has no weights; name the checkpoint itself")
+    is_quantized = bool(stored.quantized_parameters or stored.unexplained.tensors)
+    counts_weights = report.container is not None and report.container.llama_cpp
+    if counts_weights or not is_quantized:
+        return _Plannable(report.tensors, stored.parameters, stored.tensor_bytes, is_quantized)
+    if stored.bits_per_weight is None:
+        raise SizingError(f"{report.path}: the parameters cannot be counted; `quantlevels inspect` says why")
+    return _Plannable(None, stored.parameters, stored.tensor_bytes)
+
+
+def _sized(weights: _Plannable, way: Deployment) -> Sizing | None:
+    """The weights deployed in a way; None if they cannot be."""
+    level = levels[way.level]
+    is_requantized = weights.is_quantized and way.scheme not in (None, GGUF)
+    try:
+        if weights.tensors is None or is_requantized:
+            return sizes.idealized(weights.parameters, sizes.Target(level=level, group_size=way.group_size))
+        target = sizes.Target(level=level, group_size=way.group_size, scheme=way.scheme)
+        return sizes.size(weights.tensors, target)
+    except SizingError:  # rows that the groups of a scheme do not tile
+        return None
+
+
+def _per_device(memory: int, reserve: Fraction) -> int:
+    return int(memory * (1 - reserve))
 
 
 def _level(level: QuantizationLevel | str) -> QuantizationLevel:

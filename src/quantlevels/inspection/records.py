@@ -234,12 +234,16 @@ class SizingRecord(TypedDict):
 
 
 class CandidateRecord(TypedDict):
-    """A level, what the weights take at it, and whether the budget holds them; the margin is negative if not."""
+    """What the weights take in one way of storing them; the margin is negative if the devices do not hold it."""
 
-    level: str
+    name: str
+    level: str | None
+    scheme: str | None
     bytes: Count
+    exact: bool
     margin_bytes: int
     fits: bool
+    devices_needed: Count
 
 
 class FitRecord(TypedDict):
@@ -253,10 +257,11 @@ class FitRecord(TypedDict):
 
 
 class BlockRecord(TypedDict):
-    """The storage cell of a level: so many weights in so many bits."""
+    """The storage cell of a level: so many weights in so many bits, and bits that each row takes beside its blocks."""
 
     weights: Count
     bits: Count
+    row_bits: NotRequired[Count]
 
 
 class LevelDescription(TypedDict):

@@ -12,11 +12,11 @@ from quantlevels.errors import UnknownLevelError, UntranslatableLevelError
 from quantlevels.findings import CODES
 from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.explanations import explanation
-from quantlevels.vocabulary.builtin import FP32
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from quantlevels.inspection.records import (
+        BlockRecord,
         ExplanationRecord,
         LevelDescription,
         LevelRecord,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         PluginsRecord,
         TranslationRecord,
     )
-    from quantlevels.vocabulary.level import QuantizationLevel, Spelling
+    from quantlevels.vocabulary.level import Block, QuantizationLevel, Spelling
     from quantlevels.vocabulary.plugins import PluginStatus
 
 
@@ -45,14 +45,21 @@ def _description(level: QuantizationLevel) -> LevelDescription:
         "bits_per_param": level.bits_per_param,
         "bits_per_weight": float(level.bits_per_weight),
         "memory_reduction_factor": level.memory_reduction_factor,
-        "exact_reduction_factor": float(FP32.bits_per_weight / level.bits_per_weight),
-        "block": {"weights": level.block.weights, "bits": level.block.bits},
+        "exact_reduction_factor": level.exact_reduction_factor,
+        "block": _block_record(level.block),
         "kind": level.kind,
         "aliases": list(level.aliases),
         "spellings": {dialect: list(words) for dialect, words in level.spellings.items()},
         "summary": level.summary,
         "source": level.source,
     }
+
+
+def _block_record(block: Block) -> BlockRecord:
+    record: BlockRecord = {"weights": block.weights, "bits": block.bits}
+    if block.row_bits:
+        record["row_bits"] = block.row_bits
+    return record
 
 
 @final

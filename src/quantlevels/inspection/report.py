@@ -60,6 +60,7 @@ class Inspection:
         files: the files that were read.
         components: the models of a folder that holds several that belong together, such as a diffusers pipeline.
         values: what the weights themselves show; None if only headers were read.
+        tensors: the tensors as the headers list them.
     """
 
     path: Path | str
@@ -71,7 +72,7 @@ class Inspection:
     components: tuple[Inspection, ...] = ()
     values: Values | None = None
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
-    _tensors: Sequence[Tensor] = field(default=(), eq=False, repr=False, alias="tensors")
+    tensors: Sequence[Tensor] = field(default=(), eq=False, repr=False)
 
     @property
     def format(self) -> str:
@@ -99,7 +100,7 @@ class Inspection:
         Args:
             pattern: a shell glob; only those whose name it matches are listed.
         """
-        tensors = {tensor.name: tensor for tensor in self._tensors}
+        tensors = {tensor.name: tensor for tensor in self.tensors}
         records: list[WeightRecord] = []
         for module, weight in self._folded():
             name = (module + weight.name).removeprefix(".")

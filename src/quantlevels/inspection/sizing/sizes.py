@@ -24,7 +24,7 @@ from quantlevels.inspection.sizing.storage import (
 from quantlevels.llamacpp import FALLBACKS, LEFT_AS_THEY_ARE, WIDENED_ON_CONVERSION
 from quantlevels.scheme import Matrix
 from quantlevels.vocabulary.builtin import FP16, FP32
-from quantlevels.vocabulary.formats import GGML_BLOCKS, NOT_OF_WEIGHTS
+from quantlevels.vocabulary.formats import GGML_BLOCKS
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -330,26 +330,6 @@ def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Pl
     return _Placed(given, None, given.nbytes(tensor.shape), wanted)
 
 
-@final
-@frozen
-class Candidate:
-    """A level, what the weights take at it, and whether that is within the budget."""
-
-    level: QuantizationLevel
-    nbytes: int
-    budget: int
-
-    @property
-    def margin(self) -> int:
-        """Bytes left of the budget; negative where it does not fit."""
-        return self.budget - self.nbytes
-
-    @property
-    def fits(self) -> bool:
-        """Whether the weights are within the budget."""
-        return self.margin >= 0
-
-
 def plain_bytes(tensors: Iterable[Tensor]) -> Callable[[Target], int]:
     """What tensors take at a target, stored plain, in bytes; as `size` says, with tensors alike reckoned once.
 
@@ -369,17 +349,3 @@ def idealized_bytes(parameters: int) -> Callable[[Target], int]:
         SizingError: when it is called, as `idealized` does.
     """
     return lambda target: idealized(parameters, target).nbytes
-
-
-def fit(nbytes: Callable[[Target], int], budget: int, known: Iterable[QuantizationLevel] = levels) -> list[Candidate]:
-    """Every level of weights from the widest to the narrowest, with what they take and whether a budget holds them.
-
-    Args:
-        nbytes: what the weights take at a target, in bytes: see `plain_bytes` and `idealized_bytes`.
-        budget: bytes for the weights.
-        known: the levels to try.
-    """
-    found = [
-        Candidate(level, nbytes(Target(level=level)), budget) for level in known if level.name not in NOT_OF_WEIGHTS
-    ]
-    return sorted(found, key=lambda candidate: -candidate.nbytes)
