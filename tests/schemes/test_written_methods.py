@@ -13,13 +13,14 @@ from quantlevels import FP16, Inspection, inspect, levels
 from quantlevels.inspection.sizing.storage import module_bytes, storage_for
 from quantlevels.scheme import Matrix
 
-FILE: Final = Path(__file__).parent.parent / "data/methods/checkpoints.jsonl"
-ROWS: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in map(json.loads, FILE.read_text().splitlines())}
-
+FOLDER: Final = Path(__file__).parent.parent / "data/methods"
+ROWS: Final[dict[str, dict[str, Any]]] = {
+    row["name"]: row for file in FOLDER.glob("*.jsonl") for row in map(json.loads, file.read_text().splitlines())
+}
 #: methods whose declarations are read
 DECLARED: Final = (
     *("sdnq", "nunchaku_lite", "w4afp8", "minimax_m3_nvfp4", "humming", "marlin", "gptq_marlin_24"),
-    *("bitblas", "qoq", "deepspeedfp"),
+    *("bitblas", "qoq", "deepspeedfp", "compressed-tensors", "awq"),
 )
 
 
