@@ -33,6 +33,7 @@ from quantlevels.scheme import (
     declared_integer,
     exact,
     integer,
+    level_of_each,
     valid_group_size,
     with_scales,
     words,
@@ -241,7 +242,8 @@ class ComfyLayer:
     """The format of a layer: what its ``comfy_quant`` tensor holds, or its entry in the metadata."""
 
     ignored_keys: ClassVar[frozenset[str]] = words(
-        "convrot convrot_groupsize full_precision_matrix_mult linear_dtype orig_dtype orig_shape quant_group_size"
+        "act_unsigned convrot convrot_groupsize full_precision_matrix_mult layout linear_dtype "
+        "lowrank_branch_input_basis orig_dtype orig_shape proj_down_smooth_folded quant_group_size"
     )
 
     format: str
@@ -272,7 +274,7 @@ class ComfyConfig(MethodConfig):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The format of each layer."""
-        return {name: layer.declared() for name, layer in self.layers.items()}
+        return level_of_each(self.layers, ComfyLayer.declared)
 
 
 def _marker(text: str) -> TensorRule:

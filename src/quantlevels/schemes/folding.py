@@ -469,7 +469,9 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
                     continue
                 if weight:
                     fits.setdefault(_described(weight), (packing, weight))
-        if len(fits) > 1 and not is_declared:
+                if weight and is_declared:
+                    break  # a scheme has its most specific packings first
+        if len(fits) > 1:
             raise AmbiguousLayoutError(f"can be {' or '.join(sorted(fits))}")
         for packing, weight in fits.values():
             _check_single(module, packing)

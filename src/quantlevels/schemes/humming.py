@@ -30,6 +30,7 @@ from quantlevels.scheme import (
     exact,
     group_size,
     integer,
+    level_of_each,
     with_scales,
     within,
     words,
@@ -210,16 +211,17 @@ class HummingConfig(HummingSettings):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules that ``dynamic`` names."""
-        declared: dict[str, DeclaredLevel | None] = {}
-        for key, changes in (self.dynamic or {}).items():
-            pattern = f"re:{key.removeprefix('+:').removeprefix('-:')}"
-            declared[pattern] = None if key.startswith("-:") else changes.applied_to(self).declared()
-        return declared
+        return level_of_each(
+            {f"re:{key.removeprefix('+:').removeprefix('-:')}": key for key in self.dynamic or {}}, self._level_of
+        )
+
+    def _level_of(self, key: str) -> DeclaredLevel | None:
+        return None if key.startswith("-:") else (self.dynamic or {})[key].applied_to(self).declared()
 
     def skipped(self) -> tuple[str, ...]:
         """The modules that ``dynamic`` or a list leaves alone."""
-        own = (pattern for pattern, level in self.overrides().items() if level is None)
-        return (*(self.modules_to_not_convert or ()), *own)
+        dynamic = (f"re:{key.removeprefix('-:')}" for key in self.dynamic or {} if key.startswith("-:"))
+        return (*(self.modules_to_not_convert or ()), *dynamic)
 
 
 def _prepare(config: Config) -> Config:

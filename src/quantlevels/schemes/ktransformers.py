@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final
+from typing import ClassVar, Final
 
 from attrs import frozen
 
@@ -32,6 +32,7 @@ from quantlevels.scheme import (
     group_size,
     integer,
     unwrapped,
+    words,
 )
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 
@@ -98,6 +99,8 @@ _BYTES: Final = Packing("weight", ("scale",), _fold_bytes, (TensorRule("scale", 
 @frozen(kw_only=True)
 class KTransformersConfig(MethodConfig):
     """``amx_quantization`` of a config.json."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("numa_count")
 
     method: str | None = None
     converted: bool = False

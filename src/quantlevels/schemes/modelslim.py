@@ -35,11 +35,12 @@ from quantlevels.scheme import (
     exact,
     group_size,
     integer,
+    level_of_each,
     within,
 )
 from quantlevels.schemes.common import declared_as
 from quantlevels.schemes.scaled import PACKINGS as SCALED
-from quantlevels.vocabulary.level import QuantizationLevel
+from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 _FLOAT: Final = "FLOAT"
@@ -55,6 +56,8 @@ _TYPES: Final = {
 }
 #: Types of tensors that are not quantized: plain floats, and floats of which a part is zero.
 _UNQUANTIZED: Final = (_FLOAT, "W16A16S", "W16A16SC")
+#: What ``model_quant_type`` is if all types are those that its writer does not rank: W4A8.
+_UNRANKED: Final = "Unknown"
 _TRANSFORMED: Final = re.compile("_(?:FLATQUANT|SVD|DUALSCALE)")
 #: Words for a quantized key-value cache → level
 _CACHES: Final = {"C8": "Int8"}
@@ -76,7 +79,7 @@ def level_of(word: str) -> QuantizationLevel | None:
 
 
 _OFFSETS: Final = tuple(
-    TensorRule(name, role="zero_point") for name in ("weight_offset", "weight_offset_second", "scale_bias")
+    TensorRule(name, FLOAT_TYPES, role="zero_point") for name in ("weight_offset", "weight_offset_second", "scale_bias")
 )
 _TRANSFORMS: Final = tuple(
     TensorRule(name, FLOAT_TYPES, role="correction")
@@ -90,7 +93,7 @@ _ACTIVATIONS: Final = (
     TensorRule("kv_cache_offset", role="activation"),
 )
 _SIDES: Final = (
-    TensorRule("weight_scale", role="scale"),
+    TensorRule("weight_scale", shapes="rows | rows groups", role="scale"),
     TensorRule("weight_scale_second", FLOAT_TYPES, role="scale"),
     TensorRule("weight_dual_scale", FLOAT_TYPES, role="scale"),
     *_OFFSETS,
@@ -100,19 +103,23 @@ _SIDES: Final = (
 
 
 def _fold(module: Module, hint: Hint) -> Weight | None:
-    """weight I8 [N/2, K], two rows in one, with weight_scale [N, 1] or [N, K/g]; else codes as others store them."""
+    """weight I8 [N, K], or [N/2, K] with two rows in one; weight_scale [N, 1] or [N, K/g]. Floats as others store them.
+
+    W4A4 keeps a code of 4 bits in a byte, which only a description tells from INT8.
+    """
     codes, scale = module["weight"], module["weight_scale"]
-    paired = len(codes.shape) > 1 and len(scale.shape) > 1 and scale.matrix[0] == 2 * codes.matrix[0]
-    if not paired or not codes.is_a("Int8"):
+    if not codes.is_a("Int8") or len(codes.shape) < 2 or len(scale.shape) < 2:
         return SCALED[0].fold(module, hint)
     rows, columns = scale.matrix[0], codes.matrix[1]
+    codes_per_byte = 2 if rows == 2 * codes.matrix[0] else 1
+    narrow = hint.level is not None and hint.level.name == "Int4"
     return Weight(
-        level=integer(4),
-        parameters=2 * codes.elements,
-        code_bits=Fraction(4),
+        level=integer(4 if codes_per_byte > 1 or narrow else BITS_PER_BYTE),
+        parameters=codes_per_byte * codes.elements,
+        code_bits=Fraction(BITS_PER_BYTE, codes_per_byte),
         group_size=group_size(columns, scale.matrix[1], hint),
         symmetric=True,
-        shape=(*codes.shape[:-2], rows, columns),
+        shape=(*codes.shape[:-2], codes_per_byte * codes.matrix[0], columns),
     )
 
 
@@ -152,15 +159,14 @@ class ModelSlimConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """The level that most quantized weights are meant to have."""
-        return self._declared(self.model_quant_type or _FLOAT)
+        if self.model_quant_type in (None, _UNRANKED):
+            return None
+        return self._declared(self.model_quant_type)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The type of each weight."""
-        return {
-            name.removesuffix(_WEIGHT): self._declared(word)
-            for name, word in self.tensors.items()
-            if name.endswith(_WEIGHT)
-        }
+        types = {name.removesuffix(_WEIGHT): word for name, word in self.tensors.items() if name.endswith(_WEIGHT)}
+        return level_of_each(types, self._declared)
 
     def kv_cache(self) -> QuantizationLevel | None:
         """INT8, if the cache has scales."""

@@ -9,7 +9,7 @@ Source: sdnq 0.2.8, ``quantizer.py``, ``common.py``, ``packed_int/pack.py``, ``p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import ClassVar, Final
 
@@ -33,6 +33,7 @@ from quantlevels.scheme import (
     Weight,
     exact,
     integer,
+    level_of_each,
     with_scales,
     within,
     words,
@@ -252,15 +253,12 @@ class SDNQConfig(SDNQSettings):
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules that have a type or settings of their own."""
-        return dict(self._overrides())
-
-    def _overrides(self) -> Iterator[tuple[str, DeclaredLevel | None]]:
+        settings: dict[str, SDNQSettings] = {}
         for word, modules in (self.modules_dtype_dict or {}).items():
-            settings = evolve(self, weights_dtype=self._at_least(word))
-            for module in modules:
-                yield pattern(module), settings.declared()
+            settings |= dict.fromkeys(map(pattern, modules), evolve(self, weights_dtype=self._at_least(word)))
         for module, changes in (self.modules_quant_config or {}).items():
-            yield pattern(module), changes.applied_to(self).declared()
+            settings[pattern(module)] = changes.applied_to(self)
+        return level_of_each(settings, SDNQSettings.declared)
 
     def _at_least(self, word: str) -> str:
         """A type by its name, or the type that ``minimum_6bit`` makes of the general one."""

@@ -28,8 +28,9 @@ _INNER_CONFIGS: Final = (
 #: Keys of a model's config that hold a section, in the order in which loaders prefer them. MLX reads its own key, the
 #: first, and may leave the second as it was in the model that was quantized.
 SECTION_KEYS: Final = ("quantization", "quantization_config", "compression_config")
-#: Keys of a model's config that hold a section of one method: QuIP# and AQLM before transformers knew them.
-_METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm"}
+#: Keys of a model's config that hold a section of one method: QuIP# and AQLM before transformers knew them, and
+#: KTransformers beside the section of the model that it repacked.
+_METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm", "amx_quantization": "ktransformers"}
 #: Keys of a model's config that say something of its quantization outside of the section for it.
 _KEYS_BESIDE: Final = ("expert_dtype",)
 #: Files that are a section of one method as a whole.
