@@ -22,6 +22,7 @@ from quantlevels.vocabulary.formats import GGML_BLOCKS, GGML_REMOVED
 from quantlevels.vocabulary.level import BITS_PER_BYTE, Block
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from quantlevels.container import Scalar, Source, TypeLookup
@@ -79,8 +80,11 @@ class _Info(NamedTuple):
         return self.dims[0] if self.dims else 1
 
     def nbytes(self, block: Block) -> int:
-        """Bytes of the tensor in these blocks, which fill its rows."""
-        return math.prod(self.dims) // block.weights * block.bits // BITS_PER_BYTE
+        """Bytes of the tensor in these blocks, which fill its rows, and of what each row has beside them."""
+        bits = math.prod(self.dims) // block.weights * block.bits
+        if block.row_bits:
+            bits += math.prod(self.dims[1:]) * block.row_bits
+        return bits // BITS_PER_BYTE
 
 
 def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
@@ -105,7 +109,7 @@ def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
     start = _padded(cursor.offset, alignment)
     data = _Data(source, level_of, alignment, source.size - start)
     tensors = data.tensors(infos)
-    findings = _unknown_types(tensors)
+    findings = [*_unknown_types(tensors), *data.short_rows(infos)]
     if metadata.get("split.count", 1) not in (0, 1) and numbered(source.name) is None:
         findings.append(
             Finding("QL201", "is one part of a split model, but its name does not tell the others", source.name)
@@ -350,13 +354,16 @@ class _Data:
         self.level_of = level_of
         self.alignment = alignment
         self.size = size
+        self.types: dict[int, Stored] = {}
 
     def tensors(self, infos: list[_Info]) -> list[Tensor]:
         """The tensors, each of which must begin where the one before it ends, as the reference wants them."""
         spans = [end - begin for begin, end in pairwise([*(info.offset for info in infos), self.size])]
-        types = {type: self.stored_as(type) for type in {info.type for info in infos}}
-        for type in types.keys() & _TWO_MEANINGS.keys():
-            types[type] = self.fitting(type, list(zip(infos, spans, strict=True)))
+        types = self.types
+        types.update({type: self.stored_as(type) for type in {info.type for info in infos}})
+        for type, blocks in self.candidates(types).items():
+            otherwise = (UnknownType("ggml", type), None) if type in _TWO_MEANINGS else types[type]
+            types[type] = self.fitting(type, blocks, list(zip(infos, spans, strict=True))) or otherwise
         tensors: list[Tensor] = []
         end = 0
         for info, span in zip(infos, spans, strict=True):
@@ -386,18 +393,45 @@ class _Data:
         level = self.level_of("ggml", type)
         return level, None if isinstance(level, UnknownType) else GGML_BLOCKS.get(type, level.block)
 
-    def fitting(self, type: int, spans: list[tuple[_Info, int]]) -> Stored:
-        """The level of a type of two meanings, with the block that fits between all offsets; the first if both do."""
+    @staticmethod
+    def candidates(types: Mapping[int, Stored]) -> dict[int, tuple[Block, ...]]:
+        """The blocks that tensors of a type may have, for those types where the offsets have to decide.
+
+        A type with something beside the blocks of each row may lack it: gguf-py sized such tensors by their blocks
+        alone when it rewrote a file (ikawrakow/ik_llama.cpp#2443).
+        """
+        found: dict[int, tuple[Block, ...]] = {type: blocks for type, blocks in _TWO_MEANINGS.items() if type in types}
+        for type, (_, block) in types.items():
+            if block and block.row_bits:
+                found[type] = block, Block(block.weights, block.bits)
+        return found
+
+    def fitting(self, type: int, blocks: tuple[Block, ...], spans: list[tuple[_Info, int]]) -> Stored | None:
+        """The level of a type, with the first block that fits between all offsets; None if none does."""
         of_type = [pair for pair in spans if pair[0].type == type]
         # anything may follow the last tensor of a file, so its span tells nothing
         bounded = [pair for pair in spans[:-1] if pair[0].type == type] or of_type
-        for block in _TWO_MEANINGS[type]:
+        for block in blocks:
             if all(
                 not info.row % block.weights and 0 <= span - info.nbytes(block) < self.alignment
                 for info, span in bounded
             ):
                 return self.level_of("ggml", type), block
-        return UnknownType("ggml", type), None
+        return None
+
+    def short_rows(self, infos: list[_Info]) -> Iterator[Finding]:
+        """A finding for each type whose tensors have room for the blocks of their rows, but not for the rest."""
+        for type, (level, block) in self.types.items():
+            if block is None or isinstance(level, UnknownType) or not level.block.row_bits or block.row_bits:
+                continue
+            short = [info for info in infos if info.type == type]
+            missing = level.block.row_bits // BITS_PER_BYTE
+            yield Finding(
+                "QL303",
+                f"{pluralize(len(short), 'tensor')} of {level.name} lack {missing} bytes per row, which a row has beside its"
+                " blocks: a tool that ignores them wrote the file; quantize the model again",
+                short[0].name,
+            )
 
 
 def _unknown_types(tensors: list[Tensor]) -> list[Finding]:
