@@ -27,7 +27,7 @@ def _type(
 # fmt: off
 Q8_0_X4: Final = _type("Q8_0_X4", 97, 8, 32, 34, 0, "block", "Q8_0, 4 blocks interleaved; activations")
 Q8_1_X4: Final = _type("Q8_1_X4", 98, 8, 32, 36, 0, "block", "Q8_1, 4 blocks interleaved; activations")
-Q8_2_X4: Final = _type("Q8_2_X4", 99, 8, 32, 36, 0, "block", "Q8_1 with a BF16 scale, 4 blocks interleaved; activations")
+Q8_2_X4: Final = _type("Q8_2_X4", 99, 8, 32, 36, 0, "block", "Q8_1 with a BF16 scale, 4 blocks interleaved")
 Q6_0: Final = _type("Q6_0", 133, 6, 32, 26, 0, "block", "32 6-bit codes and an FP16 scale")
 IQ1_BN: Final = _type("IQ1_BN", 134, 2, 64, 13, 2, "ternary", "ternary codes, five per byte; FP16 row scale")
 IQ2_BN: Final = _type("IQ2_BN", 135, 2, 64, 16, 4, "ternary", "ternary codes in 2 bits each; FP32 row scale")
@@ -39,7 +39,7 @@ IQ5_K: Final = _type("IQ5_K", 140, 5, 256, 176, 0, "codebook", "16 x 16 5-bit in
 IQ6_K: Final = _type("IQ6_K", 141, 6, 256, 212, 0, "codebook", "16 x 16 6-bit indices into 64 values, 8-bit scales")
 IQ4_KS: Final = _type("IQ4_KS", 144, 4, 256, 136, 4, "codebook", "8 x 32 4-bit indices into 16 values; FP32 row scale")
 IQ2_KS: Final = _type("IQ2_KS", 145, 2, 256, 70, 2, "codebook", "8 x 32 2-bit indices into 4 values; 2-byte row scale")
-IQ4_KSS: Final = _type("IQ4_KSS", 146, 4, 256, 128, 4, "codebook", "IQ4_KS, the scales within the codes; FP32 row scale")
+IQ4_KSS: Final = _type("IQ4_KSS", 146, 4, 256, 128, 4, "codebook", "IQ4_KS, scales within the codes; FP32 row scale")
 Q8_K16: Final = _type("Q8_K16", 147, 8, 64, 64, 20, "block", "8-bit codes for activations")
 Q8_K32: Final = _type("Q8_K32", 148, 8, 256, 296, 0, "block", "8-bit codes for activations")
 Q8_KR8: Final = _type("Q8_KR8", 149, 8, 256, 296, 0, "block", "8-bit codes for activations")
