@@ -428,8 +428,8 @@ class _Data:
             missing = level.block.row_bits // BITS_PER_BYTE
             yield Finding(
                 "QL303",
-                f"{pluralize(len(short), 'tensor')} of {level.name} lack {missing} bytes per row, which a row has beside"
-                " its blocks: a tool that ignores them wrote the file; quantize the model again",
+                f"{pluralize(len(short), 'tensor')} of {level.name} lack {missing} bytes per row, which a row has"
+                " beside its blocks: a tool that ignores them wrote the file; quantize the model again",
                 short[0].name,
             )
 
