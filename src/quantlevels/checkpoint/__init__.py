@@ -11,11 +11,10 @@ from attrs import evolve
 
 from quantlevels.checkpoint.catalogue import container_of, is_weights
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import main_file
+from quantlevels.checkpoint.locate import main_file, plugin_file
 from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered, suffix_of
 from quantlevels.checkpoint.shards import Files, Joined, read_index, read_parts
 from quantlevels.checkpoint.source import LocalFolder
-from quantlevels.checkpoint.storage_types import type_lookup
 from quantlevels.container import CONFIG_FILES, Checkpoint
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
@@ -57,7 +56,7 @@ def read_checkpoint(
         except OSError as error:
             raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
         folder = LocalFolder(path if is_folder else path.parent)
-        files = Files(folder=folder, level_of=type_lookup(registry), progress=progress or iter)
+        files = Files(folder=folder, registry=registry, progress=progress or iter)
         read = _read_folder if is_folder else _read_named
         return read(files, path)
 
@@ -65,7 +64,7 @@ def read_checkpoint(
 def _read_folder(files: Files, path: Path) -> Checkpoint:
     """The checkpoint in a folder."""
     names = files.folder.names()
-    main = main_file(LocalFolder(path), names)
+    main = main_file(LocalFolder(path), names) or plugin_file(LocalFolder(path), names, files.registry)
     if main is None:
         return Checkpoint(path=path, container=None, folder=files.folder, configs=_configs(files, names))
     if main.endswith(INDEX_SUFFIX):
@@ -85,7 +84,7 @@ def _read_named(files: Files, path: Path) -> Checkpoint:
         joined = read_index(files, name)
         return _checkpoint(files, path, joined, names, findings=_stray(names, joined))
     with files.folder.open(name) as source:
-        container = container_of(source)
+        container = container_of(source, files.registry)
         if container is None:
             config = read_object(source)
             return Checkpoint(path=path, container=None, folder=files.folder, configs={name: config})

@@ -10,7 +10,10 @@ from quantlevels.container import Container
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantlevels.container import Contents, Source, TypeLookup
+    from quantlevels.vocabulary.registry import Registry
 
 
 # Readers are imported when the first file of their format is read: most programs meet one format.
@@ -67,7 +70,7 @@ PYTORCH: Final = Container(
 CONTAINERS: Final = (SAFETENSORS, GGUF, ONNX, PYTORCH)
 
 #: a JSON file: config or index, never weights
-_CONFIG_SUFFIX: Final = ".json"
+CONFIG_SUFFIX: Final = ".json"
 _SUFFIXES: Final = {suffix: container for container in CONTAINERS for suffix in container.suffixes}
 _HEAD: Final = 512
 
@@ -92,8 +95,10 @@ _FOREIGN: Final = (
 )
 
 
-def container_of(source: Source) -> Container | None:
+def container_of(source: Source, registry: Registry) -> Container | None:
     """The container of a file: by its first bytes if they are decisive, else by its suffix; None for JSON.
+
+    Plugins are consulted only for a file that no container of this package claims.
 
     Raises:
         CheckpointError: if it is of no format that is read here, or only a pointer to a file.
@@ -102,30 +107,59 @@ def container_of(source: Source) -> Container | None:
     for foreign in _FOREIGN:
         if foreign.head.match(head):
             raise CheckpointError(source.path, foreign.reason)
-    for container in CONTAINERS:
-        if container.magic and head.startswith(container.magic):
-            return container
     suffix = suffix_of(source.name)
-    if suffix == _CONFIG_SUFFIX:
+    found = _by_magic(CONTAINERS, head)
+    if found:
+        return found
+    if suffix == CONFIG_SUFFIX:
         return None
-    named = _SUFFIXES.get(suffix)
-    if named is PYTORCH and source.sibling_size(source.name.removesuffix(suffix) + ".xml") is not None:
+    if suffix in PYTORCH.suffixes and source.sibling_size(f"{source.name.removesuffix(suffix)}.xml") is not None:
         raise CheckpointError(
             source.path, "belongs to an OpenVINO model, which is not read; name the model it was converted from"
         )
-    for container in () if named else CONTAINERS:
-        if container.looks and container.looks.match(head):
-            return container
-    if named is None:
+    found = _SUFFIXES.get(suffix)
+    if not suffix:  # a blob in a cache, say
+        found = _by_looks(CONTAINERS, head)
+    found = found or _of_plugin(registry, head, suffix) or _by_looks(CONTAINERS, head)
+    if found is None:
         raise CheckpointError(source.path, "is not a checkpoint: neither its name nor its first bytes are known")
-    return named
+    return found
 
 
-def is_weights(name: str) -> bool:
-    """Whether a file has a name that weights have."""
-    return suffix_of(name) in _SUFFIXES and not NOT_WEIGHTS.fullmatch(name)
+def _by_magic(containers: Sequence[Container], head: bytes) -> Container | None:
+    return next((each for each in containers if each.magic and head.startswith(each.magic)), None)
+
+
+def _by_looks(containers: Sequence[Container], head: bytes) -> Container | None:
+    return next((each for each in containers if each.looks and each.looks.match(head)), None)
+
+
+def _of_plugin(registry: Registry, head: bytes, suffix: str) -> Container | None:
+    containers = plugin_containers(registry)
+    by_suffix = (container for container in containers if suffix in container.suffixes)
+    return _by_magic(containers, head) or next(by_suffix, None) or _by_looks(containers, head)
+
+
+def plugin_containers(registry: Registry) -> tuple[Container, ...]:
+    """The containers of all plugins; the first call imports them."""
+    from quantlevels.checkpoint.plugins import CONTAINER_PLUGINS  # here: most files need no plugin
+
+    registry._installed.load(CONTAINER_PLUGINS.group)
+    return registry._installed.loaded(CONTAINER_PLUGINS)
+
+
+def is_weights(name: str, plugins: Sequence[Container] = ()) -> bool:
+    """Whether a file has a name that weights have.
+
+    Args:
+        name: of the file.
+        plugins: containers of plugins to consider besides those of this package.
+    """
+    suffix = suffix_of(name)
+    known = suffix in _SUFFIXES or any(suffix in container.suffixes for container in plugins)
+    return known and not NOT_WEIGHTS.fullmatch(name)
 
 
 def container_named(name: str) -> Container | None:
-    """The container whose suffix a file name has; None for any other name."""
+    """The container of this package whose suffix a file name has; None for any other name."""
     return _SUFFIXES.get(suffix_of(name))

@@ -14,12 +14,14 @@ from quantlevels.checkpoint.catalogue import container_named, container_of, is_w
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import numbered
 from quantlevels.checkpoint.source import shown
+from quantlevels.checkpoint.storage_types import type_lookup
 from quantlevels.container import Contents, File, Places, TruncatedError
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding, pluralize
 
 if TYPE_CHECKING:
     from quantlevels.container import JSON, Container, Folder, Source, Tensor, TypeLookup
+    from quantlevels.vocabulary.registry import Registry
 
 #: Gets the names of files and yields them one by one as they are read: a place for a progress bar.
 Progress: TypeAlias = Callable[[Sequence[str]], Iterable[str]]
@@ -62,13 +64,18 @@ class Files:
 
     Args:
         folder: where they are.
-        level_of: which level a storage type is.
+        registry: knows the levels of storage types, and the plugins.
         progress: gets the names of files while several are read.
     """
 
     folder: Folder
-    level_of: TypeLookup
+    registry: Registry
     progress: Progress = iter
+    level_of: TypeLookup = field(init=False)
+
+    @level_of.default
+    def _default_level_of(self) -> TypeLookup:
+        return type_lookup(self.registry)
 
     def read(self, name: str) -> Joined:
         """One file with weights.
@@ -77,7 +84,7 @@ class Files:
             CheckpointError: if it is malformed or of no known format.
         """
         with self.folder.open(name) as source:
-            container = container_of(source)
+            container = container_of(source, self.registry)
             if container is None:
                 raise CheckpointError(source.path, "is a JSON file, not weights")
             return self.read_as(container, source)

@@ -50,12 +50,14 @@ Place: TypeAlias = "tuple[str, Spelling]"
 
 LEVELS: Final = "quantlevels.levels"
 SCHEMES: Final = "quantlevels.schemes"
+CONTAINERS: Final = "quantlevels.containers"
 
 #: Group → where the layer that uses its plugins defines their `PluginContract`. References, as entry points are: the
 #: layers above import this module, so it cannot import them, and yet every plugin must be checkable at any time.
 _CONTRACTS: Final[Mapping[str, str]] = {
     LEVELS: "quantlevels.vocabulary.plugins:LEVEL_PLUGINS",
     SCHEMES: "quantlevels.schemes.plugins:SCHEME_PLUGINS",
+    CONTAINERS: "quantlevels.checkpoint.plugins:CONTAINER_PLUGINS",
 }
 
 _RESERVED: Final = "it uses {!r}, which means {} that comes with quantlevels"

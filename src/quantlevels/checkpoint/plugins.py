@@ -1,0 +1,46 @@
+"""What a plugin of the group ``quantlevels.containers`` has to be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quantlevels.checkpoint.catalogue import CONFIG_SUFFIX, CONTAINERS
+from quantlevels.container import CONFIG, Container
+from quantlevels.vocabulary.plugins import CONTAINERS as GROUP
+from quantlevels.vocabulary.plugins import PluginContract
+
+
+def _reserved(name: str) -> str:
+    return "a format" if name == CONFIG or any(name == container.name for container in CONTAINERS) else ""
+
+
+def _clash(container: Container) -> tuple[str, str] | None:
+    """The first name, suffix or magic of a container that belongs to one of this package, and what it means."""
+    if meaning := _reserved(container.name):
+        return container.name, meaning
+    for own in CONTAINERS:
+        for suffix in container.suffixes:
+            if suffix == CONFIG_SUFFIX or suffix in own.suffixes:
+                return suffix, "files of a format"
+        if container.magic and own.magic and _overlap(container.magic, own.magic):
+            return repr(container.magic), "the first bytes of a format"
+    return None
+
+
+def _overlap(one: bytes, other: bytes) -> bool:
+    """Whether a file can begin with both."""
+    return one.startswith(other) or other.startswith(one)
+
+
+CONTAINER_PLUGINS: Final = PluginContract(
+    group=GROUP,
+    class_=Container,
+    noun="format",
+    names=lambda container: (container.name,),
+    reserved=_reserved,
+    clash=_clash,
+    places=lambda container: (
+        *(("suffix", suffix) for suffix in container.suffixes),
+        *([("magic", container.magic.hex())] if container.magic else []),
+    ),
+)
