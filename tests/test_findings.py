@@ -154,7 +154,8 @@ def test_what_llama_cpp_has_beside_a_model_is_no_second_model(tmp_path: Path) ->
     (tmp_path / "mmproj-model-F16.gguf").write_bytes(gguf({"v.blk.0.attn_q.weight": (F16, [64, 64])}))
     (tmp_path / "model.imatrix.gguf").write_bytes(gguf({"blk.0.attn_q.weight.in_sum2": (F32, [1, 256])}))
     assert inspect(tmp_path).files[0].path == "mmproj-model-F16.gguf"
-    assert of_gguf(tmp_path, 15, {"blk.0.attn_q.weight": (Q4_K, [256, 256])}) == []
+    (beside,) = of_gguf(tmp_path, 15, {"blk.0.attn_q.weight": (Q4_K, [256, 256])})
+    assert (beside.code, beside.severity, beside.where) == ("QL402", "info", "mmproj-model-F16.gguf")
     (tmp_path / "model-Q8_0.gguf").write_bytes(gguf({"blk.0.attn_q.weight": (Q8_0, [256, 256])}))
     with pytest.raises(CheckpointError, match=r"holds 2 models, name one of them: 'model-Q8_0\.gguf', 'model\.gguf'$"):
         inspect(tmp_path)

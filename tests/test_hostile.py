@@ -500,6 +500,15 @@ FOLDERS: Mapping[str, Files] = {
     "index of a device": index({"w": "x.safetensors"}, x="/dev/zero"),
     "index of a page": index({"w": "x.safetensors"}, x=SAFETENSORS["HTML"]),
     "index of a pickle": index({"w": "x.safetensors"}, x=PYTORCH["archive: posix system"]),
+    **{
+        f"config {name}": {"model.safetensors": GOOD, "config.json": raw}
+        for name, raw in {
+            "bits 0": b'{"quantization_config": {"quant_method": "gptq", "bits": 0}}',
+            "bits 1e308": b'{"quantization_config": {"quant_method": "gptq", "bits": 1e308}}',
+        }.items()
+    },
+}
+FOLDERS_FOUND: Mapping[str, Files] = {
     "pipe": {"model.safetensors": os.mkfifo},
     "device": {"model.safetensors": "/dev/zero"},
     "folder of that name": {"model.safetensors": None},
@@ -520,8 +529,6 @@ FOLDERS: Mapping[str, Files] = {
             "HTML": SAFETENSORS["HTML"],
         }.items()
     },
-}
-FOLDERS_FOUND: Mapping[str, Files] = {
     "index of nothing there": index({"w": "x.safetensors"}),
     "index of a long name": index({"w": "x" * 5000 + ".safetensors"}),
     "index of a surrogate": {INDEX: rb'{"weight_map": {"w": "\ud800.safetensors"}}'},

@@ -234,8 +234,24 @@ class Folder(Protocol):
     def path(self) -> Path | str:
         """Path or URL, for errors and records; it carries no credentials."""
 
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+
     def names(self) -> Sequence[str]:
         """Names of the files in it, sorted; none of its folders."""
+
+    def folders(self) -> Sequence[str]:
+        """Names of the folders in it, sorted."""
+
+    def dangling(self) -> Sequence[str]:
+        """Names of links in it that lead nowhere, sorted."""
+
+    def others(self) -> Sequence[str]:
+        """Names of what is in it and is not a regular file: folders, pipes, devices; sorted."""
+
+    def subfolder(self, name: str) -> Folder:
+        """One of its folders."""
 
     def size(self, name: str) -> int | None:
         """Bytes in a file, by its path within the folder; None if it is missing."""
@@ -265,6 +281,8 @@ class Contents:
     findings: tuple[Finding, ...] = ()
     #: the operators of a graph and its subgraphs, in their order
     nodes: tuple[Node, ...] = ()
+    #: name → content of each tensor that holds text about others, such as ``comfy_quant``
+    markers: Mapping[str, bytes] = field(factory=dict[str, bytes])
     #: further names of elements that one of the tensors has (PyTorch)
     tied: tuple[str, ...] = ()
 
@@ -329,6 +347,9 @@ class Checkpoint(Contents):
         """Path or URL of a file of the checkpoint, for messages."""
         return str(self.path) if self.folder is None else f"{self.folder.path}/{file}"
 
+
+#: Last parts of names of small tensors whose bytes are text about the tensors beside them.
+MARKERS: Final = frozenset({"comfy_quant"})
 
 #: Config files that may stand beside the weights and say something of their levels.
 CONFIG_FILES: Final = (

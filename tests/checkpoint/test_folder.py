@@ -215,11 +215,20 @@ JSON = {
 
 
 @pytest.mark.parametrize("raw", JSON.values(), ids=JSON)
-@pytest.mark.parametrize("beside", [False, True])
-def test_malformed_config_files_are_refused_by_name(tmp_path: Path, raw: bytes, beside: bool) -> None:
+def test_malformed_config_files_are_refused_by_name(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(raw)
-    assert "config.json" in refusal(weights(tmp_path / "model.safetensors") if beside else path)
+    assert "config.json" in refusal(path)
+
+
+@pytest.mark.parametrize("raw", JSON.values(), ids=JSON)
+@pytest.mark.parametrize("named", [False, True])
+def test_a_malformed_config_never_hides_the_weights(tmp_path: Path, raw: bytes, named: bool) -> None:
+    (tmp_path / "config.json").write_bytes(raw)
+    path = weights(tmp_path / "model.safetensors")
+    found = read_checkpoint(path if named else tmp_path)
+    assert [tensor.name for tensor in found.tensors] == ["a"]
+    assert [(finding.code, finding.where) for finding in found.findings] == [("QL305", "config.json")]
 
 
 def test_a_huge_json_file_is_not_read(tmp_path: Path) -> None:
@@ -303,21 +312,13 @@ def test_pointers_in_place_of_shards_are_named(sharded: Path) -> None:
 
 def test_paths_with_nothing_to_read_are_told_apart(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "absent")
-    assert "holds no weights" in refusal(tmp_path)
-
-
-def test_a_pipeline_of_models_tells_where_they_are(tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text("{}")
-    for name in ("vae", "transformer", "tokenizer"):
-        (tmp_path / name).mkdir()
-    weights(tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
-    weights(tmp_path / "transformer" / "diffusion_pytorch_model.safetensors")
-    assert refusal(tmp_path).endswith("; name one of its folders that do: 'transformer', 'vae'")
+    (tmp_path / "link").symlink_to("absent")
+    assert "is a link to a file that is not there" in refusal(tmp_path / "link")
     assert "is not a file or folder" in refusal(tmp_path.__class__(os.devnull))
     (tmp_path / "notes").write_text("hello")
     assert "is not a checkpoint" in refusal(tmp_path / "notes")
     (tmp_path / "empty.safetensors").touch()
-    assert "truncated" in refusal(tmp_path)
+    assert "truncated" in refusal(tmp_path / "empty.safetensors")
 
 
 def test_a_sparse_checkpoint_costs_no_memory_of_its_size(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_what_the_reference_writes_is_read(
     safetensors.numpy.save_file(arrays, file, metadata or None)  # it writes no JSON for no tensors and {}
     found = read_checkpoint(file)
     assert {tensor.name: (tensor.dtype, tensor.shape, tensor.nbytes) for tensor in found.tensors} == {
-        name: (levels.of(array.dtype), array.shape, array.nbytes) for name, array in arrays.items()
+        name: (levels.of_dtype(array.dtype), array.shape, array.nbytes) for name, array in arrays.items()
     }
     assert found.metadata == (metadata or {})
 

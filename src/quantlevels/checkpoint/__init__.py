@@ -11,10 +11,10 @@ from attrs import evolve
 
 from quantlevels.checkpoint.catalogue import container_of, is_weights
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import main_file, plugin_file
+from quantlevels.checkpoint.locate import component_folders, locate, resolved
 from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered, suffix_of
-from quantlevels.checkpoint.shards import Files, Joined, read_index, read_parts
-from quantlevels.checkpoint.source import LocalFolder
+from quantlevels.checkpoint.shards import Files, Joined, read_index, read_parts, read_ranks
+from quantlevels.checkpoint.source import LocalFolder, shown
 from quantlevels.container import CONFIG_FILES, Checkpoint
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 #: findings of a checkpoint that lacks a part: a file that is missing, or cut
 _LACKING: Final = frozenset({"QL201", "QL206"})
+#: a file without tensors is not larger: a header with metadata
+_LARGEST_EMPTY: Final = 1 << 12
+#: how many names a finding lists
+_LISTED: Final = 5
 
 
 def read_checkpoint(
@@ -49,31 +53,77 @@ def read_checkpoint(
     """
     path = Path(path)
     with gc_paused():
-        try:
-            is_folder = path.is_dir()
-            if not is_folder and not path.is_file():
-                raise CheckpointError(path, "is not a file or folder" if path.exists() else "does not exist")
-        except OSError as error:
-            raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
-        folder = LocalFolder(path if is_folder else path.parent)
-        files = Files(folder=folder, registry=registry, progress=progress or iter)
-        read = _read_folder if is_folder else _read_named
-        return read(files, path)
+        if not _is_folder(path):
+            files = Files(folder=LocalFolder(path.parent), registry=registry, progress=progress or iter)
+            return _read_named(files, path)
+        folder = resolved(LocalFolder(path))
+        return _read_folder(Files(folder=folder, registry=registry, progress=progress or iter), path)
 
 
-def _read_folder(files: Files, path: Path) -> Checkpoint:
-    """The checkpoint in a folder."""
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder, not a file.
+
+    Raises:
+        CheckpointError: if it is neither.
+    """
+    try:
+        if path.is_dir():
+            return True
+        if path.is_file():
+            return False
+        reason = "is not a file or folder" if path.exists() else "does not exist"
+        if path.is_symlink():
+            reason = "is a link to a file that is not there; download it again"
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
+    raise CheckpointError(path, reason)
+
+
+def _read_folder(files: Files, path: Path | str) -> Checkpoint:
+    """What a folder holds: one model, or several that belong together.
+
+    Args:
+        files: reads those of the folder.
+        path: what the user named.
+    """
     names = files.folder.names()
-    main = main_file(LocalFolder(path), names) or plugin_file(LocalFolder(path), names, files.registry)
-    if main is None:
-        return Checkpoint(path=path, container=None, folder=files.folder, configs=_configs(files, names))
-    if main.endswith(INDEX_SUFFIX):
+    below = component_folders(files, names)
+    if not below:
+        return _read_model(files, path, names)
+    components: list[Checkpoint] = []
+    for name in below:
+        folder = files.folder.subfolder(name) if name else files.folder
+        place = f"{path}/{name}" if isinstance(path, str) else path / name
+        components.append(_read_model(evolve(files, folder=folder), place, folder.names()))
+    root = () if "" in below else tuple(filter(is_weights, names))
+    return Checkpoint(
+        path=path,
+        container=next((component.container for component in components if component.container), None),
+        folder=files.folder,
+        findings=tuple(_other_models(root)),
+        partial=any(component.partial for component in components),
+        components=tuple(components),
+    )
+
+
+def _read_model(files: Files, path: Path | str, names: Sequence[str]) -> Checkpoint:
+    """The only model in a folder; a finding if there is none."""
+    located = locate(files, names)
+    if not located.files:
+        configs, findings = _configs(files, names)
+        findings.append(Finding("QL207", located.reason))
+        return Checkpoint(path=path, container=None, folder=files.folder, configs=configs, findings=tuple(findings))
+    main = located.files[0]
+    if len(located.files) > 1:
+        joined = read_ranks(files, located.files)
+    elif main.endswith(INDEX_SUFFIX):
         joined = read_index(files, main)
     elif numbered(main):
         joined = read_parts(files, main)
     else:
         joined = files.read(main)
-    return _checkpoint(files, path, joined, names, findings=_stray(names, joined))
+    findings = [*_stray(files, names, joined), *_other_models(located.others)]
+    return _checkpoint(files, path, joined, names, findings)
 
 
 def _read_named(files: Files, path: Path) -> Checkpoint:
@@ -82,7 +132,7 @@ def _read_named(files: Files, path: Path) -> Checkpoint:
     names = files.folder.names()
     if name.endswith(INDEX_SUFFIX):
         joined = read_index(files, name)
-        return _checkpoint(files, path, joined, names, findings=_stray(names, joined))
+        return _checkpoint(files, path, joined, names, _stray(files, names, joined))
     with files.folder.open(name) as source:
         container = container_of(source, files.registry)
         if container is None:
@@ -96,42 +146,75 @@ def _read_named(files: Files, path: Path) -> Checkpoint:
 
 
 def _checkpoint(
-    files: Files, path: Path, joined: Joined, names: Sequence[str], findings: Iterable[Finding] = ()
+    files: Files, path: Path | str, joined: Joined, names: Sequence[str], findings: Iterable[Finding] = ()
 ) -> Checkpoint:
     """The checkpoint of which the files have been read, with the configs beside them."""
-    configs_apply = joined.container is None or joined.container.configs_beside
     contents = joined.contents
-    all_findings = (*contents.findings, *findings)
+    found = [*contents.findings, *findings]
+    configs: Mapping[str, Mapping[str, JSON]] = {}
+    if joined.container is None or joined.container.configs_beside:
+        configs, unusable = _configs(files, names)
+        found += unusable
     return Checkpoint(
         tensors=contents.tensors,
         places=contents.places,
         metadata=contents.metadata,
         byte_order=contents.byte_order,
         files=contents.files,
-        findings=all_findings,
+        findings=tuple(found),
         nodes=contents.nodes,
+        markers=contents.markers,
         tied=contents.tied,
         path=path,
         container=joined.container,
         folder=files.folder,
-        configs=_configs(files, names) if configs_apply else {},
-        partial=any(finding.code in _LACKING for finding in all_findings),
+        configs=configs,
+        partial=joined.is_part or any(finding.code in _LACKING for finding in found),
     )
 
 
-def _configs(files: Files, names: Sequence[str]) -> Mapping[str, Mapping[str, JSON]]:
-    return {name: files.read_json(name) for name in CONFIG_FILES if name in names}
+def _configs(files: Files, names: Sequence[str]) -> tuple[dict[str, Mapping[str, JSON]], list[Finding]]:
+    """The config files of a folder, and a finding for each that cannot be used: it never hides the weights."""
+    configs: dict[str, Mapping[str, JSON]] = {}
+    findings: list[Finding] = []
+    for name in CONFIG_FILES:
+        if name in names:
+            try:
+                configs[name] = files.read_json(name)
+            except CheckpointError as error:
+                findings.append(Finding("QL305", error.reason, name))
+    return configs, findings
 
 
-def _stray(names: Sequence[str], joined: Joined) -> Iterator[Finding]:
+def _stray(files: Files, names: Sequence[str], joined: Joined) -> Iterator[Finding]:
     """Weights in a folder that were not read, of the same format or of a name that loaders look for."""
     own = {file.path for file in joined.contents.files}
     suffixes = set(map(suffix_of, own))
     for name in names:
         if name in own or PROJECTOR in name.lower() or not is_weights(name):
             continue
-        if suffix_of(name) in suffixes or is_standard(name):
+        if (suffix_of(name) in suffixes or is_standard(name)) and not _is_empty(files, name):
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", name)
+    for name in files.folder.dangling():
+        if is_standard(name) and name not in joined.unread:
+            yield Finding("QL201", "is a link to a file that is not there; download it again", name)
+
+
+def _is_empty(files: Files, name: str) -> bool:
+    """Whether a file has the name of weights and no tensors, as the last shard that some writers leave."""
+    if (files.folder.size(name) or 0) > _LARGEST_EMPTY:
+        return False
+    try:
+        return not files.read(name).contents.tensors
+    except CheckpointError:
+        return False
+
+
+def _other_models(names: Sequence[str]) -> Iterator[Finding]:
+    if names:
+        listed = ", ".join(map(shown, names[:_LISTED]))
+        more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+        yield Finding("QL402", f"other models beside this one, not counted here: {listed}{more}", names[0])
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Layout: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.5.3.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"PK\x03\x04"
 
-_LOCAL: Final = struct.Struct("<4s22xHH")
+_LOCAL: Final = struct.Struct("<4s2xHH16xHH")
 _CENTRAL: Final = struct.Struct("<4s4xHH8xLLHHH8xL")
-_END: Final = struct.Struct("<4s8xLLH")
+_END: Final = struct.Struct("<4s6xHLLH")
 _LOCATOR64: Final = struct.Struct("<4s4xQ4x")
-_END64: Final = struct.Struct("<4s36xQQ")
+_END64: Final = struct.Struct("<4s28xQQQ")
 _EXTRA: Final = struct.Struct("<HH")
 _LONGEST_COMMENT: Final = 0xFFFF
 _LARGEST_DIRECTORY: Final = 1 << 27
@@ -55,7 +56,7 @@ class Archive:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        start, size = self._locate()
+        count, start, size = self._locate()
         if size > _LARGEST_DIRECTORY:
             raise self._broken(f"a directory of {size:,} bytes", start)
         #: name → entry
@@ -82,24 +83,40 @@ class Archive:
             stored = method == _STORED and not flags & _ENCRYPTED and packed == nbytes
             self.entries[name] = Entry(offset, nbytes, stored)
             extents.append((offset, offset + _LOCAL.size + packed))
+        if len(self.entries) != count:
+            raise self._broken(f"its directory has {len(self.entries):,} entries and claims {count:,}", start)
         extents.sort()
         for (_, end), (following, _) in pairwise(extents):
             if end > following:
                 raise self._broken("an entry reaches into what follows it", following)
+        #: where entries begin, and the directory
+        self._starts = [begin for begin, _ in extents]
         if extents[-1][0] > start:
             raise self._broken("an entry lies behind its directory", extents[-1][0])
 
     def span(self, name: str) -> tuple[int, int]:
-        """Where the bytes of a stored entry begin and end in the file."""
-        entry = self.entries[name]
-        magic, name_length, extra_length = _LOCAL.unpack(self.source.read(entry.offset, _LOCAL.size))
-        if magic != MAGIC or not entry.stored:
-            raise self._broken(f"the entry {shown(name)} is compressed, encrypted or not there", entry.offset)
-        start = entry.offset + _LOCAL.size + name_length + extra_length
-        return start, start + entry.nbytes
+        """Where the bytes of a stored entry begin and end in the file.
 
-    def _locate(self) -> tuple[int, int]:
-        """Start and size of the central directory."""
+        Raises:
+            CheckpointError: if it is compressed or encrypted, or its local header is not what the directory says.
+        """
+        entry = self.entries[name]
+        encoded = name.encode()
+        local = self.source.read(entry.offset, _LOCAL.size + len(encoded))
+        magic, flags, method, name_length, extra_length = _LOCAL.unpack_from(local)
+        if magic != MAGIC or not entry.stored or method != _STORED or flags & _ENCRYPTED:
+            raise self._broken(f"the entry {shown(name)} is compressed, encrypted or not there", entry.offset)
+        if name_length != len(encoded) or local[_LOCAL.size :] != encoded:
+            raise self._broken(f"the entry {shown(name)} has another name where it is stored", entry.offset)
+        start = entry.offset + _LOCAL.size + name_length + extra_length
+        end = start + entry.nbytes
+        following = self._starts[bisect_right(self._starts, entry.offset)]
+        if end > following:
+            raise self._broken(f"the entry {shown(name)} reaches into what follows it", following)
+        return start, end
+
+    def _locate(self) -> tuple[int, int, int]:
+        """Number of entries, start and size of the central directory."""
         size = self.source.size
         tail_at = max(size - _LOCATOR64.size - _END.size - _LONGEST_COMMENT, 0)
         tail = self.source.read(tail_at, size - tail_at)
@@ -107,7 +124,7 @@ class Archive:
         if at < 0 or len(tail) - at < _END.size:
             raise TruncatedError(self.source.path, "truncated: a zip archive without the end of its directory", size)
         end = tail_at + at
-        _, nbytes, start, comment_length = _END.unpack_from(tail, at)
+        _, count, nbytes, start, comment_length = _END.unpack_from(tail, at)
         if end + _END.size + comment_length != size:
             raise self._broken("something follows its end", end)
         # torch writes the 64-bit end, whether it is needed or not
@@ -115,12 +132,12 @@ class Archive:
         if at >= 0 and tail[at : at + 4] == b"PK\x06\x07":
             _, end64 = _LOCATOR64.unpack_from(tail, at)
             end -= _LOCATOR64.size + _END64.size
-            magic, nbytes, start = _END64.unpack(self.source.read(end, _END64.size))
+            magic, count, nbytes, start = _END64.unpack(self.source.read(end, _END64.size))
             if magic != b"PK\x06\x06" or end64 != end:
                 raise self._broken("its 64-bit end is not where it says", end)
         if start + nbytes != end:
             raise self._broken("its directory is not where it says", end)
-        return start, nbytes
+        return count, start, nbytes
 
     def _broken(self, reason: str, offset: int) -> CheckpointError:
         return CheckpointError(self.source.path, f"is not a valid zip archive: {reason}", offset)

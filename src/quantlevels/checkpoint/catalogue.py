@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.checkpoint.names import NOT_WEIGHTS, suffix_of
@@ -73,6 +74,8 @@ CONTAINERS: Final = (SAFETENSORS, GGUF, ONNX, PYTORCH)
 CONFIG_SUFFIX: Final = ".json"
 _SUFFIXES: Final = {suffix: container for container in CONTAINERS for suffix in container.suffixes}
 _HEAD: Final = 512
+#: characters of a text that an error shows
+_SHOWN_TEXT: Final = 60
 
 
 class _Foreign(NamedTuple):
@@ -124,6 +127,17 @@ def container_of(source: Source, registry: Registry) -> Container | None:
     if found is None:
         raise CheckpointError(source.path, "is not a checkpoint: neither its name nor its first bytes are known")
     return found
+
+
+def beginning_of_text(source: Source) -> str:
+    """The beginning of a file that is text, such as an error message of a server; empty if it is not text."""
+    head = source.read(0, min(source.size, _HEAD))
+    try:
+        # a character that is cut at the end of the head is no reason to call it binary
+        text = getincrementaldecoder("utf-8")().decode(head).strip()
+    except UnicodeDecodeError:
+        return ""
+    return text[:_SHOWN_TEXT] if all(character.isprintable() or character.isspace() for character in text) else ""
 
 
 def _by_magic(containers: Sequence[Container], head: bytes) -> Container | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, cast, overload
 
 from quantlevels.checkpoint.source import shown
 from quantlevels.errors import CheckpointError
@@ -30,7 +30,8 @@ def unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     """
     found = dict(pairs)
     if len(found) != len(pairs):
-        repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        counts = Counter(key for key, _ in pairs)
+        repeated = max(counts, key=counts.__getitem__)
         raise ValueError(f"the key {shown(repeated)} is repeated")
     return found
 
@@ -51,8 +52,16 @@ _FAST = json.JSONDecoder(parse_float=finite, parse_constant=finite)
 _EXACT = json.JSONDecoder(object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
 
 
-def read_object(source: Source) -> dict[str, JSON]:
+@overload
+def read_object(source: Source) -> dict[str, JSON]: ...
+@overload
+def read_object(source: Source, kind: type[list[JSON]]) -> list[JSON]: ...
+def read_object(source: Source, kind: type[dict[str, JSON]] | type[list[JSON]] = dict) -> JSON:
     """The object in a JSON file, in UTF-8 with or without a byte order mark.
+
+    Args:
+        source: the file.
+        kind: ``list`` for a file that holds an array.
 
     Raises:
         CheckpointError: if there is none, with what is wrong and where.
@@ -72,8 +81,9 @@ def read_object(source: Source) -> dict[str, JSON]:
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else _TOO_DEEP
         raise CheckpointError(path, f"is not valid JSON: {reason}") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(path, f"must hold a JSON object, not {shown(found)}")
+    if not isinstance(found, kind):
+        expected = "object" if kind is dict else "array"
+        raise CheckpointError(path, f"must hold a JSON {expected}, not {shown(found)}")
     return found
 
 

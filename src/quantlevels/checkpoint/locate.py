@@ -1,72 +1,232 @@
-"""Which file of a path stands for the checkpoint."""
+"""Which files of a folder stand for the checkpoint, and why none does."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Final
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from quantlevels.checkpoint.catalogue import is_weights
-from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, STANDARD_NAMES, ShardName, numbered
-from quantlevels.checkpoint.source import LocalFolder
+from quantlevels.checkpoint.catalogue import ONNX, is_weights, plugin_containers
+from quantlevels.checkpoint.jsonfile import read_object
+from quantlevels.checkpoint.names import (
+    INDEX_SUFFIX,
+    PROJECTOR,
+    STANDARD_NAMES,
+    ShardName,
+    numbered,
+    rank_of,
+    suffix_of,
+)
+from quantlevels.checkpoint.source import shown
 from quantlevels.container import CONFIG_FILES
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
-#: how many folders an error lists
+    from quantlevels.checkpoint.shards import Files
+    from quantlevels.container import Folder
+
+#: how many names a message lists
 _LISTED: Final = 5
+#: the folder of a repository in the cache of Hugging Face, and where it keeps the commit of a branch
+_HUB_REPOSITORY: Final = re.compile(r"models--.+")
+_SNAPSHOTS: Final = "snapshots"
+_MAIN_BRANCH: Final = "refs/main"
+_LONGEST_COMMIT: Final = 256
+#: the files that list the models of a pipeline: diffusers, sentence-transformers
+_PIPELINE: Final = "model_index.json"
+_MODULES: Final = "modules.json"
+_CONFIG: Final = "config.json"
 
 
-def main_file(folder: LocalFolder, names: Sequence[str]) -> str | None:
-    """The file that stands for the checkpoint in a folder: an index, a single file, or the first numbered part.
+class _Foreign(NamedTuple):
+    """Weights of a format that is not read, told by a file's name."""
 
-    An index comes first, then the names that loaders look for, then the only model there is. None for a folder with
-    config files alone.
+    name: re.Pattern[str]
+    format: str
 
-    Args:
-        folder: the folder.
-        names: its files.
+
+_FOREIGN: Final = (
+    _Foreign(re.compile(r"(ndarray|tensor)-cache\.json"), "MLC"),
+    _Foreign(re.compile(r".*\.np[yz]"), "NumPy (npz, npy)"),
+    _Foreign(re.compile(r".*\.(h5|hdf5|keras)"), "HDF5 (Keras, TensorFlow)"),
+    _Foreign(re.compile(r".*\.msgpack"), "Flax (msgpack)"),
+    _Foreign(re.compile(r".*\.(pb|tflite)|.*\.ckpt\.(index|meta)"), "TensorFlow"),
+    _Foreign(re.compile(r"openvino_.*\.xml"), "OpenVINO"),
+    _Foreign(re.compile(r".*\.(mlmodel|mlpackage)"), "Core ML"),
+    _Foreign(re.compile(r".*\.pte"), "ExecuTorch"),
+    _Foreign(re.compile(r".*\.(engine|plan)"), "TensorRT"),
+    _Foreign(re.compile(r".*\.nemo"), "NeMo"),
+    _Foreign(re.compile(r".*\.distcp|__\d+_\d+\.distcp"), "PyTorch distributed checkpoint"),
+)
+#: a download that has not ended: Hugging Face, browsers, wget, curl, llama.cpp, LM Studio
+_UNFINISHED: Final = re.compile(
+    r".*\.(incomplete|crdownload|part|partial|download|downloadinprogress|tmp|aria2)", re.IGNORECASE
+)
+
+
+class Located(NamedTuple):
+    """What a folder holds."""
+
+    #: the files of the checkpoint: one file, an index, the first numbered part, or all ranks; empty if nothing is read
+    files: tuple[str, ...] = ()
+    #: why nothing can be read
+    reason: str = ""
+    #: other models beside it
+    others: tuple[str, ...] = ()
+
+
+def resolved(folder: Folder) -> Folder:
+    """The snapshot that a repository folder in the cache of Hugging Face stands for; any other folder itself.
 
     Raises:
-        CheckpointError: if it holds nothing to read, or several models of which none has such a name.
+        CheckpointError: if the repository has several snapshots and none is that of its main branch.
     """
-    present = set(names)
-    standard = [name for name in STANDARD_NAMES if name in present]
-    models = standard[:1] or [name for name in names if name.endswith(INDEX_SUFFIX)] or _models(names)
-    if len(models) > 1:
-        models = [name for name in models if PROJECTOR not in name.lower()] or models
-    if len(models) > 1:
-        listed = ", ".join(map(repr, models))
-        raise CheckpointError(folder.path, f"holds {len(models)} models, name one of them: {listed}")
-    if models:
-        return models[0]
-    if present.isdisjoint(CONFIG_FILES):
-        raise CheckpointError(folder.path, f"holds no weights or quantization config{_below(folder.path)}")
-    return None
+    if not _HUB_REPOSITORY.fullmatch(folder.name) or _SNAPSHOTS not in folder.folders():
+        return folder
+    snapshots = folder.subfolder(_SNAPSHOTS)
+    commits = snapshots.folders()
+    if folder.size(_MAIN_BRANCH) is not None:
+        with folder.open(_MAIN_BRANCH) as source:
+            commit = source.read(0, min(source.size, _LONGEST_COMMIT)).decode(errors="replace").strip()
+        if commit in commits:
+            return snapshots.subfolder(commit)
+    if len(commits) == 1:
+        return snapshots.subfolder(commits[0])
+    listed = _listed([f"{_SNAPSHOTS}/{commit}" for commit in commits])
+    raise CheckpointError(folder.path, f"holds {len(commits)} snapshots, name one of them: {listed or 'none is there'}")
 
 
-def _below(path: Path) -> str:
-    """Where the weights are that a pipeline of several models keeps in folders of their own."""
-    found: list[str] = []
-    with os.scandir(path) as entries:
-        folders = sorted(entry.name for entry in entries if entry.is_dir())
-    for folder in folders:
-        try:
-            names = LocalFolder(path / folder).names()
-        except CheckpointError:  # not readable, so nothing that can be recommended
-            continue
-        if any(map(is_weights, names)):
-            found.append(repr(folder))
-    more = f" and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
-    return f"; name one of its folders that do: {', '.join(found[:_LISTED])}{more}" if found else ""
+def component_folders(files: Files, names: Sequence[str]) -> tuple[str, ...]:
+    """The folders of the models that belong together in this folder, "" for itself; empty if it holds one model.
+
+    Raises:
+        CheckpointError: if the file that lists them is not valid JSON.
+    """
+    if _PIPELINE in names:
+        listed: Iterable[str] = files.read_json(_PIPELINE)
+    elif _MODULES in names:
+        listed = _module_paths(files)
+    else:
+        return ()
+    below = set(files.folder.folders())
+    found = [name for name in listed if name in below and _holds_model(files.folder.subfolder(name))]
+    if found and "" in listed and any(map(is_weights, names)):
+        found.insert(0, "")
+    return tuple(found)
+
+
+def _module_paths(files: Files) -> list[str]:
+    """The folders that ``modules.json`` of sentence-transformers lists."""
+    with files.folder.open(_MODULES) as source:
+        modules = read_object(source, list)
+    paths = (module.get("path") for module in modules if isinstance(module, dict))
+    return [path for path in paths if isinstance(path, str)]
+
+
+def _holds_model(folder: Folder) -> bool:
+    """Whether a folder holds weights, or the config of a model whose weights are missing."""
+    names = folder.names()
+    return any(map(is_weights, names)) or (_CONFIG in names and bool(folder.dangling()))
+
+
+def locate(files: Files, names: Sequence[str]) -> Located:
+    """The files that stand for the checkpoint in a folder.
+
+    An index comes first, then the names that loaders look for, then the only model there is.
+
+    Args:
+        files: reads them.
+        names: all files of the folder.
+
+    Raises:
+        CheckpointError: if it holds several models of which none has such a name.
+    """
+    foreign = [entry.format for entry in _FOREIGN for name in names if entry.name.fullmatch(name)]
+    if "MLC" in foreign:  # its shards have a suffix of PyTorch
+        return Located(reason="its weights are of MLC, a format that is not read")
+    models = _models(names) or _models_of_plugins(files, names)
+    standard = [name for name in STANDARD_NAMES if name in names]
+    indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
+    chosen = standard[:1] or indexes or models
+    ranks = {name: rank for name in chosen if (rank := rank_of(name))}
+    if len(chosen) > 1 and len(ranks) == len(chosen):
+        return Located(tuple(sorted(ranks, key=ranks.__getitem__)))
+    if len(chosen) > 1:
+        chosen = [name for name in chosen if PROJECTOR not in name.lower()] or chosen
+    if len(chosen) > 1:
+        named = set(_external_data(files, chosen))
+        chosen = [name for name in chosen if name not in named]
+    if len(chosen) > 1:
+        raise CheckpointError(
+            files.folder.path, f"holds {len(chosen)} models, name one of them: {', '.join(map(repr, chosen))}"
+        )
+    if not chosen:
+        return Located(reason=_reason(files.folder, names, foreign))
+    projectors = tuple(name for name in models if PROJECTOR in name.lower() and name not in chosen)
+    return Located((chosen[0],), others=(*projectors, *_folders_with_weights(files.folder)))
 
 
 def _models(names: Sequence[str]) -> list[str]:
     """The files with weights; of the numbered parts of one model only the first that is there."""
+    return _first_parts(filter(is_weights, names))
+
+
+def _models_of_plugins(files: Files, names: Sequence[str]) -> list[str]:
+    """As `_models`, for the containers of plugins; these are imported, as nothing else was found."""
+    if all(suffix_of(name) in ("", ".json", ".txt", ".md", ".py") for name in names):
+        return []
+    plugins = plugin_containers(files.registry)
+    return _first_parts(name for name in names if is_weights(name, plugins))
+
+
+def _first_parts(names: Iterable[str]) -> list[str]:
     first: dict[str | ShardName, str] = {}
-    for name in filter(is_weights, names):
+    for name in names:
         part = numbered(name)
         first.setdefault(part._replace(number=1) if part else name, name)
     return list(first.values())
+
+
+def _external_data(files: Files, names: Sequence[str]) -> Iterator[str]:
+    """The files that ONNX models among these name as theirs."""
+    for name in names:
+        if suffix_of(name) in ONNX.suffixes:
+            _, *external = files.read(name).contents.files
+            yield from (file.path for file in external)
+
+
+def _folders_with_weights(folder: Folder) -> Iterator[str]:
+    for name in folder.folders():
+        try:
+            names = folder.subfolder(name).names()
+        except CheckpointError:  # unreadable, so nothing is known of it
+            continue
+        if any(map(is_weights, names)):
+            yield name
+
+
+def _reason(folder: Folder, names: Sequence[str], foreign: Sequence[str]) -> str:
+    """Why no weights can be read in a folder, and what to do."""
+    dangling = [name for name in folder.dangling() if is_weights(name)]
+    others = [name for name in folder.others() if is_weights(name)]
+    unfinished = [name for name in names if _UNFINISHED.fullmatch(name)]
+    below = list(_folders_with_weights(folder))
+    if dangling:
+        return f"{_listed(dangling)}: a link to a file that is not there; download it again"
+    if others:
+        return f"{_listed(others)}: a folder, pipe or device, not a file"
+    if unfinished:
+        return f"{_listed(unfinished)}: a download that has not finished"
+    if foreign:
+        return f"its weights are of {foreign[0]}, a format that is not read"
+    if below:
+        return f"no weights here; name one of its folders that hold some: {_listed(below)}"
+    if not set(CONFIG_FILES).isdisjoint(names):
+        return "no weights here, only config files"
+    return "no weights or quantization config here"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(map(shown, names[:_LISTED])) + more

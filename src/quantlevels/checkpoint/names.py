@@ -14,9 +14,17 @@ STANDARD_NAMES: Final[tuple[str, ...]] = (
     "adapter_model.safetensors",
     "pytorch_model.bin.index.json",
     "pytorch_model.bin",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.bin",
 )
 #: another copy of a model, as Mistral and Meta put it beside the sharded one
 _COPY: Final = re.compile(r"consolidated(\.\d+)?\.(safetensors|pth)")
+#: one process's share of a model
+_RANK: Final = re.compile(
+    r"(?:rank|model-rank-|consolidated\.|model)(\d{1,5})(?:-part-(\d{1,5})|-mp\d{1,5})?\.(?:safetensors|pth|pt|bin)"
+)
 #: pickles that training leaves beside the weights, and statistics that llama.cpp measured of them
 NOT_WEIGHTS: Final = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)|.*imatrix.*\.gguf"
@@ -48,6 +56,16 @@ def numbered(name: str) -> ShardName | None:
         return None
     stem, number, count, suffix = match.groups()
     return ShardName(stem, int(number), int(count), suffix) if 1 <= int(number) <= int(count) else None
+
+
+def rank_of(name: str) -> tuple[int, ...] | None:
+    """The numbers in the name of one rank's file of a model that was saved by several processes; None for others.
+
+    Such names are ``rank0.safetensors`` (TensorRT-LLM), ``model-rank-0-part-0.safetensors`` (vLLM),
+    ``consolidated.00.pth`` (Meta) and ``model0-mp8.safetensors`` (DeepSeek).
+    """
+    match = _RANK.fullmatch(name)
+    return tuple(int(number) for number in match.groups() if number) if match else None
 
 
 def is_standard(name: str) -> bool:

@@ -15,10 +15,10 @@ from quantlevels.checkpoint.pickle import Global, Object, Persistent, Pickle, Va
 from quantlevels.checkpoint.source import shown
 from quantlevels.container import Contents, Places, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
-from quantlevels.findings import Finding
+from quantlevels.findings import Finding, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from quantlevels.container import ByteOrder, Scalar, Source, TypeLookup
@@ -28,6 +28,9 @@ _PICKLE_MAGIC: Final = b"\x80"
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
 _COUNT_BYTES: Final = 8
+#: versions of the zip layout: ``caffe2/serialize/versions.h``
+_NEWEST_VERSION: Final = 10
+_LONGEST_SHORT_TEXT: Final = 16
 _LARGEST_PICKLE: Final = 1 << 27
 _DEEPEST: Final = 64
 _MOST_DIMS: Final = 64
@@ -254,13 +257,15 @@ def _storages(path: Path | str, references: Iterable[Persistent]) -> dict[str, _
     """Every storage by its key.
 
     Raises:
-        CheckpointError: if one of them has two sizes.
+        CheckpointError: if one of them has two sizes, or two dtypes.
     """
     storages: dict[str, _Storage] = {}
     for reference in references:
         storage = _storage(path, reference)
         if storages.setdefault(storage.key, storage).nbytes != storage.nbytes:
             raise CheckpointError(path, f"is not a valid PyTorch file: two sizes of storage {shown(storage.key)}")
+        if storages[storage.key].dtype != storage.dtype:
+            raise CheckpointError(path, f"is not a valid PyTorch file: two dtypes of storage {shown(storage.key)}")
     return storages
 
 
@@ -276,6 +281,7 @@ def _read_archive(source: Source) -> _Saved:
         held = "an exported program (.pt2); save its state_dict" if exported else f"{len(pickles)} data.pkl"
         raise CheckpointError(source.path, f"is not a PyTorch file: a zip archive with {held}")
     folder = pickles[0].removesuffix("data.pkl")
+    byte_order = _byte_order(archive, folder)
     is_script = f"{folder}{_CONSTANTS}.pkl" in archive.entries
     kept = {"": "data", _CONSTANTS: _CONSTANTS} if is_script else {"": "data"}
     known = _ScriptNames() if is_script else _KNOWN
@@ -286,7 +292,7 @@ def _read_archive(source: Source) -> _Saved:
         roots[prefix] = pickle.value
         for key, offset in _storage_offsets(archive, f"{folder}{place}/", pickle):
             offsets[prefix, key] = offset
-    return _Saved(roots, offsets)
+    return _Saved(roots, offsets, byte_order)
 
 
 @final
@@ -299,6 +305,31 @@ class _ScriptNames:
 
 def _is_script(name: Global) -> bool:
     return f"{name.module}.".startswith("__torch__.")
+
+
+def _byte_order(archive: Archive, folder: str) -> ByteOrder:
+    """The byte order of the storages; the version of the archive is checked beside it.
+
+    Raises:
+        CheckpointError: if torch refuses one of them.
+    """
+    path = archive.source.path
+    version = _short_text(archive, f"{folder}version", "3")
+    if not (version.isascii() and version.isdecimal() and 1 <= int(version) <= _NEWEST_VERSION):
+        raise CheckpointError(path, f"is not a valid PyTorch file: version {shown(version)}, known are 1 to 10")
+    match _short_text(archive, f"{folder}byteorder", "little"):
+        case ("little" | "big") as order:
+            return order
+        case other:
+            raise CheckpointError(path, f"is not a valid PyTorch file: byte order {shown(other)}")
+
+
+def _short_text(archive: Archive, name: str, default: str) -> str:
+    """The text of a small entry; a default if there is none."""
+    if name not in archive.entries:
+        return default
+    start, end = archive.span(name)
+    return archive.source.read(start, min(end - start, _LONGEST_SHORT_TEXT)).decode(errors="replace").strip()
 
 
 def _pickle_in(archive: Archive, name: str, known: Container[Global]) -> Pickle:
@@ -381,6 +412,10 @@ class _Reader:
         #: names of tensors that another name came to before
         self.tied: list[str] = []
         self.metadata: dict[str, Scalar] = {}
+        #: prefix of names and key of a storage → dtype of the first tensor in it
+        self.dtypes: dict[tuple[str, str], str] = {}
+        #: names of tensors of another dtype than the first in their storage, which torch never saves
+        self.two_dtypes: list[str] = []
 
     def collect(self, prefix: str, root: Value) -> None:
         if not isinstance(root, _HOLDERS):
@@ -479,6 +514,11 @@ class _Reader:
             raise self.broken(f"tensor {shown(name)} has no shape")
         if name in self.views:
             raise self.broken(f"two tensors named {shown(name)}")
+        if math.prod(sizes) >= _LARGEST_COUNT:
+            raise self.broken(f"tensor {shown(name)} has more elements than 63 bits can count")
+        key = self.prefix, whole.key
+        if self.dtypes.setdefault(key, dtype) != dtype:
+            self.two_dtypes.append(name)
         itemsize, packed = _ITEMSIZES[dtype], _PACKED.get(dtype, 1)
         axes = sorted((step, count) for step, count in zip(steps, sizes, strict=True) if count != 1)
         distinct = math.prod(count for step, count in axes if step or not count)
@@ -489,9 +529,7 @@ class _Reader:
             raise self.broken(f"tensor {shown(name)} reaches to byte {end:,} of {whole.nbytes:,} in its storage")
         shape = (*sizes[:-1], 2 * sizes[-1]) if dtype == _PAIRS and sizes else sizes
         nbytes = min(-(-distinct * itemsize // packed), end - start)
-        self.views[name] = _View(
-            dtype, shape, (self.prefix, whole.key), start, end, nbytes, tuple(axes), _is_row_major(sizes, steps)
-        )
+        self.views[name] = _View(dtype, shape, key, start, end, nbytes, tuple(axes), _is_row_major(sizes, steps))
 
     def shares(self) -> dict[str, int]:
         """Bytes of each tensor that has some of its own: every byte of a storage belongs to one tensor at most."""
@@ -539,13 +577,22 @@ class _Reader:
             places=Places.in_file(file, offsets),
             metadata=self.metadata,
             byte_order=saved.byte_order,
-            findings=tuple(
-                Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
-                for tensor in tensors
-                if isinstance(tensor.dtype, UnknownType)
-            ),
+            findings=tuple(self.findings(tensors)),
             tied=(*self.tied, *(name for name in self.views if name not in shares)),
         )
+
+    def findings(self, tensors: Sequence[Tensor]) -> Iterator[Finding]:
+        """One finding per unknown dtype, and one for storages that are read as two dtypes."""
+        unknown: dict[UnknownType, list[str]] = {}
+        for tensor in tensors:
+            if isinstance(tensor.dtype, UnknownType):
+                unknown.setdefault(tensor.dtype, []).append(tensor.name)
+        for dtype, names in unknown.items():
+            more = f" (and {pluralize(len(names) - 1, 'tensor')} more)" if len(names) > 1 else ""
+            yield Finding("QL301", f"{dtype} is not a known level{more}", names[0])
+        if self.two_dtypes:
+            count = pluralize(len(self.two_dtypes), "tensor")
+            yield Finding("QL303", f"{count} with the bytes of a tensor of another dtype", self.two_dtypes[0])
 
     def broken(self, reason: str) -> CheckpointError:
         return CheckpointError(self.path, f"is not a valid PyTorch file: {reason}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from quantlevels.checkpoint.jsonfile import finite, unique
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import Contents, Places, Tensor, TruncatedError, UnknownType
+from quantlevels.container import MARKERS, Contents, Places, Tensor, TruncatedError, UnknownType
 from quantlevels.errors import CheckpointError
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 
@@ -38,6 +38,9 @@ _MAX_HEADER: Final = 100_000_000
 #: bytes of a header that are taken apart at a time, and that metadata before it may have
 _PIECE: Final = 1 << 16
 _METADATA: Final = "__metadata__"
+#: bytes that are read of one marker, and of all of a file
+_LARGEST_MARKER: Final = 1 << 12
+_MOST_MARKER_BYTES: Final = 1 << 22
 _CONTROL_CHARACTERS: Final = bytes(range(0x20))
 _JSON_SPACE: Final = " \t\n\r"
 
@@ -94,8 +97,27 @@ def read_safetensors(source: Source, level_of: TypeLookup) -> Contents:
         raise TruncatedError(path, f"truncated: its tensors take {header.nbytes:,} bytes, {size:,} are there")
     if header.nbytes < size:
         raise CheckpointError(path, f"{size - header.nbytes:,} bytes after the last tensor belong to no tensor")
-    offsets = array("q", map(start.__add__, header.begins))
-    return Contents(tensors=header.tensors, places=Places.in_file(source.name, offsets), metadata=header.metadata)
+    places = Places.in_file(source.name, array("q", map(start.__add__, header.begins)))
+    has_markers = any(marker.encode() in raw for marker in MARKERS)
+    return Contents(
+        tensors=header.tensors,
+        places=places,
+        metadata=header.metadata,
+        markers=_markers(source, header.tensors, places) if has_markers else {},
+    )
+
+
+def _markers(source: Source, tensors: list[Tensor], places: Places) -> dict[str, bytes]:
+    """The contents of the small tensors that hold text about other tensors."""
+    markers: dict[str, bytes] = {}
+    remain = _MOST_MARKER_BYTES
+    for tensor, place in zip(tensors, places, strict=True):
+        if place is None or tensor.name.rpartition(".")[2] not in MARKERS:
+            continue
+        if tensor.nbytes <= min(_LARGEST_MARKER, remain):
+            markers[tensor.name] = source.read(place.offset, tensor.nbytes)
+            remain -= tensor.nbytes
+    return markers
 
 
 class _FastScan:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeAlias, cast, final
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast, final
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
-from quantlevels.checkpoint.catalogue import container_named, container_of, is_weights
+from quantlevels.checkpoint.catalogue import beginning_of_text, container_named, container_of, is_weights
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.names import numbered
+from quantlevels.checkpoint.names import numbered, rank_of
 from quantlevels.checkpoint.source import shown
 from quantlevels.checkpoint.storage_types import type_lookup
 from quantlevels.container import Contents, File, Places, TruncatedError
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 #: Gets the names of files and yields them one by one as they are read: a place for a progress bar.
 Progress: TypeAlias = Callable[[Sequence[str]], Iterable[str]]
 
+_V = TypeVar("_V")
+
 #: how many names a finding lists
 _LISTED: Final = 3
 #: how many tensors a split GGUF says it has, and which part of how many a file of it says it is, from 0
 _TENSOR_COUNT: Final = "split.tensors.count"
 _NUMBER: Final = "split.no"
 _COUNT: Final = "split.count"
+_ARCHITECTURE: Final = "general.architecture"
 #: what makes a name lead elsewhere, on any system
 _NOT_PLAIN: Final = frozenset("/\\:~\0")
 
@@ -49,12 +52,14 @@ class Joined:
         contents: their contents, each tensor once.
         shard_of: name of a tensor → the file that holds it; empty for a single file.
         unread: the files that are missing or cut.
+        is_part: whether tensors are shares of larger ones, whose shapes the files do not tell.
     """
 
     container: Container | None
     contents: Contents
     shard_of: Mapping[str, str] = field(factory=dict[str, str])
     unread: frozenset[str] = frozenset()
+    is_part: bool = False
 
 
 @final
@@ -95,7 +100,14 @@ class Files:
         Raises:
             CheckpointError: if it is malformed.
         """
-        contents = container.reader(source, self.level_of)
+        try:
+            contents = container.reader(source, self.level_of)
+        except CheckpointError as error:
+            text = beginning_of_text(source)
+            if not text:
+                raise
+            reason = f"is text, not weights, and begins with {shown(text)}; download the file again"
+            raise CheckpointError(source.path, reason) from error
         files = (File(source.name, source.size), *contents.files)
         return Joined(container=container, contents=evolve(contents, files=files))
 
@@ -120,7 +132,7 @@ def read_index(files: Files, name: str) -> Joined:
     """
     index = files.read_json(name)
     claimed = _shard_names(files.folder.path, name, index)
-    joined = _join(files, sorted(set(claimed.values())), claimed)
+    joined = _read_all(files, sorted(set(claimed.values()))).merged(claimed)
     findings = [*joined.contents.findings, *_misplaced(claimed, joined.shard_of, joined.unread)]
     metadata = index.get("metadata")
     said = metadata if isinstance(metadata, dict) else {}
@@ -151,15 +163,59 @@ def read_parts(files: Files, name: str) -> Joined:
     """The checkpoint of which a file is one numbered part (``model-00001-of-00003.gguf``).
 
     Raises:
-        CheckpointError: if a part is malformed.
+        CheckpointError: if a part is malformed, or belongs to another model.
     """
     part = numbered(name)
-    joined = _join(files, part.all_names if part else [name], {})
+    shards = _read_all(files, part.all_names if part else [name])
+    _check_same_model(files, shards)
+    for shard, contents in shards.contents.items():
+        shards.findings += _number_finding(shard, contents)
+    joined = shards.merged({})
     claim, total = joined.contents.metadata.get(_TENSOR_COUNT), len(joined.contents.tensors)
     if claim in (None, total) or joined.unread:
         return joined
     lacking = Finding("QL202", f"{_TENSOR_COUNT} is {claim}, the parts hold {total:,} tensors")
     return evolve(joined, contents=evolve(joined.contents, findings=(*joined.contents.findings, lacking)))
+
+
+def read_ranks(files: Files, names: Sequence[str]) -> Joined:
+    """One model that several processes saved, each its share: ``rank0.safetensors``, ``consolidated.00.pth`` ...
+
+    Tensors of the same name in several files are shares of one tensor, and are kept apart as ``rank0.NAME``: the files
+    do not tell whether a share is a slice or a copy. QL201 if the numbers of the ranks have a gap.
+
+    Raises:
+        CheckpointError: if a file is malformed.
+    """
+    shards = _read_all(files, names)
+    ranks = {name: rank[0] for name in names if (rank := rank_of(name))}
+    gaps = sorted(set(range(max(ranks.values()))) - set(ranks.values()))
+    if gaps:
+        listed = ", ".join(map(str, gaps[:_LISTED]))
+        shards.findings.append(Finding("QL201", f"files of {pluralize(len(gaps), 'rank')} missing: {listed}", names[0]))
+    counts = shards.tensor_counts()
+    for name, contents in shards.contents.items():
+        renamed = [
+            tensor._replace(name=f"rank{ranks[name]}.{tensor.name}") if counts[tensor.name] > 1 else tensor
+            for tensor in contents.tensors
+        ]
+        shards.contents[name] = evolve(contents, tensors=renamed)
+    return evolve(shards.merged({}), is_part=max(counts.values(), default=0) > 1)
+
+
+def _check_same_model(files: Files, shards: _Shards) -> None:
+    """Raise CheckpointError if a part has another byte order or architecture than the first one."""
+    first = next(iter(shards.contents.values()), Contents())
+    expected = first.metadata.get(_ARCHITECTURE)
+    for name, contents in shards.contents.items():
+        architecture = contents.metadata.get(_ARCHITECTURE, expected)
+        problem = ""
+        if contents.byte_order != first.byte_order:
+            problem = f"its numbers are {contents.byte_order}-endian, those of the first part {first.byte_order}-endian"
+        elif architecture != expected:
+            problem = f"its {_ARCHITECTURE} is {shown(architecture)}, that of the first part {shown(expected)}"
+        if problem:
+            raise CheckpointError(f"{files.folder.path}/{name}", f"does not belong to this model: {problem}")
 
 
 def _number_finding(name: str, part: Contents) -> Iterator[Finding]:
@@ -170,18 +226,13 @@ def _number_finding(name: str, part: Contents) -> Iterator[Finding]:
         yield Finding("QL201", f"{_NUMBER} and {_COUNT} in it are {number} and {count}: it is another part", name)
 
 
-def _join(files: Files, names: list[str], claimed: Mapping[str, str]) -> Joined:
-    """What several files hold together, and which of them could not be read.
+def _read_all(files: Files, names: Sequence[str]) -> _Shards:
+    """What can be read of several files of one checkpoint; QL201 and QL206 for those that are missing or cut.
 
-    Args:
-        files: reads them.
-        names: the files.
-        claimed: name of a tensor → the file that an index places it in; empty without an index.
+    Raises:
+        CheckpointError: if a file is malformed.
     """
-    shards: dict[str, Contents] = {}
-    container: Container | None = None
-    sizes: list[File] = []
-    findings: list[Finding] = []
+    shards = _Shards(names)
     missing: list[str] = []
     for name in files.progress(names):
         size = files.folder.size(name)
@@ -191,43 +242,85 @@ def _join(files: Files, names: list[str], claimed: Mapping[str, str]) -> Joined:
         try:
             shard = files.read(name)
         except TruncatedError as error:
-            findings.append(Finding("QL206", f"{error.reason}; its tensors are left out", name))
-            sizes.append(File(name, size))
+            shards.findings.append(Finding("QL206", f"{error.reason}; its tensors are left out", name))
+            shards.files.append(File(name, size))
             continue
-        container = container or shard.container
-        shards[name] = shard.contents
-        sizes += shard.contents.files
-        findings += (*shard.contents.findings, *_number_finding(name, shard.contents))
+        shards.container = shards.container or shard.container
+        shards.contents[name] = shard.contents
+        shards.files += shard.contents.files
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         message = f"{len(missing):,} of {pluralize(len(names), 'file')} {verb} missing: {_some(missing)}"
-        findings.append(Finding("QL201", message, missing[0]))
-    tensors = list(chain.from_iterable(shard.tensors for shard in shards.values()))
-    places = Places.joined(shard.places for shard in shards.values())
-    shard_of = claimed
-    if not _agrees(claimed, shards):
-        shard_of, repeated = _found(claimed, shards)
-        if repeated:
-            several = f"{pluralize(len(repeated), 'tensor')} in more than one file: {_some(repeated)}"
-            findings.append(Finding("QL203", several, repeated[0]))
-            holders = chain.from_iterable(repeat(name, len(shard.tensors)) for name, shard in shards.items())
-            pairs = enumerate(zip(tensors, holders, strict=True))
-            kept = [index for index, (tensor, name) in pairs if shard_of[tensor.name] == name]
-            tensors, places = [tensors[index] for index in kept], places.chosen(kept) if places else places
-    first = next(iter(shards.values()), Contents())
-    contents = evolve(
-        first,
-        tensors=tensors,
-        places=places,
-        metadata={key: value for shard in reversed(shards.values()) for key, value in shard.metadata.items()},
-        files=tuple(sizes),
-        findings=tuple(findings),
-        nodes=(),
-        tied=(),
-    )
-    return Joined(
-        container=container, contents=contents, shard_of=shard_of, unread=frozenset(set(names) - shards.keys())
-    )
+        shards.findings.append(Finding("QL201", message, missing[0]))
+    return shards
+
+
+@define
+class _Shards:
+    """Several files of one checkpoint, each read by itself."""
+
+    names: Sequence[str]
+    container: Container | None = None
+    #: name of each file that could be read → its contents
+    contents: dict[str, Contents] = field(factory=dict[str, Contents])
+    files: list[File] = field(factory=list[File])
+    findings: list[Finding] = field(factory=list[Finding])
+
+    def tensor_counts(self) -> Counter[str]:
+        """In how many files each tensor is."""
+        return Counter(chain.from_iterable(map(_tensor_name, shard.tensors) for shard in self.contents.values()))
+
+    def merged(self, claimed: Mapping[str, str]) -> Joined:
+        """What the files hold together, each tensor once.
+
+        Args:
+            claimed: name of a tensor → the file that an index places it in; empty without an index.
+        """
+        shards = self.contents
+        tensors = list(chain.from_iterable(shard.tensors for shard in shards.values()))
+        places = Places.joined(shard.places for shard in shards.values())
+        shard_of = claimed
+        findings = [*self.findings, *chain.from_iterable(shard.findings for shard in shards.values())]
+        if not _agrees(claimed, shards):
+            shard_of, repeated = _found(claimed, shards, self.tensor_counts())
+            if repeated:
+                several = f"{pluralize(len(repeated), 'tensor')} in more than one file: {_some(repeated)}"
+                findings.append(Finding("QL203", several, repeated[0]))
+                kept = self.indices(shard_of)
+                tensors, places = [tensors[index] for index in kept], places.chosen(kept) if places else places
+        contents = evolve(
+            next(iter(shards.values()), Contents()),
+            tensors=tensors,
+            places=places,
+            metadata=_first_of(shard.metadata for shard in shards.values()),
+            markers=_first_of(shard.markers for shard in shards.values()),
+            files=tuple(self.files),
+            findings=tuple(findings),
+            nodes=(),
+            tied=(),
+        )
+        return Joined(
+            container=self.container,
+            contents=contents,
+            shard_of=shard_of,
+            unread=frozenset(set(self.names) - shards.keys()),
+        )
+
+    def indices(self, shard_of: Mapping[str, str]) -> list[int]:
+        """The indices of those tensors that are in the file given for them, among all tensors of all files."""
+        holders = chain.from_iterable(repeat(name, len(shard.tensors)) for name, shard in self.contents.items())
+        tensors = chain.from_iterable(shard.tensors for shard in self.contents.values())
+        pairs = enumerate(zip(tensors, holders, strict=True))
+        return [index for index, (tensor, name) in pairs if shard_of[tensor.name] == name]
+
+
+def _first_of(mappings: Iterable[Mapping[str, _V]]) -> dict[str, _V]:
+    """All keys of several mappings, with the value of the first that has it."""
+    merged: dict[str, _V] = {}
+    for mapping in mappings:
+        for key, value in mapping.items():
+            merged.setdefault(key, value)
+    return merged
 
 
 def _agrees(claimed: Mapping[str, str], shards: Mapping[str, Contents]) -> bool:
@@ -238,11 +331,12 @@ def _agrees(claimed: Mapping[str, str], shards: Mapping[str, Contents]) -> bool:
     )
 
 
-def _found(claimed: Mapping[str, str], shards: dict[str, Contents]) -> tuple[dict[str, str], list[str]]:
+def _found(
+    claimed: Mapping[str, str], shards: Mapping[str, Contents], counts: Mapping[str, int]
+) -> tuple[dict[str, str], list[str]]:
     """The shard that holds each tensor, and the tensors that several hold: then the claimed one, else the first."""
-    counts = Counter(name for shard in shards.values() for name in map(_tensor_name, shard.tensors))
     shard_of: dict[str, str] = {}
-    for name, shard in reversed(shards.items()):
+    for name, shard in reversed(list(shards.items())):
         shard_of.update(zip(map(_tensor_name, shard.tensors), repeat(name)))
     for name, shard in shards.items():
         shard_of.update((tensor.name, name) for tensor in shard.tensors if claimed.get(tensor.name) == name)

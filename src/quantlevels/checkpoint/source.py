@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from reprlib import Repr
 from types import TracebackType
@@ -113,9 +114,9 @@ class LocalFile:
         self.close()
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _holds(chosen: Callable[[os.DirEntry[str]], bool], entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_file()
+        return chosen(entry)
     except OSError:  # a link that leads to itself
         return False
 
@@ -127,15 +128,51 @@ class LocalFolder:
 
     path: Path
 
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.absolute().name
+
     def names(self) -> tuple[str, ...]:
         """Names of the regular files in it, sorted; links to files count, links that lead nowhere do not.
 
         Raises:
             CheckpointError: if the folder cannot be read.
         """
+        return self._entries(lambda entry: entry.is_file())
+
+    def folders(self) -> tuple[str, ...]:
+        """Names of the folders in it, sorted; links to folders count.
+
+        Raises:
+            CheckpointError: if the folder cannot be read.
+        """
+        return self._entries(lambda entry: entry.is_dir())
+
+    def dangling(self) -> tuple[str, ...]:
+        """Names of the links in it that lead nowhere, sorted.
+
+        Raises:
+            CheckpointError: if the folder cannot be read.
+        """
+        return self._entries(lambda entry: entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
+
+    def others(self) -> tuple[str, ...]:
+        """Names of what is in it and is not a regular file: folders, pipes, devices.
+
+        Raises:
+            CheckpointError: if the folder cannot be read.
+        """
+        return self._entries(lambda entry: not entry.is_file() and os.path.exists(entry.path))  # noqa: PTH110
+
+    def subfolder(self, name: str) -> LocalFolder:
+        """One of its folders."""
+        return LocalFolder(self.path / name)
+
+    def _entries(self, chosen: Callable[[os.DirEntry[str]], bool]) -> tuple[str, ...]:
         try:
             with os.scandir(self.path) as entries:
-                return tuple(sorted(entry.name for entry in entries if _is_file(entry)))
+                return tuple(sorted(entry.name for entry in entries if _holds(chosen, entry)))
         except OSError as error:
             raise CheckpointError(self.path, f"cannot be read: {error.strerror}") from error
 

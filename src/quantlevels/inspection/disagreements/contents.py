@@ -17,9 +17,12 @@ def adapter(evidence: Evidence) -> Iterator[Finding]:
 
 
 def no_weights(evidence: Evidence) -> Iterator[Finding]:
-    """QL207: files without a single tensor."""
-    is_told = any(finding.code == "QL207" for finding in evidence.checkpoint.findings)
+    """QL207: a folder whose files hold no tensor; one file without tensors, given by name, is what it is."""
+    checkpoint = evidence.checkpoint
+    if any(checkpoint.path_of(file.path) == str(checkpoint.path) for file in checkpoint.files):
+        return
+    is_told = any(finding.code == "QL207" for finding in checkpoint.findings)
     if evidence.stored.tensors or evidence.is_partial or is_told:
         return
-    files = evidence.checkpoint.files
+    files = checkpoint.files
     yield Finding("QL207", "the header lists no tensors", files[0].path if files else "")
