@@ -232,7 +232,8 @@ def test_a_diffusers_folder_is_the_sum_of_its_components(tmp_path: Path) -> None
     report = inspect(tmp_path)
     assert [component.path for component in report.components] == [tmp_path / "vae", tmp_path / "transformer"]
     assert report.stored is not None
-    assert (report.stored.parameters, report.findings) == (24, ())
+    assert report.stored.parameters == 24
+    assert [(finding.code, finding.where) for finding in report.findings] == [("QL402", "")]
 
 
 def test_weights_beside_a_pipeline_are_told(tmp_path: Path) -> None:
@@ -248,7 +249,8 @@ def test_a_component_whose_weights_are_gone_is_told(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "config.json").write_text("{}")
     (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").symlink_to("gone")
-    assert [(finding.code, finding.where) for finding in inspect(tmp_path).findings] == [("QL207", "unet")]
+    found = [(finding.code, finding.where) for finding in inspect(tmp_path).findings]
+    assert ("QL207", "unet") in found
 
 
 def test_dense_layers_of_sentence_transformers_count(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ class CheckpointPath(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> Path | str:
+        if not str(value):
+            self.fail("an empty path", param, ctx)
         if "://" in str(value):
             return str(value)
         if self.exists:

@@ -9,11 +9,13 @@ from typing import Final
 
 #: seconds of silence before a bar appears
 PATIENCE: Final = 0.5
+#: a bar of one step tells nothing
+_FEW: Final = 2
 
 
 def progress_bar(files: Sequence[str], patience: float = PATIENCE) -> Iterator[str]:
     """The files one by one; on a terminal a bar counts them, and is wiped away in the end."""
-    if not sys.stderr.isatty():
+    if len(files) < _FEW or not sys.stderr.isatty():
         yield from files
         return
     began = monotonic()
