@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quantlevels.findings import Finding
+from quantlevels.inspection.disagreements.formats import is_other_format
 from quantlevels.scheme import PER_ROW
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _differences(believed: Declared, other: Declared) -> Iterator[str]:
     ours, theirs = believed.general, other.general
     if ours is None or theirs is None:
         return
-    if ours.level.bits_per_param != theirs.level.bits_per_param:
+    if ours.level.bits_per_param != theirs.level.bits_per_param or is_other_format(ours.level, theirs.level):
         yield f"{theirs.level}, but {ours.level} in {believed.source}"
     if ours.group_size and theirs.group_size and ours.group_size != theirs.group_size:
         yield f"{_groups(theirs.group_size)}, but {_groups(ours.group_size)} in {believed.source}"

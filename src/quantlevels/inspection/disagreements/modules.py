@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from quantlevels.findings import Finding
@@ -38,26 +38,28 @@ def target_not_quantized(evidence: Evidence) -> Iterator[Finding]:
     declared = evidence.declared
     if not (evidence.claims_levels and declared) or evidence.is_gguf or not evidence.stored.quantized_parameters:
         return
-    quantized = {module for _, modules in evidence.quantized() for module in modules}
-    plain = [(module, str(weight.level)) for weight, modules in evidence.plain_matrices() for module in modules]
-    plain = [(module, level) for module, level in plain if module not in quantized]
-    expected = {**_covered(evidence, declared, quantized, plain), **_named(declared, plain)}
-    found = sorted((module, level) for module, level in plain if module in expected)
-    kept = set(evidence.not_skipped([module for module, _ in found]))
-    found = [(module, level) for module, level in found if module in kept]
+    plain = {module: str(weight.level) for weight, modules in evidence.plain_matrices() for module in modules}
+    expected = {**_covered(evidence, declared, list(plain)), **_named(declared, list(plain))}
+    found = sorted(set(evidence.not_skipped(list(expected))) - _also_quantized(evidence, expected))
     if found:
-        (module, level), *others = found
-        yield Finding("QL109", f"{expected[module]}, but it is stored as {level}{and_others(others)}", module)
+        module, *others = found
+        yield Finding("QL109", f"{expected[module]}, but it is stored as {plain[module]}{and_others(others)}", module)
 
 
-def _named(declared: Declared, plain: list[tuple[str, str]]) -> dict[str, str]:
+def _also_quantized(evidence: Evidence, expected: Mapping[str, str]) -> set[str]:
+    """Those of the modules that hold a quantized weight beside the plain one."""
+    if not expected:
+        return set()
+    return {module for _, modules in evidence.quantized() for module in modules if module in expected}
+
+
+def _named(declared: Declared, plain: list[str]) -> dict[str, str]:
     """Plain modules that the config names → what it says of them."""
     levels = {name: level.level for name, level in declared.overrides.items() if level is not None}
     levels |= {name: level.level for level in declared.levels for name in level.targets or ()}
     if not levels:
         return {}
-    modules = [module for module, _ in plain]
-    entries = zip(modules, ModulePatterns(levels, declared.matching).match_all(modules), strict=True)
+    entries = zip(plain, ModulePatterns(levels, declared.matching).match_all(plain), strict=True)
     return {
         module: f"the config gives it {levels[entry]}"
         for module, entry in entries
@@ -67,13 +69,10 @@ def _named(declared: Declared, plain: list[tuple[str, str]]) -> dict[str, str]:
 
 def _means_just(entry: str, module: str) -> bool:
     """Whether an entry of a config is about this module: catch-all patterns match modules that no quantizer takes."""
-    last = module.rpartition(".")[2]
-    return last in entry.replace("\\", "")
+    return _last(module) in entry.replace("\\", "")
 
 
-def _covered(
-    evidence: Evidence, declared: Declared, quantized: set[str], plain: list[tuple[str, str]]
-) -> dict[str, str]:
+def _covered(evidence: Evidence, declared: Declared, plain: list[str]) -> dict[str, str]:
     """Plain modules under the general declaration whose siblings are quantized → what the config says of them.
 
     Siblings have the same name in another layer or expert, or in a layer that predicts tokens ahead. Modules of another
@@ -81,12 +80,12 @@ def _covered(
     """
     if declared.general is None or not plain:
         return {}
-    siblings = {_unnumbered(module) for module in quantized}
-    last_names = {module.rpartition(".")[2] for module in quantized}
+    siblings = _quantized_siblings(evidence, {_last(module) for module in plain})
+    last_names = {_last(sibling) for sibling in siblings}
     modules = [
         module
-        for module, _ in plain
-        if _unnumbered(module) in siblings or (_AHEAD.search(module) and module.rpartition(".")[2] in last_names)
+        for module in plain
+        if _unnumbered(module) in siblings or (_AHEAD.search(module) and _last(module) in last_names)
     ]
     return {
         module: f"the config declares {level.level} for all modules that it does not exclude"
@@ -94,6 +93,20 @@ def _covered(
         if level is not None
         for module in named
     }
+
+
+def _quantized_siblings(evidence: Evidence, last_names: set[str]) -> set[str]:
+    """Names without numbers of the quantized modules that end like one of the plain ones."""
+    siblings: set[str] = set()
+    for _, modules in evidence.quantized():
+        text = "\n".join(["", *modules, ""])  # one search in a text is faster than one in each of many names
+        if any(f".{last}\n" in text or f"\n{last}\n" in text for last in last_names):
+            siblings.update(map(_unnumbered, modules))
+    return siblings
+
+
+def _last(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 def _unnumbered(module: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from quantlevels.container import UnknownType
 from quantlevels.findings import Finding, pluralize
 from quantlevels.inspection.disagreements.evidence import and_others
+from quantlevels.inspection.disagreements.formats import is_other_format
 from quantlevels.scheme import PER_ROW
 from quantlevels.vocabulary.level import QuantizationLevel
 
@@ -17,28 +18,6 @@ if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence, Judged
     from quantlevels.scheme import DeclaredLevel
     from quantlevels.schemes.folding import FoldedWeight
-
-#: What a code means, for levels of which one declaration covers several: a config that says FP8 in E4M3 does not tell
-#: apart the variants of E4M3, nor "4-bit integers" signed codes from unsigned ones with a zero point.
-_NUMBERS: Final[dict[str, str]] = {
-    **{f"{kind}{bits}": f"INT{bits}" for kind in ("Int", "UInt") for bits in range(1, 9)},
-    **dict.fromkeys(("Float8E4M3FN", "Float8E4M3FNUZ", "Float8E4M3", "Float8E4M3B11FNUZ"), "FP8 E4M3"),
-    **dict.fromkeys(("Float8E5M2", "Float8E5M2FNUZ"), "FP8 E5M2"),
-    "Float4E2M1": "FP4 E2M1",
-    "MXFP4": "MXFP4",
-    "NVFP4": "NVFP4",
-    "MXFP8_E4M3": "MXFP8 E4M3",
-    "MXFP8_E5M2": "MXFP8 E5M2",
-    "NF4": "NF4",
-    "BNB_FP4": "BNB_FP4",
-}
-#: A declaration of plain codes is not contradicted by blocks of the same codes.
-_BLOCKS_OF: Final[dict[str, str]] = {
-    "MXFP4": "FP4 E2M1",
-    "NVFP4": "FP4 E2M1",
-    "MXFP8 E4M3": "FP8 E4M3",
-    "MXFP8 E5M2": "FP8 E5M2",
-}
 
 
 def layout_problems(evidence: Evidence) -> Iterator[Finding]:
@@ -97,12 +76,8 @@ def other_format(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _is_other_format(judged: Judged) -> bool:
-    if isinstance(judged.weight.level, UnknownType):
-        return False
-    declared, stored = _NUMBERS.get(judged.declared.level.name), _NUMBERS.get(judged.weight.level.name)
-    if declared is None or stored is None:  # the codes of these formats are not compared: codebooks, mixtures
-        return False
-    return declared not in (stored, _BLOCKS_OF.get(stored))
+    stored = judged.weight.level
+    return not isinstance(stored, UnknownType) and is_other_format(judged.declared.level, stored)
 
 
 def other_layout(evidence: Evidence) -> Iterator[Finding]:
