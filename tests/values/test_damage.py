@@ -202,3 +202,23 @@ def test_swapped_bytes_are_told_as_such_alone(tmp_path: Path, make: Any) -> None
     tensors = {name: (dtype, elements.byteswap()) for name, (dtype, elements) in layers(make).items()}
 
     assert codes(write(tmp_path, tensors)) == {"QL607"}
+
+
+@pytest.mark.parametrize("zero", [(1, 5), (0, 0)])
+def test_one_scale_of_zero_is_dead_if_its_codes_vary(tmp_path: Path, zero: tuple[int, int]) -> None:
+    tensors = gptq(0.01)
+    tensors["fc.scales"][1][zero] = 0
+    report = inspect(write(tmp_path / "dead", tensors), values="all")
+    assert report.values is not None
+    assert [(damage.code, damage.first) for damage in report.values.damage] == [("QL604", zero)]
+
+    group, output = zero
+    tensors["fc.qweight"][1][group * 16 : group * 16 + 16, output] = np.uint32(0x88888888).astype("<i4")
+
+    assert codes(write(tmp_path / "zeros", tensors)) == set()
+
+
+def test_f32_of_padded_values_is_told_to_be_swapped(tmp_path: Path) -> None:
+    values = (bf16(gauss(128, 256))[1].astype("<u4") << 16).view("<f4")
+
+    assert codes(write(tmp_path, {"fc.weight": ("F32", values.byteswap())})) == {"QL607"}

@@ -140,3 +140,14 @@ def test_few_codes_in_use_are_told_of_packed_weights(tmp_path: Path) -> None:
     write(tmp_path, {"fc.weight": ("I8", weight), "fc.weight_scale": ("F32", scales)})
 
     assert [(it["rule"], it["bits"], it["levels"]) for it in effective(tmp_path)] == [("unused-codes", 4, 16)]
+
+
+@pytest.mark.parametrize("make", [bf16, f16, f32])
+def test_groups_along_columns_are_seen_when_all_is_read(tmp_path: Path, make: Any) -> None:
+    write(tmp_path, layers(lambda values: make(int4(np.ascontiguousarray(values.T), 128).T), rows=256, columns=192))
+
+    (found,) = effective(tmp_path)
+
+    assert (found["bits"], found["group_size"]) == (4, 128)
+    (finding,) = (finding for finding in inspect(tmp_path, values="all").findings if finding.code == "QL622")
+    assert "along columns" in finding.message

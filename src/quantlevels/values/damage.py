@@ -36,6 +36,8 @@ _USUAL_F16: Final = (-24, 4)
 _MOST_UNUSUAL: Final = 0.30
 _MOST_UNUSUAL_SWAPPED: Final = 0.01
 _LEAST_NONZERO: Final = 1024
+#: scales of zero that are looked at
+_MOST_ZEROS: Final = 64
 
 
 @final
@@ -109,8 +111,10 @@ class Floats:
         self.largest = 0  # magnitude of the largest finite value
         self.largest_at: int | None = None
         self.is_zero = True
+        self.zeros: list[int] = []  # the first elements that are zero, of a scale
+        self.has_subnormal = False
         self._implausible = encoding.power_of_two(_IMPLAUSIBLE)
-        self.suspicious: Chunk | None = None
+        self._tiny = encoding.power_of_two(_USUAL[0])
 
     def read(self, chunk: Chunk) -> None:
         """Take the next bytes."""
@@ -121,6 +125,8 @@ class Floats:
         largest = largest_magnitude(bits, encoding)
         if largest:
             self.is_zero = False
+        if self.subject.role == "scale":
+            self._note_zeros(chunk, bits)
         if largest >= encoding.limit:
             self.not_finite.add(chunk, bits, encoding)
             magnitude = magnitudes(bits, encoding)
@@ -134,8 +140,20 @@ class Floats:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether a value is too large for a weight, or not finite: reason to look at the order of bytes."""
-        return self.largest_at is not None or self.not_finite.first is not None
+        """Whether a value is too large for a weight, or all are too small: reason to look at the order of bytes."""
+        too_small = 0 < self.largest < self._tiny and self.encoding is not F16
+        return self.largest_at is not None or self.not_finite.first is not None or too_small
+
+    def _note_zeros(self, chunk: Chunk, bits: Bits) -> None:
+        magnitude = magnitudes(bits, self.encoding)
+        smallest_normal = magnitude.dtype.type(1 << self.encoding.mantissa)
+        zero = magnitude == 0
+        self.has_subnormal = self.has_subnormal or bool((~zero & (magnitude < smallest_normal)).any())
+        wanted = _MOST_ZEROS - len(self.zeros)
+        if wanted and bool(zero.any()):
+            size = self.encoding.nbytes
+            places = np.flatnonzero(zero)[:wanted].tolist()
+            self.zeros += [chunk.position(place * size) // size for place in places]
 
     def implausible(self, sample: Bits, values_read: int) -> Damage | None:
         """QL606, given some values of the tensor."""

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from quantlevels.values.arrays import Chunk
 from quantlevels.values.checksums import Digest, Expected, expected
+from quantlevels.values.dead import dead_groups
 from quantlevels.values.reading import FileReader
 from quantlevels.values.records import Checksum, LevelRead, Mode, Values
 from quantlevels.values.state import TensorState
@@ -244,6 +245,8 @@ def _read_all(job: _Job) -> FileResult:
                     state.read(Chunk(data, (low,), data.size), whole_rows=True)
         for state in states:
             state.finish(reader)
+        for state, damage in dead_groups(reader, states):
+            state.damage.append(damage)
         checksum = _checksum(job, digest) if digest else None
         return FileResult(
             job.name, states, list(blank_regions(zeros.found(), job.subjects)), reader.bytes_read, True, checksum
@@ -304,6 +307,8 @@ def _sample(job: _Job) -> FileResult:
             runs += _sample_tensor(reader, state)
             job.advance(reader.bytes_read - before)
             state.finish(reader)
+        for state, damage in dead_groups(reader, states):
+            state.damage.append(damage)
         blank = list(blank_regions(_followed(reader, runs), job.subjects))
         return FileResult(job.name, states, blank, reader.bytes_read, False)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from quantlevels.values.arrays import magnitudes
 from quantlevels.values.encodings import BF16, F16, F32, Encoding
@@ -51,6 +51,9 @@ _GLANCE: Final = 512
 _GLANCE_SIZES: Final = (16, 32, 64, 128, 256, 512)
 #: explicit bits of a fraction that a narrow float has at most
 _FEW_BITS: Final = 3
+#: what is looked at of columns, and the fewest rows that show something of them
+_TILE_ROWS, _TILE_COLUMNS = 256, 64
+LEAST_TILE: Final = 64
 #: where fractions are counted: rows and columns of a block, None for all
 _SCOPES: Final[tuple[tuple[int | None, int | None], ...]] = ((None, None), (BLOCK, BLOCK), (1, None))
 
@@ -66,6 +69,7 @@ class Precision:
     levels: int | None = None
     group_size: int | None = None
     block: tuple[int, int] | None = None
+    by_columns: bool = False
 
 
 class Test(Protocol):
@@ -496,6 +500,20 @@ def tests(encoding: Encoding, rows: Bits) -> list[Test]:
     if encoding is F32:
         few += [Fits(narrow) for narrow in (BF16, F16) if glance.union & ((1 << (23 - narrow.mantissa)) - 1) == 0]
     return few
+
+
+def column_precision(encoding: Encoding, rows: Bits) -> tuple[Precision | None, int]:
+    """The precision of groups that run along columns, as matrices stored by inputs have them, and the values read.
+
+    Only a tile is looked at, and only what groups show: the other tests ask nothing of the direction.
+    """
+    tile = np.ascontiguousarray(rows[:_TILE_ROWS, :_TILE_COLUMNS].T)
+    grouped = [test for test in tests(encoding, tile) if isinstance(test, Distinct | Lattice)]
+    for test in grouped:
+        shown = test.shown() if test.read(tile) else None
+        if shown and shown.group_size:
+            return evolve(shown, by_columns=True), tile.size
+    return None, 0
 
 
 def _distinct(encoding: Encoding, columns: int, counts: dict[int, int], limits: tuple[int, ...]) -> Iterator[Distinct]:

@@ -100,6 +100,7 @@ class Effective:
         levels: most distinct values, fractions or codes; None if the rule counts none.
         group_size: values along a row that share a scale; None for whole rows, blocks and tensors.
         block: rows and columns that share a scale.
+        by_columns: whether groups run along columns, of which a tile was read.
         weights, parameters: how many weights, and their elements.
         values_read: of these elements.
     """
@@ -111,6 +112,7 @@ class Effective:
     levels: int | None = None
     group_size: int | None = None
     block: tuple[int, int] | None = None
+    by_columns: bool = False
     weights: int = 1
     parameters: int
     values_read: int

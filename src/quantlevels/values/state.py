@@ -9,7 +9,7 @@ import numpy as np
 from quantlevels.values.arrays import Chunk, as_bits, byte_swapped
 from quantlevels.values.codes import CodesInUse
 from quantlevels.values.damage import Blocks, Floats, Words, byte_order
-from quantlevels.values.precision import BLOCK, LEAST_ELEMENTS, Precision, Test, tests
+from quantlevels.values.precision import BLOCK, LEAST_ELEMENTS, LEAST_TILE, Precision, Test, column_precision, tests
 from quantlevels.values.subjects import LEAST_ROW
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class TensorState:
         self.words = None if self.blocks or (self.floats and subject.role != "codes") else Words(subject)
         self.codes = CodesInUse.of(subject)
         self._tests: list[Test] | None = None
+        self._columns: tuple[Precision | None, int] = (None, 0)
 
     @property
     def is_zero(self) -> bool:
@@ -90,15 +91,15 @@ class TensorState:
             if judge:
                 judge.read(chunk)
         if whole_rows and self.wants_rows:
-            self._test(chunk.data)
+            self._test(chunk.data, whole=True)
 
     def read_rows(self, data: Bytes) -> None:
         """Take whole rows of a sample, for the tests of precision alone."""
         if self._swap and self.subject.encoding:
             data = byte_swapped(data, self.subject.encoding.nbytes)
-        self._test(data)
+        self._test(data, whole=False)
 
-    def _test(self, data: Bytes) -> None:
+    def _test(self, data: Bytes, *, whole: bool) -> None:
         encoding = self.subject.encoding
         row = self.subject.row_nbytes
         if encoding is None or data.size % row:
@@ -108,6 +109,8 @@ class TensorState:
         self.values_tested += rows.size
         if self._tests is None:
             self._tests = tests(encoding, rows)
+            if rows.shape[0] >= LEAST_TILE and whole:
+                self._columns = column_precision(encoding, rows)
         self._tests = [test for test in self._tests if test.read(rows)]
 
     def finish(self, reader: FileReader) -> None:
@@ -121,6 +124,11 @@ class TensorState:
                 self.damage.append(wrong)
         if not self.damage and self._tests:
             self.precision = next((shown for test in self._tests if (shown := test.shown())), None)
+        by_columns, tested = self._columns
+        # groups of four bits name a precision before the tests that know no direction, wider groups after them
+        is_first = by_columns and (self.precision is None or by_columns.bits <= 4 < self.precision.bits)
+        if not self.damage and is_first:
+            self.precision, self.values_tested = by_columns, tested
         self._tests = None
 
     def _look_again(self, reader: FileReader, floats: Floats, values_read: int) -> None:

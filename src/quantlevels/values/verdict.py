@@ -198,6 +198,7 @@ def _effective(states: Iterable[TensorState]) -> list[Effective]:
             levels=precision.levels,
             group_size=precision.group_size,
             block=precision.block,
+            by_columns=precision.by_columns,
             weights=len(several),
             parameters=sum(state.subject.elements for state in several),
             values_read=sum(state.values_tested for state in several),
@@ -289,6 +290,7 @@ def _read(several: Sequence[Effective]) -> str:
 
 def _distinct(one: Effective) -> str:
     where = f"each group of {one.group_size}" if one.group_size else "each row"
+    where += " along columns" if one.by_columns else ""
     if one.level:
         return "hold one magnitude, its negative and zero"
     return f"hold at most {one.levels} distinct values in {where}"
