@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from quantlevels.container import Container
 from quantlevels.errors import PluginWarning
 from quantlevels.inspection.report import Inspection, inspect
 from quantlevels.inspection.verification import Requirements
@@ -195,3 +196,26 @@ def _probe(module: str, report: str) -> None:  # pyright: ignore[reportUnusedFun
 
 if __name__ == "__main__":
     _probe(*sys.argv[1:])
+
+
+def check_container(
+    container: Container, path: str | os.PathLike[str], tensors: Mapping[str, tuple[QuantizationLevel, tuple[int, ...]]]
+) -> None:
+    """Check a container of a plugin on a small file: one call for the test suite of its author.
+
+    The file must be recognized and read as expected, with places inside it. Copies of it that are cut or have changed
+    bytes must be read or refused with `CheckpointError`, never with another error.
+
+    Args:
+        container: of the plugin.
+        path: a small file of that format.
+        tensors: name of each tensor in it → level and shape.
+
+    Raises:
+        AssertionError: with all that is wrong, one line each, and what to do about it.
+    """
+    from quantlevels.checkpoint.checking import reader_problems  # here: other checks do not need it
+
+    problems = list(reader_problems(container, Path(path), tensors))
+    if problems:
+        raise AssertionError("\n".join([f"{container.name}: not as quantlevels needs it", *problems]))
