@@ -22,7 +22,7 @@ def _array(items: dict[str, object]) -> dict[str, object]:
 
 def config_schema() -> dict[str, object]:
     """The schema of a level in a config file, which ``quantlevels schema config`` prints."""
-    return {"$schema": _DIALECT, **json_schema()}
+    return {**_identity("config"), **json_schema()}
 
 
 #: what `quantlevels schema` prints → the type of the record
@@ -55,8 +55,11 @@ def record_schema(name: str) -> dict[str, object]:
     Raises:
         KeyError: if there is no such record.
     """
-    identity = {"$schema": _DIALECT, "$id": f"urn:quantlevels:schema:{name}:{SCHEMA_VERSION}"}
-    return {**identity, "title": name.capitalize(), **_schema(RECORDS[name])}
+    return {**_identity(name), "title": name.capitalize(), **_schema(RECORDS[name])}
+
+
+def _identity(name: str) -> dict[str, object]:
+    return {"$schema": _DIALECT, "$id": f"urn:quantlevels:schema:{name}:{SCHEMA_VERSION}"}
 
 
 def _schema(annotation: object) -> dict[str, object]:
