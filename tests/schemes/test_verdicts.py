@@ -287,7 +287,7 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         ["QL115"],
     ),
     "QL115: fewer rows than words": (LAYERS, {"config": SHAPE | {"vocab_size": 97}}, ["QL115"]),
-    "QL115: another width": (LAYERS, {"config": SHAPE | {"hidden_size": 32}}, ["QL115", "QL115"]),
+    "QL115: another width": (LAYERS, {"config": SHAPE | {"hidden_size": 32}}, ["QL115"]),
     "QL115 not: what the config says": (LAYERS, {"config": SHAPE}, []),
     "QL115 not: a layer more, and padded words": (
         LAYERS,

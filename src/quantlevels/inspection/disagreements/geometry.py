@@ -129,22 +129,45 @@ def shapes(evidence: Evidence) -> Iterator[Finding]:
     text = None if evidence.is_partial or evidence.is_gguf else _text(evidence)
     if text is None or text.width is None:
         return
-    of_width = set[str]()
+    matrices = _matrices(evidence)
+    of_embedding = [
+        finding
+        for name, shape in matrices.items()
+        if _EMBEDDING.fullmatch(name)
+        for finding in _embedding(name, shape, text)
+    ]
+    yield from of_embedding or _projections(evidence, matrices, text.width)
+
+
+def _projections(evidence: Evidence, matrices: Mapping[str, tuple[int, ...]], width: int) -> Iterator[Finding]:
+    """One finding, if most projections of the layers are of another width.
+
+    Single ones are usual: shared attention over two inputs.
+    """
+    agreeing = 0
     of_other: dict[str, str] = {}
-    for name, shape in _matrices(evidence).items():
-        if _EMBEDDING.fullmatch(name):
-            yield from _embedding(name, shape, text)
-        elif _LAYER.match(name):
-            last = name.rpartition(".")[2]
-            size = shape[-1] if last in _FROM_WIDTH else shape[0] if last in _TO_WIDTH else None
-            if size == text.width:
-                of_width.add(name)
-            elif size is not None:
-                of_other[name] = f"has the shape {list(shape)}, but hidden_size is {text.width:,}"
-    of_other |= _of_other_size(evidence, text.width)
-    if len(of_other) > len(of_width):  # single matrices of another width are usual: shared attention over two inputs
+    for name, shape in matrices.items():
+        axis = _width_axis(name)
+        if axis is None:
+            continue
+        if shape[axis] == width:
+            agreeing += 1
+        else:
+            of_other[name] = f"has the shape {list(shape)}, but hidden_size is {width:,}"
+    of_other |= _of_other_size(evidence, width)
+    if len(of_other) > agreeing:
         name, message = next(iter(of_other.items()))
         yield Finding("QL115", message, name)
+
+
+def _width_axis(module: str) -> int | None:
+    """The axis along which a projection of a layer is as long as the model is wide; None for other modules."""
+    if not _LAYER.match(module):
+        return None
+    last = module.rpartition(".")[2]
+    if last in _FROM_WIDTH:
+        return 1
+    return 0 if last in _TO_WIDTH else None
 
 
 def _of_other_size(evidence: Evidence, width: int) -> dict[str, str]:
@@ -152,9 +175,7 @@ def _of_other_size(evidence: Evidence, width: int) -> dict[str, str]:
     return {
         modules[0]: f"has {weight.parameters:,} weights, not a multiple of hidden_size, {width:,}"
         for weight, modules in evidence.quantized()
-        if weight.parameters % width
-        and _LAYER.match(modules[0])
-        and modules[0].rpartition(".")[2] in (*_FROM_WIDTH, *_TO_WIDTH)
+        if weight.parameters % width and _width_axis(modules[0]) is not None
     }
 
 
