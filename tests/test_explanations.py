@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fuzz.writers import gguf, safetensors
+from tests.values import examples as values
 
 from quantlevels.cli.commands import run
 from quantlevels.findings import CODES
@@ -145,11 +146,13 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "QL501": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),
     "QL502": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),
     "QL503": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),
+    **values.CHECKPOINTS,
 }
 EXPECTED = {
     "QL501": ["--level", "Int8"],
     "QL502": ["--max-bits-per-weight", "5"],
     "QL503": ["--parameters", "8.03B"],
+    **dict.fromkeys(values.CHECKPOINTS, values.OPTIONS),
 }
 
 

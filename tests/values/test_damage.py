@@ -7,19 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.values.models import Stored, bf16, codes, f16, f32, gauss, layers, random, write
+from tests.values.examples import changed, gptq
+from tests.values.models import bf16, codes, f16, f32, gauss, layers, random, write
 
 from quantlevels import VerificationError, inspect, verify
 
 UP = "model.layers.1.mlp.up_proj.weight"
-
-
-def changed(stored: Stored, row: int, column: int, bits: int) -> Stored:
-    """The tensor with one element set to other bits."""
-    dtype, elements = stored
-    words = elements.view(f"<u{elements.itemsize}").copy()
-    words[row, column] = bits
-    return dtype, words.view(elements.dtype)
+SCALES, CODES = (f"model.layers.0.mlp.up_proj.{side}" for side in ("scales", "qweight"))
 
 
 NANS = [(bf16, 0x7FC0), (bf16, 0xFFFF), (f16, 0x7E00), (f16, 0xFE01), (f32, 0x7FC00000), (f32, 0xFF800001)]
@@ -73,7 +67,7 @@ def test_nan_codes_of_fp8_are_found(tmp_path: Path, bits: int) -> None:
 
 def test_scales_that_are_not_finite_are_found(tmp_path: Path) -> None:
     tensors = gptq(0.01)
-    tensors["fc.scales"][1][1, 5] = np.nan
+    tensors[SCALES][1][1, 5] = np.nan
 
     assert codes(write(tmp_path, tensors)) == {"QL601"}
 
@@ -156,19 +150,6 @@ def test_what_is_zero_by_design_is_no_damage(tmp_path: Path, name: str) -> None:
     assert codes(tmp_path) == set()
 
 
-def gptq(scales: float, word: int | None = None) -> dict[str, Stored]:
-    """One GPTQ module with these scales, and random codes unless a word is given."""
-    words = random().integers(-(2**31), 2**31, (32, 64), dtype="<i4")
-    if word is not None:
-        words[:] = np.uint32(word).astype("<i4")
-    return {
-        "fc.qweight": ("I32", words),
-        "fc.qzeros": ("I32", np.full((2, 8), 0x77777777, "<i4")),
-        "fc.scales": f16(np.full((2, 64), scales)),
-        "fc.g_idx": ("I32", (np.arange(256) // 128).astype("<i4")),
-    }
-
-
 def test_scales_of_zero_with_codes_that_vary_are_dead(tmp_path: Path) -> None:
     assert codes(write(tmp_path / "dead", gptq(0.0))) == {"QL604"}
     assert codes(write(tmp_path / "sound", gptq(0.01))) == set()
@@ -207,13 +188,13 @@ def test_swapped_bytes_are_told_as_such_alone(tmp_path: Path, make: Any) -> None
 @pytest.mark.parametrize("zero", [(1, 5), (0, 0)])
 def test_one_scale_of_zero_is_dead_if_its_codes_vary(tmp_path: Path, zero: tuple[int, int]) -> None:
     tensors = gptq(0.01)
-    tensors["fc.scales"][1][zero] = 0
+    tensors[SCALES][1][zero] = 0
     report = inspect(write(tmp_path / "dead", tensors), values="all")
     assert report.values is not None
     assert [(damage.code, damage.first) for damage in report.values.damage] == [("QL604", zero)]
 
     group, output = zero
-    tensors["fc.qweight"][1][group * 16 : group * 16 + 16, output] = np.uint32(0x88888888).astype("<i4")
+    tensors[CODES][1][group * 16 : group * 16 + 16, output] = np.uint32(0x88888888).astype("<i4")
 
     assert codes(write(tmp_path / "zeros", tensors)) == set()
 

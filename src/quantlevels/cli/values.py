@@ -11,6 +11,7 @@ import click
 
 from quantlevels.cli.render import Bar, Block, Cell, Column, Facts, Table, Value, percent, short_size, size
 from quantlevels.findings import pluralize
+from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from quantlevels.inspection.report import Inspection
@@ -44,7 +45,7 @@ def values_page(report: Inspection) -> list[Block]:
         facts["not read"] = f"{pluralize(len(values.unread), 'tensor')} not stored as a plain array: {values.unread[0]}"
     rows = [
         (
-            level.level,
+            _label(level.level),
             level.weights,
             short_size(level.bytes_read),
             Bar(Fraction(level.bytes_read, level.nbytes or 1), "plain"),
@@ -65,9 +66,15 @@ def _how_much(values: Values) -> Value:
 
 
 def _shown(effective: Effective) -> str:
-    what = effective.level or f"{effective.bits} bits"
+    what = _label(effective.level) if effective.level else f"{effective.bits} bits"
     group = f" in groups of {effective.group_size}" if effective.group_size else ""
-    return f"{pluralize(effective.weights, 'weight')} of {effective.stored} hold {what}{group}"
+    block = f" in blocks of {effective.block[0]}x{effective.block[1]}" if effective.block else ""
+    return f"{pluralize(effective.weights, 'weight')} of {_label(effective.stored)} hold {what}{group}{block}"
+
+
+def _label(name: str) -> str:
+    level = levels.get(name)
+    return level.label if level else name
 
 
 def _compared(checksums: tuple[Checksum, ...]) -> Value:

@@ -478,14 +478,17 @@ class _Glance:
         return True
 
 
-def tests(encoding: Encoding, rows: Bits) -> list[Test]:
+def tests(encoding: Encoding, rows: Bits, height: int) -> list[Test]:
     """The tests that a few values do not refute, in the order in which they name a precision.
 
     Args:
         encoding: of the values.
         rows: some rows of the weight, whole.
+        height: rows of the whole weight.
     """
     columns = rows.shape[1]
+    # a weight that is one block itself is told as such
+    scopes = _SCOPES[1:] if max(height, columns) <= BLOCK else _SCOPES
     glance = _Glance(encoding, rows[rows.shape[0] // 2])
     few: list[Test] = [Ternary(encoding)] if glance.is_ternary else []
     few += _distinct(encoding, columns, glance.distinct, (4, 8, 16))
@@ -493,7 +496,7 @@ def tests(encoding: Encoding, rows: Bits) -> list[Test]:
         few.append(FewBits(encoding))
     for limit in (2, 4, 8):
         if glance.fractions <= limit:
-            few += [Fractions(encoding, limit, scope) for scope in _SCOPES]
+            few += [Fractions(encoding, limit, scope) for scope in scopes]
     few += _distinct(encoding, columns, glance.distinct, (32, 64, 256))
     if encoding in (F32, F16, BF16) and glance.may_be_lattice:
         few.append(Lattice(encoding))
@@ -508,7 +511,7 @@ def column_precision(encoding: Encoding, rows: Bits) -> tuple[Precision | None, 
     Only a tile is looked at, and only what groups show: the other tests ask nothing of the direction.
     """
     tile = np.ascontiguousarray(rows[:_TILE_ROWS, :_TILE_COLUMNS].T)
-    grouped = [test for test in tests(encoding, tile) if isinstance(test, Distinct | Lattice)]
+    grouped = [test for test in tests(encoding, tile, tile.shape[0]) if isinstance(test, Distinct | Lattice)]
     for test in grouped:
         shown = test.shown() if test.read(tile) else None
         if shown and shown.group_size:

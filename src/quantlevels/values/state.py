@@ -36,6 +36,7 @@ class TensorState:
     def __init__(self, subject: Subject, order: ByteOrder) -> None:
         self.subject = subject
         self.bytes_read = 0
+        self.rows_read = 0  # bytes of a sample that only the tests of precision saw
         self.values_tested = 0
         self.damage: list[Damage] = []
         self.precision: Precision | None = None
@@ -107,8 +108,9 @@ class TensorState:
             return
         rows = as_bits(data, encoding.nbytes).reshape(-1, self.subject.matrix[1])
         self.values_tested += rows.size
+        self.rows_read += 0 if whole else data.size
         if self._tests is None:
-            self._tests = tests(encoding, rows)
+            self._tests = tests(encoding, rows, self.subject.matrix[0])
             if rows.shape[0] >= LEAST_TILE and whole:
                 self._columns = column_precision(encoding, rows)
         self._tests = [test for test in self._tests if test.read(rows)]

@@ -28,7 +28,14 @@ _ZERO_BY_DESIGN: Final = re.compile(
 _LEAST_ZERO: Final = 1024
 #: what a module's codes need at least for constant ones to be damage
 _LEAST_CODES: Final = 1024
-_BITS: Final[dict[str, str]] = {"Float64": "FP64", "None": "F32", "Float16": "F16", "BFloat16": "BF16"}
+#: where a digest is from, in words
+_ORIGINS: Final[dict[str, str]] = {
+    "blob-name": "its name",
+    "download-metadata": "the record of its download",
+    "sidecar": "the sum beside it",
+    "lfs-pointer": "its Git LFS pointer",
+}
+_LABELS: Final[dict[str, str]] = {"Float64": "FP64", "None": "FP32", "Float16": "FP16", "BFloat16": "BF16"}
 
 
 def judged(
@@ -81,8 +88,8 @@ def _blank(blank: Iterable[tuple[Run, Subject]], states: Iterable[TensorState]) 
             code="QL602",
             tensor=subject.name,
             message=(
-                f"{run.end - run.begin:,} zero bytes from byte {run.begin:,} of {subject.place.file} begin or end"
-                f" inside a row of {subject.name}: an interrupted download leaves such pages"
+                f"{run.end - run.begin:,} zero bytes from byte {run.begin:,} of {subject.place.file} on begin or end"
+                " inside one of its rows: an interrupted download leaves such pages"
             ),
             count=run.end - run.begin,
             offset=run.begin,
@@ -249,8 +256,8 @@ def _checksum_findings(checksums: Iterable[Checksum]) -> Iterator[Finding]:
     others = f"; and {pluralize(len(wrong) - 1, 'other')}" if len(wrong) > 1 else ""
     yield Finding(
         "QL611",
-        f"{first.algorithm} is {first.actual[:12]}..., but its {first.origin.replace('-', ' ')} says"
-        f" {first.expected[:12]}...{edited}{others}",
+        f"{first.algorithm} is {first.actual[:12]}..., but {_ORIGINS[first.origin]} says {first.expected[:12]}..."
+        f"{edited}{others}",
         first.path,
     )
 
@@ -265,7 +272,8 @@ def _precision_findings(
         most = upcast[0]
         yield Finding(
             "QL621",
-            f"{_weights(upcast)} hold values of {most.level} ({_read(upcast)}): half of their bytes are padding",
+            f"{_weights(upcast)} hold only values of {_LABELS[most.level or '']} ({_read(upcast)}): half of their bytes"
+            " are padding",
         )
     narrow = [one for one in effective if one.bits < 16 and one.rule != "unused-codes"]
     if narrow and 2 * sum(one.parameters for one in narrow) >= sum(subject.elements for subject in plain):
@@ -278,7 +286,7 @@ def _precision_findings(
 
 
 def _weights(several: Sequence[Effective]) -> str:
-    return f"{sum(one.weights for one in several):,} {_BITS[several[0].stored]} weights"
+    return f"{sum(one.weights for one in several):,} {_LABELS[several[0].stored]} weights"
 
 
 def _read(several: Sequence[Effective]) -> str:
@@ -326,7 +334,7 @@ def _unused_findings(effective: Iterable[Effective], states: Iterable[TensorStat
         if one.rule == "unused-codes" and 2 * one.parameters > parameters[one.stored]:
             yield Finding(
                 "QL623",
-                f"{pluralize(one.weights, 'weight')} of {one.stored} use {one.levels} codes ({one.values_read:,} of"
-                f" {one.parameters:,} read): {one.bits} bits would hold them",
+                f"{one.levels} codes are in use in {pluralize(one.weights, 'weight')} of {one.stored}"
+                f" ({one.values_read:,} of {one.parameters:,} values read): {one.bits} bits would hold them",
             )
             return
