@@ -515,18 +515,12 @@ ALONE: Final[dict[str, tuple[Tensors, Quantized, int]]] = {
         {("Float8E4M3FN", None, H * H)},
         H,
     ),
-    "comfy_quant": (
-        module("b.q", weight=("F8_E4M3", [H, H]), weight_scale=("F32", []), comfy_quant=("U8", [30])),
-        {("Float8E4M3FN", None, H * H)},
-        0,
-    ),
     "NVFP4 with scales in a kernel's tiles": (
         module(
             "b.q",
             weight=("U8", [96, H // 2]),
             weight_scale=("F8_E4M3", [128, H // 16]),
             weight_scale_2=("F32", []),
-            comfy_quant=("U8", [30]),
         ),
         {("NVFP4", 16, 96 * H)},
         0,

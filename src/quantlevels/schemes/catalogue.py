@@ -91,6 +91,7 @@ CATALOGUE: Final = (
     _row("bitblas", "bitblas", "qweight scales zeros"),
     _row("qoq", "qoq", "qweight s1_scales"),
     _row("deepspeedfp", "deepspeedfp"),
+    _row("bfl", "bfl"),
     _row("ktransformers", "ktransformers", "weight scale", "weight scale qzeros"),
     _row("mistral", "", "weight qscale_weight"),
     _row(

@@ -71,11 +71,13 @@ def _declared_lut(group_size: int | None) -> DeclaredLevel:
 
 
 #: format → what it declares, given the size of groups that may stand beside it
-_FORMATS: Final[Mapping[str, Callable[[int | None], DeclaredLevel]]] = {
+_FORMATS: Final[Mapping[str, Callable[[int | None], DeclaredLevel | None]]] = {
     "float8_e4m3fn": lambda _: declared_as("Float8E4M3FN"),
     "float8_e5m2": lambda _: declared_as("Float8E5M2"),
     "nvfp4": lambda _: declared_as("NVFP4"),
     "mxfp8": lambda _: declared_as("MXFP8_E4M3"),
+    "rowwise-float8_e4m3fn": lambda _: declared_as("Float8E4M3FN"),
+    "bf16": lambda _: None,
     "int8_tensorwise": lambda _: declared_as("Int8"),
     "convrot_w4a4": lambda _: declared_integer(_BITS, None, True),
     "asym_w4a8_int8": _declared_lut,
@@ -250,8 +252,8 @@ class ComfyLayer:
     group_size: int | None = field(default=None, validator=valid_group_size)
     params: Settings | None = None
 
-    def declared(self) -> DeclaredLevel:
-        """The level the format makes.
+    def declared(self) -> DeclaredLevel | None:
+        """The level the format makes; None for a layer that is left as it is.
 
         Raises:
             UnknownTypeError: for a format that ComfyUI does not have.
@@ -265,6 +267,8 @@ class ComfyLayer:
 @frozen(kw_only=True)
 class ComfyConfig(MethodConfig):
     """``_quantization_metadata`` of a file, or the ``comfy_quant`` tensors of its layers taken together."""
+
+    ignored_keys: ClassVar[frozenset[str]] = words("mixed_ops quant_configs")
 
     format_version: str | None = None
     layers: Mapping[str, ComfyLayer] = field(factory=dict)

@@ -6,8 +6,8 @@ One checkpoint per row: its config files, the names, dtypes and shapes of its te
 tensors, and the answer. ``levels`` are level, group size, symmetry, parameters and bytes of all that is quantized.
 Parameters are those of the model before it was quantized, bytes are those of all tensors of its modules.
 
-Those of sdnq, comfy-kitchen and msmodelslim were written by the packages on a CPU, on random weights. The kernels of
-the others need a GPU or an NPU: their tensors are written out from the sources that each row names.
+Those of sdnq, comfy-kitchen, diffusers and msmodelslim were written by the packages on a CPU, on random weights. The
+kernels of the others need a GPU or an NPU: their tensors are written out from the sources that each row names.
 
 Made with torch 2.13.0, transformers 5.24.0, diffusers 0.42.1, sdnq 0.2.8, comfy-kitchen 0.2.40, msmodelslim 26.1.0.
 """
@@ -328,6 +328,33 @@ def comfy_pair(
     record(f"comfy_{name}", writer, before, quantized, with_marker, method="comfy", texts={tensor: text})
     metadata = {"_quantization_metadata": json.dumps({"format_version": "1.0", "layers": {COMFY_MODULE: marker}})}
     record(f"comfy_{name}_metadata", writer, before, quantized, {**state, **plain}, method="comfy", metadata=metadata)
+
+
+# ---------------------------------------------------------------- bfl
+
+
+def bfl() -> None:
+    """Both formats by the functions of diffusers, declared by its config and by the metadata of the file."""
+    from diffusers.quantizers.bfl.utils import quantize_fp8r, quantize_nvfp4
+
+    module = "transformer_blocks.0.attn.to_q"
+    weight = torch.randn(96, 160)
+    before = {f"{module}.weight": [96, 160], f"{module}.bias": [96], "x_embedder.weight": [96, 64]}
+    plain: dict[str, Entry] = {f"{module}.bias": ("BF16", [96]), "x_embedder.weight": ("BF16", [96, 64])}
+    codes, scale = quantize_fp8r(weight)
+    fp8 = {"weight": codes, "weight_scale": scale}
+    packed, blocks, tensor = quantize_nvfp4(weight)
+    nvfp4 = {"weight": packed, "weight_scale": blocks, "weight_scale_2": tensor, "input_scale": torch.rand(())}
+    config = {"config.json": {"_class_name": "Flux2Transformer2DModel", **section("bfl", compute_dtype="bfloat16")}}
+    for name, state, told, metadata in (
+        ("fp8r", fp8, Told("Float8E4M3FN"), {"quantization": "fp8r", "scale": "per_row_fp32"}),
+        ("nvfp4", nvfp4, Told("NVFP4", 16), {"quantization": "nvfp4"}),
+    ):
+        tensors = {**entries({f"{module}.{suffix}": tensor for suffix, tensor in state.items()}), **plain}
+        record(f"bfl_{name}", "diffusers 0.42.1", before, {module: told}, tensors, method="bfl", files=config)
+        record(
+            f"bfl_{name}_metadata", "diffusers 0.42.1", before, {module: told}, tensors, method="bfl", metadata=metadata
+        )
 
 
 # ---------------------------------------------------------------- msmodelslim
@@ -773,7 +800,7 @@ def ktransformers(rows: int, columns: int) -> None:
 
 
 if __name__ == "__main__":
-    makers: list[Callable[[], None]] = [sdnq, comfy, modelslim, nunchaku, engines]
+    makers: list[Callable[[], None]] = [sdnq, comfy, bfl, modelslim, nunchaku, engines]
     with contextlib.redirect_stdout(None):
         for maker in makers:
             maker()

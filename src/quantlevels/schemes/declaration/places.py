@@ -40,6 +40,8 @@ _OTHER_FILES: Final = ("adapter_config.json", "modules.json", "model_index.json"
 #: Keys of the metadata of a safetensors header that hold a section as JSON text → the method that writes them; None
 #: if the section names it.
 _METADATA_KEYS: Final = {"_quantization_metadata": "comfy", "quantization_config": None}
+#: Keys of that metadata that hold a word → the method, and the words that only it writes there.
+_METADATA_WORDS: Final = {"quantization": ("bfl", ("fp8r", "nvfp4"))}
 
 
 @final
@@ -77,7 +79,8 @@ def sections(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[Sectio
         if file not in _OTHER_FILES:
             yield from _checked(file, _candidates(file, config), findings)
     if checkpoint.files:
-        yield from _checked(checkpoint.files[0].path, _in_metadata(checkpoint, findings), findings)
+        in_weights = (*_in_metadata(checkpoint, findings), *_in_markers(checkpoint, findings))
+        yield from _checked(checkpoint.files[0].path, iter(in_weights), findings)
 
 
 def model_configs(config: Config) -> Iterator[tuple[str, Config]]:
@@ -128,19 +131,36 @@ def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
 
 
 def _in_metadata(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_Candidate]:
-    """The sections that stand as JSON text in the metadata of the container."""
+    """The sections that stand as JSON text, or as a single word, in the metadata of the container."""
     for key, method in _METADATA_KEYS.items():
         text = checkpoint.metadata.get(key)
-        if not isinstance(text, str):
-            continue
         path = f"__metadata__.{key}"
-        try:
-            value = cast("JSON", _decode(text))
-        except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            findings.append(Finding("QL305", f"{path}: not valid JSON: {reason}", checkpoint.files[0].path))
-        else:
+        if isinstance(text, str) and (value := _decoded(text, path, checkpoint, findings)) is not None:
             yield _Candidate(path, value, method)
+    for key, (method, known) in _METADATA_WORDS.items():
+        if checkpoint.metadata.get(key) in known:
+            yield _Candidate("__metadata__", {key: checkpoint.metadata[key]}, method)
+
+
+def _in_markers(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_Candidate]:
+    """What small tensors of text say of the layers they stand beside, as one section."""
+    layers: dict[str, JSON] = {}
+    for name, content in checkpoint.markers.items():
+        value = _decoded(content.decode("utf-8", errors="replace"), name, checkpoint, findings)
+        if value is not None:
+            layers[name.rpartition(".")[0]] = value
+    if layers:
+        yield _Candidate("comfy_quant", {"layers": layers}, "comfy")
+
+
+def _decoded(text: str, path: str, checkpoint: Checkpoint, findings: list[Finding]) -> JSON:
+    """The value that a text holds; None, and QL305, if it is not JSON."""
+    try:
+        return cast("JSON", _decode(text))
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        findings.append(Finding("QL305", f"{path}: not valid JSON: {reason}", checkpoint.files[0].path))
+        return None
 
 
 _decode: Callable[[str], object] = json.JSONDecoder().decode
