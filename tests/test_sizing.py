@@ -275,6 +275,53 @@ def test_what_llama_cpp_wrote(name: str, keep: tuple[tuple[str, str], ...], writ
     assert size(tensors, Target(level=levels[name], scheme="gguf", keep=kept)).nbytes == written
 
 
+#: The same model, by the recipes that llama.cpp's llama_model_quantize was asked for.
+RECIPES_WRITTEN = {
+    "Q4_K_S": 298_496,
+    "Q4_K_M": 317_568,
+    "q4_k": 317_568,
+    "Q8_0": 525_312,
+    "Q6_K": 406_272,
+    "Q4_0": 296_448,
+    "Q5_0": 349_696,
+    "IQ4_NL": 298_496,
+    "IQ4_XS": 285_696,
+    "TQ2_0": 186_624,
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES_WRITTEN)
+def test_recipes_are_what_llama_cpp_wrote(recipe: str) -> None:
+    tensors = [Tensor(tensor, FP16, shape, 2 * math.prod(shape)) for tensor, shape in DENSE.items()]
+    target = Target.of_recipe(recipe)
+    assert size(tensors, target).nbytes == RECIPES_WRITTEN[recipe]
+
+
+def test_a_recipe_names_the_tensors_of_transformers_as_llama_cpp_does() -> None:
+    shapes = {"blk": {0: 4, 1: 4, 2: 4, 3: 4, 4: 4, 5: 4, 6: 4, 7: 4}}
+    gguf, transformers = [], []
+    for layer in shapes["blk"]:
+        for there, here, shape in (
+            ("attn_q", "self_attn.q_proj", (512, 512)),
+            ("attn_k", "self_attn.k_proj", (128, 512)),
+            ("attn_v", "self_attn.v_proj", (128, 512)),
+            ("attn_output", "self_attn.o_proj", (512, 512)),
+            ("ffn_down", "mlp.down_proj", (512, 768)),
+            ("ffn_up", "mlp.up_proj", (768, 512)),
+        ):
+            gguf.append(Tensor(f"blk.{layer}.{there}.weight", FP16, shape, 2 * math.prod(shape)))
+            transformers.append(Tensor(f"model.layers.{layer}.{here}.weight", FP16, shape, 2 * math.prod(shape)))
+    for recipe in ("Q2_K", "Q3_K_M", "Q3_K_L", "Q4_K_M", "Q5_K_M", "IQ3_XS", "IQ2_M", "IQ1_S"):
+        sizings = [size(tensors, Target.of_recipe(recipe)) for tensors in (gguf, transformers)]
+        assert sizings[0].levels == sizings[1].levels
+        assert len(sizings[0].levels) > 1
+
+
+def test_an_unknown_recipe_is_answered_with_the_closest() -> None:
+    with pytest.raises(UnknownLevelError, match="did you mean .*'Q4_K_M'"):
+        Target.of_recipe("Q4_K_N")
+
+
 def test_what_llama_cpp_wrote_where_rows_are_no_whole_blocks() -> None:
     """A Q4_K_M of rows of 320: most of it is Q5_0 and Q8_0, and only what is 512 wide is as it should."""
     shapes = {"output.weight": (256, 320), "output_norm.weight": (320,), "token_embd.weight": (256, 320)}

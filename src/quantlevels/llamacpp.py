@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+from attrs import frozen
+
+from quantlevels.errors import UnknownLevelError
+from quantlevels.vocabulary.builtin import FP16
+from quantlevels.vocabulary.formats import GGML_BLOCKS
+from quantlevels.vocabulary.registry import levels
+
+if TYPE_CHECKING:
+    from quantlevels.container import Tensor, UnknownType
+    from quantlevels.vocabulary.level import QuantizationLevel
 
 #: Flag in ``general.file_type``: the type was guessed from the tensors.
 GUESSED: Final = 1024
@@ -62,6 +74,345 @@ UNLABELLED: Final = ("token_embd", "output", "per_layer_token_embd")
 #: Weights that mixtures give wider types than the label's. Source: llama.cpp llama-quant.cpp.
 WIDENED_BY_MIXTURES: Final = ("attn_v.", "attn_qkv.", "attn_output.", "ffn_down")
 
+# -- recipes: which type llama-quantize gives each tensor --------------------------------------------------------------
+
+#: Words of llama-quantize for a recipe that has another name.
+_RECIPE_ALIASES: Final = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP32": "F32", "FP16": "F16"}
+#: Recipe → the type it begins with, if that is not the level of its label: llama_ftype_get_default_type.
+_DEFAULT_TYPES: Final = {"IQ3_XS": "IQ3_S"}
+#: File type → recipe, but for those whose types ggml has removed, and the one that was never written.
+RECIPES: Final[dict[str, str]] = {
+    word.removeprefix("MOSTLY_").removeprefix("ALL_"): level or _DEFAULT_TYPES[word.removeprefix("MOSTLY_")]
+    for word, level in FILE_TYPES.values()
+    if (level or word.removeprefix("MOSTLY_") in _DEFAULT_TYPES) and not word.endswith("SOME_F16")
+}
+
+#: Kind of tensor → parts of the names of such tensors; the first kind that fits counts.
+_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "value": ("attn_qkv.weight", "attn_kv_b.weight", "attn_v.weight"),
+    "key": ("attn_k.weight",),
+    "query": ("attn_q.weight",),
+    "attention output": ("attn_output.weight",),
+    "up": ("ffn_up",),
+    "gate": ("ffn_gate",),
+    "down": ("ffn_down",),
+}
+_EMBEDDINGS: Final = ("token_embd.weight", "per_layer_token_embd.weight")
+_OUTPUT: Final = "output.weight"
+#: Parts of the names of matrices that llama-quantize leaves as they are: tensor_allows_quantization.
+_NEVER_QUANTIZED: Final = (
+    *("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight", "altup", "laurel", "per_layer_model_proj"),
+    *("ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight", "attn_rel_b.weight"),
+    *("time_mix_first.weight", "time_mix_decay_w1.weight", "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight"),
+    *(f"time_mix_{letter}.weight" for letter in ("w0", "w1", "w2", "v0", "v1", "v2", "a0", "a1", "a2", "g1", "g2")),
+    *(".position_embd", "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger"),
+    *("a.rvq.codebook", "mm.a.code_embd"),
+)
+_POSITIONS: Final = ("position_embd.weight", "token_types.weight")
+
+
+@final
+@frozen(kw_only=True)
+class ModelFacts:
+    """What the recipes of llama.cpp ask of a model beside the names and shapes of its tensors.
+
+    Args:
+        architecture: ``general.architecture``.
+        layers: all of them, those that predict further tokens too.
+        experts: of each layer; 0 if it is dense.
+        heads_per_kv_head: queries that share a key: 1 without grouped-query attention.
+        has_imatrix: whether an importance matrix was used.
+    """
+
+    architecture: str = ""
+    layers: int = 0
+    experts: int = 0
+    heads_per_kv_head: int = 1
+    has_imatrix: bool = False
+
+    @property
+    def is_70b(self) -> bool:
+        """Whether llama.cpp takes it for a 70B model with grouped queries, whose values get more bits."""
+        if self.layers != _LAYERS_OF_70B:
+            return False
+        return self.architecture == "qwen2" or (self.architecture == "llama" and self.heads_per_kv_head > 1)
+
+
+_LAYERS_OF_70B: Final = 80
+_BLOCK_NUMBER: Final = re.compile(r"blk\.(\d+)\.")
+
+
+class _Place(NamedTuple):
+    """A tensor among those of its kind, as the rules of recipes see it."""
+
+    facts: ModelFacts
+    #: its number from 0, and how many there are
+    number: int
+    total: int
+
+    @property
+    def is_falcon(self) -> bool:
+        return self.facts.architecture == "falcon"
+
+    def in_first(self, share: int) -> bool:
+        """Whether it is in the first eighth, or sixteenth, of the layers."""
+        return self.number < self.total // share
+
+    def has_more_bits(self) -> bool:
+        """Whether it is in the first or last eighth, or one of every three between: use_more_bits."""
+        eighth = self.total // 8
+        return self.number < eighth or self.number >= 7 * self.total // 8 or (self.number - eighth) % 3 == 2
+
+
+class _Rule(NamedTuple):
+    """A type that some recipes give some tensors; the first that fits counts."""
+
+    recipes: str
+    kind: str
+    level: str
+    when: Callable[[_Place], bool] = lambda place: True
+
+
+_LOW: Final = "IQ2_XXS IQ2_XS IQ1_S IQ2_S IQ2_M IQ1_M"
+_MIXED_EXPERTS: Final = "Q2_K IQ3_XS IQ3_XXS Q3_K_S Q3_K_M IQ4_NL Q4_K_S Q4_K_M IQ3_S IQ3_M IQ4_XS"
+
+
+def _has_8_experts(place: _Place) -> bool:
+    return place.facts.experts == 8
+
+
+def _shares_keys(place: _Place) -> bool:
+    return place.facts.heads_per_kv_head >= 4
+
+
+def _is_early(place: _Place) -> bool:
+    return place.in_first(8)
+
+
+def _is_early_without_imatrix(place: _Place) -> bool:
+    return place.in_first(8) and not place.facts.has_imatrix
+
+
+def _is_dense_output(place: _Place) -> bool:
+    return not place.is_falcon and place.facts.experts != 8
+
+
+#: llama_tensor_get_type_impl of llama-quant.cpp at 007dbbf3, a branch per row.
+_RULES: Final[tuple[_Rule, ...]] = (
+    _Rule(_LOW, "value", "Q4_K", lambda place: _shares_keys(place) or place.facts.experts >= 4),
+    _Rule("IQ2_S IQ2_M", "value", "IQ3_S"),
+    _Rule("IQ2_XXS IQ2_XS IQ1_S IQ1_M", "value", "Q2_K"),
+    _Rule(_LOW, "key", "Q4_K", _has_8_experts),
+    _Rule("IQ2_S IQ2_M", "down", "IQ3_S", _is_early),
+    _Rule("IQ2_XXS IQ2_XS IQ1_S IQ1_M", "down", "Q2_K", _is_early),
+    _Rule(_LOW, "attention output", "Q5_K", _has_8_experts),
+    _Rule("IQ1_S IQ1_M", "attention output", "IQ2_XXS"),
+    _Rule("IQ2_S IQ2_M", "attention output", "IQ3_S"),
+    _Rule("", "value", "Q8_0", _has_8_experts),
+    _Rule("Q2_K", "value", "Q4_K", _shares_keys),
+    _Rule("Q2_K", "value", "Q3_K"),
+    _Rule("Q2_K_S", "value", "Q4_K", _shares_keys),
+    _Rule("IQ3_XXS", "value", "Q4_K", _shares_keys),
+    _Rule("IQ3_XXS", "value", "IQ3_S", lambda place: not place.facts.has_imatrix),
+    _Rule("IQ3_XS IQ3_S", "value", "Q4_K", _shares_keys),
+    _Rule("IQ3_M", "value", "Q4_K"),
+    _Rule("Q3_K_M", "value", "Q5_K", lambda place: place.number < 2),
+    _Rule("Q3_K_M", "value", "Q4_K"),
+    _Rule("Q3_K_L", "value", "Q5_K"),
+    _Rule("IQ4_NL IQ4_XS", "value", "Q5_K", _shares_keys),
+    _Rule("Q4_K_M Q5_K_M", "value", "Q6_K", _Place.has_more_bits),
+    _Rule("Q4_K_S", "value", "Q5_K", lambda place: place.number < 4),
+    _Rule("", "key", "Q8_0", _has_8_experts),
+    _Rule("IQ3_XS", "key", "IQ3_XXS"),
+    _Rule("IQ3_XXS", "key", "IQ2_S"),
+    _Rule("IQ3_XS", "query", "IQ3_XXS"),
+    _Rule("IQ3_XXS", "query", "IQ2_S"),
+    _Rule("Q2_K", "down", "Q3_K"),
+    _Rule("Q2_K_S", "down", "Q4_K", _is_early),
+    _Rule("IQ3_XXS", "down", "Q4_K", _is_early_without_imatrix),
+    _Rule("IQ3_XXS", "down", "Q3_K", lambda place: not place.facts.has_imatrix),
+    _Rule("Q3_K_M", "down", "Q5_K", lambda place: place.in_first(16)),
+    _Rule("Q3_K_M", "down", "Q4_K", lambda place: not place.is_falcon or place.has_more_bits()),
+    _Rule("IQ3_M", "down", "Q4_K", _is_early),
+    _Rule("IQ3_M", "down", "Q4_K", lambda place: _has_8_experts(place) and place.has_more_bits()),
+    _Rule("Q3_K_L", "down", "Q4_K", lambda place: place.is_falcon),
+    _Rule("Q3_K_L", "down", "Q5_K"),
+    _Rule("Q4_K_M", "down", "Q6_K", lambda place: place.is_falcon and place.in_first(16)),
+    _Rule("Q4_K_M", "down", "Q5_K", lambda place: place.is_falcon and place.has_more_bits()),
+    _Rule("Q4_K_M", "down", "Q6_K", lambda place: not place.is_falcon and place.has_more_bits()),
+    _Rule("IQ4_NL IQ4_XS", "down", "Q5_K", _is_early_without_imatrix),
+    _Rule("Q5_K_M", "down", "Q6_K", _Place.has_more_bits),
+    _Rule("Q4_K_S", "down", "Q5_K", lambda place: not place.is_falcon and place.in_first(8)),
+    _Rule("Q4_0", "down", "Q4_1", lambda place: place.facts.has_imatrix and place.in_first(8)),
+    _Rule("Q5_0", "down", "Q5_1", lambda place: place.facts.has_imatrix and place.in_first(8)),
+    _Rule(_MIXED_EXPERTS, "attention output", "Q5_K", lambda place: not place.is_falcon and _has_8_experts(place)),
+    _Rule("Q2_K", "attention output", "Q3_K", _is_dense_output),
+    _Rule("IQ3_XXS", "attention output", "IQ3_S", _is_dense_output),
+    _Rule("Q3_K_M IQ3_M", "attention output", "Q4_K", _is_dense_output),
+    _Rule("Q3_K_L", "attention output", "Q5_K", _is_dense_output),
+    _Rule("Q3_K_L", "attention output", "Q4_K", lambda place: place.is_falcon),
+    *(
+        _Rule("IQ3_XS", kind, "IQ3_XXS", lambda place: not place.in_first(8) and place.number < 7 * place.total // 8)
+        for kind in ("up", "gate")
+    ),
+)
+#: Recipe → type of the token embeddings, if they are not the output matrix as well.
+_EMBEDDING_TYPES: Final = {
+    **dict.fromkeys(("IQ2_XXS", "IQ2_XS", "IQ1_S", "IQ1_M"), "Q2_K"),
+    **dict.fromkeys(("IQ2_S", "IQ2_M", "IQ3_XXS"), "IQ3_S"),
+    **dict.fromkeys(("TQ1_0", "TQ2_0", "Q2_0"), "Q4_K"),
+}
+_MXFP4_MOE: Final = "MXFP4_MOE"
+
+
+def recipe_named(word: str) -> str:
+    """The recipe that a word of llama-quantize means: ``q4_k`` is Q4_K_M.
+
+    Raises:
+        UnknownLevelError: if it has none of that name; it names the closest.
+    """
+    name = _RECIPE_ALIASES.get(word.upper(), word.upper()).removeprefix("MOSTLY_")
+    if name in RECIPES:
+        return name
+    from difflib import get_close_matches  # here: only a mistake needs it
+
+    raise UnknownLevelError(word, tuple(get_close_matches(name, RECIPES)) or tuple(RECIPES), "recipe of llama.cpp")
+
+
+def is_quantized(name: str, shape: Sequence[int]) -> bool:
+    """Whether llama-quantize quantizes a tensor of llama.cpp's name at all: matrices, but for some small ones."""
+    axes = next((len(shape) - place for place, size in enumerate(shape) if size != 1), 0)
+    if axes < 2 or not name.endswith("weight") or name in _POSITIONS:
+        return False
+    return not any(part in name for part in _NEVER_QUANTIZED)
+
+
+def recipe_levels(recipe: str, shapes: Mapping[str, Sequence[int]], facts: ModelFacts) -> dict[str, str]:
+    """The types that llama-quantize gives tensors, before it looks whether their rows are whole blocks.
+
+    Args:
+        recipe: one of `RECIPES`.
+        shapes: llama.cpp's name of a tensor, with ``.weight`` → its logical shape, rows last.
+        facts: of the model.
+
+    Returns:
+        name → name of a level, for the tensors that are quantized.
+    """
+    names = [name for name in sorted(shapes, key=_by_block) if is_quantized(name, shapes[name])]
+    default = RECIPES[recipe]
+    if default in ("None", "Float16", "BFloat16"):
+        return dict.fromkeys(names, default)
+    kinds = {name: _kind(name) for name in names}
+    values = sum(kind == "value" for kind in kinds.values())
+    is_tied = _OUTPUT not in shapes
+    seen: Counter[str] = Counter()
+    chosen: dict[str, str] = {}
+    for name in names:
+        kind = kinds[name]
+        if name == _OUTPUT or (is_tied and name in _EMBEDDINGS):
+            chosen[name] = _output_type(recipe, shapes[name][-1], facts)
+        elif recipe == _MXFP4_MOE:
+            chosen[name] = "MXFP4" if len(shapes[name]) > 2 else "Q8_0"
+        elif name in _EMBEDDINGS:
+            chosen[name] = _EMBEDDING_TYPES.get(recipe, default)
+        else:
+            # experts are in any order, so their place is their layer's
+            by_layer = facts.experts > 1 and kind in ("up", "gate", "down") and recipe not in _LOW.split()
+            index = _by_block(name)[0] if by_layer else seen[kind]
+            place = _Place(facts, index, values if kind == "value" else facts.layers)
+            chosen[name] = _ruled(recipe, kind, default, place)
+            seen[kind] += 1
+    return chosen
+
+
+def _by_block(name: str) -> tuple[int, str]:
+    """The order in which llama.cpp keeps tensors: by block, then by name."""
+    match = _BLOCK_NUMBER.match(name)
+    return (int(match[1]) if match else -1, name)
+
+
+def _kind(name: str) -> str:
+    return next((kind for kind, parts in _KINDS.items() if any(part in name for part in parts)), "")
+
+
+def _output_type(recipe: str, columns: int, facts: ModelFacts) -> str:
+    if recipe == _MXFP4_MOE or facts.architecture == "falcon":
+        return "Q8_0"
+    if columns % levels[RECIPES[recipe]].block.weights:
+        return "Q8_0"
+    if recipe in (*_LOW.split(), "IQ3_XXS"):
+        return "Q5_K"
+    return "Q8_0" if recipe == "Q8_0" else "Q6_K"
+
+
+def _ruled(recipe: str, kind: str, default: str, place: _Place) -> str:
+    for rule in _RULES:
+        if rule.kind != kind or not rule.when(place):
+            continue
+        # rules for all recipes are not for the lowest ones, which have their own
+        if recipe in rule.recipes.split() or (not rule.recipes and recipe not in _LOW.split()):
+            break
+    else:
+        return _raised(default, kind, recipe, place)
+    return _raised(rule.level, kind, recipe, place)
+
+
+def _raised(level: str, kind: str, recipe: str, place: _Place) -> str:
+    """Eight heads share the values of the 70B model: more bits for them cost little."""
+    if kind == "value" and place.facts.is_70b and recipe not in _LOW.split() and level in ("Q3_K", "Q4_K"):
+        return "Q5_K"
+    return level
+
+
+def model_facts(tensors: Iterable[Tensor], metadata: Mapping[str, object], config: Mapping[str, object]) -> ModelFacts:
+    """What recipes ask of a model, from a GGUF's metadata, a config.json, or else the shapes of its tensors.
+
+    Args:
+        tensors: under the names of llama.cpp or of ``transformers``.
+        metadata: the key-values of a GGUF file; empty for other containers.
+        config: the object of a config.json; empty for a GGUF file.
+    """
+    architecture = str(metadata.get("general.architecture") or config.get("model_type") or "")
+    shapes = {given: tensor.shape for tensor in tensors for given in gguf_tensor_names(tensor.name)[:1]}
+
+    def number(key: str, *names: str) -> int | None:
+        found = metadata.get(f"{architecture}.{key}") or next((config[name] for name in names if name in config), None)
+        return found if isinstance(found, int) and found > 0 else None
+
+    blocks = {_by_block(name)[0] for name in shapes}
+    heads = number("attention.head_count", "num_attention_heads")
+    kv_heads = number("attention.head_count_kv", "num_key_value_heads")
+    shared = heads // kv_heads if heads and kv_heads else _shared_heads(shapes)
+    experts = number("expert_count", "num_local_experts", "num_experts", "n_routed_experts")
+    stacks = (shape[0] for name, shape in shapes.items() if "_exps." in name and len(shape) == 3)
+    return ModelFacts(
+        architecture=architecture,
+        layers=number("block_count", "num_hidden_layers") or max(blocks, default=-1) + 1,
+        experts=experts or next(stacks, 0),
+        heads_per_kv_head=shared,
+        has_imatrix="quantize.imatrix.file" in metadata,
+    )
+
+
+def _shared_heads(shapes: Mapping[str, Sequence[int]]) -> int:
+    """Queries that share a key, from the rows of the two projections of a layer."""
+    for name, shape in shapes.items():
+        keys = shapes.get(name.replace("attn_q.weight", "attn_k.weight"))
+        if name.endswith("attn_q.weight") and keys and keys[0]:
+            return shape[0] // keys[0] or 1
+    return 1
+
+
+def gguf_tensor_names(name: str) -> tuple[str, ...]:
+    """What llama.cpp may call a tensor: itself if the name is llama.cpp's already or unknown."""
+    module = name.removesuffix(".weight")
+    if module == name or module in _OUTSIDE or module.startswith("blk."):
+        return (name,)
+    return tuple(f"{given}.weight" for given in gguf_names(module)) or (name,)
+
+
+# -- rows that are no whole blocks, and what is never quantized --------------------------------------------------------
+
 #: ggml type → what llama.cpp takes where a row is no multiple of its block: tensor_type_fallback in llama-quant.cpp
 FALLBACKS: Final[dict[str, str]] = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
@@ -70,6 +421,47 @@ FALLBACKS: Final[dict[str, str]] = {
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
 }
+
+
+def row_fallback(level: QuantizationLevel, columns: int) -> QuantizationLevel | None:
+    """The type that llama-quantize takes for rows of so many weights in place of a level: tensor_type_fallback.
+
+    Returns:
+        the level itself if its blocks tile a row; None if llama-quantize refuses.
+    """
+    words = level.spellings["ggml"]
+    block = next((GGML_BLOCKS[word] for word in words if isinstance(word, int) and word in GGML_BLOCKS), level.block)
+    if columns % block.weights == 0:
+        return level
+    if level.name not in FALLBACKS:
+        return None
+    fallback = levels[FALLBACKS[level.name]]
+    return FP16 if columns % fallback.block.weights else fallback
+
+
+def recipe_deviations(
+    recipe: str, tensors: Sequence[Tensor], facts: ModelFacts
+) -> Iterator[tuple[str, QuantizationLevel, QuantizationLevel | UnknownType]]:
+    """The tensors of a GGUF file that are not of the type that a recipe gives them, nor of its fallback.
+
+    Args:
+        recipe: one of `RECIPES`.
+        tensors: of the file.
+        facts: of the model.
+
+    Returns:
+        name, the level that llama-quantize gives it, and the level it has.
+    """
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
+    expected = recipe_levels(recipe, shapes, facts)
+    for tensor in tensors:
+        if tensor.name in expected:
+            level = levels[expected[tensor.name]]
+            given = row_fallback(level, tensor.shape[-1]) or level
+            if tensor.dtype not in (level, given):
+                yield tensor.name, given, tensor.dtype
+
+
 #: What it never quantizes and its converter writes as FP32: norms, routers, small convolutions, positions; and what it
 #: leaves as it is: tensor_allows_quantization in llama-quant.cpp, prepare_tensors in convert_hf_to_gguf.py
 WIDENED_ON_CONVERSION: Final = (

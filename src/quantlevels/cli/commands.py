@@ -135,6 +135,7 @@ def inspect(
 )
 @click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1, required=True)
 @click.option("--level", type=LevelType(), help="The level most quantized parameters must have.")
+@click.option("--recipe", metavar="NAME", help="The recipe of llama.cpp that each tensor must follow: Q4_K_M.")
 @click.option("--max-bits-per-weight", type=number, help="The most bits a parameter may take, over all: 4.5 or 9/2.")
 @click.option("--parameters", type=count, help="How many parameters there must be: 8030261248.")
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
@@ -153,6 +154,7 @@ def inspect(
 def verify(
     paths: tuple[Path | str, ...],
     level: QuantizationLevel | None,
+    recipe: str | None,
     max_bits_per_weight: Fraction | None,
     parameters: Amount | None,
     strict: bool,
@@ -175,6 +177,7 @@ def verify(
         raise click.UsageError("give --json or --format, not both")
     requirements = Requirements(
         level=level,
+        recipe=recipe,
         max_bits_per_weight=max_bits_per_weight,
         parameters=parameters.value if parameters else None,
         strict=strict,
@@ -214,7 +217,8 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
 @cli.command(epilog="\b\nExample: quantlevels size examples/dense-Q4_K_M.gguf --level Int8")
 @click.argument("path", type=ExistingPath, required=False)
 @click.option("--params", type=count, help="A number of parameters instead of a checkpoint: 70.6B.")
-@click.option("--level", type=LevelType(), required=True, help="The level to store the weights at.")
+@click.option("--level", type=LevelType(), help="The level to store the weights at.")
+@click.option("--recipe", metavar="NAME", help="A recipe of llama.cpp in place of a level: Q4_K_M.")
 @click.option("--group", type=Natural, help="Weights that share a scale along a row.")
 @click.option("--scale", type=LevelType(), help="Level of the scales; Float16 unless given.")
 @click.option("--zero-point", type=LevelType(), help="Level of the zero points, where they are stored.")
@@ -236,7 +240,8 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
 def size(
     path: Path | str | None,
     params: Amount | None,
-    level: QuantizationLevel,
+    level: QuantizationLevel | None,
+    recipe: str | None,
     group: int | None,
     scale: QuantizationLevel | None,
     zero_point: QuantizationLevel | None,
@@ -246,14 +251,18 @@ def size(
 ) -> None:
     """Estimate a checkpoint's size before it is made.
 
-    Exact to the byte from the shapes in the headers of the checkpoint at PATH, or idealized from --params.
+    Exact to the byte from the shapes in the headers of the checkpoint at PATH if a scheme or recipe is named; idealized
+    without one, or from --params.
     """
     from quantlevels.inspection.planning import size
 
+    if (level is None) == (recipe is None):
+        raise click.UsageError("give --level or --recipe")
     source, description = _source(path, params)
     report = size(
         source,
         level=level,
+        recipe=recipe,
         group_size=group,
         scale=scale or FP16,
         zero_point=zero_point,

@@ -365,6 +365,14 @@ def _recipe(recipe: Recipe) -> str:
     return " ".join(words)
 
 
+#: What a size is reckoned from → what that means for it.
+_SIZING_BASIS: Final = {
+    "tensors": "exact: every tensor as it would be stored",
+    "shapes": "idealized: no scheme is named, so only what the options say is counted beside the weights",
+    "count": "idealized: from a count alone, without padding or what is kept at another level",
+}
+
+
 def sizing(report: Sizing, source: str) -> list[list[Block]]:
     """Totals, levels, and the tensors that cannot have theirs."""
     target = report.target
@@ -372,15 +380,11 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
         "from": Cell(source, "strong"),
         "level": str(target.level),
         "scheme": target.scheme,
+        "recipe": target.recipe,
         "parameters": report.parameters,
         "size": Cell(size(report.nbytes), "strong"),
         "bits/weight": _bits_per_weight(report.bits_per_weight),
-        "": Cell(
-            "exact: every tensor as it would be stored"
-            if report.exact
-            else "idealized: from a count alone, without padding or what is kept at another level",
-            "faint" if report.exact else "warning",
-        ),
+        "": Cell(_SIZING_BASIS[report.basis], "faint" if report.exact else "warning"),
     }
     levels = _levels(
         ((str(it.level), it, "quantized" if it.level == target.level else "plain") for it in report.levels),
@@ -396,7 +400,7 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
         ),
         ragged,
     )
-    return [[Facts(facts)], [levels] if report.exact else [], [fallbacks] if ragged else []]
+    return [[Facts(facts)], [levels] if report.basis != "count" else [], [fallbacks] if ragged else []]
 
 
 def same_size(candidates: Iterable[Candidate]) -> list[list[Candidate]]:

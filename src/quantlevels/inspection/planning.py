@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 from attrs import frozen
 
-from quantlevels.checkpoint import read_checkpoint
 from quantlevels.errors import CheckpointError, SizingError
 from quantlevels.inspection import SCHEMA_VERSION
-from quantlevels.inspection.report import inspect
+from quantlevels.inspection.report import Inspection, inspect
 from quantlevels.inspection.sizing import sizes
 from quantlevels.inspection.sizing.storage import GGUF
+from quantlevels.llamacpp import ModelFacts, model_facts
 from quantlevels.vocabulary.builtin import FP16
 from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -35,7 +35,8 @@ Source: TypeAlias = "str | PathLike[str] | int"
 def size(
     source: Source,
     *,
-    level: QuantizationLevel | str,
+    level: QuantizationLevel | str | None = None,
+    recipe: str | None = None,
     group_size: int | None = None,
     scale: QuantizationLevel | str = FP16,
     zero_point: QuantizationLevel | str | None = None,
@@ -43,11 +44,13 @@ def size(
     scheme: str | None = None,
     progress: Progress | None = None,
 ) -> Sizing:
-    """Estimate a checkpoint's size at a level: exact from the shapes in headers, idealized from a parameter count.
+    """Estimate a checkpoint's size at a level: exact from shapes and a scheme, idealized from a parameter count.
 
     Args:
-        source: the unquantized checkpoint, or a number of parameters.
+        source: the unquantized checkpoint, a GGUF file of any types, or a number of parameters.
         level: of the matrices; a level or its name, as all other levels here.
+        recipe: a recipe of llama.cpp, such as ``Q4_K_M``, in place of a level: as ``llama-quantize`` without an
+            importance matrix makes it.
         group_size: weights that share a scale along a row; None for what is usual in the scheme.
         scale: level of the scales.
         zero_point: level of the zero points; None if none are stored, or if the scheme always stores them.
@@ -56,21 +59,32 @@ def size(
         progress: as ``inspect``.
 
     Raises:
-        UnknownLevelError: for the name of an unknown level or scheme.
-        SizingError: if the tensors are already quantized, or the scheme cannot store what is asked for.
+        UnknownLevelError: for the name of an unknown level, scheme or recipe.
+        SizingError: if the tensors are already quantized or not understood, if the scheme cannot store what is asked
+            for, or if nothing matches a glob of ``keep``.
         CheckpointError: as ``inspect``, or if there are no weights.
         ValueError, TypeError: for a parameter count that is not a positive integer.
     """
-    target = sizes.Target(
-        level=_level(level),
-        group_size=group_size,
-        scale=_level(scale),
-        zero_point=None if zero_point is None else _level(zero_point),
-        keep=tuple((glob, _level(kept)) for glob, kept in (keep or {}).items()),
-        scheme=scheme,
-    )
-    weights = _weights(source, progress)
-    return sizes.idealized(weights, target) if isinstance(weights, int) else sizes.size(weights, target)
+    kept = tuple((glob, _level(level)) for glob, level in (keep or {}).items())
+    if recipe is not None:
+        if level is not None or group_size is not None or zero_point is not None or scheme not in (None, GGUF):
+            raise ValueError("a recipe gives each tensor its level: no level, groups, zero points or other scheme")
+        target = sizes.Target.of_recipe(recipe, kept)
+    elif level is None:
+        raise ValueError("a level or a recipe is needed")
+    else:
+        target = sizes.Target(
+            level=_level(level),
+            group_size=group_size,
+            scale=_level(scale),
+            zero_point=None if zero_point is None else _level(zero_point),
+            keep=kept,
+            scheme=scheme,
+        )
+    if isinstance(source, int):
+        return sizes.idealized(_positive("the number of parameters", source), target)
+    report = inspect(source, progress=progress)
+    return sizes.size(_unquantized(report), target, _facts(report) if recipe else None)
 
 
 class Deployment(NamedTuple):
@@ -312,11 +326,26 @@ def _positive(name: str, value: int) -> int:
     return value
 
 
-def _weights(source: Source, progress: Progress | None) -> Sequence[Tensor] | int:
-    """The tensors of a checkpoint, or a number of parameters."""
-    if isinstance(source, int):
-        return _positive("the number of parameters", source)
-    checkpoint = read_checkpoint(source, progress=progress)
-    if not checkpoint.tensors:
-        raise CheckpointError(checkpoint.path, "has no weights; name the checkpoint itself")
-    return checkpoint.tensors
+def _unquantized(report: Inspection) -> Sequence[Tensor]:
+    """The tensors of a checkpoint whose shapes count weights.
+
+    Raises:
+        SizingError: if they are codes of a quantizer, or not understood.
+        CheckpointError: if there are none.
+    """
+    stored = report.stored
+    if stored is None or not stored.tensors:
+        raise CheckpointError(report.path, "has no weights; name the checkpoint itself")
+    counts_weights = report.container is not None and report.container.llama_cpp
+    if stored.unexplained.tensors and not counts_weights:
+        raise SizingError(f"{report.path}: not all tensors are understood; `quantlevels inspect` says which")
+    quantized = next((level for level in stored.levels if level.quantized), None)
+    if quantized and not counts_weights:
+        raise SizingError(
+            f"{report.path}: is already quantized ({quantized.level}); name the checkpoint it was made from"
+        )
+    return report.tensors
+
+
+def _facts(report: Inspection) -> ModelFacts:
+    return model_facts(report.tensors, report.metadata, report.configs.get("config.json", {}))

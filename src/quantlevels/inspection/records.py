@@ -225,6 +225,7 @@ class SizingRecord(TypedDict):
     schema_version: Version
     level: str
     scheme: str | None
+    recipe: str | None
     exact: bool
     parameters: Count
     tensor_bytes: Count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from os import PathLike
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, final
 from attrs import evolve, field, frozen
 
 from quantlevels.checkpoint import gc_paused, read_checkpoint
-from quantlevels.container import CONFIG, Checkpoint, Container, File, Tensor, UnknownType
+from quantlevels.container import CONFIG, JSON, Checkpoint, Container, File, Scalar, Tensor, UnknownType
 from quantlevels.findings import Finding
 from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.disagreements import disagreements
@@ -61,6 +61,8 @@ class Inspection:
         components: the models of a folder that holds several that belong together, such as a diffusers pipeline.
         values: what the weights themselves show; None if only headers were read.
         tensors: the tensors as the headers list them.
+        metadata: the container's own key-values, such as those of a GGUF file.
+        configs: name of a config file beside the weights → the object in it.
     """
 
     path: Path | str
@@ -73,6 +75,8 @@ class Inspection:
     values: Values | None = None
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
     tensors: Sequence[Tensor] = field(default=(), eq=False, repr=False)
+    metadata: Mapping[str, Scalar] = field(factory=dict[str, Scalar], eq=False, repr=False)
+    configs: Mapping[str, Mapping[str, JSON]] = field(factory=dict[str, Mapping[str, JSON]], eq=False, repr=False)
 
     @property
     def format(self) -> str:
@@ -226,6 +230,8 @@ def inspected(checkpoint: Checkpoint, registry: Registry = levels) -> Inspection
         files=checkpoint.files,
         folding=folding,
         tensors=checkpoint.tensors,
+        metadata=checkpoint.metadata,
+        configs=checkpoint.configs,
     )
 
 

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from quantlevels.errors import VerificationError
 from quantlevels.findings import Finding, Severity, code_prefixes
 from quantlevels.inspection.report import Inspection, inspect
+from quantlevels.llamacpp import model_facts, recipe_deviations, recipe_named
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -38,6 +39,10 @@ def _as_level(level: QuantizationLevel | str | None) -> QuantizationLevel | None
 def _check_level(requirements: Requirements, attribute: object, level: QuantizationLevel | None) -> None:
     if not isinstance(level, QuantizationLevel | None):
         raise TypeError(f"level must be a level or the name of one, not {level!r}")
+
+
+def _as_recipe(word: str | None) -> str | None:
+    return None if word is None else recipe_named(word)
 
 
 def _as_fraction(bits: Fraction | float | None) -> Fraction | None:
@@ -73,6 +78,8 @@ class Requirements:
     Args:
         level: the level that most of its quantized parameters must have, or most of all if none are quantized; a level
             or its name.
+        recipe: a recipe of llama.cpp, such as ``Q4_K_M``, whose type each tensor of a GGUF file must have, or the type
+            that llama-quantize takes for rows that are not whole blocks.
         max_bits_per_weight: the most bits a parameter may take over the whole checkpoint.
         parameters: how many parameters it must have.
         strict: whether warnings fail it too.
@@ -80,12 +87,13 @@ class Requirements:
         ignore: finding codes that do not count, likewise.
 
     Raises:
-        UnknownLevelError: for the name of an unknown level.
+        UnknownLevelError: for the name of an unknown level or recipe.
         ValueError: for a code that does not exist, or a number that cannot be.
         TypeError: for a value of the wrong type.
     """
 
     level: QuantizationLevel | None = field(default=None, converter=_as_level, validator=_check_level)
+    recipe: str | None = field(default=None, converter=_as_recipe)
     max_bits_per_weight: Fraction | None = field(default=None, converter=_as_fraction, validator=_check_positive)
     parameters: int | None = field(default=None, validator=_check_parameters)
     strict: bool = False
@@ -105,6 +113,8 @@ class Requirements:
 
     def unmet(self, inspection: Inspection) -> Iterator[Finding]:
         """QL501 to QL503: requirements that are not met. None is, if weights cannot be counted."""
+        if self.recipe is not None:
+            yield from _other_recipe(inspection, self.recipe)
         stored = inspection.stored
         if stored is None or not stored.parameters:
             yield from self._unmet_without_counts("there are no weights")
@@ -131,6 +141,7 @@ def verify(
     path: str | PathLike[str],
     *,
     level: QuantizationLevel | str | None = None,
+    recipe: str | None = None,
     max_bits_per_weight: Fraction | float | None = None,
     parameters: int | None = None,
     strict: bool = False,
@@ -145,7 +156,7 @@ def verify(
 
     Args:
         path: what ``inspect`` takes.
-        level, max_bits_per_weight, parameters, strict, select, ignore: see `Requirements`.
+        level, recipe, max_bits_per_weight, parameters, strict, select, ignore: see `Requirements`.
         values, checksums, progress, reading: as ``inspect``.
 
     Raises:
@@ -155,6 +166,7 @@ def verify(
     """
     requirements = Requirements(
         level=level,
+        recipe=recipe,
         max_bits_per_weight=max_bits_per_weight,
         parameters=parameters,
         strict=strict,
@@ -172,6 +184,20 @@ def verification_record(inspection: Inspection, failed: Iterable[Finding]) -> Ve
     """The inspection record with the verdict, as ``verify --json`` prints it."""
     failures = [finding.to_record() for finding in failed]
     return {**inspection.to_record(), "verified": not failures, "failures": failures}
+
+
+def _other_recipe(inspection: Inspection, recipe: str) -> Iterator[Finding]:
+    """QL501: tensors of another type than a recipe of llama.cpp gives them, one finding for all that differ alike."""
+    if inspection.container is None or not inspection.container.llama_cpp:
+        yield Finding("QL501", f"expected the recipe {recipe} of llama.cpp, found no GGUF file")
+        return
+    facts = model_facts(inspection.tensors, inspection.metadata, {})
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, expected, stored in recipe_deviations(recipe, inspection.tensors, facts):
+        found.setdefault((str(expected), str(stored)), []).append(name)
+    for (expected, stored), names in found.items():
+        more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
+        yield Finding("QL501", f"expected {expected} by the recipe {recipe}, found {stored}{more}", names[0])
 
 
 def _other_level(stored: StoredTotals, level: QuantizationLevel) -> Iterator[Finding]:

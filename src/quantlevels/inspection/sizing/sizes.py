@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, final
 
 from attrs import frozen
 
@@ -21,10 +22,20 @@ from quantlevels.inspection.sizing.storage import (
     rules_of,
     storage_for,
 )
-from quantlevels.llamacpp import FALLBACKS, LEFT_AS_THEY_ARE, WIDENED_ON_CONVERSION
-from quantlevels.scheme import Matrix
+from quantlevels.llamacpp import (
+    LEFT_AS_THEY_ARE,
+    RECIPES,
+    WIDENED_ON_CONVERSION,
+    ModelFacts,
+    gguf_tensor_names,
+    model_facts,
+    recipe_levels,
+    recipe_named,
+    row_fallback,
+)
+from quantlevels.scheme import Matrix, TensorInfo
+from quantlevels.schemes.buffers import is_buffer
 from quantlevels.vocabulary.builtin import FP16, FP32
-from quantlevels.vocabulary.formats import GGML_BLOCKS
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -32,6 +43,10 @@ if TYPE_CHECKING:
     from quantlevels.container import Tensor, UnknownType
     from quantlevels.inspection.records import SizingRecord
     from quantlevels.vocabulary.level import Layout
+
+
+#: What a size is reckoned from.
+Basis: TypeAlias = Literal["tensors", "shapes", "count"]
 
 
 @final
@@ -45,7 +60,9 @@ class Target:
         scale: the level of a scale.
         zero_point: the level of a zero point; None where none is stored, or where the scheme always does.
         keep: (glob, level): modules that get another level, the first glob that matches deciding.
-        scheme: one of `SCHEMES`, or a format of theirs; None for codes, scales and zero points as plain padded rows.
+        scheme: a scheme that says how it stores, or a format of one; None for codes, scales and zero points as plain
+            padded rows.
+        recipe: a recipe of llama.cpp, such as ``Q4_K_M``, which gives each tensor its level; the scheme is gguf.
     """
 
     level: QuantizationLevel
@@ -54,6 +71,21 @@ class Target:
     zero_point: QuantizationLevel | None = None
     keep: tuple[tuple[str, QuantizationLevel], ...] = ()
     scheme: str | None = None
+    recipe: str | None = None
+
+    @classmethod
+    def of_recipe(cls, word: str, keep: tuple[tuple[str, QuantizationLevel], ...] = ()) -> Target:
+        """A GGUF file by a recipe of llama-quantize.
+
+        Args:
+            word: ``Q4_K_M``, in any case.
+            keep: as above.
+
+        Raises:
+            UnknownLevelError: if llama-quantize has no recipe of that name.
+        """
+        recipe = recipe_named(word)
+        return cls(level=levels[RECIPES[recipe]], scheme=GGUF, recipe=recipe, keep=keep)
 
 
 @final
@@ -87,19 +119,25 @@ class Fallback:
 @final
 @frozen(kw_only=True)
 class Sizing:
-    """A checkpoint that does not exist yet, to the byte.
+    """A checkpoint that does not exist yet.
 
     Args:
         target: what was asked for.
         levels: largest first.
         fallbacks: tensors that could not have their level.
-        exact: false where only a count of parameters was known, and padding and side tensors are left out.
+        basis: what it is reckoned from: all tensors as they would be stored; the shapes of weights alone, if no scheme
+            says which tensors stand beside quantized ones; or only a count of parameters.
     """
 
     target: Target
     levels: tuple[SizedLevel, ...]
     fallbacks: tuple[Fallback, ...] = ()
-    exact: bool = True
+    basis: Basis = "tensors"
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is exact to the byte."""
+        return self.basis == "tensors"
 
     @property
     def parameters(self) -> int:
@@ -122,6 +160,7 @@ class Sizing:
             "schema_version": SCHEMA_VERSION,
             "level": self.target.level.name,
             "scheme": self.target.scheme,
+            "recipe": self.target.recipe,
             "exact": self.exact,
             "parameters": self.parameters,
             "tensor_bytes": self.nbytes,
@@ -144,6 +183,10 @@ class Sizing:
         }
 
 
+#: stands for a number of experts, where only their being stacked counts
+_SOME_EXPERTS = 2
+
+
 class _Placed(NamedTuple):
     """What becomes of one tensor; ``wanted`` where it could not have the level it should."""
 
@@ -153,23 +196,27 @@ class _Placed(NamedTuple):
     wanted: QuantizationLevel | None = None
 
 
-def size(tensors: Iterable[Tensor], target: Target) -> Sizing:
+def size(tensors: Iterable[Tensor], target: Target, facts: ModelFacts | None = None) -> Sizing:
     """What a checkpoint of these tensors takes as the target, to the byte.
 
     Args:
         tensors: of an unquantized checkpoint, or of a GGUF file, whose shapes count weights whatever their types.
         target: what it is to become.
+        facts: what a recipe asks of the model; None for what the shapes tell.
 
     Raises:
         UnknownLevelError: if no scheme is called so.
         SizingError: if the tensors are codes of a quantizer, or the scheme cannot store what is asked for.
     """
     _check(target)
+    tensors = list(tensors)
+    _check_keep(target, tensors)
+    recipe = _by_recipe(tensors, target.recipe, facts) if target.recipe else {}
     place = _gguf if target.scheme == GGUF else _plain if target.scheme is None else _packed
     totals: dict[tuple[QuantizationLevel | UnknownType, int | None], list[int]] = {}
     fallbacks = []
     for tensor in tensors:
-        placed = place(tensor, target, _keep_level(tensor, target))
+        placed = place(tensor, target, _keep_level(tensor, target) or recipe.get(tensor.name))
         parameters = 0 if _is_buffer(tensor) else math.prod(tensor.shape)
         total = totals.setdefault((placed.level, placed.group_size), [0, 0, 0])
         total[:] = total[0] + parameters, total[1] + 1, total[2] + placed.nbytes
@@ -180,8 +227,42 @@ def size(tensors: Iterable[Tensor], target: Target) -> Sizing:
         for (level, group), (parameters, weights, nbytes) in totals.items()
     ]
     return Sizing(
-        target=target, levels=tuple(sorted(found, key=lambda sized: -sized.nbytes)), fallbacks=tuple(fallbacks)
+        target=target,
+        levels=tuple(sorted(found, key=lambda sized: -sized.nbytes)),
+        fallbacks=tuple(fallbacks),
+        basis="tensors" if target.scheme or _is_cast(target.level) else "shapes",
     )
+
+
+def _check_keep(target: Target, tensors: Sequence[Tensor]) -> None:
+    """Refuse a glob that keeps nothing: it is a mistake, and the size would be wrong in silence."""
+    for glob, _ in target.keep:
+        if not any(_matches(tensor, glob) for tensor in tensors):
+            modules = {tensor.name.removesuffix(".weight") for tensor in tensors}
+            close = get_close_matches(glob, modules, cutoff=0.3) or sorted(modules)[:1]
+            hint = f"; the closest module is {close[0]}" if close else ""
+            raise SizingError(f"nothing to keep matches {glob!r}{hint}")
+
+
+def _matches(tensor: Tensor, glob: str) -> bool:
+    return fnmatchcase(tensor.name, glob) or fnmatchcase(tensor.name.removesuffix(".weight"), glob)
+
+
+def _is_cast(level: QuantizationLevel) -> bool:
+    """Whether a level is a float that is not narrower than 16 bits: nothing stands beside such weights."""
+    return level.kind == "float" and level.bits_per_param > BITS_PER_BYTE
+
+
+def _by_recipe(tensors: Sequence[Tensor], recipe: str, facts: ModelFacts | None) -> dict[str, QuantizationLevel]:
+    """Tensor → the level that a recipe of llama.cpp gives it; experts of their own are one tensor there."""
+    names = {tensor.name: gguf_tensor_names(tensor.name)[0] for tensor in tensors}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for tensor in tensors:
+        name = names[tensor.name]
+        is_one_expert = "_exps." in name and len(tensor.shape) == 2
+        shapes[name] = (_SOME_EXPERTS, *tensor.shape) if is_one_expert else tensor.shape
+    chosen = recipe_levels(recipe, shapes, facts or model_facts(tensors, {}, {}))
+    return {tensor: levels[chosen[name]] for tensor, name in names.items() if name in chosen}
 
 
 def idealized(parameters: int, target: Target) -> Sizing:
@@ -195,7 +276,7 @@ def idealized(parameters: int, target: Target) -> Sizing:
     _check(target)
     nbytes = math.ceil(parameters * _layout(target).bits_per_weight / BITS_PER_BYTE)
     only = SizedLevel(level=target.level, group_size=target.group_size, parameters=parameters, weights=1, nbytes=nbytes)
-    return Sizing(target=target, levels=(only,), exact=False)
+    return Sizing(target=target, levels=(only,), basis="count")
 
 
 def _layout(target: Target) -> QuantizationLevel | Layout:
@@ -222,11 +303,8 @@ def _check(target: Target) -> None:
 
 def _keep_level(tensor: Tensor, target: Target) -> QuantizationLevel | None:
     """The level a tensor is to keep, by the first glob that matches its name or its module's."""
-    module = tensor.name.removesuffix(".weight")
-    for glob, level in () if _is_buffer(tensor) else target.keep:
-        if fnmatchcase(tensor.name, glob) or fnmatchcase(module, glob):
-            return level
-    return None
+    kept = (level for glob, level in target.keep if _matches(tensor, glob))
+    return None if _is_buffer(tensor) else next(kept, None)
 
 
 def _is_skipped(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
@@ -249,8 +327,9 @@ def _is_skipped(tensor: Tensor, globs: Sequence[str] = ()) -> bool:
 
 
 def _is_buffer(tensor: Tensor) -> bool:
-    """Whether it can only be a mask or hold positions: no weights, whatever its shape."""
-    return tensor.dtype.name in ("Bool", "Int64", "UInt64")
+    """Whether it holds no weights whatever its shape: masks, positions, rotary caches."""
+    module, _, suffix = tensor.name.rpartition(".")
+    return is_buffer(module, suffix, TensorInfo(tensor.dtype, tensor.shape, tensor.nbytes))
 
 
 def _unchanged(tensor: Tensor, wanted: QuantizationLevel | None = None) -> _Placed:
@@ -262,7 +341,7 @@ def _plain(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _P
     if wish:
         return _Placed(wish, None, wish.nbytes(tensor.shape))
     level = target.level
-    cast = level.kind == "float" and level.bits_per_param > BITS_PER_BYTE
+    cast = _is_cast(level)
     if _is_skipped(tensor) and not (
         cast and isinstance(tensor.dtype, QuantizationLevel) and tensor.dtype.kind == "float"
     ):
@@ -313,21 +392,17 @@ def _gguf(tensor: Tensor, target: Target, wish: QuantizationLevel | None) -> _Pl
         return _unchanged(tensor)
     if not wish and _is_skipped(tensor, WIDENED_ON_CONVERSION):
         return _Placed(FP32, None, FP32.nbytes(tensor.shape))
+    if target.recipe and not wish:  # the recipe does not name it
+        return _unchanged(tensor)
     wanted = wish or target.level
     columns = tensor.shape[-1] if tensor.shape else 1
-    words = wanted.spellings["ggml"]
-    block = next((GGML_BLOCKS[word] for word in words if word in GGML_BLOCKS), wanted.block)  # NVFP4 stands in fours
-    if columns % block.weights == 0:
-        return _Placed(wanted, None, wanted.nbytes(tensor.shape))
-    if wanted.name not in FALLBACKS:
+    given = row_fallback(wanted, columns)
+    if given is None:
         raise SizingError(
-            f"{tensor.name}: rows of {columns:,} are no multiple of {block.weights}, and llama.cpp takes "
-            f"nothing in place of {wanted.name}"
+            f"{tensor.name}: rows of {columns:,} are not whole blocks of {wanted.name}, and llama.cpp has no other "
+            "type for them"
         )
-    given = levels[FALLBACKS[wanted.name]]
-    if columns % given.block.weights:
-        given = FP16
-    return _Placed(given, None, given.nbytes(tensor.shape), wanted)
+    return _Placed(given, None, given.nbytes(tensor.shape), None if given is wanted else wanted)
 
 
 def plain_bytes(tensors: Iterable[Tensor]) -> Callable[[Target], int]:
