@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fuzz.writers import gguf, write_safetensors
 
-from quantlevels import CheckpointError, SizingError, fit, inspect, levels, size
+from quantlevels import CheckpointError, SizingError, VerificationError, fit, inspect, levels, size, verify
 from quantlevels.inspection.planning import AS_STORED, DEPLOYMENTS, Candidate
 from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
 
@@ -52,7 +52,7 @@ def test_a_gguf_is_exact_in_types_of_llama_cpp(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(gguf({"blk.0.ffn_up.weight": (12, [256, 256])}, {"general.file_type": 15}))
     found = named(fit(path, memory=10**6).candidates)
-    assert found[AS_STORED].nbytes == found["Q4_K"].nbytes == 256 * 256 * 9 // 16
+    assert found[AS_STORED].nbytes == found["Q4_K_M"].nbytes == 256 * 256 * 9 // 16
     assert found["Q8_0"].way.exact
     assert not found["FP8"].way.exact
 
@@ -91,3 +91,39 @@ def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "empty" / "model.safetensors", {})
     with pytest.raises(CheckpointError, match="has no weights"):
         fit(tmp_path / "empty", memory=10**6)
+
+
+def test_packed_weights_are_not_sized_as_if_they_were_plain(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", {"fc.packed": ("U8", [4096]), "norm.weight": ("F32", [8])})
+    with pytest.raises(SizingError, match="not all tensors are understood"):
+        size(tmp_path, level="Int4")
+    write_safetensors(
+        tmp_path / "model.safetensors", {"fc.weight": ("F8_E4M3", [8, 8]), "fc.weight_scale": ("F32", [])}
+    )
+    with pytest.raises(SizingError, match="already quantized"):
+        size(tmp_path, level="Int4")
+
+
+def test_a_glob_that_keeps_nothing_is_answered_with_the_closest_module(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", {"model.lm_head.weight": ("BF16", [8, 64])})
+    with pytest.raises(SizingError, match=r"matches 'lm_head'; the closest module is model\.lm_head"):
+        size(tmp_path, level="Int4", scheme="gptq", keep={"lm_head": "BFloat16"})
+
+
+def test_nothing_is_exact_without_a_scheme(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", {"fc.weight": ("BF16", [64, 64])})
+    assert not size(tmp_path, level="Int4").exact
+    assert not size(tmp_path, level="Int4", group_size=32).exact
+    assert size(tmp_path, level="Int4", group_size=32, scheme="gptq").exact
+    assert size(tmp_path, level="Float16").exact
+    assert not size(4096, level="Int4").exact
+
+
+def test_a_file_is_verified_tensor_by_tensor_against_a_recipe() -> None:
+    path = Path(__file__).parent.parent / "examples/dense-Q4_K_M.gguf"
+    verify(path, recipe="q4_k_m")
+    with pytest.raises(VerificationError, match="expected Q5_K by the recipe Q5_K_M, found Q4_K"):
+        verify(path, recipe="Q5_K_M")
+    stored = inspect(path).stored
+    assert stored is not None
+    assert size(path, recipe="Q4_K_M").nbytes == stored.tensor_bytes

@@ -214,7 +214,7 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
     return 0 if report.same else ANSWER_IS_NO
 
 
-@cli.command(epilog="\b\nExample: quantlevels size examples/dense-Q4_K_M.gguf --level Int8")
+@cli.command(epilog="\b\nExample: quantlevels size examples/dense-Q4_K_M.gguf --recipe Q5_K_M")
 @click.argument("path", type=ExistingPath, required=False)
 @click.option("--params", type=count, help="A number of parameters instead of a checkpoint: 70.6B.")
 @click.option("--level", type=LevelType(), help="The level to store the weights at.")

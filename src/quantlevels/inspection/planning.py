@@ -94,6 +94,8 @@ class Deployment(NamedTuple):
     level: str
     scheme: str | None = None
     group_size: int | None = None
+    #: a recipe of llama.cpp; only its level counts where there are no shapes
+    recipe: str | None = None
 
 
 #: What people deploy, by the names that they use. Layers that a scheme leaves alone keep their dtype.
@@ -102,16 +104,16 @@ DEPLOYMENTS: Final = (
     Deployment("BF16", "BFloat16"),
     Deployment("FP8", "Float8E4M3FN", "compressed-tensors"),
     Deployment("INT8 (W8A8)", "Int8", "compressed-tensors"),
-    Deployment("Q8_0", "Q8_0", GGUF),
-    Deployment("Q6_K", "Q6_K", GGUF),
-    Deployment("Q5_K", "Q5_K", GGUF),
+    Deployment("Q8_0", "Q8_0", GGUF, recipe="Q8_0"),
+    Deployment("Q6_K", "Q6_K", GGUF, recipe="Q6_K"),
+    Deployment("Q5_K_M", "Q5_K", GGUF, recipe="Q5_K_M"),
     Deployment("NVFP4", "NVFP4", "compressed-tensors"),
-    Deployment("Q4_K", "Q4_K", GGUF),
+    Deployment("Q4_K_M", "Q4_K", GGUF, recipe="Q4_K_M"),
     Deployment("MXFP4", "MXFP4", "compressed-tensors"),
     Deployment("INT4 g128 (W4A16)", "Int4", "compressed-tensors", 128),
     Deployment("NF4 (bitsandbytes)", "NF4", "bitsandbytes"),
-    Deployment("Q3_K", "Q3_K", GGUF),
-    Deployment("Q2_K", "Q2_K", GGUF),
+    Deployment("Q3_K_M", "Q3_K", GGUF, recipe="Q3_K_M"),
+    Deployment("Q2_K", "Q2_K", GGUF, recipe="Q2_K"),
 )
 AS_STORED: Final = "as stored"
 
@@ -258,7 +260,8 @@ def _ways(weights: _Plannable, known: Iterable[QuantizationLevel]) -> Iterator[W
     for deployment in DEPLOYMENTS:
         sized = _sized(weights, deployment)
         if sized:
-            yield Way(deployment.name, sized.target.level, sized.target.scheme, sized.nbytes, sized.exact)
+            name = deployment.name if sized.exact or not deployment.recipe else deployment.level
+            yield Way(name, sized.target.level, sized.target.scheme, sized.nbytes, sized.exact)
     for level in known:
         if level.name not in NOT_OF_WEIGHTS:
             yield Way(str(level), level, None, weights.plain(sizes.Target(level=level)), False)
@@ -274,6 +277,8 @@ class _Plannable(NamedTuple):
     stored: int | None
     #: whether the tensors are quantized: what a scheme leaves alone would not stay as it is now
     is_quantized: bool = False
+    #: what recipes ask of the model
+    facts: ModelFacts | None = None
 
     def plain(self, target: sizes.Target) -> int:
         """Bytes of the weights at a level, stored plain."""
@@ -291,7 +296,7 @@ def _plannable(source: Source, progress: Progress | None) -> _Plannable:
     is_quantized = bool(stored.quantized_parameters or stored.unexplained.tensors)
     counts_weights = report.container is not None and report.container.llama_cpp
     if counts_weights or not is_quantized:
-        return _Plannable(report.tensors, stored.parameters, stored.tensor_bytes, is_quantized)
+        return _Plannable(report.tensors, stored.parameters, stored.tensor_bytes, is_quantized, _facts(report))
     if stored.bits_per_weight is None:
         raise SizingError(f"{report.path}: the parameters cannot be counted; `quantlevels inspect` says why")
     return _Plannable(None, stored.parameters, stored.tensor_bytes)
@@ -304,6 +309,8 @@ def _sized(weights: _Plannable, way: Deployment) -> Sizing | None:
     try:
         if weights.tensors is None or is_requantized:
             return sizes.idealized(weights.parameters, sizes.Target(level=level, group_size=way.group_size))
+        if way.recipe:
+            return sizes.size(weights.tensors, sizes.Target.of_recipe(way.recipe), weights.facts)
         target = sizes.Target(level=level, group_size=way.group_size, scheme=way.scheme)
         return sizes.size(weights.tensors, target)
     except SizingError:  # rows that the groups of a scheme do not tile

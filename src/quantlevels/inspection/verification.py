@@ -195,9 +195,9 @@ def _other_recipe(inspection: Inspection, recipe: str) -> Iterator[Finding]:
     found: dict[tuple[str, str], list[str]] = {}
     for name, expected, stored in recipe_deviations(recipe, inspection.tensors, facts):
         found.setdefault((str(expected), str(stored)), []).append(name)
-    for (expected, stored), names in found.items():
+    for (given, had), names in found.items():
         more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
-        yield Finding("QL501", f"expected {expected} by the recipe {recipe}, found {stored}{more}", names[0])
+        yield Finding("QL501", f"expected {given} by the recipe {recipe}, found {had}{more}", names[0])
 
 
 def _other_level(stored: StoredTotals, level: QuantizationLevel) -> Iterator[Finding]:
