@@ -133,7 +133,9 @@ def _any(converter: BaseConverter, registry: Registry) -> Hook:
 
 def _unwrapped(value: Any) -> Any:  # Any: what a parser gave
     """The plain value of an item of tomlkit, whose integers are not ``int``."""
-    return value.unwrap() if hasattr(value, "unwrap") else value
+    if hasattr(value, "unwrap"):
+        return value.unwrap()
+    return value
 
 
 def structure_table(converter: BaseConverter) -> Hook:
@@ -184,7 +186,8 @@ def _canonical() -> Hook:
     def structure(value: object, _: object) -> QuantizationLevel:
         if isinstance(value, Mapping) and len(value) == 1 and not isinstance(value, _Repeated):
             ((name, content),) = value.items()
-            value = name if content is None else value
+            if content is None:  # serde's form of an enum variant without data
+                value = name
         if isinstance(value, str) and value in five:
             return five[value]
         if isinstance(value, str):
@@ -219,7 +222,9 @@ def _keep_repeated_names(converter: BaseConverter) -> None:
 
 
 def _is_union_with_level(type_: Any) -> bool:
-    members = get_args(type_) if is_union(type_) else ()
+    if not is_union(type_):
+        return False
+    members = get_args(type_)
     return any(map(is_level, members)) and not all(is_level(t) or t is NoneType for t in members)
 
 
@@ -284,14 +289,15 @@ def _structure_other_members(types: tuple[Any, ...], converter: BaseConverter) -
     """Reads a value as the member of its own type, else as one of the members that are not scalars."""
     scalars = {int, float, bool, bytes, NoneType}.intersection(types)
     objects = tuple(t for t in types if t not in scalars)
-    rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
+    if objects:
+        rest: Any = Union[objects]  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
 
     def structure(value: Any) -> object:
         if type(value) in scalars:
             return value
         if type(value) is int and float in scalars:
             return float(value)
-        if rest is None:
+        if not objects:
             raise not_a_level(value)
         return converter.structure(value, rest)
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import date, datetime
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import attrs
 from cattrs import Converter, IterableValidationError, IterableValidationNote
-from cattrs.cols import namedtuple_dict_structure_factory, namedtuple_dict_unstructure_factory
-from cattrs.gen import make_dict_unstructure_fn, override
 
-from quantlevels.config.converters import configure_converter, structure_mapping, structure_table
+from quantlevels.config.converters import structure_table
 from quantlevels.config.documents import SUFFIXES, DocumentFormat, dump, parse
-from quantlevels.config.documents.document import Document, library
+from quantlevels.config.documents.document import Document
+from quantlevels.config.formats import shared_converter, strict_converter
 from quantlevels.config.reader import Mistake, expected
-from quantlevels.config.strict import Hook, make_strict, mistakes, structure_scalar
-from quantlevels.config.words import as_key, in_words, is_level, is_namedtuple, is_plain_mapping, is_record, place
+from quantlevels.config.strict import Hook, mistakes
+from quantlevels.config.words import place
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import Registry, levels
@@ -34,16 +29,16 @@ T = TypeVar("T")
 def load(path: str | os.PathLike[str], cls: type[T]) -> T:
     """Read a config file into an attrs class, dataclass, TypedDict, NamedTuple or any type cattrs knows.
 
-    The format is told by the suffix: ``.json``, ``.toml``, ``.yaml`` or ``.yml``, ``.msgpack``. Types are strict: no
-    value is converted, but an integer where a float is expected; keys the class does not have are refused.
+    The suffix selects the format: ``.json``, ``.toml``, ``.yaml`` or ``.yml``, ``.msgpack``. Types are strict: no value
+    is converted, except an integer to a float. Keys that the class does not have are refused.
 
     Raises:
-        ConfigError: with a line for every mistake in the file: its place, what was expected and found, close names.
+        ConfigError: with one line per mistake in the file: the place, what was expected and found, the closest names.
         OSError: if the file cannot be read.
     """
     path = Path(path)
     format = _format_of(path)
-    return _structured(path.read_bytes(), format, _converter_for, cls, str(path))
+    return _structured(path.read_bytes(), format, shared_converter, cls, str(path))
 
 
 def loads(text: str | bytes, format: DocumentFormat, cls: type[T]) -> T:
@@ -52,41 +47,41 @@ def loads(text: str | bytes, format: DocumentFormat, cls: type[T]) -> T:
     Raises:
         ConfigError: as `load`.
     """
-    return _structured(text, format, _converter_for, cls, f"<{format}>")
+    return _structured(text, format, shared_converter, cls, f"<{format}>")
 
 
 def save(path: str | os.PathLike[str], obj: object) -> None:
     """Write an object to a config file that `load` reads back as an equal object.
 
-    TOML has no null: fields that are None, and would be without being in the file, are left out of it.
+    TOML has no null: fields that are None, and None by default, are left out of the file.
 
     Raises:
-        ConfigError: if the format has no way to say it; the file is then left as it is.
+        ConfigError: if the format cannot hold a value; the file is then unchanged.
         OSError: if the file cannot be written.
     """
     path = Path(path)
     format = _format_of(path)
     try:
-        content = dump(_converter_for(format).unstructure(obj), format)
+        content = dump(shared_converter(format).unstructure(obj), format)
     except QuantLevelsError as error:
         raise ConfigError((f"{path}: {error}",)) from error
     path.write_bytes(content)
 
 
 def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) -> tuple[QuantizationLevel, ...]:
-    """Register the levels a file defines, all or none, and give them back.
+    """Register all levels that a file defines, or none of them, and return them.
 
-    The file has one table, ``levels``: name → the fields of a level, as in ``[levels.Int4Acme]`` and
+    The file has one table, ``levels``, from names to the fields of a level: ``[levels.Int4Acme]``, then
     ``bits_per_param = 4``.
 
     Raises:
-        ConfigError: with a line for every mistake in the file, as `load`.
+        ConfigError: with one line per mistake in the file, as `load`.
         OSError: if the file cannot be read.
     """
     path = Path(path)
 
     def converter_for(format: DocumentFormat) -> Converter:
-        converter = _strict(format)
+        converter = strict_converter(format)
         converter.register_structure_hook(_Definitions, _structure_definitions(converter, registry))
         return converter
 
@@ -94,7 +89,7 @@ def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) ->
     found = _structured(path.read_bytes(), format, converter_for, _LevelsFile, str(path)).levels.values()
     try:
         return registry.register_all(tuple(found))
-    except QuantLevelsError as error:  # another thread was faster
+    except QuantLevelsError as error:  # another thread has registered one of the names meanwhile
         raise ConfigError((f"{path}: {error}",)) from error
 
 
@@ -117,10 +112,12 @@ def _structured(
     except ConfigError as error:
         raise ConfigError(tuple(f"{name}: {message}" for message in error.messages)) from error
     found = [Mistake(keys, text) for keys, text in document.faults]
-    structure = converter_for(format).get_structure_hook(cls)  # what the class itself lacks is no ConfigError
+    structure = converter_for(format).get_structure_hook(
+        cls
+    )  # outside of try: a class that cannot be read is its author's mistake
     try:
         result: T = structure(document.data, cls)
-    except Exception as error:  # whatever a class of the user's own raises for a value
+    except Exception as error:  # a class of the user may raise anything for a value
         found.extend(mistakes(error, cls, document.data))
     else:
         if not found:
@@ -130,12 +127,16 @@ def _structured(
 
 def _lines(found: list[Mistake], document: Document, name: str) -> tuple[str, ...]:
     """A line per mistake, in the order of the file: ``serve.toml: $.port: expected an integer, got 'x' (line 2)``."""
-    numbered = []
+    lines: list[tuple[int, str]] = []
     for mistake in found:
+        text = f"{name}: {place(mistake.keys)}: {mistake.text}"
         number = document.line(mistake.keys)
-        where = f" (line {number})" if number else ""
-        numbered.append((number or 0, f"{name}: {place(mistake.keys)}: {mistake.text}{where}"))
-    return tuple(line for _, line in sorted(numbered, key=lambda pair: pair[0]))
+        if number is None:  # MessagePack
+            lines.append((0, text))
+        else:
+            lines.append((number, f"{text} (line {number})"))
+    # by line alone: mistakes on one line stay in the order of the class
+    return tuple(text for _, text in sorted(lines, key=lambda line: line[0]))
 
 
 # -- levels of a file --------------------------------------------------------------------------------------------------
@@ -166,6 +167,7 @@ def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
     def structure_definitions(value: object, _: object) -> _Definitions:
         if not isinstance(value, Mapping):
             raise expected("a table of levels by name", value)
+        # levels of the file must not collide with each other either; a copy is checked, so that all or none are added
         scratch = Registry()
         scratch.register_all(registry)
         found: dict[str, QuantizationLevel] = {}
@@ -182,133 +184,3 @@ def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
         return _Definitions(found)
 
     return structure_definitions
-
-
-# -- converters of the formats -----------------------------------------------------------------------------------------
-
-
-@cache
-def _converter_for(format: DocumentFormat) -> Converter:
-    return _strict(format)
-
-
-def _strict(format: DocumentFormat) -> Converter:
-    """The converter of cattrs for a format, made to convert nothing."""
-    converter = _preconf(format)
-    configure_converter(converter)
-    for kind in (date, datetime):
-        numbers = converter.get_structure_hook(kind) if format == "msgpack" else None
-        converter.register_structure_hook(kind, _structure_time(kind, numbers))
-    if format == "msgpack":
-        converter.register_structure_hook(bytes, structure_scalar(bytes))
-        for kind in (date, datetime):  # as numbers, times without a zone would get one
-            converter.register_unstructure_hook(kind, kind.isoformat)
-    converter.register_structure_hook_factory(_is_key, _structure_key)
-    converter.register_structure_hook_factory(is_plain_mapping, _structure_mapping)
-    converter.register_structure_hook_factory(is_namedtuple, _structure_namedtuple)
-    converter.register_unstructure_hook_factory(is_namedtuple, namedtuple_dict_unstructure_factory)
-    make_strict(converter)
-    if format == "toml":
-        converter.register_unstructure_hook_factory(_is_mapping_by_no_text, _unstructure_keys)
-        converter.register_unstructure_hook_factory(is_record, _unstructure_without_null)
-    return converter
-
-
-def _structure_time(kind: type[date], structure_number: Hook | None) -> Hook:
-    """The hook that takes a date, or a date and time; ISO text for either, and numbers if the format has them."""
-
-    def structure(value: Any, _: object) -> object:  # Any: what a parser gave
-        if isinstance(value, str):
-            with suppress(ValueError):
-                return kind.fromisoformat(value)
-        elif type(value) is kind:
-            return value
-        elif structure_number and type(value) in (int, float) and (kind is datetime or value % _SECONDS_OF_A_DAY == 0):
-            return structure_number(value, kind)
-        raise expected(in_words(kind), value)
-
-    return structure
-
-
-_SECONDS_OF_A_DAY: Final = 86_400
-
-
-def _preconf(format: DocumentFormat) -> Converter:
-    if format == "msgpack":
-        library("msgpack")
-        from cattrs.preconf import msgpack
-
-        return msgpack.make_converter(forbid_extra_keys=True)
-    if format == "toml":
-        from cattrs.preconf import tomllib
-
-        return tomllib.make_converter(forbid_extra_keys=True)
-    from cattrs.preconf import json
-
-    return json.make_converter(forbid_extra_keys=True)  # YAML 1.2 has no more types than JSON
-
-
-_KEY: Final = object()  # notes that a type is that of a mapping's keys
-
-
-def _is_key(type_: Any) -> bool:  # Any: a type form
-    return get_origin(type_) is Annotated and type_.__metadata__[-1] is _KEY
-
-
-def _structure_key(type_: Any, converter: Converter) -> Hook:  # Any: a type form
-    plain, *notes, _ = get_args(type_)
-    if notes:
-        plain = Annotated[(plain, *notes)]  # ty: ignore[invalid-type-form]
-    structure = converter.get_structure_hook(plain)
-
-    def structure_key(value: Any, _: object) -> object:  # Any: what a parser gave
-        try:
-            return structure(value, plain)
-        except Exception:
-            for number in (int, float) if isinstance(value, str) else ():  # JSON and TOML have no other keys than text
-                with suppress(Exception):
-                    if repr(number(value)) == value:
-                        return structure(number(value), plain)
-            raise
-
-    return structure_key
-
-
-def _is_text(type_: Any) -> bool:  # Any: a type form
-    return type_ in (str, Any)
-
-
-def _is_mapping_by_no_text(type_: Any) -> bool:  # Any: a type form
-    return is_plain_mapping(type_) and not all(map(_is_text, get_args(type_)[:1]))
-
-
-def _unstructure_keys(mapping: Any, converter: Converter) -> Callable[[Any], Any]:  # Any: a type form
-    key, *values = get_args(mapping)
-    write_key = converter.get_unstructure_hook(key)
-    by_text: Any = dict[(str, *(values or [int]))]  # type: ignore[misc]  # ty: ignore[invalid-type-form]
-    write = converter.get_unstructure_hook(by_text)
-    return lambda value: write({as_key(own, write_key(own)): item for own, item in value.items()})
-
-
-def _structure_namedtuple(type_: Any, converter: Converter) -> Hook:  # Any: a type form
-    return namedtuple_dict_structure_factory(type_, converter, "from_converter", True)
-
-
-def _structure_mapping(type_: Any, converter: Converter) -> Hook:  # Any: a type form
-    key, *values = get_args(type_) or (Any,)
-    if not (_is_text(key) or is_level(key)):
-        type_ = get_origin(type_)[(Annotated[key, _KEY], *values)]  # ty: ignore[invalid-type-form]
-    return structure_mapping(type_, converter)
-
-
-def _unstructure_without_null(type_: Any, converter: Converter) -> Callable[[Any], Any]:  # Any: a type form, a record
-    cls = get_origin(type_) or type_
-    if is_namedtuple(cls):
-        defaults: Mapping[str, object] = cls._field_defaults
-    else:
-        fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
-        defaults = {field.name: field.default for field in fields}
-    # Any: the type of every keyword argument there is
-    optional: dict[str, Any] = {n: override(omit_if_default=True) for n, default in defaults.items() if default is None}
-    make = namedtuple_dict_unstructure_factory if is_namedtuple(cls) else make_dict_unstructure_fn
-    return make(type_, converter, **optional)

@@ -98,8 +98,10 @@ def mistakes_in(error: BaseException) -> tuple[Mistake, ...]:
 
 def text_of(error: BaseException) -> str:
     """The message of an error on one line; of attrs' validators, which add the values they saw, the message alone."""
-    has_message_first = len(error.args) > 1 and isinstance(error, ValueError) and isinstance(error.args[0], str)
-    return " ".join(str(error.args[0] if has_message_first else error).split()) or type(error).__name__
+    text = str(error)
+    if len(error.args) > 1 and isinstance(error, ValueError):
+        text = str(error.args[0])
+    return " ".join(text.split()) or type(error).__name__
 
 
 def expected(what: str, value: object) -> ConfigError:
@@ -140,9 +142,10 @@ def choice_reader(type_: Any) -> Reader:  # Any: a type form
         for word, member in members:
             if type(value) is type(word) and value == word:
                 return member
-        refuse = UnknownWordError if isinstance(value, str) else ConfigError
-        meant = hint(closest(value, words))
-        raise refuse((f"expected {' or '.join(map(shown, words))}, got {shown(value)}{meant}",))
+        refusal = expected(" or ".join(map(shown, words)), value)
+        if not isinstance(value, str):
+            raise refusal
+        raise UnknownWordError((f"{refusal}{hint(closest(value, words))}",))
 
     return read_choice
 
@@ -190,7 +193,9 @@ def _mapping_reader(type_: Any) -> Reader:  # Any: a type form
 
 def _list_reader(type_: Any) -> Reader:  # Any: a type form
     cls = get_origin(type_) or type_
-    make = cls if cls in (list, set, frozenset) else tuple
+    make = tuple  # of any other kind of sequence, since records are frozen
+    if cls in (list, set, frozenset):
+        make = cls
     members = get_args(type_) or (Any, ...)
     is_fixed = cls is tuple and members[-1] is not ...
 

@@ -60,14 +60,18 @@ def structure_scalar(scalar: type) -> Hook:
         if issubclass(type_, Enum):  # to cattrs, a member of an IntEnum is an integer
             return choice_reader(type_)(value)
         result = read_scalar(scalar, value)
-        return result if type(result) is type_ else type_(result)
+        if type(result) is type_:
+            return result
+        return type_(result)  # a subclass of the scalar
 
     return structure
 
 
 def _wrap(converter: BaseConverter, applies: Callable[[Any], bool], check: Callable[[Any, Hook], Hook]) -> None:
     """Check the values of some types before the hook that is next in line reads them."""
-    local = threading.local()  # the types whose hook is asked for from here, so that the next one in line is found
+    # cattrs has no way to ask for the next hook in line. So while a hook is looked up from here, this factory does not
+    # apply to its type; in this thread only, since others may look up the same type.
+    local = threading.local()
 
     def is_new(type_: Any) -> bool:  # Any: a type form
         return type_ not in getattr(local, "types", ()) and applies(type_)
@@ -116,8 +120,10 @@ def _check_union(union: Any, structure: Hook) -> Hook:  # Any: a type form
 
 
 def _is_record_or_other(type_: Any) -> bool:  # Any: a type form
-    members = get_args(type_) if is_union(type_) else ()
-    if any(map(is_level, members)):
+    if not is_union(type_):
+        return False
+    members = get_args(type_)
+    if any(map(is_level, members)):  # the converter has rules of its own for levels
         return False
     others = [t for t in members if t is not NoneType and not attrs.has(t)]
     return len(others) == 1 and sum(map(attrs.has, members)) == 1 and not is_table(others[0])
@@ -162,7 +168,10 @@ def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Ite
         known = keys_of(error.cl)
         for key in error.extra_fields:
             meant = closest(key, known)
-            yield Mistake((*keys, key), f"unknown key{hint(meant)}", (*keys, meant) if meant else None)
+            mistake = Mistake((*keys, key), f"unknown key{hint(meant)}")
+            if meant:
+                mistake = mistake._replace(meant=(*keys, meant))
+            yield mistake
     elif isinstance(error, RecursionError):
         yield Mistake((), "nested too deeply")
     elif isinstance(error, QuantLevelsError):

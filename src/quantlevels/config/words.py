@@ -33,9 +33,13 @@ _TIMES: Final = {"date": "a date", "datetime": "a date and time"}
 
 def place(keys: Keys, root: str = "$") -> str:
     """A place in a document as people read it: ``$.layers[0].level``."""
-    return root + "".join(
-        f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.80}]" for key in keys
-    )
+    return root + "".join(map(_step, keys))
+
+
+def _step(key: object) -> str:
+    if isinstance(key, str) and key.isidentifier():
+        return f".{key}"
+    return f"[{key!r:.80}]"
 
 
 def in_words(type_: Any) -> str:  # Any: a type form
@@ -54,7 +58,9 @@ def in_words(type_: Any) -> str:  # Any: a type form
         return in_words(type_.__origin__)
     if is_table(type_):
         return "a table"
-    return "a list" if is_list(type_) else getattr(type_, "__name__", str(type_))
+    if is_list(type_):
+        return "a list"
+    return getattr(type_, "__name__", str(type_))
 
 
 def as_key(key: object, written: object) -> str:
@@ -65,7 +71,9 @@ def as_key(key: object, written: object) -> str:
     """
     if isinstance(key, QuantizationLevel) and not isinstance(written, str):
         raise ConfigError((f"{key.name!r} is not registered, and a mapping key has no room for its definition",))
-    return str(written.value if isinstance(written, Enum) else written)
+    if isinstance(written, Enum):
+        written = written.value
+    return str(written)
 
 
 # -- kinds of types ----------------------------------------------------------------------------------------------------
@@ -88,11 +96,19 @@ def is_choice(type_: Any) -> bool:  # Any: a type form
 
 def choices(type_: Any) -> list[tuple[object, object]]:  # Any: a type form
     """Each member of a Literal or Enum, after what a file has in its place; empty for any other type."""
+    members: Iterable[object] = ()
     if get_origin(type_) is Literal:
-        members: Iterable[object] = get_args(type_)
-    else:
-        members = type_ if isinstance(type_, EnumType) else ()
-    return [(member.value if isinstance(member, Enum) else member, member) for member in members]
+        members = get_args(type_)
+    elif isinstance(type_, EnumType):
+        members = type_
+    return [(_word(member), member) for member in members]
+
+
+def _word(member: object) -> object:
+    """What a file has for a member of a Literal or Enum; a Literal may have members of an Enum."""
+    if isinstance(member, Enum):
+        return member.value
+    return member
 
 
 def is_namedtuple(type_: Any) -> bool:  # Any: a type form

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import (
     Annotated,
@@ -49,20 +49,32 @@ def work_around_cattrs_bugs(converter: BaseConverter, unstructure: Callable[[Qua
 
 
 def _has_text_annotations(type_: Any) -> bool:  # Any: a type form
-    cls = get_origin(type_) or type_
+    return any(map(_has_text, _field_types(get_origin(type_) or type_)))
+
+
+def _field_types(cls: Any) -> Iterable[object]:  # Any: a class
+    """The types of the fields of a class that is to be resolved; none for any other class."""
     if attrs.has(cls):
-        types = [] if "__attrs_types_resolved__" in vars(cls) else [field.type for field in attrs.fields(cls)]
-    elif isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        types = [field.type for field in dataclasses.fields(cls)]
-    else:
-        types = list(cls.__annotations__.values()) if is_namedtuple(cls) or is_typeddict(cls) else []
-    return any(map(_has_text, types))
+        if "__attrs_types_resolved__" in vars(cls):  # attrs' own mark
+            return ()
+        return [field.type for field in attrs.fields(cls)]
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+        return [field.type for field in dataclasses.fields(cls)]
+    if is_namedtuple(cls) or is_typeddict(cls):
+        annotations: dict[str, object] = cls.__annotations__
+        return annotations.values()
+    return ()
 
 
 def _has_text(type_: Any) -> bool:  # Any: a type form
-    origin = get_origin(type_)
-    inner = () if origin is Literal else get_args(type_)[:1] if origin is Annotated else get_args(type_)
-    return isinstance(type_, (str, ForwardRef)) or any(map(_has_text, inner))
+    if isinstance(type_, (str, ForwardRef)):
+        return True
+    inner = get_args(type_)
+    if get_origin(type_) is Literal:  # its text is not a name
+        return False
+    if get_origin(type_) is Annotated:  # nor are its notes
+        inner = inner[:1]
+    return any(map(_has_text, inner))
 
 
 def _resolve(type_: Any) -> None:  # Any: a type form
@@ -73,6 +85,7 @@ def _resolve(type_: Any) -> None:  # Any: a type form
         return
     hints = get_type_hints(cls, include_extras=True)
     if is_typeddict(cls):
+        # Python computed these sets when the annotations were still text
         marks = {name: _marks(hint) for name, hint in hints.items()}
         required = {name for name in cls.__required_keys__ if NotRequired not in marks[name]}
         required |= {name for name in marks if Required in marks[name]}
@@ -85,8 +98,11 @@ def _resolve(type_: Any) -> None:  # Any: a type form
 
 
 def _marks(hint: Any) -> tuple[object, ...]:  # Any: a type form
+    """``Required`` and ``NotRequired`` around a type, in any order with ``Annotated``."""
     origin = get_origin(hint)
-    return (origin, *_marks(get_args(hint)[0])) if origin in (Annotated, Required, NotRequired) else ()
+    if origin not in (Annotated, Required, NotRequired):
+        return ()
+    return (origin, *_marks(get_args(hint)[0]))
 
 
 def _structure_resolved(type_: Any, converter: BaseConverter) -> Hook:  # Any: a type form
@@ -114,6 +130,8 @@ def _unstructure_bare(unstructure: Callable[[Any], object], mapping: Any, conver
     as_text = converter.get_unstructure_hook(plain)
 
     def write(key: object) -> str:
-        return as_key(key, unstructure(key) if isinstance(key, QuantizationLevel) else key)
+        if isinstance(key, QuantizationLevel):
+            return as_key(key, unstructure(key))
+        return as_key(key, key)
 
     return lambda value: as_text({write(key): item for key, item in value.items()})

@@ -53,7 +53,9 @@ def parse(content: bytes | str, format: DocumentFormat) -> Document:
     """
     support = _FORMATS[format]
     try:
-        document = support.read(content if isinstance(content, bytes) else content.encode())
+        if isinstance(content, str):
+            content = content.encode()
+        document = support.read(content)
         _check_depth(document.data, MAX_DEPTH)
     except RecursionError:
         reason = "nested too deeply"
@@ -107,4 +109,6 @@ def _unwritable(data: object, write: Callable[[object], bytes]) -> Keys:
 def _children(data: object) -> Iterable[tuple[object, object]]:
     if isinstance(data, Mapping):
         return data.items()
-    return enumerate(data) if isinstance(data, (list, tuple)) else ()
+    if isinstance(data, (list, tuple)):
+        return enumerate(data)
+    return ()

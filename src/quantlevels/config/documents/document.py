@@ -87,7 +87,9 @@ def _line_finder(root: Node) -> Callable[[Keys], int]:
     def children(node: Node) -> dict[object, Node]:
         if isinstance(node.value, Pairs):
             return dict(node.value)
-        return dict(enumerate(node.value)) if isinstance(node.value, list) else {}
+        if isinstance(node.value, list):
+            return dict(enumerate(node.value))
+        return {}
 
     def line(keys: Keys) -> int:
         node = root
@@ -111,7 +113,7 @@ def text_of(content: bytes) -> str:
 
 
 def finite(digits: str) -> float:
-    """The float of a literal; ``inf`` and ``nan`` are accepted where the format has such words.
+    """The float of a literal; ``inf`` and ``nan`` are accepted: a format without them never asks.
 
     Raises:
         ValueError: if digits give a number that is too large.

@@ -50,8 +50,12 @@ def read(content: bytes) -> Document:
         root = yaml.compose(text_of(content), Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise ValueError(f"line {mark.line + 1}: {error.problem}" if mark else error) from error
-    return located(Node(None, 1) if root is None else _Reader().node(root))
+        if mark is None:  # characters that YAML does not allow have no mark
+            raise ValueError(error) from error
+        raise ValueError(f"line {mark.line + 1}: {error.problem}") from error
+    if root is None:  # an empty document is null
+        return located(Node(None, 1))
+    return located(_Reader().node(root))
 
 
 @cache
@@ -124,7 +128,10 @@ class _Reader:
     def _merged_pairs(self, source: Any) -> Pairs:
         """The pairs of the mapping, or of each mapping in the list, after ``<<``."""
         pairs = Pairs()
-        for item in source.value if source.tag == _SEQUENCE else [source]:
+        sources = [source]
+        if source.tag == _SEQUENCE:
+            sources = source.value
+        for item in sources:
             base = self.node(item).value
             if not isinstance(base, Pairs):
                 raise ValueError(  # noqa: TRY004  # a mistake in the document
