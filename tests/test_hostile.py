@@ -29,6 +29,7 @@ Content: TypeAlias = "bytes | str | Callable[[Path], object] | None"
 #: files by name, the first of which is inspected; where there is one alone its name is the row's
 Files: TypeAlias = "Mapping[str, Content] | Content"
 
+U32 = (1 << 32) - 1
 U64 = (1 << 64) - 1
 CANARY = "canary"
 
@@ -568,7 +569,110 @@ FOLDERS_READ: Mapping[str, Files] = {
 
 # --- what is done with them ------------------------------------------------------------------------------------------
 
-SUFFIXES = {"safetensors": ".safetensors", "gguf": ".gguf", "pytorch": ".bin", "onnx": ".onnx"}
+
+def ct2(*, spec: bytes = b"\x05\0Spec\0", counts: tuple[int, int] = (1, 0), variable: bytes | None = None) -> bytes:
+    """A CTranslate2 model of one variable of two floats, one part of it made wrong."""
+    good = b"\x02\0w\0" + b"\x01" + struct.pack("<I", 2) + b"\0" + struct.pack("<I", 8) + bytes(8)
+    body = good if variable is None else variable
+    return struct.pack("<I", 6) + spec + struct.pack("<II", 1, counts[0]) + body + struct.pack("<I", counts[1])
+
+
+def openvino(layers: str, head: str = '<?xml version="1.0"?><net name="a" version="11">') -> bytes:
+    """An OpenVINO model of these layers."""
+    return f"{head}<layers>{layers}</layers><edges/></net>".encode()
+
+
+def const(**data: object) -> str:
+    """A constant of a model, one part of it made wrong."""
+    values = {"element_type": "f32", "shape": "2", "offset": 0, "size": 8} | data
+    attributes = " ".join(f'{key}="{value}"' for key, value in values.items() if value is not None)
+    return f'<layer id="0" name="w" type="Const"><data {attributes}/></layer>'
+
+
+def npy(text: str, tail: bytes = bytes(8), length: int | None = None) -> bytes:
+    """A NumPy array behind a text that describes it."""
+    raw = text.encode()
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(raw) if length is None else length) + raw + tail
+
+
+def mlc(**record: object) -> bytes:
+    """The list of an MLC model with one array, one part of it made wrong."""
+    good = {"name": "w", "shape": [2], "dtype": "float32", "format": "raw", "nbytes": 8, "byteOffset": 0}
+    shard = {"dataPath": "params_shard_0.bin", "format": "raw-shard", "nbytes": 8}
+    array = {key: record.get(key, value) for key, value in good.items()}
+    given = {key: record.get(f"shard_{key}", value) for key, value in shard.items()}
+    return json.dumps({"records": [{**given, "records": [array]}]}).encode()
+
+
+F32_TEXT = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
+CTRANSLATE2: Mapping[str, bytes] = {
+    "more variables than bytes": ct2(counts=(U32, 0)),
+    "more aliases than bytes": ct2(counts=(1, U32)),
+    "alias of nothing": ct2(counts=(1, 1)) + b"\x02\0a\0" + b"\x02\0b\0",
+    "a name without its end": ct2(variable=b"\x02\0ww" + bytes(20)),
+    "a type that is not known": ct2(variable=b"\x02\0w\0\x01" + struct.pack("<I", 2) + b"\x07" + struct.pack("<I", 8)),
+    "a shape that wraps": ct2(variable=b"\x02\0w\0\x04" + struct.pack("<4I", *[U32] * 4) + b"\0" + bytes(12)),
+    "bytes behind the end": ct2() + b"\0",
+}
+OPENVINO: Mapping[str, bytes] = {
+    "a billion laughs": openvino("", '<?xml version="1.0"?><!DOCTYPE net [<!ENTITY a "aaaaaaaa">]><net>'),
+    "an external entity": openvino("&e;", '<?xml version="1.0"?><!DOCTYPE net SYSTEM "file:///etc/passwd"><net>'),
+    "nested deeply": b"<net >" + b"<a>" * 100_000,
+    "a layer that does not end": openvino('<layer id="0" name="a" type="b">'),
+    "two layers of one id": openvino(const() + const()),
+    **{
+        f"a constant with {key} {value}": openvino(const(**{key: value}))
+        for key, value in (
+            ("shape", "-2"), ("shape", "1,2,x"), ("offset", -1), ("size", 9), ("offset", None), ("size", U64),
+        )
+    },
+}  # fmt: skip
+NUMPY_FILES: Mapping[str, bytes] = {
+    "objects": npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"),
+    "a call": npy("{'descr': __import__('os').system('id'), 'fortran_order': False, 'shape': (2,), }"),
+    "a shape larger than the file": npy(F32_TEXT.replace("(2,)", f"({U64},)")),
+    "more text than bytes": npy(F32_TEXT, b"", length=60_000),
+    "fields": npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }"),
+    "version 9": npy(F32_TEXT).replace(b"NUMPY\x01", b"NUMPY\x09"),
+}
+MLC_LISTS: Mapping[str, Files] = {
+    name: {"tensor-cache.json": content, "params_shard_0.bin": bytes(8)}
+    for name, content in {
+        "a shard elsewhere": mlc(shard_dataPath="../../etc/passwd"),
+        "an array outside of its shard": mlc(byteOffset=4),
+        "a negative offset": mlc(byteOffset=-8),
+        "a shape that does not fit": mlc(shape=[3]),
+        "a shape of texts": mlc(shape=["2"]),
+        "a format that is not known": mlc(format="zip"),
+        "no records": b"{}",
+    }.items()
+}
+DISTRIBUTED: Mapping[str, Files] = {
+    "a call": {".metadata": b"cposix\nsystem\n(S'touch canary'\ntR."},
+    "nothing": {".metadata": b""},
+    "a list": {".metadata": b"\x80\x02]q\x00."},
+}
+LEGACY_GGML: Mapping[str, bytes] = {
+    "settings alone": b"lmgg" + bytes(44),
+    "a vocabulary larger than the file": b"fmgg" + struct.pack("<8i", 1, 2**23, 64, 1, 1, 1, 64, 2),
+    "negative sizes": b"tjgg" + struct.pack("<8i", 3, -1, -1, -1, -1, -1, -1, -1),
+}
+NEMO: Mapping[str, bytes] = {
+    "no tar": b"anything" * 100,
+    "zeros": bytes(2048),
+    "a size that is not a number": b"a.ckpt".ljust(124, b"\0") + b"x" * 12 + bytes(121) + b"ustar" + bytes(250),
+}
+SUFFIXES = {
+    "safetensors": ".safetensors",
+    "gguf": ".gguf",
+    "pytorch": ".bin",
+    "onnx": ".onnx",
+    "ctranslate2": ".bin",
+    "openvino": ".xml",
+    "numpy": ".npy",
+    "ggml": ".bin",
+    "nemo": ".nemo",
+}
 REFUSED: Mapping[str, Mapping[str, Files]] = {
     "safetensors": SAFETENSORS,
     "gguf": GGUF,
@@ -576,6 +680,13 @@ REFUSED: Mapping[str, Mapping[str, Files]] = {
     "pytorch": PYTORCH,
     "onnx": ONNX,
     "folder": FOLDERS,
+    "ctranslate2": CTRANSLATE2,
+    "openvino": OPENVINO,
+    "numpy": NUMPY_FILES,
+    "mlc": MLC_LISTS,
+    "distributed": DISTRIBUTED,
+    "ggml": LEGACY_GGML,
+    "nemo": NEMO,
 }
 FOUND: Mapping[str, Mapping[str, Files]] = {
     "gguf": GGUF_FOUND,
@@ -600,6 +711,13 @@ WARM = (
     ("pytorch", "sound"),
     ("gguf", "nothing"),
     ("onnx", "sound"),
+    ("ctranslate2", "more variables than bytes"),
+    ("openvino", "a layer that does not end"),
+    ("numpy", "objects"),
+    ("mlc", "no records"),
+    ("distributed", "a list"),
+    ("ggml", "settings alone"),
+    ("nemo", "no tar"),
 )
 #: run on paths and their folders, one a line after those to warm up with; prints what is said of each, and every event
 #: that it must not lead to

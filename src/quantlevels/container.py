@@ -299,10 +299,13 @@ class Container:
     Args:
         name: what records call it.
         reader: reads the header of one file; it raises `CheckpointError` if the file breaks a rule of the format.
-        suffixes: endings of file names, in lower case with their dot.
+        suffixes: endings of file names, in lower case with their dot; several containers may share one.
+        names: whole names of files that are always of this format.
         magic: first bytes that no other format has; they decide whatever the name of a file is.
-        looks: what first bytes of such a file match if its name has no known ending, as in a cache of blobs.
-        graph: whether operators say which tensors are quantized, and how.
+        looks: what first bytes of such a file match; it decides if the name has no known ending, as in a cache of
+            blobs, or one that several containers share.
+        is_text: whether its files are text, so that text is not a sign of an error page.
+        graph: whose operators say which tensors are quantized, and how; empty if there are none.
         self_described: whether the storage types say how weights are quantized, without any config.
         configs_beside: whether config files in the same folder speak of the weights.
         part_is_whole: whether any numbered part, named alone, stands for the whole model.
@@ -311,10 +314,12 @@ class Container:
 
     name: str
     reader: Reader
-    suffixes: tuple[str, ...]
+    suffixes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     magic: bytes = b""
     looks: re.Pattern[bytes] | None = None
-    graph: bool = False
+    is_text: bool = False
+    graph: Literal["", "onnx", "openvino"] = ""
     self_described: bool = False
     configs_beside: bool = True
     part_is_whole: bool = False
@@ -363,5 +368,6 @@ CONFIG_FILES: Final = (
     "params.json",
     "quant_model_description.json",
     "openvino_config.json",
+    "mlc-chat-config.json",
     "adapter_config.json",
 )

@@ -302,7 +302,7 @@ def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, name: str, r
 def test_the_weights_of_openvino_are_named(tmp_path: Path) -> None:
     (tmp_path / "openvino_model.xml").write_text("<net/>")
     (tmp_path / "openvino_model.bin").write_bytes(bytes(64))
-    assert "OpenVINO" in refusal(tmp_path)
+    assert "name the .xml beside it" in refusal(tmp_path / "openvino_model.bin")
 
 
 def test_pointers_in_place_of_shards_are_named(sharded: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from quantlevels.checkpoint.catalogue import container_of, is_weights
+from quantlevels.checkpoint.catalogue import container_of, is_weights, weights_in
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.locate import component_folders, locate, resolved
 from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered, suffix_of
@@ -190,8 +190,8 @@ def _stray(files: Files, names: Sequence[str], joined: Joined) -> Iterator[Findi
     """Weights in a folder that were not read, of the same format or of a name that loaders look for."""
     own = {file.path for file in joined.contents.files}
     suffixes = set(map(suffix_of, own))
-    for name in names:
-        if name in own or PROJECTOR in name.lower() or not is_weights(name):
+    for name in weights_in(names):
+        if name in own or PROJECTOR in name.lower():
             continue
         if (suffix_of(name) in suffixes or is_standard(name)) and not _is_empty(files, name):
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", name)

@@ -30,6 +30,7 @@ _LONGEST_COMMENT: Final = 0xFFFF
 _LARGEST_DIRECTORY: Final = 1 << 27
 _ENCRYPTED: Final = 1
 _STORED: Final = 0
+_DEFLATED: Final = 8
 _ZIP64: Final = 1
 _IN_EXTRA: Final = 0xFFFFFFFF
 
@@ -40,8 +41,12 @@ class Entry(NamedTuple):
     #: of its local header in the file
     offset: int
     nbytes: int
+    #: bytes of it in the file, packed or not
+    packed: int
     #: neither compressed nor encrypted
     stored: bool
+    #: compressed in the common way, and not encrypted
+    deflated: bool
 
 
 class Archive:
@@ -80,8 +85,9 @@ class Archive:
             if name in self.entries:
                 raise self._broken(f"two entries named {shown(name)}", start + at)
             at = following
-            stored = method == _STORED and not flags & _ENCRYPTED and packed == nbytes
-            self.entries[name] = Entry(offset, nbytes, stored)
+            plain = not flags & _ENCRYPTED
+            stored = plain and method == _STORED and packed == nbytes
+            self.entries[name] = Entry(offset, nbytes, packed, stored, plain and method == _DEFLATED)
             extents.append((offset, offset + _LOCAL.size + packed))
         if len(self.entries) != count:
             raise self._broken(f"its directory has {len(self.entries):,} entries and claims {count:,}", start)
@@ -114,6 +120,19 @@ class Archive:
         if end > following:
             raise self._broken(f"the entry {shown(name)} reaches into what follows it", following)
         return start, end
+
+    def packed(self, name: str, most: int) -> bytes:
+        """The first bytes of an entry that is deflated, at most so many, as they stand in the file.
+
+        Raises:
+            CheckpointError: if it is encrypted, packed in another way, or not there.
+        """
+        entry = self.entries[name]
+        magic, _, method, name_length, extra_length = _LOCAL.unpack(self.source.read(entry.offset, _LOCAL.size))
+        if magic != MAGIC or not entry.deflated or method != _DEFLATED:
+            raise self._broken(f"the entry {shown(name)} is encrypted, packed otherwise or not there", entry.offset)
+        start = entry.offset + _LOCAL.size + name_length + extra_length
+        return self.source.read(start, min(most, entry.packed))
 
     def _locate(self) -> tuple[int, int, int]:
         """Number of entries, start and size of the central directory."""

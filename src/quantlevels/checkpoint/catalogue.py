@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import getincrementaldecoder
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from quantlevels.checkpoint.names import NOT_WEIGHTS, suffix_of
 from quantlevels.container import Container
@@ -44,6 +44,48 @@ def _pytorch(source: Source, level_of: TypeLookup) -> Contents:
     return read_pytorch(source, level_of)
 
 
+def _ctranslate2(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.ctranslate2 import read_ctranslate2
+
+    return read_ctranslate2(source, level_of)
+
+
+def _legacy_ggml(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.legacy_ggml import read_legacy_ggml
+
+    return read_legacy_ggml(source, level_of)
+
+
+def _openvino(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.openvino import read_openvino
+
+    return read_openvino(source, level_of)
+
+
+def _numpy(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.numpy_files import read_numpy
+
+    return read_numpy(source, level_of)
+
+
+def _mlc(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.mlc import read_mlc
+
+    return read_mlc(source, level_of)
+
+
+def _distributed(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.distributed import read_distributed
+
+    return read_distributed(source, level_of)
+
+
+def _nemo(source: Source, level_of: TypeLookup) -> Contents:
+    from quantlevels.checkpoint.nemo import read_nemo
+
+    return read_nemo(source, level_of)
+
+
 SAFETENSORS: Final = Container(
     name="safetensors",
     reader=_safetensors,
@@ -60,7 +102,7 @@ GGUF: Final = Container(
     part_is_whole=True,
     llama_cpp=True,
 )
-ONNX: Final = Container(name="onnx", reader=_onnx, suffixes=(".onnx",), graph=True, self_described=True)
+ONNX: Final = Container(name="onnx", reader=_onnx, suffixes=(".onnx",), graph="onnx", self_described=True)
 PYTORCH: Final = Container(
     name="pytorch",
     reader=_pytorch,
@@ -68,34 +110,117 @@ PYTORCH: Final = Container(
     magic=b"PK\x03\x04",
     looks=re.compile(rb"\x80[\x02-\x05]"),
 )
-CONTAINERS: Final = (SAFETENSORS, GGUF, ONNX, PYTORCH)
+CTRANSLATE2: Final = Container(
+    name="ctranslate2",
+    reader=_ctranslate2,
+    suffixes=(".bin",),
+    looks=re.compile(rb"[\x03-\x06]\0\0\0.\0\w+Spec\0", re.DOTALL),
+    self_described=True,
+)
+LEGACY_GGML: Final = Container(
+    name="ggml",
+    reader=_legacy_ggml,
+    suffixes=(".bin",),
+    looks=re.compile(rb"lmgg|fmgg|tjgg"),  # 0x67676d6c, 0x67676d66, 0x67676a74
+    self_described=True,
+    configs_beside=False,
+)
+OPENVINO: Final = Container(
+    name="openvino",
+    reader=_openvino,
+    suffixes=(".xml",),
+    is_text=True,
+    looks=re.compile(rb"\s*(<\?xml[^>]*>\s*)?<net\s"),
+    graph="openvino",
+    self_described=True,
+)
+NUMPY: Final = Container(
+    name="numpy", reader=_numpy, suffixes=(".npz", ".npy"), magic=b"\x93NUMPY", looks=re.compile(rb"PK\x03\x04")
+)
+MLC: Final = Container(name="mlc", reader=_mlc, names=("tensor-cache.json", "ndarray-cache.json"), is_text=True)
+DISTRIBUTED: Final = Container(name="pytorch-distributed", reader=_distributed, names=(".metadata",))
+NEMO: Final = Container(name="nemo", reader=_nemo, suffixes=(".nemo",))
+CONTAINERS: Final = (
+    *(SAFETENSORS, GGUF, ONNX, PYTORCH),
+    *(CTRANSLATE2, LEGACY_GGML, OPENVINO, NUMPY, MLC, DISTRIBUTED, NEMO),
+)
 
 #: a JSON file: config or index, never weights
 CONFIG_SUFFIX: Final = ".json"
-_SUFFIXES: Final = {suffix: container for container in CONTAINERS for suffix in container.suffixes}
+#: the first container of a suffix is meant if first bytes do not tell
+_SUFFIXES: Final = {suffix: container for container in reversed(CONTAINERS) for suffix in container.suffixes}
+_NAMES: Final = {name: container for container in CONTAINERS for name in container.names}
 _HEAD: Final = 512
 #: characters of a text that an error shows
 _SHOWN_TEXT: Final = 60
 
 
-class _Foreign(NamedTuple):
-    """A file that is not a checkpoint, by its first bytes, and what the error says of it."""
+class _NotModel(NamedTuple):
+    """A file that stands in the place of a checkpoint, by its first bytes, and what the error says of it."""
 
     head: re.Pattern[bytes]
     reason: str
 
 
-_FOREIGN: Final = (
-    _Foreign(
+_NOT_MODELS: Final = (
+    _NotModel(
         re.compile(rb"version https://git-lfs\.github\.com/"),
         "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
     ),
-    _Foreign(
+    _NotModel(
         re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE),
         "is an HTML page, not a checkpoint; download the file again",
     ),
-    _Foreign(re.compile(rb"\x93NUMPY"), "is a NumPy array, which is not a checkpoint format"),
 )
+
+
+class Foreign(NamedTuple):
+    """A format that is not read.
+
+    Args:
+        format: what it is, for a message.
+        name: what names of its files match.
+        advice: what to inspect instead.
+        head: what its first bytes match; None if its name alone tells.
+    """
+
+    format: str
+    name: re.Pattern[str]
+    advice: str
+    head: re.Pattern[bytes] | None = None
+
+
+_SOURCE: Final = "inspect the model it was converted from"
+
+
+def _foreign(format: str, name: str, advice: str = _SOURCE, head: bytes | None = None) -> Foreign:
+    return Foreign(
+        format, re.compile(name, re.IGNORECASE), advice, None if head is None else re.compile(head, re.DOTALL)
+    )
+
+
+FOREIGN: Final = (
+    _foreign("a LiteRT (TensorFlow Lite) model", r".*\.(tflite|task|litertlm)", head=rb".{4}TFL3|LITERTLM"),
+    _foreign("a Core ML model", r".*\.(mlmodel|mlpackage|mlmodelc)"),
+    _foreign("an ExecuTorch program", r".*\.pte", head=rb".{4}ET\d\d"),
+    _foreign("a TensorRT engine", r".*\.(engine|plan|trt)"),
+    _foreign("an ncnn model", r".*\.ncnn\.(param|bin)|.*\.param"),
+    _foreign("an MNN model", r".*\.mnn(\.weight)?"),
+    _foreign("Flax weights in msgpack", r".*\.msgpack", "inspect the safetensors or PyTorch files of the same model"),
+    _foreign("a TensorFlow model", r".*\.pb|.*\.ckpt\.(index|meta)|.*\.data-\d{5}-of-\d{5}"),
+    _foreign("an Orbax checkpoint", r"_CHECKPOINT_METADATA|manifest\.ocdbt|.*\.zarray"),
+    _foreign(
+        "an HDF5 file", r".*\.(h5|hdf5)", "install the container plugin quantlevels-hdf5 to read it", rb"\x89HDF\r\n"
+    ),
+    _foreign("a Keras archive", r".*\.keras", "unzip it, and inspect the model.weights.h5 in it"),
+    _foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder it is in"),
+    _foreign("a llamafile", r".*\.llamafile", "unzip it, and inspect the .gguf file in it", rb"MZqFpD"),
+)
+
+
+def foreign_named(name: str) -> Foreign | None:
+    """The format that is not read, but whose files have such a name; None if the name tells nothing."""
+    return next((foreign for foreign in FOREIGN if foreign.name.fullmatch(name)), None)
 
 
 def container_of(source: Source, registry: Registry) -> Container | None:
@@ -107,26 +232,39 @@ def container_of(source: Source, registry: Registry) -> Container | None:
         CheckpointError: if it is of no format that is read here, or only a pointer to a file.
     """
     head = source.read(0, min(source.size, _HEAD))
-    for foreign in _FOREIGN:
-        if foreign.head.match(head):
-            raise CheckpointError(source.path, foreign.reason)
-    suffix = suffix_of(source.name)
-    found = _by_magic(CONTAINERS, head)
+    for other in _NOT_MODELS:
+        if other.head.match(head):
+            raise CheckpointError(source.path, other.reason)
+    name = source.name.rpartition("/")[2]
+    suffix = suffix_of(name)
+    found = _NAMES.get(name) or _by_suffix(head, suffix) or _by_magic(CONTAINERS, head)
     if found:
         return found
     if suffix == CONFIG_SUFFIX:
         return None
+    if foreign := next((foreign for foreign in FOREIGN if foreign.head and foreign.head.match(head)), None):
+        return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
     if suffix in PYTORCH.suffixes and source.sibling_size(f"{source.name.removesuffix(suffix)}.xml") is not None:
-        raise CheckpointError(
-            source.path, "belongs to an OpenVINO model, which is not read; name the model it was converted from"
-        )
+        raise CheckpointError(source.path, "holds the bytes of an OpenVINO model; name the .xml beside it")
     found = _SUFFIXES.get(suffix)
     if not suffix:  # a blob in a cache, say
         found = _by_looks(CONTAINERS, head)
     found = found or _of_plugin(registry, head, suffix) or _by_looks(CONTAINERS, head)
     if found is None:
+        if foreign := foreign_named(name):
+            _refuse(source, foreign)
         raise CheckpointError(source.path, "is not a checkpoint: neither its name nor its first bytes are known")
     return found
+
+
+def _refuse(source: Source, foreign: Foreign) -> NoReturn:
+    raise CheckpointError(source.path, f"is {foreign.format}, a format that is not read; {foreign.advice}")
+
+
+def _by_suffix(head: bytes, suffix: str) -> Container | None:
+    """The container that has both a suffix and these first bytes."""
+    named = [container for container in CONTAINERS if suffix in container.suffixes]
+    return _by_magic(named, head) or _by_looks(named, head)
 
 
 def beginning_of_text(source: Source) -> str:
@@ -174,6 +312,20 @@ def is_weights(name: str, plugins: Sequence[Container] = ()) -> bool:
     return known and not NOT_WEIGHTS.fullmatch(name)
 
 
+def weights_in(names: Sequence[str]) -> list[str]:
+    """The files of a folder that have names of weights; of an OpenVINO model the ``.xml``, not its ``.bin``."""
+    present = set(names)
+    found: list[str] = []
+    for name in filter(is_weights, names):
+        stem, suffix = name.removesuffix(suffix_of(name)), suffix_of(name)
+        if suffix in OPENVINO.suffixes and f"{stem}.bin" not in present:
+            continue
+        if suffix in PYTORCH.suffixes and f"{stem}.xml" in present:
+            continue
+        found.append(name)
+    return found
+
+
 def container_named(name: str) -> Container | None:
-    """The container of this package whose suffix a file name has; None for any other name."""
-    return _SUFFIXES.get(suffix_of(name))
+    """The container of this package that a file name tells; None for any other name."""
+    return _NAMES.get(name) or _SUFFIXES.get(suffix_of(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from quantlevels.checkpoint.catalogue import ONNX, is_weights, plugin_containers
+from quantlevels.checkpoint.catalogue import ONNX, foreign_named, is_weights, plugin_containers, weights_in
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import (
     INDEX_SUFFIX,
@@ -39,26 +39,6 @@ _MODULES: Final = "modules.json"
 _CONFIG: Final = "config.json"
 
 
-class _Foreign(NamedTuple):
-    """Weights of a format that is not read, told by a file's name."""
-
-    name: re.Pattern[str]
-    format: str
-
-
-_FOREIGN: Final = (
-    _Foreign(re.compile(r"(ndarray|tensor)-cache\.json"), "MLC"),
-    _Foreign(re.compile(r".*\.np[yz]"), "NumPy (npz, npy)"),
-    _Foreign(re.compile(r".*\.(h5|hdf5|keras)"), "HDF5 (Keras, TensorFlow)"),
-    _Foreign(re.compile(r".*\.msgpack"), "Flax (msgpack)"),
-    _Foreign(re.compile(r".*\.(pb|tflite)|.*\.ckpt\.(index|meta)"), "TensorFlow"),
-    _Foreign(re.compile(r"openvino_.*\.xml"), "OpenVINO"),
-    _Foreign(re.compile(r".*\.(mlmodel|mlpackage)"), "Core ML"),
-    _Foreign(re.compile(r".*\.pte"), "ExecuTorch"),
-    _Foreign(re.compile(r".*\.(engine|plan)"), "TensorRT"),
-    _Foreign(re.compile(r".*\.nemo"), "NeMo"),
-    _Foreign(re.compile(r".*\.distcp|__\d+_\d+\.distcp"), "PyTorch distributed checkpoint"),
-)
 #: a download that has not ended: Hugging Face, browsers, wget, curl, llama.cpp, LM Studio
 _UNFINISHED: Final = re.compile(
     r".*\.(incomplete|crdownload|part|partial|download|downloadinprogress|tmp|aria2)", re.IGNORECASE
@@ -142,9 +122,6 @@ def locate(files: Files, names: Sequence[str]) -> Located:
     Raises:
         CheckpointError: if it holds several models of which none has such a name.
     """
-    foreign = [entry.format for entry in _FOREIGN for name in names if entry.name.fullmatch(name)]
-    if "MLC" in foreign:  # its shards have a suffix of PyTorch
-        return Located(reason="its weights are of MLC, a format that is not read")
     models = _models(names) or _models_of_plugins(files, names)
     standard = [name for name in STANDARD_NAMES if name in names]
     indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
@@ -162,14 +139,14 @@ def locate(files: Files, names: Sequence[str]) -> Located:
             files.folder.path, f"holds {len(chosen)} models, name one of them: {', '.join(map(repr, chosen))}"
         )
     if not chosen:
-        return Located(reason=_reason(files.folder, names, foreign))
+        return Located(reason=_reason(files.folder, names))
     projectors = tuple(name for name in models if PROJECTOR in name.lower() and name not in chosen)
     return Located((chosen[0],), others=(*projectors, *_folders_with_weights(files.folder)))
 
 
 def _models(names: Sequence[str]) -> list[str]:
     """The files with weights; of the numbered parts of one model only the first that is there."""
-    return _first_parts(filter(is_weights, names))
+    return _first_parts(weights_in(names))
 
 
 def _models_of_plugins(files: Files, names: Sequence[str]) -> list[str]:
@@ -202,11 +179,11 @@ def _folders_with_weights(folder: Folder) -> Iterator[str]:
             names = folder.subfolder(name).names()
         except CheckpointError:  # unreadable, so nothing is known of it
             continue
-        if any(map(is_weights, names)):
+        if weights_in(names):
             yield name
 
 
-def _reason(folder: Folder, names: Sequence[str], foreign: Sequence[str]) -> str:
+def _reason(folder: Folder, names: Sequence[str]) -> str:
     """Why no weights can be read in a folder, and what to do."""
     dangling = [name for name in folder.dangling() if is_weights(name)]
     others = [name for name in folder.others() if is_weights(name)]
@@ -218,8 +195,8 @@ def _reason(folder: Folder, names: Sequence[str], foreign: Sequence[str]) -> str
         return f"{_listed(others)}: a folder, pipe or device, not a file"
     if unfinished:
         return f"{_listed(unfinished)}: a download that has not finished"
-    if foreign:
-        return f"its weights are of {foreign[0]}, a format that is not read"
+    if foreign := next(filter(None, map(foreign_named, (folder.name, *names))), None):
+        return f"here is {foreign.format}, a format that is not read; {foreign.advice}"
     if below:
         return f"no weights here; name one of its folders that hold some: {_listed(below)}"
     if not set(CONFIG_FILES).isdisjoint(names):

@@ -18,6 +18,10 @@ STANDARD_NAMES: Final[tuple[str, ...]] = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.bin.index.json",
     "diffusion_pytorch_model.bin",
+    "tensor-cache.json",
+    "ndarray-cache.json",
+    ".metadata",
+    "openvino_model.xml",
 )
 #: another copy of a model, as Mistral and Meta put it beside the sharded one
 _COPY: Final = re.compile(r"consolidated(\.\d+)?\.(safetensors|pth)")
@@ -25,9 +29,11 @@ _COPY: Final = re.compile(r"consolidated(\.\d+)?\.(safetensors|pth)")
 _RANK: Final = re.compile(
     r"(?:rank|model-rank-|consolidated\.|model)(\d{1,5})(?:-part-(\d{1,5})|-mp\d{1,5})?\.(?:safetensors|pth|pt|bin)"
 )
-#: pickles that training leaves beside the weights, and statistics that llama.cpp measured of them
+#: pickles that training leaves beside the weights, statistics that llama.cpp measured of them, tokenizers of OpenVINO,
+#: arrays that are more often data than weights
 NOT_WEIGHTS: Final = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)|.*imatrix.*\.gguf"
+    r"|openvino_(de)?tokenizer\.(xml|bin)|.*\.npy"
 )
 #: in the name of a file that llama.cpp loads beside a model, for its images and sounds
 PROJECTOR: Final = "mmproj"

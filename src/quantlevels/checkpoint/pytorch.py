@@ -58,7 +58,7 @@ _STORAGES: Final = {
 }
 _UNTYPED_STORAGES: Final = ("UntypedStorage", "_UntypedStorage", "TypedStorage", "_TypedStorage")
 #: dtype → bytes of an element
-_ITEMSIZES: Final[dict[str, int]] = {
+ITEMSIZES: Final[dict[str, int]] = {
     dtype: itemsize
     for itemsize, dtypes in {
         1: "bool uint8 int8 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2 "
@@ -136,7 +136,7 @@ _KNOWN: Final = frozenset(
             for what in ("Storage", "Tensor")
         ),
         *(Global(module, name) for module in ("torch", "torch.storage") for name in _UNTYPED_STORAGES),
-        *(Global("torch", dtype) for dtype in _ITEMSIZES),
+        *(Global("torch", dtype) for dtype in ITEMSIZES),
         *(
             Global("torch", f"per_{what}")
             for what in ("tensor_affine", "tensor_symmetric", "channel_affine", "channel_symmetric")
@@ -240,7 +240,7 @@ def _storage(path: Path | str, value: Value) -> _Storage:
     match value:
         case Persistent(("storage", Global(_, name), str(key), str(), int(count), *rest)) if count >= 0:
             dtype = _STORAGES.get(name.removesuffix("Storage"), "uint8")
-            storage = _Storage(key, dtype, count * _ITEMSIZES[dtype], 0)
+            storage = _Storage(key, dtype, count * ITEMSIZES[dtype], 0)
             match rest:
                 case [] | [None]:
                     return storage
@@ -378,7 +378,7 @@ def _read_stream(source: Source) -> _Saved:
         if storage is None:
             raise CheckpointError(source.path, "is not a valid PyTorch file: the keys of its storages", pickle.end)
         count = int.from_bytes(source.read(position, _COUNT_BYTES), "little")
-        if count * _ITEMSIZES[storage.dtype] != storage.nbytes:
+        if count * ITEMSIZES[storage.dtype] != storage.nbytes:
             raise CheckpointError(
                 source.path, f"is not a valid PyTorch file: two sizes of storage {shown(key)}", position
             )
@@ -470,7 +470,7 @@ class _Reader:
 
     def rebuilt(self, name: str, kind: str, arguments: tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
         match kind, arguments:
-            case "tensor_v3", (storage, offset, size, stride, _, _, Global("torch", dtype), *_) if dtype in _ITEMSIZES:
+            case "tensor_v3", (storage, offset, size, stride, _, _, Global("torch", dtype), *_) if dtype in ITEMSIZES:
                 self.view(name, storage, offset, size, stride, dtype)
             case "qtensor", (storage, offset, size, stride, tuple() as quantizer, *_) if len(quantizer) == _PER_CHANNEL:
                 self.view(name, storage, offset, size, stride)
@@ -509,7 +509,7 @@ class _Reader:
         """Take note of a tensor, checked against its storage."""
         whole = _storage(self.path, storage)
         dtype = dtype or whole.dtype
-        sizes, steps = _integers(size), _integers(stride)
+        sizes, steps = natural_numbers(size), natural_numbers(stride)
         if sizes is None or steps is None or len(sizes) != len(steps) or type(offset) is not int or offset < 0:
             raise self.broken(f"tensor {shown(name)} has no shape")
         if name in self.views:
@@ -519,7 +519,7 @@ class _Reader:
         key = self.prefix, whole.key
         if self.dtypes.setdefault(key, dtype) != dtype:
             self.two_dtypes.append(name)
-        itemsize, packed = _ITEMSIZES[dtype], _PACKED.get(dtype, 1)
+        itemsize, packed = ITEMSIZES[dtype], _PACKED.get(dtype, 1)
         axes = sorted((step, count) for step, count in zip(steps, sizes, strict=True) if count != 1)
         distinct = math.prod(count for step, count in axes if step or not count)
         first = whole.offset + offset
@@ -612,7 +612,7 @@ def _is_row_major(sizes: tuple[int, ...], steps: tuple[int, ...]) -> bool:
     return True
 
 
-def _integers(value: Value) -> tuple[int, ...] | None:
+def natural_numbers(value: Value) -> tuple[int, ...] | None:
     """A shape or strides: at most 64 natural numbers."""
     if isinstance(value, Object) and value.function == Global("torch", "Size") and len(value.arguments) == 1:
         value = value.arguments[0]

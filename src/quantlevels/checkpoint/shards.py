@@ -103,7 +103,7 @@ class Files:
         try:
             contents = container.reader(source, self.level_of)
         except CheckpointError as error:
-            text = beginning_of_text(source)
+            text = "" if container.is_text else beginning_of_text(source)
             if not text:
                 raise
             reason = f"is text, not weights, and begins with {shown(text)}; download the file again"

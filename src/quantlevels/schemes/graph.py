@@ -85,11 +85,15 @@ class _Found(NamedTuple):
 
 
 def fold_graph(checkpoint: Checkpoint) -> Folding:
-    """The weights of an ONNX model, each under the name of its codes.
+    """The weights of a graph, each under the name of its codes.
 
     Parameters are floats of at least one dimension, and integers that an operator dequantizes. The bytes of scales,
     zero points and biases count with their weight. Quantized vectors are biases: they count as what they become.
     """
+    if checkpoint.container and checkpoint.container.graph == "openvino":
+        from quantlevels.schemes.openvino import fold_openvino  # here: most graphs are of ONNX
+
+        return fold_openvino(checkpoint)
     graph = _Graph(checkpoint)
     alike = [(tuple(graph.parts(tensor.name)), [tensor.name]) for tensor in checkpoint.tensors]
     return Folding(alike)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from attrs import evolve
 
-from quantlevels.checkpoint.catalogue import is_weights
+from quantlevels.checkpoint.catalogue import is_weights, weights_in
 from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered
 from quantlevels.survey.places import Place, Store, stamp, subfolders
 
@@ -120,7 +120,7 @@ class _Group(NamedTuple):
 def _groups(folder: Path) -> list[_Group]:
     """The checkpoints whose files are in a folder itself; links that lead nowhere count as files."""
     names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
-    weights = [name for name in names if is_weights(name) and PROJECTOR not in name.lower()]
+    weights = [name for name in weights_in(names) if PROJECTOR not in name.lower()]
     indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
     whole = [name for name in weights if is_standard(name)]
     if indexes or whole:  # what else is there is another copy of it, or belongs to it

@@ -35,6 +35,8 @@ _METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm", "amx_quantization
 _KEYS_BESIDE: Final = ("expert_dtype",)
 #: Files that are a section of one method as a whole.
 _WHOLE_FILES: Final = ((re.compile(r"quant_model_description.*\.json"), "modelslim"),)
+#: Files of which one key names how weights are packed → the key, and the method that it is of.
+_WORD_FILES: Final = {"mlc-chat-config.json": ("quantization", "mlc")}
 #: Files that say how weights are to be changed or added to, not how they are stored.
 _OTHER_FILES: Final = ("adapter_config.json", "modules.json", "model_index.json")
 #: Keys of the metadata of a safetensors header that hold a section as JSON text → the method that writes them; None
@@ -115,6 +117,11 @@ def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
         if name.fullmatch(file):
             yield _Candidate("$", {**config}, method)
             return
+    if file in _WORD_FILES:
+        key, method = _WORD_FILES[file]
+        if key in config:
+            yield _Candidate("$", {key: config[key]}, method)
+        return
     if file in FOREIGN:
         yield _Candidate("$.quantization_config", config.get("quantization_config"), FOREIGN[file])
         return

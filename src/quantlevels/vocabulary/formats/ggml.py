@@ -61,3 +61,24 @@ IQ3_S: Final = _grid("IQ3_S", 21, 3, 256, 110, "9-bit grid indices of 4 weights,
 IQ4_NL: Final = _grid("IQ4_NL", 20, 4, 32, 18, "32 4-bit indices into 16 values and an FP16 scale")
 IQ4_XS: Final = _grid("IQ4_XS", 23, 4, 256, 136, "8 x 32 4-bit indices into 16 values, 6-bit scales, an FP16 scale")
 # fmt: on
+
+# What files of 2023 hold, before GGUF: blocks with FP32 scales, and two types that ggml gave up.
+
+
+def _old(word: str, weights: int, nbytes: int, summary: str) -> QuantizationLevel:
+    return QuantizationLevel(
+        name=f"{word}_V1",
+        bits_per_param=8 if word.startswith("Q8") else 4,
+        block=Block(weights, nbytes * BITS_PER_BYTE),
+        spellings={"ggjt": (f"{word}_V1",)},
+        kind="block",
+        summary=summary,
+        source="ggml before May 2023 and GGML_QNT_VERSION 2",
+    )
+
+
+Q4_0_V1: Final = _old("Q4_0", 32, 20, "32 4-bit codes and an FP32 scale; in files before GGUF")
+Q4_1_V1: Final = _old("Q4_1", 32, 24, "32 4-bit codes, an FP32 scale and minimum; in files before GGUF")
+Q4_2_V1: Final = _old("Q4_2", 16, 10, "16 4-bit codes and an FP16 scale; in files before GGUF")
+Q4_3_V1: Final = _old("Q4_3", 16, 12, "16 4-bit codes, an FP16 scale and minimum; in files before GGUF")
+Q8_0_V1: Final = _old("Q8_0", 32, 36, "32 8-bit codes and an FP32 scale; in files before GGUF")

@@ -1,0 +1,146 @@
+"""NumPy files: ``.npy``, one array behind a short text that describes it, and ``.npz``, a zip archive of such files.
+
+Source: numpy 2.4.6, ``lib/_format_impl.py``; mlx 0.32.4, ``mx.savez``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
+from quantlevels.checkpoint.archive import Archive
+from quantlevels.checkpoint.source import shown
+from quantlevels.container import Contents, Place, Places, Tensor, TruncatedError, UnknownType
+from quantlevels.errors import CheckpointError
+from quantlevels.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from quantlevels.container import Source, TypeLookup
+
+NPY_MAGIC: Final = b"\x93NUMPY"
+_SUFFIX: Final = ".npy"
+#: major version → how the length of the text is stored
+_LENGTHS: Final = {1: "<H", 2: "<I", 3: "<I"}
+#: of a header that is read at all; numpy itself refuses texts of over 10,000 characters
+_LONGEST_HEADER: Final = 1 << 14
+_MOST_DIMS: Final = 64
+#: the text is a Python dict; of all that Python allows, numpy writes just this
+_TEXT: Final = re.compile(
+    r"\s*\{\s*'descr'\s*:\s*'([^'\\]*)'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
+    r"\s*'shape'\s*:\s*\(([\d,\s]*)\)\s*,?\s*\}\s*"
+)
+#: byte order, kind and bytes of an element
+_DTYPE: Final = re.compile(r"[<>|=]?([?a-zA-Z])(\d*)")
+_KINDS: Final = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
+#: ``np.save`` knows bfloat16 of ml_dtypes only as two bytes of anything
+_OTHERS: Final = {"b1": "bool", "?": "bool", "V2": "bfloat16"}
+
+
+class _Array(NamedTuple):
+    """An array as its header describes it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    #: bytes before the first element
+    start: int
+    #: whether its rows stand one after the other, in numbers of the usual byte order
+    in_order: bool
+
+
+def read_numpy(source: Source, level_of: TypeLookup) -> Contents:
+    """The array of a ``.npy`` file, named after the file, or those of a ``.npz`` archive, named without ``.npy``.
+
+    Entries that are compressed have no place: only the beginning of each is unpacked.
+
+    Raises:
+        CheckpointError: if a header breaks a rule of the format, or the archive holds something else.
+        TruncatedError: if the file ends before its last array does.
+    """
+    if source.read(0, min(len(ZIP_MAGIC), source.size)) != ZIP_MAGIC:
+        name = source.name.rpartition("/")[2].removesuffix(_SUFFIX)
+        array = _array(source.path, source.size, lambda count: source.read(0, min(count, source.size)))
+        return _contents(source, level_of, {name: (array, array.start)})
+    archive = Archive(source)
+    arrays: dict[str, tuple[_Array, int | None]] = {}
+    for name in archive.entries:
+        if not name.endswith(_SUFFIX):
+            raise CheckpointError(source.path, f"is not an archive of NumPy arrays: it holds {shown(name)}")
+        arrays[name.removesuffix(_SUFFIX)] = _entry(archive, name)
+    return _contents(source, level_of, arrays)
+
+
+def _entry(archive: Archive, name: str) -> tuple[_Array, int | None]:
+    """An array of an archive, and where it begins in the file unless it is compressed."""
+    entry, source = archive.entries[name], archive.source
+    if entry.stored:
+        start, end = archive.span(name)
+        array = _array(source.path, end - start, lambda count: source.read(start, min(count, end - start)))
+        return array, start + array.start
+    packed = archive.packed(name, _LONGEST_HEADER)
+    try:
+        head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _LONGEST_HEADER)
+    except zlib.error as error:
+        raise CheckpointError(source.path, f"the entry {shown(name)} cannot be unpacked: {error}") from error
+    return _array(source.path, entry.nbytes, lambda count: head[:count]), None
+
+
+def _array(path: Path | str, size: int, read: Callable[[int], bytes]) -> _Array:
+    """The array in ``size`` bytes, of which ``read`` gives the first so many."""
+    prefix = read(len(NPY_MAGIC) + 2 + 4)
+    major = prefix[len(NPY_MAGIC)] if len(prefix) > len(NPY_MAGIC) + 4 else 0
+    if not prefix.startswith(NPY_MAGIC) or major not in _LENGTHS:
+        raise CheckpointError(path, "is not a NumPy array of version 1, 2 or 3", 0)
+    length = struct.Struct(_LENGTHS[major])
+    text_start = len(NPY_MAGIC) + 2 + length.size
+    (count,) = length.unpack_from(prefix.ljust(text_start, b"\0"), len(NPY_MAGIC) + 2)
+    start = text_start + count
+    if start > _LONGEST_HEADER:
+        raise CheckpointError(path, f"has a header of {count:,} bytes, more than a NumPy array has", len(NPY_MAGIC))
+    match = _TEXT.fullmatch(read(start)[text_start:].decode("latin-1"))
+    if match is None:
+        raise CheckpointError(path, "is not a NumPy array of numbers: its header is not as numpy writes it", text_start)
+    descr, fortran_order, sizes = match.groups()
+    dtype, itemsize = _dtype(path, descr)
+    shape = tuple(int(part) for part in sizes.split(",") if part.strip())
+    if len(shape) > _MOST_DIMS:
+        raise CheckpointError(path, f"has an array of {len(shape)} dimensions", text_start)
+    nbytes = math.prod(shape) * itemsize
+    if start + nbytes != size:
+        reason = f"truncated or malformed: its array takes {nbytes:,} bytes, {size - start:,} are there"
+        raise TruncatedError(path, reason, start)
+    in_order = (fortran_order == "False" or len(shape) < 2) and not descr.startswith(">")
+    return _Array(dtype, shape, nbytes, start, in_order)
+
+
+def _dtype(path: Path | str, descr: str) -> tuple[str, int]:
+    """numpy's name for a type, and the bytes of an element."""
+    match = _DTYPE.fullmatch(descr)
+    if match is None:
+        raise CheckpointError(path, f"has an array of type {shown(descr)}, which is not a number")
+    kind, digits = match.groups()
+    itemsize = int(digits or 1)
+    named = _OTHERS.get(kind + digits) or (f"{_KINDS[kind]}{8 * itemsize}" if kind in _KINDS else descr)
+    return named, itemsize
+
+
+def _contents(source: Source, level_of: TypeLookup, arrays: dict[str, tuple[_Array, int | None]]) -> Contents:
+    tensors = [
+        Tensor(name, level_of("numpy", array.dtype), array.shape, array.nbytes) for name, (array, _) in arrays.items()
+    ]
+    places = Places.of(
+        Place(source.name, start) if start is not None and array.in_order else None for array, start in arrays.values()
+    )
+    findings = tuple(
+        Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
+        for tensor in tensors
+        if isinstance(tensor.dtype, UnknownType)
+    )
+    return Contents(tensors=tensors, places=places, findings=findings)

@@ -1,0 +1,402 @@
+"""CTranslate2, OpenVINO, NumPy, MLC, older ggml files, distributed PyTorch checkpoints, NeMo: exact, or one clear line.
+
+Files in ``tests/data/containers`` were written by the tools themselves, the others by writers after their sources.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fuzz.writers import safetensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.checkpoint.writers import (
+    BLOCKS,
+    OLD_BLOCKS,
+    GgmlTensor,
+    ggml_file,
+    gpt2_head,
+    llama_head,
+    nemo,
+    rwkv_head,
+    whisper_head,
+    write_mlc,
+)
+
+from quantlevels import CheckpointError, Inspection, inspect
+
+DATA = Path(__file__).parents[1] / "data"
+CONTAINERS = DATA / "containers"
+
+
+def expected(container: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((CONTAINERS / container / "expected.json").read_text())
+    return found
+
+
+def levels_of(report: Inspection) -> dict[str, tuple[int | None, bool | None]]:
+    """Name of a stored level → its group size and symmetry, the five by their labels."""
+    assert report.stored is not None
+    return {level.level.name: (level.group_size, level.symmetric) for level in report.stored.levels if level.parameters}
+
+
+def check_books(report: Inspection) -> None:
+    """Every byte is in one place, and nothing disagrees."""
+    stored = report.stored
+    assert stored is not None
+    accounted = sum(level.nbytes for level in stored.levels) + stored.buffers.nbytes + stored.unexplained.nbytes
+    assert accounted == stored.tensor_bytes
+    assert not report.findings
+
+
+# CTranslate2
+
+CTRANSLATE2_LEVELS = {
+    "float32": {"None"},
+    "int8": {"Int8", "None"},
+    "int8_float32": {"Int8", "None"},
+    "int8_float16": {"Int8", "Float16"},
+    "int8_bfloat16": {"Int8", "BFloat16"},
+    "int16": {"Int16", "None"},
+    "float16": {"Float16"},
+    "bfloat16": {"BFloat16"},
+}
+
+
+@pytest.mark.parametrize("quantization", CTRANSLATE2_LEVELS)
+def test_ctranslate2_is_exact(quantization: str) -> None:
+    wanted = expected("ctranslate2")[quantization]
+    report = inspect(CONTAINERS / "ctranslate2" / quantization)
+    check_books(report)
+    assert report.format == "ctranslate2"
+    assert report.stored is not None
+    assert report.stored.parameters == wanted["parameters"]
+    assert report.stored.tensor_bytes == wanted["bytes"]
+    assert report.stored.tensors == wanted["variables"]
+    assert levels_of(report).keys() == CTRANSLATE2_LEVELS[quantization]
+
+
+# OpenVINO
+
+OPENVINO_LEVELS = {
+    "fp32": {"None": (None, None)},
+    "fp16": {"Float16": (None, None)},
+    "int8_sym": {"Int8": (None, True)},
+    "int8_asym": {"UInt8": (None, False)},
+    "int4_sym": {"Int4": (16, True)},
+    "int4_asym": {"UInt4": (16, False)},
+    "int4_asym_rows": {"UInt4": (None, False)},
+    "int4_mixed": {"UInt8": (None, False), "Int4": (16, True)},
+    "int3_sym": {"UInt3": (16, True)},
+    "int2_sym": {"UInt2": (16, True)},
+    "nf4": {"NF4": (16, True)},
+    "cb4": {"CB_4": (16, True)},
+    "fp4": {"Float4E2M1": (16, True)},
+    "mxfp4": {"MXFP4": (32, True)},
+    "nvfp4": {"NVFP4": (16, True)},
+    "fp8_e4m3": {"Float8E4M3FN": (16, True)},
+    "mxfp8_e4m3": {"MXFP8_E4M3": (32, True)},
+}
+
+
+@pytest.mark.parametrize("compression", OPENVINO_LEVELS)
+def test_openvino_is_exact(compression: str) -> None:
+    folder = CONTAINERS / "openvino" / compression
+    report = inspect(folder)
+    check_books(report)
+    assert report.format == "openvino"
+    assert report.stored is not None
+    assert report.stored.parameters == expected("openvino")["parameters"]
+    assert report.stored.tensor_bytes == (folder / "openvino_model.bin").stat().st_size
+    assert levels_of(report).items() >= OPENVINO_LEVELS[compression].items()
+
+
+def test_openvino_without_its_bytes_is_a_finding(tmp_path: Path) -> None:
+    shutil.copy(CONTAINERS / "openvino/int4_sym/openvino_model.xml", tmp_path)
+    assert [finding.code for finding in inspect(tmp_path / "openvino_model.xml").findings] == ["QL201"]
+
+
+def test_an_entity_in_openvino_xml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.xml"
+    path.write_text('<?xml version="1.0"?><!DOCTYPE net [<!ENTITY a "b">]><net name="&a;"></net>')
+    with pytest.raises(CheckpointError, match="declares a document type"):
+        inspect(path)
+
+
+# NumPy
+
+NPZ_LEVELS = {
+    "float32": {"None": (None, None)},
+    "float16": {"Float16": (None, None)},
+    "q2_g64": {"Int2": (64, False)},
+    "q4_g32": {"Int4": (32, False)},
+    "q4_g64": {"Int4": (64, False)},
+    "q4_g128": {"Int4": (128, False)},
+    "q8_g64": {"Int8": (64, False)},
+    "numpy": {"None": (None, None), "Float64": (None, None), "Float16": (None, None)},
+    "compressed": {"None": (None, None), "Float64": (None, None), "Float16": (None, None)},
+}
+
+
+@pytest.mark.parametrize("archive", NPZ_LEVELS)
+def test_numpy_archives_are_exact(archive: str) -> None:
+    wanted = expected("npz")[archive]
+    report = inspect(CONTAINERS / "npz" / archive)
+    check_books(report)
+    assert report.stored is not None
+    assert report.stored.tensor_bytes == wanted["bytes"]
+    assert report.stored.tensors == wanted["arrays"]
+    assert levels_of(report).items() >= NPZ_LEVELS[archive].items()
+
+
+def test_a_numpy_array_is_named_after_its_file() -> None:
+    ((name, weight),) = inspect(CONTAINERS / "npz/array.npy").weights()
+    assert (name, weight.parameters) == ("array", 12)
+
+
+# distributed PyTorch checkpoints and NeMo
+
+
+@pytest.mark.parametrize("checkpoint", ["bfloat16", "float32", "float8", "nested", "scalar_and_empty", "views"])
+def test_distributed_checkpoints_are_exact(checkpoint: str) -> None:
+    wanted = expected("dcp")[checkpoint]
+    report = inspect(CONTAINERS / "dcp" / checkpoint)
+    assert report.stored is not None
+    assert report.stored.tensor_bytes == wanted["bytes"]
+    assert report.stored.tensors == wanted["tensors"]
+
+
+def test_the_state_of_an_optimizer_is_left_out() -> None:
+    report = inspect(CONTAINERS / "dcp/with_optimizer")
+    assert report.stored is not None
+    assert report.stored.parameters == expected("dcp")["float32"]["elements"]
+
+
+def test_a_part_of_a_distributed_checkpoint_that_is_missing_is_a_finding(tmp_path: Path) -> None:
+    shutil.copy(CONTAINERS / "dcp/float32/.metadata", tmp_path)
+    assert "QL201" in {finding.code for finding in inspect(tmp_path).findings}
+
+
+TORCH_FILE = next(path for path in sorted((DATA / "pytorch").rglob("*.pt")))
+
+
+def test_nemo_is_read_like_the_file_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.nemo"
+    path.write_bytes(nemo(TORCH_FILE.read_bytes()))
+    alone, packed = inspect(TORCH_FILE).stored, inspect(path).stored
+    assert alone is not None
+    assert packed == alone
+
+
+def test_a_compressed_nemo_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "model.nemo"
+    path.write_bytes(nemo(TORCH_FILE.read_bytes(), mode="w:gz"))
+    with pytest.raises(CheckpointError, match="is compressed; unpack it"):
+        inspect(path)
+
+
+# MLC
+
+Arrays = Mapping[str, tuple[str, tuple[int, ...], int, str]]
+NORM: Arrays = {"model.norm.weight": ("float16", (128,), 2, "raw")}
+
+
+def mlc_layer(words: int, groups: int, *, exchanged: bool = False) -> Arrays:
+    codes, scales = ((words, 64), (groups, 64)) if exchanged else ((64, words), (64, groups))
+    return {
+        "model.layers.0.mlp.up_proj.q_weight": ("uint32", codes, 4, "raw"),
+        "model.layers.0.mlp.up_proj.q_scale": ("float16", scales, 2, "raw"),
+        **NORM,
+    }
+
+
+MLC_MODELS: dict[str, tuple[Arrays, str, tuple[int | None, bool | None], int]] = {
+    "q4f16_1": (mlc_layer(16, 4), "Int4", (32, True), 64 * 128),
+    "q4f16_0": (mlc_layer(16, 4, exchanged=True), "Int4", (32, True), 64 * 128),
+    "q3f16_1": (mlc_layer(16, 4), "Int3", (40, True), 64 * 160),
+    "q8f16_1": (mlc_layer(32, 4), "Int8", (32, True), 64 * 128),
+    "q0f16": ({"w": ("float16", (64, 128), 2, "raw"), **NORM}, "Float16", (None, None), 64 * 128),
+    "q0f32": ({"w": ("float32", (64, 128), 2, "f32-to-bf16"), **NORM}, "BFloat16", (None, None), 64 * 128),
+}
+
+
+@pytest.mark.parametrize("name", ["tensor-cache.json", "ndarray-cache.json"])
+@pytest.mark.parametrize("quantization", MLC_MODELS)
+def test_mlc_is_exact(tmp_path: Path, quantization: str, name: str) -> None:
+    arrays, level, layout, parameters = MLC_MODELS[quantization]
+    folder = write_mlc(tmp_path, arrays, name=name)
+    (folder / "mlc-chat-config.json").write_text(json.dumps({"quantization": quantization, "model_type": "llama"}))
+    report = inspect(folder)
+    check_books(report)
+    assert report.stored is not None
+    assert report.stored.parameters == parameters + 128
+    assert levels_of(report)[level] == layout
+
+
+def test_mlc_without_its_config_is_ambiguous(tmp_path: Path) -> None:
+    report = inspect(write_mlc(tmp_path, mlc_layer(16, 4), name="tensor-cache.json"))
+    (finding,) = (finding for finding in report.findings if finding.code == "QL303")
+    assert "INT3 in groups of 40 or INT4 in groups of 32" in finding.message
+
+
+def test_a_shard_of_mlc_that_is_missing_is_a_finding(tmp_path: Path) -> None:
+    folder = write_mlc(tmp_path, dict(NORM), name="tensor-cache.json")
+    (folder / "params_shard_0.bin").unlink()
+    assert "QL201" in {finding.code for finding in inspect(folder).findings}
+
+
+# ggml before GGUF
+
+BEFORE_MAY_2023 = {0: "None", 1: "Float16", 2: "Q4_0_V1", 3: "Q4_1_V1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0_V1"}
+SINCE_MAY_2023 = {0: "None", 1: "Float16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 12: "Q4_K"}
+#: name → the settings, whether blocks are of today, alignment of the data, and the program that is told
+GGML_FILES: dict[str, tuple[bytes, bool, int, str]] = {
+    "whisper": (whisper_head(2007), True, 1, "whisper.cpp"),
+    "whisper of early 2023": (whisper_head(2), False, 1, "whisper.cpp"),
+    "llama.cpp, ggml": (llama_head(b"lmgg", None, 2), False, 1, "llama.cpp"),
+    "llama.cpp, ggmf": (llama_head(b"fmgg", 1, 2), False, 1, "llama.cpp"),
+    "llama.cpp, ggjt 1": (llama_head(b"tjgg", 1, 2), False, 32, "llama.cpp"),
+    "llama.cpp, ggjt 2": (llama_head(b"tjgg", 2, 2), False, 32, "llama.cpp"),
+    "llama.cpp, ggjt 3": (llama_head(b"tjgg", 3, 2), True, 32, "llama.cpp"),
+    "gpt-2": (gpt2_head(1), False, 1, "gpt-2"),
+}
+
+
+@pytest.mark.parametrize("file", GGML_FILES)
+def test_older_ggml_files_are_exact(tmp_path: Path, file: str) -> None:
+    head, current, alignment, _ = GGML_FILES[file]
+    blocks = BLOCKS if current else OLD_BLOCKS
+    names = SINCE_MAY_2023 if current else BEFORE_MAY_2023
+    tensors = [
+        GgmlTensor(name=f"tensor.{number}", type=number, shape=(4, 256), block=block)
+        for number, block in blocks.items()
+    ]
+    embedding = GgmlTensor(name="embedding", type=1, shape=(5, 256), block=blocks[1])
+    path = tmp_path / "model.bin"
+    path.write_bytes(ggml_file(head, [embedding, *tensors], alignment))
+    report = inspect(path)
+    check_books(report)
+    assert report.format == "ggml"
+    assert report.stored is not None
+    assert report.stored.tensor_bytes == sum(tensor.nbytes for tensor in (embedding, *tensors))
+    assert report.stored.parameters == 5 * 256 + len(tensors) * 4 * 256
+    assert levels_of(report).keys() == {names[number] for number in blocks}
+
+
+@pytest.mark.parametrize("version", [100, 101])
+def test_rwkv_has_numbers_of_its_own(tmp_path: Path, version: int) -> None:
+    block = OLD_BLOCKS[2] if version == 100 else BLOCKS[2]
+    tensors = [
+        GgmlTensor(name="emb.weight", type=1, shape=(5, 256), block=(1, 2)),
+        GgmlTensor(name="blocks.0.att.key.weight", type=2, shape=(4, 256), block=block),
+        GgmlTensor(name="blocks.0.att.value.weight", type=7, shape=(4, 256), block=BLOCKS[6]),
+    ]
+    path = tmp_path / "model.bin"
+    path.write_bytes(ggml_file(rwkv_head(version, 2), tensors))
+    report = inspect(path)
+    check_books(report)
+    assert levels_of(report).keys() == {"Float16", "Q4_0_V1" if version == 100 else "Q4_0", "Q5_0"}
+
+
+def test_a_ggml_file_of_an_unknown_form_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"lmgg" + bytes(range(256)) * 4)
+    with pytest.raises(CheckpointError, match="is a ggml model of a form that is not known, or it is damaged"):
+        inspect(path)
+
+
+# all of them
+
+FILES = {
+    "ctranslate2": CONTAINERS / "ctranslate2/int8/model.bin",
+    "openvino": CONTAINERS / "openvino/nvfp4/openvino_model.xml",
+    "npz": CONTAINERS / "npz/q4_g64/weights.npz",
+    "npz, compressed": CONTAINERS / "npz/compressed/weights.npz",
+    "npy": CONTAINERS / "npz/array.npy",
+    "distributed": CONTAINERS / "dcp/nested/.metadata",
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_file_is_one_clear_line(tmp_path: Path, file: str, share: float) -> None:
+    content = FILES[file].read_bytes()
+    path = tmp_path / FILES[file].name
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError) as caught:
+        inspect(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("suffix", [".safetensors", ".gguf", ".onnx", ".pt", ".xyz", ""])
+def test_another_suffix_ends_in_the_right_answer_or_one_line(tmp_path: Path, file: str, suffix: str) -> None:
+    path = tmp_path / f"renamed{suffix}"
+    shutil.copy(FILES[file], path)
+    with contextlib.suppress(CheckpointError):
+        report = inspect(path)
+        assert report.stored is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("file", FILES)
+def test_damage_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, file: str, data: st.DataObject) -> None:
+    content = bytearray(FILES[file].read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / FILES[file].name
+    path.write_bytes(content)
+    with contextlib.suppress(CheckpointError):
+        inspect(path)
+
+
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "model.tflite": (b"\x1c\0\0\0TFL3" + bytes(64), "a LiteRT (TensorFlow Lite) model"),
+    "model.task": (b"anything", "a LiteRT (TensorFlow Lite) model"),
+    "model.litertlm": (b"LITERTLM" + bytes(64), "a LiteRT (TensorFlow Lite) model"),
+    "model.pte": (b"\x30\0\0\0ET12" + bytes(64), "an ExecuTorch program"),
+    "model.mlmodel": (bytes(64), "a Core ML model"),
+    "model.engine": (b"ftrt" + bytes(64), "a TensorRT engine"),
+    "flax_model.msgpack": (b"\x81\xa6params" + bytes(64), "Flax weights in msgpack"),
+    "saved_model.pb": (bytes(64), "a TensorFlow model"),
+    "model.ncnn.param": (b"7767517\n", "an ncnn model"),
+    "model.mnn": (bytes(64), "an MNN model"),
+    "model.llamafile": (b"MZqFpD='\n" + bytes(64), "a llamafile"),
+    "model.keras": (b"anything", "a Keras archive"),
+    "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "an HDF5 file"),
+    "__0_0.distcp": (b"anything", "a part of a distributed PyTorch checkpoint"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_format_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
+    content, format = FOREIGN[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        inspect(tmp_path / name)
+    assert f"is {format}, a format that is not read; " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_of_a_format_that_is_not_read_says_so(tmp_path: Path, name: str) -> None:
+    content, format = FOREIGN[name]
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    report = inspect(tmp_path)
+    assert report.stored is None
+    (finding,) = (finding for finding in report.findings if finding.code == "QL207")
+    assert f"here is {format}, a format that is not read" in finding.message
+
+
+def test_arrays_beside_a_model_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "voice.safetensors").write_bytes(safetensors({"weight": ("BF16", (4, 4))}))
+    shutil.copy(CONTAINERS / "npz/array.npy", tmp_path / "mean.npy")
+    assert inspect(tmp_path).format == "safetensors"
