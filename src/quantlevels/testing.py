@@ -1,4 +1,4 @@
-"""Checks for the tests of others: the level of a checkpoint, the contract of plugins."""
+"""Checks for users' tests: the level of a checkpoint, the contract of a plugin, a scheme on a small model."""
 
 from __future__ import annotations
 
@@ -16,26 +16,36 @@ from fractions import Fraction
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from quantlevels.container import Container
-from quantlevels.errors import PluginWarning
+from quantlevels.errors import PluginWarning, QuantLevelsError
+from quantlevels.inspection.planning import size
 from quantlevels.inspection.report import Inspection, inspect
 from quantlevels.inspection.verification import Requirements
+from quantlevels.schemes import find_scheme
 from quantlevels.vocabulary.index import normalized, shipped
 from quantlevels.vocabulary.level import QuantizationLevel
-from quantlevels.vocabulary.plugins import LEVELS, PluginStatus, State
+from quantlevels.vocabulary.plugins import LEVELS, SCHEMES, PluginStatus, State
 from quantlevels.vocabulary.registry import Registry
+from quantlevels.vocabulary.registry import levels as known_levels
+
+if TYPE_CHECKING:
+    from quantlevels.scheme import Scheme
+    from quantlevels.schemes.folding import FoldedWeight
+
+#: Name → dtype as safetensors writes it, and shape.
+Tensors: TypeAlias = "Mapping[str, tuple[str, Sequence[int]]]"
 
 _SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
 _TIMEOUT: Final = 120  # seconds
 _MOST_LEVELS: Final = 5
 
-#: What the author of a plugin is to do about it.
+#: What the author of a plugin should do about its state.
 _REPAIRS: Final[Mapping[State, str]] = {
-    "rejected": "correct that, for it is left out wherever it is installed",
-    "failed": "correct that, and install it anew",
-    "conflicting": "have one mean it, or make the two equal",
+    "rejected": "correct that; until then it is left out wherever it is installed",
+    "failed": "correct that, and install it again",
+    "conflicting": "let one of them have it, or make the two equal",
 }
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -50,13 +60,13 @@ def assert_level(
     strict: bool = False,
     ignore: str | Iterable[str] = (),
 ) -> None:
-    """Assert that a checkpoint is what it says, and of a level: one call for the test of an export.
+    """Assert that a checkpoint matches its own claims and has a level: one call to test an export.
 
     Args:
         path, level, max_bits_per_weight, parameters, strict, ignore: as ``quantlevels.verify``.
 
     Raises:
-        AssertionError: with what is declared, what is stored, the most bytes first, and all findings that count.
+        AssertionError: with what is declared, what is stored (most bytes first), and all findings that count.
         CheckpointError, ConfigError: as ``quantlevels.inspect``.
     """
     __tracebackhide__ = True
@@ -70,32 +80,33 @@ def assert_level(
     report = inspect(path)
     failed = requirements.failures(report)
     if failed:
-        raise AssertionError("\n".join([f"{path}: not what it should be", *_evidence(report), *map(str, failed)]))
+        raise AssertionError("\n".join([f"{path}: verification failed", *_evidence(report), *map(str, failed)]))
 
 
 def _evidence(report: Inspection) -> Iterator[str]:
-    said = report.declared
-    levels = (
-        ", ".join(str(level) for level in (*(one.level for one in said.levels), said.dtype) if level) if said else ""
-    )
-    yield f"declared: {levels or 'nothing'}{f' in {said.source}' if said else ''}"
-    for one in report.stored.levels[:_MOST_LEVELS] if report.stored else ():
-        group = f" in groups of {one.group_size}" if one.group_size else ""
-        yield f"stored: {one.level}{group}, {one.parameters:,} parameters, {one.nbytes:,} bytes"
+    declared = report.declared
+    if declared is None:
+        yield "declared: nothing"
+    else:
+        names = [str(row.level) for row in declared.levels] + [str(declared.dtype)] * (declared.dtype is not None)
+        yield f"declared: {', '.join(names) or 'nothing'} in {declared.source}"
+    for row in report.stored.levels[:_MOST_LEVELS] if report.stored else ():
+        group = f" in groups of {row.group_size}" if row.group_size else ""
+        yield f"stored: {row.level}{group}, {row.parameters:,} parameters, {row.nbytes:,} bytes"
 
 
 def check_plugin(distribution: str) -> None:
-    """Check all that an installed distribution brings to quantlevels: one call for the test suite of its author.
+    """Check everything that an installed distribution brings to quantlevels: one call for its author's tests.
 
-    Checked are its metadata, the names, aliases and dialect words of its levels and that none is taken by a level that
-    comes with quantlevels, that they are `QuantizationLevel` to Python and to type checkers, survive pickling, and that
-    their import is quick, prints nothing and writes nothing. The imports are tried in processes of their own.
+    It checks the metadata; that names, aliases and dialect words of levels are free; that levels are
+    `QuantizationLevel` to Python and to type checkers and can be pickled; that the import is quick, prints nothing and
+    writes nothing. The imports run in new processes.
 
     Args:
         distribution: its name, as in ``pip install``.
 
     Raises:
-        AssertionError: with all that is wrong, a line each, and what to do about it.
+        AssertionError: with one line for each problem, and what to do about it.
     """
     registry = Registry(plugins=[distribution])
     with warnings.catch_warnings():
@@ -103,14 +114,14 @@ def check_plugin(distribution: str) -> None:
         plugins = registry.plugins(load=True)
     problems = [*_metadata(distribution, plugins), *_levels(plugins, registry), *_modules(plugins)]
     if problems:
-        raise AssertionError("\n".join([f"{distribution}: not as quantlevels needs it", *problems]))
+        raise AssertionError("\n".join([f"{distribution}: breaks the contract of plugins", *problems]))
 
 
 def _metadata(distribution: str, plugins: Sequence[PluginStatus]) -> Iterator[str]:
     if not plugins:
         yield (
-            f'no entry point of quantlevels is found: give its pyproject.toml a table [project.entry-points."{LEVELS}"]'
-            f", and install {distribution} anew"
+            "no entry point of quantlevels is found: add a table"
+            f' [project.entry-points."{LEVELS}"] to its pyproject.toml and install {distribution} again'
         )
     for plugin in plugins:
         if not plugin.fine:
@@ -126,14 +137,14 @@ def _levels(plugins: Sequence[PluginStatus], registry: Registry) -> Iterator[str
     for plugin, level in loaded.items():
         if normalized(level.name) not in entries:
             yield (
-                f"{plugin.name}: what is written as {level.name!r} cannot be read back: add the entry point "
+                f"{plugin.name}: {level.name!r}, which configs are written with, cannot be read: add the entry point "
                 f'{level.name} = "{plugin.value}"'
             )
         for dialect in level.spellings.keys() - dialects:
             for close in get_close_matches(dialect, dialects, n=1):
-                yield f"{plugin.name}: the dialect {dialect!r} is no known one: call it {close!r} if that is meant"
+                yield f"{plugin.name}: the dialect {dialect!r} is not known: call it {close!r} if that is meant"
         if pickle.loads(pickle.dumps(level)) != level:
-            yield f"{plugin.name}: it does not survive pickling: use no values of types of your own in its fields"
+            yield f"{plugin.name}: it changes when pickled: use only plain values in its fields"
 
 
 def _modules(plugins: Sequence[PluginStatus]) -> Iterator[str]:
@@ -160,23 +171,149 @@ def _import_alone(module: str) -> Iterator[str]:
         )
         if not report.is_file():
             last = (child.stderr.splitlines() or ["nothing"])[-1]
-            yield f"{module} cannot be imported in a process of its own, which said {last!r}: import it there and see"
+            yield f"{module} cannot be imported in a new process, which ended with {last!r}: make it importable alone"
             return
         result = json.loads(report.read_text(encoding="utf-8"))
     if printed := child.stdout + child.stderr:
-        yield f"{module} prints at import: {printed[:200]!r}: remove that, importing is nobody's business but Python's"
+        yield f"{module} prints at import: {printed[:200]!r}: remove that"
     if written := result["written"]:
-        yield f"{module} writes at import: {', '.join(written)}: do that when it is asked for, if ever"
+        yield f"{module} writes at import: {', '.join(written)}: do that only in a function"
     if result["seconds"] > _SLOW:
         others = f", and imports {', '.join(result['others'])}" if result["others"] else ""
         yield (
             f"{module} takes {result['seconds']:.1f} s to import{others}: move the levels to a module that imports "
-            "quantlevels alone"
+            "only quantlevels"
         )
 
 
+# -- schemes -----------------------------------------------------------------------------------------------------------
+
+
+def check_scheme(
+    config: Mapping[str, object],
+    tensors: Tensors,
+    *,
+    parameters: int,
+    levels: Mapping[str, int],
+) -> None:
+    """Check an installed plugin's scheme on a small model: one call for its author's tests.
+
+    It checks that the config and all tensors are understood without a finding, that the numbers of parameters are
+    right, that the scheme's storage rules predict the stored bytes exactly, and that a model with a missing or
+    misshapen tensor is never accepted silently.
+
+    Args:
+        config: the ``quantization_config`` of the model, with its ``quant_method``.
+        tensors: name → (dtype as safetensors writes it, shape), of all tensors of the model.
+        parameters: logical weights of the whole model, norms and biases included.
+        levels: name of each quantized level → its logical weights.
+
+    Raises:
+        AssertionError: with one line for each problem.
+    """
+    method = str(config.get("quant_method"))
+    scheme = find_scheme(method)
+    if scheme is None:
+        raise AssertionError(
+            f'no scheme for the method {method!r}: add an entry point to [project.entry-points."{SCHEMES}"], install'
+            " the distribution, and see `quantlevels plugins --check`"
+        )
+    report = _small_model(config, tensors)
+    problems = list(map(str, report.findings))
+    problems += _wrong_totals(report, parameters, levels)
+    nbytes = {tensor.name: tensor.nbytes for tensor in report.tensors}
+    for name, weight in report.weights():
+        if weight.quantized and isinstance(weight.level, QuantizationLevel):
+            stored = weight.nbytes - nbytes.get(f"{name}.bias", 0)
+            problems += (f"{name}: {problem}" for problem in _wrong_size(weight, scheme, weight.level, stored))
+    if not problems:  # else each damaged model would repeat them
+        problems += _accepted_damage(config, tensors, scheme)
+    if problems:
+        raise AssertionError("\n".join([f"{method}: the small model is not read as it should be", *problems]))
+
+
+def _small_model(config: Mapping[str, object], tensors: Tensors) -> Inspection:
+    """What is reported of a model of these tensors, all zeros."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps({"quantization_config": dict(config)}), encoding="utf-8")
+        _write_safetensors(Path(folder, "model.safetensors"), tensors)
+        return inspect(folder)
+
+
+def _write_safetensors(path: Path, tensors: Tensors) -> None:
+    header: dict[str, object] = {}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + known_levels.from_dialect("safetensors", dtype).nbytes(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+def _wrong_totals(report: Inspection, parameters: int, levels: Mapping[str, int]) -> Iterator[str]:
+    stored = report.stored
+    if stored is None:
+        yield "no tensors are read"
+        return
+    if stored.parameters != parameters:
+        yield f"{stored.parameters:,} parameters are read, not {parameters:,}"
+    found: dict[str, int] = {}
+    for row in stored.levels:
+        if row.quantized:
+            found[row.level.name] = found.get(row.level.name, 0) + row.parameters
+    for name in {**found, **levels}:
+        if found.get(name, 0) != levels.get(name, 0):
+            yield f"{found.get(name, 0):,} weights are read at {name}, not {levels.get(name, 0):,}"
+
+
+def _wrong_size(weight: FoldedWeight, scheme: Scheme, level: QuantizationLevel, stored: int) -> Iterator[str]:
+    """Whether the scheme's storage rules predict other bytes than are stored for a weight, its bias apart."""
+    rules = [rule for rule in scheme.storage if level.name in rule.levels]
+    if not rules or len(weight.shape) < 2:
+        return
+    group = weight.group_size if rules[0].grouped and level.block.weights == 1 else None
+    where = f"a weight of {list(weight.shape)} at {level.name}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        _write_safetensors(path, {"layers.0.proj.weight": ("BF16", weight.shape)})
+        try:
+            planned = size(path, level=level, scheme=scheme.method, group_size=group).nbytes
+        except QuantLevelsError as error:
+            yield f"the storage rules fail for {where}: {error}"
+            return
+    if planned != stored:
+        yield f"the storage rules predict {planned:,} bytes for {where}, its tensors take {stored:,}"
+
+
+def _accepted_damage(config: Mapping[str, object], tensors: Tensors, scheme: Scheme) -> Iterator[str]:
+    """The ways to damage the model of which nothing is reported."""
+    needed: set[str] = set()
+    shaped: set[str] = set()
+    for packing in scheme.packings:
+        needed.update((packing.codes, *packing.needs))
+        shaped.update((packing.codes, *packing.needs, *(rule.name for rule in packing.sides)))
+    for name, (dtype, shape) in tensors.items():
+        module, _, suffix = name.rpartition(".")
+        if suffix in needed and any(other.startswith(f"{module}.") for other in tensors if other != name):
+            rest = {other: tensor for other, tensor in tensors.items() if other != name}
+            yield from _silence(config, rest, f"without {name}")
+        for axis in range(len(shape)) if suffix in shaped else ():
+            longer = [length + (place == axis) for place, length in enumerate(shape)]
+            yield from _silence(config, {**tensors, name: (dtype, longer)}, f"if {name} has the shape {longer}")
+
+
+def _silence(config: Mapping[str, object], tensors: Tensors, what: str) -> Iterator[str]:
+    try:
+        report = _small_model(config, tensors)
+    except Exception as error:
+        yield f"{what}, {type(error).__name__} is raised ({error}): raise LayoutError in `fold`"
+    else:
+        if not report.findings:
+            yield f"{what}, nothing is reported: name the tensor in `needs`, and give its TensorRule types and shapes"
+
+
 def _probe(module: str, report: str) -> None:  # pyright: ignore[reportUnusedFunction]
-    """Import a module, in a process made for it, and report what that did."""
+    """Import a module, in a process made for it, and report its effects."""
     written: list[str] = []
     known = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names | {module.partition(".")[0]}
 

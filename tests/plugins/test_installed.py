@@ -42,6 +42,11 @@ class Environment:
     def install(self, *what: str) -> None:
         self.python("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", *what)
 
+    def run_tests(self, example: Path) -> None:
+        """Run the tests of an example away from its sources."""
+        tests = shutil.copytree(example / "tests", self.path / "tests")
+        assert " passed" in self.python("-m", "pytest", "-c", os.devnull, "--rootdir", str(tests), str(tests))
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
@@ -69,8 +74,13 @@ print([(p.distribution, p.version, p.entry, p.state, p.editable) for p in levels
 def test_the_example(environment: Environment, example: Path, editable: bool) -> None:
     environment.install(*(["-e"] if editable else []), str(example))
     assert environment.python("-c", STATES).strip() == f"[('quantlevels-ik', '1.0', 'IQ4_K', 'loaded', {editable})]"
-    tests = shutil.copytree(example / "tests", environment.path / "tests")
-    assert " passed" in environment.python("-m", "pytest", "-c", os.devnull, "--rootdir", str(tests), str(tests))
+    environment.run_tests(example)
+
+
+def test_the_example_of_a_scheme(environment: Environment, tmp_path: Path) -> None:
+    example = Path(shutil.copytree(EXAMPLE.with_name("quantlevels-zigzag"), tmp_path / "quantlevels-zigzag"))
+    environment.install(str(example))
+    environment.run_tests(example)
 
 
 def test_installing_while_the_process_runs(environment: Environment, example: Path) -> None:

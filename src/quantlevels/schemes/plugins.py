@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from quantlevels.scheme import Scheme
-from quantlevels.schemes import shipped
+from quantlevels.schemes.catalogue import shipped_scheme
 from quantlevels.vocabulary.plugins import SCHEMES, PluginContract
 
 SCHEME_PLUGINS: Final = PluginContract(
@@ -13,5 +13,5 @@ SCHEME_PLUGINS: Final = PluginContract(
     class_=Scheme,
     noun="method",
     names=lambda scheme: (scheme.method, *scheme.aliases),
-    reserved=lambda method: "a method" if method in shipped() else "",
+    reserved=lambda method: "a method" if shipped_scheme(method) else "",
 )
