@@ -185,7 +185,7 @@ def test_the_same_blocks_in_one_tensor_and_in_two(tmp_path: Path) -> None:
     ]
 
 
-def test_the_same_file_has_the_same_recipe(tmp_path: Path) -> None:
+def test_the_same_file_is_stored_alike(tmp_path: Path) -> None:
     path = safetensors(tmp_path / "model.safetensors", {"model.norm.weight": (256,)})
     report = compare(path, path)
     assert report.same

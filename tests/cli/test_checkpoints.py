@@ -137,18 +137,18 @@ def test_sarif_has_the_path_as_a_uri(ask: Ask, tmp_path: Path, monkeypatch: pyte
         assert result["locations"][0]["physicalLocation"] == {"artifactLocation": {"uri": uri}}
 
 
-def test_diff_of_the_same_recipe_is_zero(ask: Ask, w4a16: Path, tmp_path: Path) -> None:
+def test_compare_of_equal_checkpoints_is_zero(ask: Ask, w4a16: Path, tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other", W4A16, INT4_CONFIG)
     answer = ask("compare", w4a16, other)
     assert answer.status == 0
-    assert answer.out.endswith("\nthe same recipe\n")
+    assert answer.out.endswith("\nstored alike\n")
 
 
 def test_diff_names_what_is_stored_differently(ask: Ask, w4a16: Path, w4a8: Path) -> None:
     answer = ask("compare", w4a16, w4a8)
     assert answer.status == 1
     assert "model.layers.*.mlp.up_proj      1  INT4 g128  INT4 g128 in 8 bits  +15.98 KiB\n" in answer.out
-    assert answer.out.endswith("\ndifferent recipes\n")
+    assert answer.out.endswith("\nstored differently\n")
 
 
 def test_diff_as_json(ask: Ask, plain: Path, w4a16: Path) -> None:

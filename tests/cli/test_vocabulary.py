@@ -96,7 +96,7 @@ def test_a_level_that_is_like_no_other_is_answered_with_where_to_look(ask: Ask) 
 
 
 def test_a_list_of_nothing_says_so(ask: Ask) -> None:
-    assert ask("list", "--bits", "99").out == "no level is of that width and kind\n"
+    assert ask("list", "--bits", "99").out == "no level has that width and kind\n"
 
 
 def test_a_dialect_of_ones_own(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

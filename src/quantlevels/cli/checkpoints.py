@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 import click
 from attrs import frozen
 
-from quantlevels.cli import pages
 from quantlevels.cli.options import check_exists
+from quantlevels.cli.pages import checkpoints as pages
 from quantlevels.cli.program import REFUSED, complain, reasons
 from quantlevels.cli.progress import progress_bar
 from quantlevels.cli.render import LONG, show, show_json, visible

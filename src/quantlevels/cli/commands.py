@@ -17,7 +17,6 @@ from quantlevels import (
     QuantizationLevel,
     levels,
 )
-from quantlevels.cli import pages
 from quantlevels.cli.options import (
     Amount,
     AnyPath,
@@ -199,6 +198,7 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
     Names of a GGUF file and of a transformers folder are matched. Exit status 0 if both have the same weights,
     stored alike, 1 if they differ.
     """
+    from quantlevels.cli.pages import comparing as comparing_pages
     from quantlevels.inspection.comparison import compare
 
     report = compare(before, after, progress=progress_bar)
@@ -210,7 +210,7 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
     if as_json:
         show_json(report.to_record())
     else:
-        show(*pages.comparison(report, sys.maxsize if everything else FEW))
+        show(*comparing_pages.comparison(report, sys.maxsize if everything else FEW))
     return 0 if report.same else ANSWER_IS_NO
 
 
@@ -254,6 +254,7 @@ def size(
     Exact to the byte from the shapes in the headers of the checkpoint at PATH if a scheme or recipe is named; idealized
     without one, or from --params.
     """
+    from quantlevels.cli.pages import planning as planning_pages
     from quantlevels.inspection.planning import size
 
     if (level is None) == (recipe is None):
@@ -272,7 +273,7 @@ def size(
     )
     if as_json:
         return show_json(report.to_record())
-    return show(*pages.sizing(report, description))
+    return show(*planning_pages.sizing(report, description))
 
 
 @cli.command("survey", epilog="\b\nExample: quantlevels survey examples --check")
@@ -354,6 +355,7 @@ def fit(
     Weights only: no activations, no key-value cache. Exact for an unquantized checkpoint or a GGUF at PATH; idealized,
     without the scales that a scheme adds, from --params or the number of parameters of a quantized checkpoint.
     """
+    from quantlevels.cli.pages import planning as planning_pages
     from quantlevels.inspection.planning import fit
 
     source, description = _source(path, params)
@@ -373,7 +375,7 @@ def fit(
         write_picture(svg, pictures.fit(report, description, held))
     if as_json:
         return show_json(report.to_record())
-    return show(*pages.fit(report, description, held))
+    return show(*planning_pages.fit(report, description, held))
 
 
 def _source(path: Path | str | None, params: Amount | None) -> tuple[Path | str | int, str]:
@@ -392,13 +394,14 @@ def _source(path: Path | str | None, params: Amount | None) -> tuple[Path | str 
 @as_json
 def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     """List the levels."""
+    from quantlevels.cli.pages import reference as reference_pages
     from quantlevels.inspection.reference import levels_record
 
     known = levels.all(plugins=True)
     chosen = [level for level in known if bits in (None, level.bits_per_param) and kind in (None, level.kind)]
     if as_json:
         return show_json(levels_record(chosen))
-    return show(*pages.listing(chosen))
+    return show(*reference_pages.listing(chosen))
 
 
 @cli.command("show", epilog="\b\nExample: quantlevels show Q4_K")
@@ -410,11 +413,12 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
 
     NAME is any spelling: Int4, torch.bfloat16, q4_k.
     """
+    from quantlevels.cli.pages import reference as reference_pages
     from quantlevels.inspection.reference import level_record
 
     if as_json:
         return show_json(level_record(level))
-    return show(*pages.description(level))
+    return show(*reference_pages.description(level))
 
 
 @cli.command(epilog="\b\nExample: quantlevels translate bf16 --to torch")
@@ -455,6 +459,7 @@ def explain(codes: tuple[str, ...], as_json: bool) -> None:
     CODE is as findings show it, QL105, or in words, dtype-mismatch, or the beginning of several, QL1. Without one, all
     findings are listed.
     """
+    from quantlevels.cli.pages import reference as reference_pages
     from quantlevels.inspection.reference import explanation_record
 
     chosen = [code for code in CODES if code.startswith(codes or "QL")]
@@ -464,9 +469,9 @@ def explain(codes: tuple[str, ...], as_json: bool) -> None:
             show_json(record, one_line=len(records) > 1)
     elif codes:
         for number, record in enumerate(records):
-            show(*pages.explanation(record), after_another=number > 0)
+            show(*reference_pages.explanation(record), after_another=number > 0)
     else:
-        show(*pages.explanations(records))
+        show(*reference_pages.explanations(records))
 
 
 @cli.command("schema", epilog="\b\nExample: quantlevels schema config > quantlevels.schema.json")
@@ -491,6 +496,7 @@ def plugins(check: bool, as_json: bool) -> int:
 
     None is imported without --check.
     """
+    from quantlevels.cli.pages import reference as reference_pages
     from quantlevels.inspection.reference import plugins_record
 
     with warnings.catch_warnings():
@@ -499,5 +505,5 @@ def plugins(check: bool, as_json: bool) -> int:
     if as_json:
         show_json(plugins_record(found))
     else:
-        show(*pages.plugins(found))
+        show(*reference_pages.plugins(found))
     return ANSWER_IS_NO if check and not all(plugin.fine for plugin in found) else 0

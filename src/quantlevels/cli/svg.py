@@ -11,15 +11,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from quantlevels.cli.pages import (
-    against_fp32,
-    candidate_names,
-    candidate_size,
-    declared_line,
-    same_size,
-    signed_size,
-    stored_line,
-)
+from quantlevels.cli.pages.planning import candidate_names, candidate_size, same_size
+from quantlevels.cli.pages.words import against_fp32, declared_line, signed_size, stored_line
 from quantlevels.cli.render import beginning, decimal, end, percent, short_size, size, visible, width
 
 if TYPE_CHECKING:
@@ -197,7 +190,7 @@ def comparison(report: Comparison) -> str:
     before, after = report.before.stored, report.after.stored
     assert before
     assert after
-    canvas.heading("before and after", "the same recipe" if report.same else "different recipes")
+    canvas.heading("before and after", "stored alike" if report.same else "stored differently")
     for name, path, color in (("before", report.before.path, "c6"), ("after", report.after.path, "c0")):
         canvas.fact(name, str(path))
         canvas.bar(_EDGE + 54, 10, color, above=10, height=10)

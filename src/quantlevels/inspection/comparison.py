@@ -29,7 +29,7 @@ Level: TypeAlias = "QuantizationLevel | UnknownType"
 
 @final
 @frozen
-class Recipe:
+class StoredAs:
     """How a weight is stored, apart from its size; ``code_bits`` is what a code takes, packing and padding included."""
 
     level: Level
@@ -45,14 +45,14 @@ class Change:
 
     Args:
         name: as the first checkpoint has it.
-        before, after: its recipes; several where what is one weight here is many there, as experts are.
+        before, after: how it is stored; several if one weight here is many there, as experts are.
         bytes_before, bytes_after: its bytes, scales and all.
         parameters_before, parameters_after: its logical weights.
     """
 
     name: str
-    before: tuple[Recipe, ...]
-    after: tuple[Recipe, ...]
+    before: tuple[StoredAs, ...]
+    after: tuple[StoredAs, ...]
     bytes_before: int
     bytes_after: int
     parameters_before: int
@@ -96,7 +96,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both have the same weights, of the same sizes, by the same recipe."""
+        """Whether both have the same weights, of the same sizes, stored alike."""
         return not (self.changed or self.only_before or self.only_after)
 
     def to_record(self) -> ComparisonRecord:
@@ -118,8 +118,8 @@ class Comparison:
             "changed": [
                 {
                     "weight": change.name,
-                    "before": [_storage_record(recipe) for recipe in change.before],
-                    "after": [_storage_record(recipe) for recipe in change.after],
+                    "before": [_storage_record(stored) for stored in change.before],
+                    "after": [_storage_record(stored) for stored in change.after],
                     "bytes_before": change.bytes_before,
                     "bytes_after": change.bytes_after,
                     "parameters_before": change.parameters_before,
@@ -132,12 +132,12 @@ class Comparison:
         }
 
 
-def _storage_record(recipe: Recipe) -> StorageRecord:
+def _storage_record(stored: StoredAs) -> StorageRecord:
     return {
-        "level": recipe.level.name,
-        "group_size": recipe.group_size,
-        "symmetric": recipe.symmetric,
-        "code_bits": None if recipe.code_bits is None else float(recipe.code_bits),
+        "level": stored.level.name,
+        "group_size": stored.group_size,
+        "symmetric": stored.symmetric,
+        "code_bits": None if stored.code_bits is None else float(stored.code_bits),
     }
 
 
@@ -188,15 +188,15 @@ def compared(before: Inspection, after: Inspection) -> Comparison:
     changed = [
         Change(
             name=old[name].name,
-            before=old[name].recipes,
-            after=new[name].recipes,
+            before=old[name].storage,
+            after=new[name].storage,
             bytes_before=old[name].nbytes,
             bytes_after=new[name].nbytes,
             parameters_before=old[name].parameters,
             parameters_after=new[name].parameters,
         )
         for name in both
-        if set(old[name].recipes) != set(new[name].recipes) or old[name].parameters != new[name].parameters
+        if set(old[name].storage) != set(new[name].storage) or old[name].parameters != new[name].parameters
     ]
     return Comparison(
         before=before,
@@ -229,16 +229,16 @@ class _Weight:
     """A weight under the name both checkpoints know it by."""
 
     name: str
-    recipes: tuple[Recipe, ...]
+    storage: tuple[StoredAs, ...]
     nbytes: int
     parameters: int
 
     def __add__(self, other: _Weight) -> _Weight:
         """Both under one name, as experts are in GGUF."""
-        recipes = self.recipes
-        if other.recipes != recipes:
-            recipes = tuple(dict.fromkeys(recipes + other.recipes))
-        return _Weight(self.name, recipes, self.nbytes + other.nbytes, self.parameters + other.parameters)
+        storage = self.storage
+        if other.storage != storage:
+            storage = tuple(dict.fromkeys(storage + other.storage))
+        return _Weight(self.name, storage, self.nbytes + other.nbytes, self.parameters + other.parameters)
 
 
 def _weights(report: Inspection) -> dict[str, _Weight]:
@@ -248,12 +248,12 @@ def _weights(report: Inspection) -> dict[str, _Weight]:
     )
 
 
-def _stored_as(part: FoldedWeight) -> Recipe:
+def _stored_as(part: FoldedWeight) -> StoredAs:
     level, bits = part.level, part.code_bits
     if not _is_microscaling(level):
-        return Recipe(level, part.group_size, part.symmetric, bits)
+        return StoredAs(level, part.group_size, part.symmetric, bits)
     whole = bits == level.bits_per_weight  # of a container that has the blocks in one tensor
-    return Recipe(level, level.block.weights, True, Fraction(level.bits_per_param) if whole else bits)
+    return StoredAs(level, level.block.weights, True, Fraction(level.bits_per_param) if whole else bits)
 
 
 def _is_microscaling(level: Level) -> TypeGuard[QuantizationLevel]:

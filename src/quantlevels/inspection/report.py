@@ -89,7 +89,7 @@ class Inspection:
             if weight.account != "buffers":
                 yield (module + weight.name).removeprefix("."), weight
         for component in self.components:
-            prefix = component._path_within(self.path)
+            prefix = component.path_within(self.path)
             yield from ((f"{prefix}.{name}", weight) for name, weight in component.weights())
 
     def _folded(self) -> Iterator[tuple[str, FoldedWeight]]:
@@ -113,7 +113,7 @@ class Inspection:
                 found = [tensors[member] for member in members if member in tensors]
                 records.append(_weight_record(name, weight, found))
         for component in self.components:
-            place = component._path_within(self.path)
+            place = component.path_within(self.path)
             for record in component.weight_records():
                 named: WeightRecord = {**record, "name": f"{place}.{record['name']}"}
                 if fnmatchcase(named["name"], pattern):
@@ -147,13 +147,14 @@ class Inspection:
 
     def _component_record(self, folder: Path | str) -> ComponentRecord:
         return {
-            "path": self._path_within(folder),
+            "path": self.path_within(folder),
             "format": self.format,
             "declared": self.declared and _declared_record(self.declared),
             "stored": self.stored and _stored_record(self.stored),
         }
 
-    def _path_within(self, folder: Path | str) -> str:
+    def path_within(self, folder: Path | str) -> str:
+        """Where it is below a folder, with slashes."""
         return _within(folder, self.path)
 
 

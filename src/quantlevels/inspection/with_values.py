@@ -65,7 +65,7 @@ def _with_components(
         for component, part in zip(inspection.components, checkpoint.components, strict=True)
     )
     placed = [
-        component.values.placed_in(component._path_within(checkpoint.path))
+        component.values.placed_in(component.path_within(checkpoint.path))
         for component in components
         if component.values
     ]

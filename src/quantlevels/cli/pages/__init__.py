@@ -1,0 +1,1 @@
+"""What each command shows, laid out in blocks; `quantlevels.cli.render` writes them."""
