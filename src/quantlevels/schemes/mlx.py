@@ -64,6 +64,12 @@ def _fold_affine(module: Module, hint: Hint) -> Weight:
     )
 
 
+def equal_readings(bits: int, group_size: int) -> list[tuple[int, int]]:
+    """The pairs of bits and group size that the same shapes may have, without the pair itself."""
+    pairs = [(width, group) for width in _WIDTHS for group in _GROUPS if width * group == bits * group_size]
+    return [pair for pair in pairs if pair != (bits, group_size)]
+
+
 def _settled(group_bits: int, hint: Hint) -> tuple[int, int]:
     """Bits and group size whose product is the bits of a group: the declared ones, or those that hold one of them."""
     fits = [(bits, group) for bits in _WIDTHS for group in _GROUPS if bits * group == group_bits]

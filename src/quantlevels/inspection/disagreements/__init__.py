@@ -39,6 +39,7 @@ RULES: Final[tuple[Rule, ...]] = (
     configs.configs_disagree,
     geometry.layers,
     geometry.shapes,
+    geometry.row_lengths,
     contents.no_weights,
 )
 

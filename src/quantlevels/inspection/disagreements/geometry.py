@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from quantlevels.container import UnknownType
 from quantlevels.findings import Finding, pluralize
+from quantlevels.inspection.disagreements.evidence import and_others
 
 if TYPE_CHECKING:
     from quantlevels.container import JSON
@@ -158,6 +160,33 @@ def _projections(evidence: Evidence, matrices: Mapping[str, tuple[int, ...]], wi
     if len(of_other) > agreeing:
         name, message = next(iter(of_other.items()))
         yield Finding("QL115", message, name)
+
+
+#: methods whose shapes only fix the product of bits and group size
+_PRODUCT_METHODS: Final = ("mlx", "metal")
+
+
+def row_lengths(evidence: Evidence) -> Iterator[Finding]:
+    """QL303: words of MLX whose declared bits make rows that the model cannot have, and other bits rows that it has."""
+    declared = evidence.declared
+    text = None if evidence.is_partial else _text(evidence)
+    if declared is None or declared.method not in _PRODUCT_METHODS or text is None or text.width is None:
+        return
+    from quantlevels.schemes.mlx import equal_readings  # here: only these methods need it
+
+    for judged in evidence.judged:
+        weight = judged.weight
+        modules = [module for module in judged.modules if _width_axis(module) == 1]
+        if isinstance(weight.level, UnknownType) or not (modules and weight.shape and weight.group_size):
+            continue
+        columns, group_size = weight.shape[-1], weight.group_size
+        for bits, group in equal_readings(weight.level.bits_per_param, group_size):
+            if columns != text.width and columns * group == text.width * group_size:
+                message = (
+                    f"{weight.level} in groups of {group_size} has rows of {columns:,}, but {bits} bits in groups of "
+                    f"{group} has rows of {text.width:,}, the hidden_size"
+                )
+                yield Finding("QL303", message + and_others(modules[1:]), modules[0])
 
 
 def _width_axis(module: str) -> int | None:
