@@ -119,17 +119,17 @@ CATALOGUE: Final = (
     _row("aqlm", "aqlm", "codes codebooks scales"),
     _row("vptq", "vptq", "indices centroids.weight"),
     _row("exllama", "exl2 exl3", "q_weight q_invperm q_scale", "trellis"),
-    _row("lattice", "quip# quip_sharp quip spqr higgs", "Qidxs SU SV", "dense_weights", "weight scales tables"),
+    _row("quip", "quip# quip_sharp quip", "Qidxs SU SV"),
+    _row("spqr", "spqr", "dense_weights"),
+    _row("higgs", "higgs", "weight scales tables"),
     _row("onnxruntime", "onnxruntime"),
-    _row(
-        "small",
-        "bitnet eetq gemma fp_quant fouroversix squeezellm qqq gguf",
-        "qweight scales",
-        "qweight lookup_table",
-        "B s_channel",
-        "weight weight.scale",
-        "qweight",
-    ),
+    _row("bitnet", "bitnet"),
+    _row("eetq", "eetq"),
+    _row("gemma", "gemma"),
+    _row("fp_quant", "fp_quant fouroversix", "qweight scales"),
+    _row("squeezellm", "squeezellm", "qweight lookup_table"),
+    _row("qqq", "qqq", "B s_channel"),
+    _row("ggml", "gguf", "qweight", "weight weight.scale"),
 )
 
 
