@@ -25,13 +25,18 @@ class Environment:
 
     path: Path
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of its processes."""
+        others = {name: value for name, value in os.environ.items() if name != "QUANTLEVELS_PLUGINS"}
+        return {**others, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
     def python(self, *arguments: str, cwd: Path | None = None) -> str:
         scripts, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
-        environment = {name: value for name, value in os.environ.items() if name != "QUANTLEVELS_PLUGINS"}
         done = subprocess.run(
             [str(self.path / scripts / f"python{suffix}"), *arguments],
             cwd=cwd or self.path,
-            env={**environment, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+            env=self.variables,
             capture_output=True,
             text=True,
             check=False,
@@ -50,7 +55,7 @@ class Environment:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
-    path = tmp_path / "environment"
+    path = tmp_path / ".venv"
     venv.create(path, with_pip=False, symlinks=os.name != "nt")
     site = next(path.glob("[Ll]ib/**/site-packages"))
     outside = [str(Path(quantlevels.__file__).parents[1]), *(p for p in sys.path if p.endswith("-packages"))]
@@ -100,11 +105,20 @@ print(levels["IQ4_K"].bits_per_weight)
 
 @pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
 def test_what_a_page_says_works_when_pasted(environment: Environment, page: str) -> None:
-    project = environment.path / "acme-quant"
-    project.mkdir()
-    (block,) = re.findall(r"```sh\n(cat > pyproject.toml.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    subprocess.run(["bash", "-euc", block.partition("pip install")[0]], cwd=project, check=True)
-    environment.install(str(project))
-    script = "from quantlevels import levels; level = levels['int4acme']; print(level.name, level.bits_per_weight)"
-    assert environment.python("-c", script).strip() == "Int4Acme 17/4"
+    (block,) = re.findall(r"```sh\n(mkdir acme-quant\n.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    block = block.replace(
+        ".venv/bin/quantlevels", ".venv/bin/python -m quantlevels"
+    )  # the command is not installed here
+    block = re.sub(r"(?<!/)\bpip\b", ".venv/bin/python -m pip", block.replace(".venv/bin/pip", "pip"))
+    block = re.sub(r"&& quantlevels", "&& .venv/bin/python -m quantlevels", block)
+    done = subprocess.run(
+        ["bash", "-euc", block],
+        cwd=environment.path.parent,
+        env={**environment.variables, "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"},  # 0 is pip's word for: none
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bits/weight  4.25" in done.stdout
     environment.python("-c", "from quantlevels.testing import check_plugin; check_plugin('acme-quant')")
