@@ -20,6 +20,7 @@ from types import ModuleType
 import pytest
 from tests.consoles import printed_anew
 from tests.survey.stores import write_fleet
+from tests.values.examples import write_release
 
 from quantlevels import levels
 
@@ -28,7 +29,7 @@ _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^``
 #: pages whose console blocks are shown with models of their own, by a test of their own
 _OWN_TESTS = ("command-line.md",)
 #: page → what has to be in the folder in which it is run
-_PREPARED: dict[str, Callable[[Path], object]] = {"survey.md": write_fleet}
+_PREPARED: dict[str, Callable[[Path], object]] = {"survey.md": write_fleet, "values.md": write_release}
 
 
 def rerun(page: str, folder: Path, module: ModuleType) -> Iterator[tuple[re.Match[str], str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tests.values.models import Stored, bf16, f16, f32, int4, layers, random, write
+from tests.values.models import Stored, bf16, f16, f32, gauss, int4, layers, random, write
 
 NAME = "model.safetensors"
 UP = "model.layers.1.mlp.up_proj.weight"
@@ -69,6 +69,12 @@ def unused(folder: Path) -> None:
     codes = random().integers(-8, 8, (128, 128), dtype=np.int8)
     module = "model.layers.0.mlp.up_proj"
     write(folder, {f"{module}.weight": ("I8", codes), f"{module}.weight_scale": f32(np.full((128, 1), 0.01))})
+
+
+def write_release(folder: Path) -> None:
+    """A "BF16" model whose linear layers were 4-bit before, in the folder ``release``."""
+    linear = layers(lambda values: bf16(int4(values, 128)), count=4, rows=512)
+    write(folder / "release", {"model.embed_tokens.weight": bf16(gauss(256, 256)), **linear}, dtype="bfloat16")
 
 
 #: code → what writes a checkpoint with that finding
