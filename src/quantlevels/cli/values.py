@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -85,7 +85,7 @@ def _compared(checksums: tuple[Checksum, ...]) -> Value:
 
 
 @contextmanager
-def values_bar(*, shown: bool) -> Iterator[Callable[[int], Callable[[int], None]]]:
+def values_bar(*, shown: bool) -> Generator[Callable[[int], Callable[[int], None]]]:
     """On a terminal a bar with bytes, rate and time left while weights are read, wiped away in the end."""
     import sys
 

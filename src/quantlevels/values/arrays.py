@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import numpy as np
 from attrs import frozen
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 Bits: TypeAlias = "npt.NDArray[np.unsignedinteger[Any]]"  # Any: any width
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 
-#: bytes of an element → its type without and with a sign
-_UNSIGNED: dict[int, np.dtype[np.unsignedinteger[Any]]]
-_UNSIGNED = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
-_SIGNED: dict[int, np.dtype[np.signedinteger[Any]]]
-_SIGNED = {1: np.dtype("i1"), 2: np.dtype("<i2"), 4: np.dtype("<i4"), 8: np.dtype("<i8")}
+#: Bytes of an element → its type without and with a sign. Any: numpy cannot tell a type from its name.
+_UNSIGNED: Final[dict[int, np.dtype[Any]]] = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
+_SIGNED: Final[dict[int, np.dtype[Any]]] = {size: np.dtype(f"<i{size}") for size in (1, 2, 4, 8)}
 
 
 @final

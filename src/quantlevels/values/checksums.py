@@ -45,7 +45,7 @@ class Expected:
 
 
 class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: memoryview, /) -> None: ...
     def hexdigest(self) -> str: ...
 
 
@@ -67,7 +67,7 @@ class Digest:
 
     def update(self, data: Bytes) -> None:
         """Take the next bytes."""
-        self._hash.update(data)  # type: ignore[arg-type]  # an array is a buffer, which Python 3.11 cannot declare
+        self._hash.update(data.data)
 
     def hexdigest(self) -> str:
         """The digest of all bytes taken."""

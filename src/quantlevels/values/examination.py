@@ -195,14 +195,11 @@ def _run(jobs: Sequence[_Job], work: Callable[[_Job], FileResult]) -> list[FileR
         return [work(job) for job in jobs]
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(work, job) for job in jobs]
+        pending: set[Future[FileResult]] = set(futures)
         try:
             _, pending = wait(futures, return_when=FIRST_EXCEPTION)
-            stopped = bool(pending)
-        except BaseException:  # Ctrl-C: the workers end at their next chunk
-            stopped = True
-            raise
         finally:
-            if stopped:
+            if pending:  # one has failed, or Ctrl-C: the others end at their next chunk
                 for job in jobs:
                     job.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)

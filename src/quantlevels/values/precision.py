@@ -7,6 +7,7 @@ false alarms were measured on honest and on dequantized weights of every kind.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
@@ -75,9 +76,11 @@ class Precision:
 class Test(Protocol):
     """A statement about all values of a weight."""
 
+    @abstractmethod
     def read(self, rows: Bits) -> bool:
         """Take whole rows; whether the statement still holds."""
 
+    @abstractmethod
     def shown(self) -> Precision | None:
         """The precision, if the statement holds and could have been refuted by honest weights."""
 
@@ -343,7 +346,7 @@ class Fits:
         values = np.ascontiguousarray(rows).view(np.float32)
         with np.errstate(all="ignore"):
             back = values.astype(np.float16).astype(np.float32)
-        return bool(np.array_equal(back.view(rows.dtype), rows))
+        return np.array_equal(back.view(rows.dtype), rows)
 
     def shown(self) -> Precision | None:
         """The level, if enough values are not zero and they differ enough in size."""

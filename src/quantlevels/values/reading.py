@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -89,11 +89,11 @@ class FileReader:
         self._stack.close()
 
 
-def _fill(file: FileIO | BinaryIO, offset: int, buffer: Bytes) -> None:
+def _fill(file: FileIO, offset: int, buffer: Bytes) -> None:
     file.seek(offset)
-    view = memoryview(buffer)  # type: ignore[arg-type]  # an array is a buffer, which Python 3.11 cannot declare
+    view = buffer.data
     while view.nbytes:
-        count = file.readinto(view)  # type: ignore[union-attr]
+        count = file.readinto(view)
         if not count:
             raise EOFError
         view = view[count:]
