@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, cast, overload
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 #: the largest index of a public model has a few MB; the limit is the one safetensors has for headers
 MAX_BYTES: Final = 100_000_000
 _MAX_DEPTH: Final = 64
+#: arrays and objects that any text may have, and bytes for each further one; the shortest entry of a safetensors header
+#: has three in 52 bytes
+_LEAST_BRACKETS: Final = 500_000
+_BYTES_PER_BRACKET: Final = 16
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _TOO_DEEP: Final = "it is nested too deeply"
 
 
@@ -75,9 +81,7 @@ def read_object(source: Source, kind: type[dict[str, JSON]] | type[list[JSON]] =
     except UnicodeDecodeError as error:
         raise CheckpointError(path, "is not UTF-8", error.start) from error
     try:
-        found = cast("JSON", _FAST.decode(text))
-        if _count_literals(text) != _count_strings(found):  # a repeated key has dropped some
-            _EXACT.decode(text)
+        found = decoded(text)
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else _TOO_DEEP
         raise CheckpointError(path, f"is not valid JSON: {reason}") from error
@@ -85,6 +89,34 @@ def read_object(source: Source, kind: type[dict[str, JSON]] | type[list[JSON]] =
         expected = "object" if kind is dict else "array"
         raise CheckpointError(path, f"must hold a JSON {expected}, not {shown(found)}")
     return found
+
+
+def decoded(text: str, fast: json.JSONDecoder = _FAST) -> JSON:
+    """The value of a JSON text.
+
+    Args:
+        text: the JSON.
+        fast: decodes it, and may overlook repeated keys: telling those takes most of the time and memory.
+
+    Raises:
+        ValueError: if it is not valid, repeats a key, or has more arrays and objects than a file of a model can need.
+        RecursionError: if it is nested too deeply.
+    """
+    check_brackets(text)
+    found = cast("JSON", fast.decode(text))
+    if _count_literals(text) != _count_strings(found):  # a repeated key has dropped some
+        _EXACT.decode(text)
+    return found
+
+
+def check_brackets(text: str) -> None:
+    """Raise ValueError for a text of so many empty arrays or objects that they would take far more memory than it."""
+    allowed = _LEAST_BRACKETS + len(text) // _BYTES_PER_BRACKET
+    if text.count("[") + text.count("{") <= allowed:  # strings may hold some too
+        return
+    bare = _STRING.sub("", text)
+    if bare.count("[") + bare.count("{") > allowed:
+        raise ValueError("more arrays and objects than a file of a model can need")
 
 
 def _count_literals(text: str) -> int:

@@ -126,6 +126,8 @@ _MOST_DIMS: Final = 64
 _DEEPEST: Final = 32
 #: attributes longer than this say nothing of how weights are stored
 _LONGEST_TEXT: Final = 1 << 10
+#: characters of a name that tell the subgraph
+_LONGEST_PREFIX: Final = 128
 _MOST_INTS: Final = 64
 _LONGEST_INTEGER: Final = 20
 #: what a place can say; a tensor further on is beyond the end of any file
@@ -175,6 +177,19 @@ class _Scope:
     depth: int = 0
     names: dict[str, str] = field(factory=dict)
     outer: _Scope | None = None
+
+    def inner(self, label: str, number: int) -> _Scope:
+        """The scope of a subgraph.
+
+        Args:
+            label: node and attribute that hold it.
+            number: of the subgraph in the model. It stands for a label that is long: each name in the subgraph begins
+                with the prefix, and a small file could ask for gigabytes of it.
+        """
+        prefix = f"{self.prefix}{label}/"
+        if len(prefix) > _LONGEST_PREFIX:
+            prefix = f"subgraph {number}/"
+        return _Scope(prefix, self.depth + 1, outer=self)
 
     def declare(self, name: str) -> str:
         if self.prefix and name:
@@ -255,6 +270,7 @@ class _Reader:
         self.wire = Wire(source)
         self.stored: dict[str, _Stored] = {}
         self.nodes: list[Node] = []
+        self.subgraphs = 0
         #: unknown type → names of its tensors
         self.unknown: dict[UnknownType, list[str]] = {}
         #: location of external data → the file
@@ -323,7 +339,8 @@ class _Reader:
                 nodes.append((value, stop))
             elif key in texts:
                 texts[key] = self.wire.text(value, stop)
-        self.read_nodes(_Scope(":".join(filter(None, texts.values())) + "/", 1), nodes)
+        self.subgraphs += 1
+        self.read_nodes(_Scope().inner(":".join(filter(None, texts.values())), self.subgraphs), nodes)
 
     def read_nodes(self, scope: _Scope, nodes: Sequence[Span]) -> None:
         """The nodes of a graph, whose order lets none read what a later one yields."""
@@ -363,7 +380,8 @@ class _Reader:
             if scope.depth == _DEEPEST:
                 raise self.broken(f"graphs nest deeper than {_DEEPEST}", start)
             place = f"{attribute.name}.{number}" if number else attribute.name
-            self.read_graph(_Scope(f"{scope.prefix}{node}/{place}/", scope.depth + 1, outer=scope), start, end)
+            self.subgraphs += 1
+            self.read_graph(scope.inner(f"{node}/{place}", self.subgraphs), start, end)
 
     def read_attribute(self, start: int, end: int) -> _Value:
         attribute = _Value()

@@ -67,6 +67,7 @@ class Pickle(NamedTuple):
     persistent: list[Persistent]
     #: the offset behind it
     end: int
+    nbytes: int
 
 
 def interpret(source: Source, start: int, end: int, known: Container[Global]) -> Pickle:
@@ -82,7 +83,8 @@ def interpret(source: Source, start: int, end: int, known: Container[Global]) ->
         CheckpointError: if it is malformed, or uses any other name or an opcode that tensors need not.
     """
     machine = _Machine(source, start, end, known)
-    return Pickle(machine.run(), machine.persistent, machine.position)
+    value = machine.run()
+    return Pickle(value, machine.persistent, machine.position, machine.position - start)
 
 
 @final

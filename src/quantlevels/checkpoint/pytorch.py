@@ -31,6 +31,9 @@ _COUNT_BYTES: Final = 8
 #: versions of the zip layout: ``caffe2/serialize/versions.h``
 _NEWEST_VERSION: Final = 10
 _LONGEST_SHORT_TEXT: Final = 16
+#: characters of names for each byte of a pickle, and for the smallest
+_NAMES_PER_BYTE: Final = 2
+_LEAST_ROOM: Final = 1 << 20
 _LARGEST_PICKLE: Final = 1 << 27
 _DEEPEST: Final = 64
 _MOST_DIMS: Final = 64
@@ -188,7 +191,7 @@ def read_pytorch(source: Source, level_of: TypeLookup) -> Contents:
         saved = _read_stream(source)
     else:
         raise CheckpointError(source.path, "is not a PyTorch file: neither a zip archive nor a pickle", 0)
-    reader = _Reader(source.path)
+    reader = _Reader(source.path, saved.pickled)
     for name, root in saved.roots.items():
         reader.collect(name, root)
     return reader.contents(source.name, saved, level_of)
@@ -201,6 +204,8 @@ class _Saved(NamedTuple):
     roots: Mapping[str, Value]
     #: (prefix of names, key of a storage) → where the storage begins in the file
     offsets: Mapping[tuple[str, str], int]
+    #: bytes of the pickles
+    pickled: int
     byte_order: ByteOrder = "little"
 
 
@@ -287,12 +292,14 @@ def _read_archive(source: Source) -> _Saved:
     known = _ScriptNames() if is_script else _KNOWN
     roots: dict[str, Value] = {}
     offsets: dict[tuple[str, str], int] = {}
+    pickled = 0
     for prefix, place in kept.items():
         pickle = _pickle_in(archive, f"{folder}{place}.pkl", known)
+        pickled += pickle.nbytes
         roots[prefix] = pickle.value
         for key, offset in _storage_offsets(archive, f"{folder}{place}/", pickle):
             offsets[prefix, key] = offset
-    return _Saved(roots, offsets, byte_order)
+    return _Saved(roots, offsets, pickled, byte_order)
 
 
 @final
@@ -389,7 +396,7 @@ def _read_stream(source: Source) -> _Saved:
         raise CheckpointError(
             source.path, f"is not a valid PyTorch file: no bytes of storage {shown(min(storages))}", position
         )
-    return _Saved({"": pickle.value}, offsets)
+    return _Saved({"": pickle.value}, offsets, pickle.nbytes)
 
 
 def _items(value: Object) -> list[tuple[Value, Value]]:
@@ -404,8 +411,13 @@ def _items(value: Object) -> list[tuple[Value, Value]]:
 class _Reader:
     """Collects the tensors of a symbolic value, each container once however often it is referred to."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, pickled: int) -> None:
         self.path = path
+        #: characters that names of tensors may still take, and those of metadata: one long key, which a pickle can
+        #: refer to in two bytes, would otherwise be copied into every name below it
+        self.room_for_names = self.room_for_metadata = _NAMES_PER_BYTE * pickled + _LEAST_ROOM
+        #: plain values that were left out, as their names are too long
+        self.left_out = 0
         #: prefix of the names that are collected; keys of storages are unique under one prefix
         self.prefix = ""
         self.views: dict[str, _View] = {}
@@ -444,7 +456,7 @@ class _Reader:
             if name.endswith(_LINEAR) and len(value) == len(_LINEAR_PARTS):
                 name, keys = name.removesuffix(_LINEAR), _LINEAR_PARTS
             parts = zip(keys, value, strict=True)  # of which there may be millions, without a tensor among them
-            return ((_dotted(name, key), part) for key, part in parts if part and isinstance(part, _HOLDERS))
+            return ((self.named(name, key), part) for key, part in parts if part and isinstance(part, _HOLDERS))
         if value.function is None or value.function in _CONTAINERS:
             return self.entries(name, value)
         if value.function in _REBUILDS:
@@ -461,12 +473,33 @@ class _Reader:
         if keys >= _OPTIMIZER:
             return
         for index, (key, part) in enumerate(pairs):
-            beside = key == _HQQ_META and _HQQ_CODES in keys
-            child = name if beside else _dotted(name, key if isinstance(key, (str, int)) else index)
+            own = key if isinstance(key, (str, int)) else index
             if isinstance(part, (str, int, float)):
-                self.metadata[child] = part
-            else:
-                yield child, part
+                self.keep_plain(name, own, part)
+            elif key == _HQQ_META and _HQQ_CODES in keys:
+                yield name, part
+            elif isinstance(part, _HOLDERS):
+                yield self.named(name, own), part
+
+    def named(self, name: str, key: str | int) -> str:
+        """The name of what a container holds under a key.
+
+        Raises:
+            CheckpointError: if all names together are far longer than the pickle.
+        """
+        child = _dotted(name, key)
+        self.room_for_names -= len(child)
+        if self.room_for_names < 0:
+            raise self.broken("the names of its tensors are longer than its pickle can need")
+        return child
+
+    def keep_plain(self, name: str, key: str | int, value: Scalar) -> None:
+        """Keep a number or text beside the tensors, if its name is not too long."""
+        self.room_for_metadata -= len(name) + len(str(key))
+        if self.room_for_metadata < 0:
+            self.left_out += 1
+        else:
+            self.metadata[_dotted(name, key)] = value
 
     def rebuilt(self, name: str, kind: str, arguments: tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
         match kind, arguments:
@@ -498,10 +531,10 @@ class _Reader:
 
     def attributes(self, name: str, state: Value) -> Iterator[tuple[str, Value]]:
         """The tensors a tensor subclass is made of, named as torchao names them in safetensors."""
-        module, dot, leaf = name.rpartition(".")
+        module, _, leaf = name.rpartition(".")
         if isinstance(state, Object):
             for attribute, part in _items(state):
-                yield f"{module}{dot}_{leaf}_{attribute}", part
+                yield self.named(module, f"_{leaf}_{attribute}"), part
 
     def view(
         self, name: str, storage: Value, offset: Value, size: Value, stride: Value, dtype: str | None = None
@@ -590,6 +623,8 @@ class _Reader:
         for dtype, names in unknown.items():
             more = f" (and {pluralize(len(names) - 1, 'tensor')} more)" if len(names) > 1 else ""
             yield Finding("QL301", f"{dtype} is not a known level{more}", names[0])
+        if self.left_out:
+            yield Finding("QL306", f"{pluralize(self.left_out, 'plain value')} with names too long to keep")
         if self.two_dtypes:
             count = pluralize(len(self.two_dtypes), "tensor")
             yield Finding("QL303", f"{count} with the bytes of a tensor of another dtype", self.two_dtypes[0])

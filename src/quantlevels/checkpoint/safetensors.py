@@ -13,7 +13,7 @@ from itertools import accumulate, chain, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
-from quantlevels.checkpoint.jsonfile import finite, unique
+from quantlevels.checkpoint.jsonfile import decoded, finite, unique
 from quantlevels.checkpoint.source import shown
 from quantlevels.container import MARKERS, Contents, Places, Tensor, TruncatedError, UnknownType
 from quantlevels.errors import CheckpointError
@@ -253,9 +253,9 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=unique, parse_int=_natural, parse_float=finite, parse_constant=finite
-)  # there is no other kind of integer in a header
+# there is no other kind of integer in a header
+_DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_int=_natural, parse_float=finite, parse_constant=finite)
+_FAST_DECODER = json.JSONDecoder(parse_int=_natural, parse_float=finite, parse_constant=finite)
 
 
 def _parse(text: str, describe: Callable[[JSON], Described]) -> _Header:
@@ -266,7 +266,7 @@ def _parse(text: str, describe: Callable[[JSON], Described]) -> _Header:
     """
     if not text.lstrip(_JSON_SPACE).startswith("{"):
         raise ValueError("it does not begin with '{'")
-    header = cast("dict[str, JSON]", _DECODER.decode(text))
+    header = cast("dict[str, JSON]", decoded(text, _FAST_DECODER))
     "".join(header).encode()  # a lone surrogate is no text
     metadata = _checked_metadata(header.pop(_METADATA, None))
     tensors: list[Tensor] = []

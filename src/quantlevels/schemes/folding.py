@@ -5,6 +5,7 @@ Folding depends on suffixes, types and shapes alone, and models repeat their lay
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -276,10 +277,15 @@ def _path(places: Sequence[tuple[int, _Member]], place: int) -> list[_Member]:
 
 def _outer(module: str, suffix: str) -> tuple[str, str]:
     """Module and suffix of a tensor whose last part belongs to the part before: ``("fc", "weight.absmax")``."""
-    while suffix.partition(".")[0] in _INNER or module.endswith("centroids"):
-        module, _, outer = module.rpartition(".")
-        suffix = f"{outer}.{suffix}"
-    return module, suffix
+    first = suffix.partition(".")[0]
+    if first not in _INNER and not module.endswith("centroids"):
+        return module, suffix
+    parts = module.split(".")
+    kept = len(parts)
+    while kept and (first in _INNER or parts[kept - 1].endswith("centroids")):
+        kept -= 1
+        first = parts[kept]
+    return ".".join(parts[:kept]), ".".join([*parts[kept:], suffix])
 
 
 def _by_declaration(
@@ -329,10 +335,14 @@ def _fused(module: Module) -> list[str]:
 def _split(members: Sequence[_Member]) -> list[_Piece]:
     """The parameters of a module that have side tensors of their own, then what remains."""
     rest = {suffix: TensorInfo(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in members}
+    bases = _fused(rest)
+    names = sorted(rest) if bases else []
     pieces: list[_Piece] = []
-    for base in _fused(rest):
+    for base in bases:
         if f"{base}_qdata" in rest:  # torchao has the name of the parameter first, and its own side tensors
-            stored = {f"_weight{suffix.removeprefix(base)}": suffix for suffix in rest if suffix.startswith(f"{base}_")}
+            # those that start with "base_": the next character after "_" ends them
+            beside = names[bisect_left(names, f"{base}_") : bisect_left(names, f"{base}`")]
+            stored = {f"_weight{name.removeprefix(base)}": name for name in beside if name in rest}
         else:
             stored = {suffix: base + ending for ending, suffix in _FUSED.items() if base + ending in rest}
         if base in rest:
