@@ -105,6 +105,19 @@ def lora(folder: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(safetensors(tensors))
 
 
+def pipeline(folder: Path) -> None:
+    """What sentence-transformers writes: an encoder, and a dense layer in a folder of its own."""
+    write(folder, PLAIN, {"dtype": "bfloat16"})
+    kinds = {"": "Transformer", "2_Dense": "Dense"}
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (path, kind) in enumerate(kinds.items())
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "2_Dense").mkdir()
+    write(folder / "2_Dense", {"linear.weight": ("F32", [64, 128])}, {"in_features": 128, "out_features": 64})
+
+
 #: code → what writes a checkpoint with that finding
 CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "QL101": lambda folder: write(folder, {**EMBEDDING, **BYTES}, compressed(4)),
@@ -140,9 +153,11 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "QL301": lambda folder: write(folder, PLAIN, {"dtype": "float12"}),
     "QL302": lambda folder: write(folder, PLAIN, {"quantization_config": {"quant_method": "acme", "bits": 4}}),
     "QL303": lambda folder: write(folder, {**EMBEDDING, **MLX}),
+    "QL304": lambda folder: write(folder, {**EMBEDDING, f"{UP}.packed_words": ("I32", [256, 16])}),
     "QL305": lambda folder: write(folder, PLAIN, {"quantization_config": {"quant_method": "gptq", "bits": 17}}),
     "QL306": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq(grup_size=64)),
     "QL401": lora,
+    "QL402": pipeline,
     "QL501": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),
     "QL502": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),
     "QL503": lambda folder: write(folder, {**EMBEDDING, **GPTQ}, gptq()),
@@ -167,6 +182,10 @@ def printed(code: str) -> str:
 @pytest.mark.parametrize("code", CHECKPOINTS)
 def test_examples_are_what_is_printed(code: str) -> None:
     assert f"\n\n    {printed(code)}\n\n" in explanation(code)
+
+
+def test_every_finding_has_an_example() -> None:
+    assert set(CHECKPOINTS) == set(CODES)
 
 
 def test_the_page_in_the_docs_is_the_one_that_the_command_prints() -> None:

@@ -239,17 +239,18 @@ def inspected(checkpoint: Checkpoint, registry: Registry = levels) -> Inspection
 def _pipeline(checkpoint: Checkpoint, registry: Registry) -> Inspection:
     """Several models that belong together: each inspected by itself, their totals added."""
     components = tuple(inspected(component, registry) for component in checkpoint.components)
-    places = ", ".join(_within(checkpoint.path, component.path) for component in components)
-    several = Finding("QL402", f"{len(components)} models that belong together: {places}; the totals are their sum")
+    places = [component.path_within(checkpoint.path) for component in components]
+    listed = ", ".join(places)
+    several = Finding("QL402", f"{len(components)} models that belong together: {listed}; the totals are their sum")
     findings = [*checkpoint.findings, several]
     files: list[File] = []
-    for component in components:
-        place = _within(checkpoint.path, component.path)
+    for place, component in zip(places, components, strict=True):
         findings += (
-            evolve(finding, where=f"{place}/{finding.where}" if finding.where else place)
+            evolve(finding, where=_below(place, finding.where))
             for finding in component.findings
+            if finding.code != several.code  # its neighbours are the other components
         )
-        files += (evolve(file, path=f"{place}/{file.path}") for file in component.files)
+        files += (evolve(file, path=_below(place, file.path)) for file in component.files)
     stored = [component.stored for component in components if component.stored]
     return Inspection(
         path=checkpoint.path,
@@ -260,6 +261,13 @@ def _pipeline(checkpoint: Checkpoint, registry: Registry) -> Inspection:
         files=(*checkpoint.files, *files),
         components=components,
     )
+
+
+def _below(place: str, name: str) -> str:
+    """A name within a component, as seen from the folder that holds them all."""
+    if place == ".":
+        return name
+    return f"{place}/{name}" if name else place
 
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -35,7 +35,8 @@ _NOTED: Final[dict[Severity, Severity]] = {"error": "info", "warning": "warning"
 
 def inspection(report: Inspection) -> list[list[Block]]:
     """Declared beside stored, totals, levels, findings."""
-    head: list[Block] = [title(report), Facts({**_declared(report.declared), **_stored(report)})]
+    declared: dict[str, Value] = {} if report.components else _declared(report.declared)  # each declares its own
+    head: list[Block] = [title(report), Facts({**declared, **_stored(report)})]
     levels: list[Block] = []
     if report.stored and report.stored.levels:
         levels.append(_levels(report.stored))
