@@ -78,6 +78,9 @@ _GROUPS = {
     "Int8DynamicActivationUIntxWeightConfig": 128,
     "GemliteUIntXWeightOnlyConfig": 128,
 }
+#: classes whose codes have a byte each, with a zero point of one byte per group, unless they name another packing
+_IN_BYTES = ("IntxWeightOnlyConfig", "Int8DynamicActivationIntxWeightConfig")
+_UNPACKED = "UNPACKED_TO_INT8"
 _FLOATS = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2"}
 _BLOCK_SCALE_BITS = 32
 #: what stood in place of a config object before 0.15, in full and as diffusers shortened it
@@ -194,9 +197,12 @@ class LayerConfig:
     group_size: int | None = field(default=None, validator=valid_group_size)
     block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     symmetric: bool | None = None
+    #: of the scales of groups
+    scale_dtype: str | None = None
+    packing: str | None = None
 
     def declared(self) -> DeclaredLevel:
-        """Its level; scales of blocks are F32, those of groups of the model's own width, which nothing says.
+        """Its level; scales of blocks are F32, those of groups as wide as the model's own dtype unless named.
 
         Raises:
             UnknownTypeError: for a class or a dtype that is not known.
@@ -210,6 +216,9 @@ class LayerConfig:
             return declared_as(_MX.get(level.name, name))
         whole = level.bits_per_param == BITS_PER_BYTE
         bits = level.bits_per_weight if whole and not self.group_size else None
+        if self.type in _IN_BYTES and self.packing in (None, _UNPACKED) and self.scale_dtype:
+            scale_bits = level_named(self.scale_dtype, "weight_scale_dtype").bits_per_param
+            bits = with_scales(BITS_PER_BYTE, self.group_size, scale_bits + BITS_PER_BYTE)
         if self.block_size:
             bits = with_scales(level.bits_per_param, self.block_size[0] * self.block_size[1], _BLOCK_SCALE_BITS)
         return DeclaredLevel(
@@ -285,6 +294,8 @@ def _layer(value: JSON) -> JSON:
         "group_size": shared.get("group_size", data.get("group_size", default)),
         "block_size": shared.get("block_size"),
         "symmetric": {"SYMMETRIC": True, "ASYMMETRIC": False}.get(str(mapping)),
+        "scale_dtype": _enum(data.get("weight_scale_dtype")),
+        "packing": _enum(data.get("intx_packing_format") or data.get("packing_format")),
     }
 
 
