@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from quantlevels.scheme import Matching
-from quantlevels.schemes.patterns import (
-    ANY,
-    DEEPEST,
-    MAX_LOOKAHEADS,
-    NEGATIVE_LOOKAHEAD,
-    _Machine,
-    glob_expression,
-    regex,
-)
+from quantlevels.schemes.patterns import ANY, DEEPEST, Matcher, PatternIndex, glob, regex
 
 #: What stands before the layers of a text model: models within models rename it from one version to the next.
 _WRAPPED: Final = re.compile(r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)")
+_DIGIT: Final = re.compile("[0-9]")
 _ALIKE: Final = str.maketrans("123456789", "000000000")
 
 
@@ -38,40 +31,42 @@ class ModulePatterns:
     found in `unsupported`.
     """
 
-    __slots__ = ("_alone", "_entries", "_exact", "_machine", "_numbered", "_tree", "_wrappers")
+    __slots__ = ("_entries", "_exact", "_index", "_numbered", "_tree", "_unsupported", "_wrappers")
 
     def __init__(self, entries: Iterable[str], matching: Matching = "parts") -> None:
         self._entries = tuple(dict.fromkeys(entries))
-        self._numbered = any(char.isdigit() for entry in self._entries for char in entry)
+        self._numbered = any(map(_DIGIT.search, self._entries))
         spelled = (entry.replace("\\", "") for entry in self._entries)
-        self._wrappers = tuple(dict.fromkeys(it[0] for text in spelled for it in _WRAPPED.finditer(text)))
+        self._wrappers = tuple(dict.fromkeys(found[0] for text in spelled for found in _WRAPPED.finditer(text)))
         self._tree = _Tree()
-        #: whole name → index
+        #: whole name → number of the entry
         self._exact: dict[str, int] = {}
-        #: index of a pattern with a machine of its own → what it matches, None if it is not supported
-        self._alone: dict[int, Callable[[str], bool] | None] = {}
-        expressions: dict[int, str] = {}
-        for index, entry in enumerate(self._entries):
+        self._index = PatternIndex()
+        self._unsupported: list[int] = []
+        for number, entry in enumerate(self._entries):
             plain = entry.strip(".")
-            if entry.startswith("re:") and NEGATIVE_LOOKAHEAD in entry:
-                self._alone[index] = regex(entry.removeprefix("re:")) if len(self._alone) < MAX_LOOKAHEADS else None
-            elif entry.startswith("re:"):
-                expressions[index] = entry.removeprefix("re:")
+            if entry.startswith("re:"):
+                self._add(number, regex(entry.removeprefix("re:")))
             elif matching == "exact":
-                self._exact.setdefault(entry, index)
+                self._exact.setdefault(entry, number)
             elif any(char in entry for char in "*?["):
-                expressions[index] = rf"{glob_expression(entry)}(\.{ANY}*)?$"
+                self._add(number, glob(entry, below=True))
             elif plain.count(".") < DEEPEST:
-                self._tree.plant(plain.split("."), index)
+                self._tree.plant(plain.split("."), number)
             else:
-                expressions[index] = rf"({ANY}*\.)?{re.escape(plain)}(\.{ANY}*)?$"
-        self._machine = _Machine(expressions)
+                self._add(number, regex(rf"({ANY}*\.)?{re.escape(plain)}(\.{ANY}*)?$"))
+
+    def _add(self, number: int, matcher: Matcher | None) -> None:
+        if matcher is None:
+            self._unsupported.append(number)
+        else:
+            self._index.add(number, matcher, len(self._entries[number]))
 
     @property
     def unsupported(self) -> tuple[str, ...]:
         """The entries that name nothing: invalid or too large, and all patterns once they have proved too costly."""
-        alone = [index for index, matches in self._alone.items() if matches is None]
-        return tuple(self._entries[index] for index in sorted([*self._machine.unsupported, *alone]))
+        given_up = self._index.numbers() if self._index.given_up else ()
+        return tuple(self._entries[number] for number in sorted({*self._unsupported, *given_up}))
 
     def __contains__(self, name: str) -> bool:
         return self.first(name) is not None
@@ -88,10 +83,10 @@ class ModulePatterns:
         found = [
             self._exact.get(name),
             self._tree.first(name.split(".")) if self._tree else None,
-            self._machine.first(name),
-            *(index for index, matches in self._alone.items() if matches and matches(name)),
+            self._index.first(name),
         ]
-        return min(((index, self._entries[index]) for index in found if index is not None), default=(0, None))[1]
+        number = min((number for number in found if number is not None), default=None)
+        return None if number is None else self._entries[number]
 
     def match_all(self, names: Sequence[str]) -> list[str | None]:
         """What `first` says of each name; fast for the layers of a model.

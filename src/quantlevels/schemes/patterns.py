@@ -1,34 +1,41 @@
-"""Shell globs and regular expressions from files, of which none reaches ``re``.
+"""Shell globs and regular expressions from files, none of which reaches ``re``.
 
-They run side by side on one machine of states that reads a name once (Thompson, Regular Expression Search Algorithm,
-1968) and remembers every step it has taken.
+Each pattern is parsed once. A text that must stand in every name that it matches puts it into an index, so that a name
+is held against the few patterns that may match it, however many there are. A pattern of pieces of fixed length with
+gaps between them is matched by finding the pieces. Any other runs on a machine of states that reads a name once and
+remembers every step it has taken (Thompson, Regular Expression Search Algorithm, 1968).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple, final
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from heapq import merge
+from typing import Final, NamedTuple, TypeAlias, final
 
 #: States one pattern may take, and characters it may have.
 MOST_STATES: Final = 4096
-#: States all patterns of a config may take together.
-_MOST_STATES_IN_ALL: Final = 1 << 18
 #: Groups within groups, and components of a name in the tree.
 DEEPEST: Final = 50
 #: What a machine remembers, in states and steps, before it forgets all: some tens of megabytes.
 _MOST_REMEMBERED: Final = 1 << 19
-#: States visited for all names before a machine gives up: seconds; a thousand honest patterns visit a third of them.
-_MOST_VISITED: Final = 1 << 22
-#: Patterns of a config that may begin with what a name must not match, each a machine of its own.
-MAX_LOOKAHEADS: Final = 8
-
-_Reads = Callable[[str], bool]
-_Part = Callable[[int], int]  # adds the states of a part of a pattern before a given state; gives the first of them
+#: What may be spent before patterns are given up, in states visited and pieces looked for: seconds. So much more for
+#: each character of patterns and names keeps honest configs of any size whole, and time linear in what is read.
+_WORK: Final = 1 << 22
+_WORK_PER_CHARACTER: Final = 32
+_COST_OF_MACHINE: Final = 256
+#: What a part of a pattern may be spelled out to: that many texts, of that many characters.
+_MOST_TEXTS: Final = 16
+_LONGEST_TEXT: Final = 64
+#: Lengths of the texts in an index: a name is looked up once for each of those in use at each place in it.
+_WINDOWS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 ANY: Final = r"[\s\S]"
+_BELOW: Final = rf"(\.{ANY}*)?"
 _ANCHORS: Final = {"^": "^", r"\A": "^", "$": "$", r"\Z": "$"}
-_CLASSES: Final[Mapping[str, _Reads]] = {
+_CLASSES: Final = {
     "d": str.isdecimal,
     "s": str.isspace,
     "w": lambda char: char.isalnum() or char == "_",
@@ -38,36 +45,64 @@ _CLASSES: Final[Mapping[str, _Reads]] = {
 }
 NEGATIVE_LOOKAHEAD: Final = "(?!"
 _QUANTIFIER: Final = re.compile(r"([*+?])|\{(?!\})([0-9]*)(,?)([0-9]*)\}")
-_GLOB_TOKEN: Final = re.compile(r"(\*+)|(\?)|\[(!?+)(\]?[^\]]+|\])\]|.", re.DOTALL)
+_GLOB_TOKEN: Final = re.compile(r"(\*+)|(\?)|\[(!?+)(\]?[^\]]+|\])\]|[^*?\[]+|.", re.DOTALL)
+#: characters that stand for themselves, the last of them without a quantifier
+_PLAIN_RUN: Final = re.compile(r"(?:[\w/-]|\\[._/-])+(?![*+?{])")
+_DIGITS: Final = re.compile("[0-9]+")
+
+_Reads: TypeAlias = Callable[[str], bool]
+_Build: TypeAlias = Callable[[int], int]  # adds the states of a part before a given state; gives the first of them
 
 
-def regex(pattern: str) -> Callable[[str], bool] | None:
-    """Whether ``pattern`` matches a name from its start, as ``re.match`` decides, in time linear in the name.
+class _Anchor(Enum):
+    """An end of the name."""
+
+    START = "^"
+    END = "$"
+
+
+#: A text, an empty text for any one character, None for a gap of any length, or an end of the name.
+_Token: TypeAlias = str | _Anchor | None
+
+
+def regex(pattern: str) -> Matcher | None:
+    """The matcher of a regular expression at the start of a name, as ``re.match`` decides.
 
     ``$`` is the end of the name. None for a pattern that is invalid, larger than `MOST_STATES`, or uses more than
-    literals, classes, groups, alternatives, repeats, anchors, and lookaheads at its beginning that must not match. One
-    so costly that it takes seconds over many names matches nothing from then on.
+    literals, classes, groups, alternatives, repeats, anchors, and lookaheads at its beginning that must not match.
     """
     try:
-        barred, rest = _Parser(pattern, _Machine({})).barred()
+        barred, rest = _Parser(pattern).split()
+        part = _Parser(rest).whole()
+        for expression in barred:
+            _Parser(expression).whole()
     except _UnsupportedError:
         return None
-    share = MAX_LOOKAHEADS if barred else 1
-    first, *others = machines = [_Machine({0: one}, share) for one in (rest, *barred)]
-
-    def matches(name: str) -> bool:
-        matched = first.matches(name) and not any(other.matches(name) for other in others)
-        return matched and not any(machine.unsupported for machine in machines)
-
-    return None if any(machine.unsupported for machine in machines) else matches
+    pieces = None if barred else _Pieces.of(part.tokens, whole=False, below=False)
+    return Matcher((rest, *barred), part.best_texts, pieces, reads_line_breaks=False)
 
 
-def glob(pattern: str) -> Callable[[str], bool]:
-    """Whether ``pattern`` matches a whole name, as ``fnmatch.fnmatchcase`` decides, in time linear in the name.
+def glob(pattern: str, *, below: bool = False) -> Matcher | None:
+    """The matcher of a shell glob for whole names, as ``fnmatch.fnmatchcase`` decides.
 
-    A pattern that is larger than `MOST_STATES`, or has a range that runs backwards, matches nothing.
+    Args:
+        pattern: the glob.
+        below: whether all names below those it matches are matched too: ``a.b`` for ``a*``.
+
+    None for a pattern that is larger than `MOST_STATES`, or has a range that runs backwards.
     """
-    return _Machine({0: glob_expression(pattern) + "$"}).matches
+    expression = glob_expression(pattern) + (_BELOW if below else "") + "$"
+    if "[" in pattern:
+        try:
+            texts = _Parser(expression).whole().best_texts
+        except _UnsupportedError:
+            return None
+        return Matcher((expression,), texts, None)
+    if len(pattern) > MOST_STATES:
+        return None
+    tokens = tuple(_glob_tokens(pattern))
+    pieces = _Pieces.of(tokens, whole=True, below=below)
+    return Matcher((expression,), _best(frozenset({token}) for token in tokens if isinstance(token, str)), pieces)
 
 
 def glob_expression(pattern: str) -> str:
@@ -84,6 +119,294 @@ def glob_expression(pattern: str) -> str:
     return pattern if len(pattern) > MOST_STATES else _GLOB_TOKEN.sub(expression, pattern)
 
 
+def _glob_tokens(pattern: str) -> Iterator[_Token]:
+    for token in _GLOB_TOKEN.finditer(pattern):
+        star, one, *_ = token.groups()
+        yield None if star else "" if one else token[0]
+
+
+@final
+class Work:
+    """What matching may still cost, so that no config takes longer than its size allows."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = _WORK
+
+    def allow(self, characters: int) -> None:
+        """Allow for characters that have been read."""
+        self._left += characters * _WORK_PER_CHARACTER
+
+    def spend(self, amount: int) -> None:
+        """Take note of work that is about to be done.
+
+        Raises:
+            TooCostlyError: if no more is allowed.
+        """
+        self._left -= amount
+        if self._left < 0:
+            raise TooCostlyError
+
+
+class TooCostlyError(Exception):
+    """Patterns would take longer than their size allows. Becomes a finding, never reaches a user."""
+
+
+@final
+class Matcher:
+    """Decides which names a pattern matches.
+
+    Args:
+        expressions: the regular expression, and those that must not match.
+        texts: texts of which one stands in every name that it matches; empty if there are no such texts.
+        pieces: decides without a machine; None if the pattern has more than pieces and gaps.
+        reads_line_breaks: whether ``pieces`` decides names with a line break as well.
+    """
+
+    __slots__ = ("_expressions", "_machines", "_pieces", "_reads_line_breaks", "texts")
+
+    def __init__(
+        self,
+        expressions: tuple[str, ...],
+        texts: frozenset[str],
+        pieces: _Pieces | None,
+        *,
+        reads_line_breaks: bool = True,
+    ) -> None:
+        self.texts = texts
+        self._expressions = expressions
+        self._pieces = pieces
+        self._reads_line_breaks = reads_line_breaks
+        self._machines: list[_Machine] = []
+
+    def __call__(self, name: str) -> bool:
+        """Whether it matches a name; if that is too costly, it does not."""
+        work = Work()
+        work.allow(len(name))
+        try:
+            return self.matches(name, work)
+        except TooCostlyError:
+            return False
+
+    def matches(self, name: str, work: Work) -> bool:
+        """Whether it matches a name.
+
+        Raises:
+            TooCostlyError: if no more work is allowed.
+        """
+        if self._pieces and (self._reads_line_breaks or "\n" not in name):
+            return self._pieces.matches(name, work)
+        if not self._machines:
+            work.spend(_COST_OF_MACHINE * len(self._expressions))
+            self._machines = [_Machine(expression) for expression in self._expressions]
+        wanted, *barred = self._machines
+        return wanted.matches(name, work) and not any(machine.matches(name, work) for machine in barred)
+
+
+@final
+class PatternIndex:
+    """Many patterns, of which the first that matches a name is found without trying all."""
+
+    def __init__(self) -> None:
+        self._matchers: dict[int, Matcher] = {}
+        #: text that ends at, or right after, a number → patterns that need it; and those of other texts
+        self._numbered: dict[str, list[int]] = {}
+        self._others: dict[str, list[int]] = {}
+        #: patterns that may match any name
+        self._everywhere: list[int] = []
+        self._work = Work()
+        self.given_up = False
+
+    def __len__(self) -> int:
+        return len(self._matchers)
+
+    def add(self, number: int, matcher: Matcher, characters: int) -> None:
+        """Add a pattern of so many characters; numbers must rise."""
+        self._matchers[number] = matcher
+        self._work.allow(characters)
+        if not matcher.texts:
+            self._everywhere.append(number)
+        for text in matcher.texts:
+            is_numbered, window = _window(text)
+            (self._numbered if is_numbered else self._others).setdefault(window, []).append(number)
+
+    def numbers(self) -> Iterable[int]:
+        """The numbers of all patterns."""
+        return self._matchers
+
+    def first(self, name: str) -> int | None:
+        """The lowest number of a pattern that matches a name; None if none does, and once they are given up."""
+        if self.given_up or not self._matchers:
+            return None
+        self._work.allow(len(name))
+        try:
+            for number in self._candidates(name):
+                self._work.spend(1)
+                if self._matchers[number].matches(name, self._work):
+                    return number
+        except TooCostlyError:
+            self.given_up = True
+        return None
+
+    def _candidates(self, name: str) -> Iterator[int]:
+        """The patterns that may match a name, in rising order."""
+        ends = {end for run in _DIGITS.finditer(name) for end in range(run.start() + 1, run.end() + 2)}
+        found = dict(_at(self._numbered, name, ends))
+        found |= _at(self._others, name, range(1, len(name) + 1))
+        return merge(*found.values(), self._everywhere)
+
+
+def _at(index: dict[str, list[int]], name: str, ends: Iterable[int]) -> Iterator[tuple[str, list[int]]]:
+    """What an index has for the texts that end in these places of a name, each once or more."""
+    for end in ends if index else ():
+        for length in _WINDOWS[: bisect_right(_WINDOWS, end)]:
+            text = name[end - length : end]
+            if text in index:
+                yield text, index[text]
+
+
+def _window(text: str) -> tuple[bool, str]:
+    """Whether a text has a number, and the end of it that stands for it in an index: up to its last number, if any."""
+    runs = [run.end() for run in _DIGITS.finditer(text)]
+    end = min(runs[-1] + 1, len(text)) if runs else len(text)
+    length = _WINDOWS[bisect_right(_WINDOWS, end) - 1]
+    return bool(runs), text[end - length : end]
+
+
+def _best(choices: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Of sets of texts, the one that fewest names have one of: all with numbers, and long; empty if none says much."""
+    best, best_score = frozenset[str](), (False, 0)
+    for texts in choices:
+        score = (all(map(_DIGITS.search, texts)), min(map(len, texts), default=0))
+        if texts and score[1] and score > best_score:
+            best, best_score = texts, score
+    return best
+
+
+# -- pieces and gaps ---------------------------------------------------------------------------------------------------
+
+
+class _Piece(NamedTuple):
+    """Part of a pattern of fixed length: texts at their offsets, and any character between them."""
+
+    length: int
+    texts: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, tokens: Sequence[str]) -> _Piece:
+        """The piece of some texts and single characters."""
+        at = 0
+        texts: list[tuple[int, str]] = []
+        for token in tokens:
+            if token and texts and texts[-1][0] + len(texts[-1][1]) == at:
+                offset, before = texts.pop()
+                texts.append((offset, before + token))
+            elif token:
+                texts.append((at, token))
+            at += len(token) or 1
+        return cls(at, tuple(texts))
+
+    def fits(self, name: str, at: int) -> bool:
+        """Whether a name has the piece at a place."""
+        return 0 <= at <= len(name) - self.length and all(
+            name.startswith(text, at + offset) for offset, text in self.texts
+        )
+
+    def find(self, name: str, at: int) -> int:
+        """The first place from ``at`` on where a name has the piece; -1 if there is none."""
+        if not self.texts:
+            return at if at + self.length <= len(name) else -1
+        offset, text = self.texts[0]
+        found = name.find(text, at + offset)
+        while found >= 0 and not self.fits(name, found - offset):
+            found = name.find(text, found + 1)
+        return found - offset if found >= 0 else -1
+
+
+@final
+class _Pieces:
+    """A pattern of pieces with gaps between them: the first at the start of a name, each other where it comes first.
+
+    Args:
+        pieces: at least one; the last is empty if the pattern ends with a gap.
+        at_end: whether the last must end the name.
+        below: whether the last may also end a part of it, before a dot.
+    """
+
+    __slots__ = ("_at_end", "_below", "_cost", "_pieces")
+
+    def __init__(self, pieces: Sequence[_Piece], *, at_end: bool, below: bool) -> None:
+        self._pieces = pieces
+        self._at_end = at_end
+        self._below = below
+        self._cost = sum(2 + len(piece.texts) for piece in pieces)
+
+    @classmethod
+    def of(cls, tokens: Sequence[_Token] | None, *, whole: bool, below: bool) -> _Pieces | None:
+        """The pieces of a pattern; None if it is not made of pieces and gaps alone.
+
+        Args:
+            tokens: those of the pattern; None if it has others.
+            whole: whether it is for whole names, even without an anchor at its end.
+            below: whether it is also for all names below those it matches.
+        """
+        if tokens is None:
+            return None
+        start, end = 0, len(tokens)
+        while start < end and tokens[start] is _Anchor.START:
+            start += 1
+        while start < end and tokens[end - 1] is _Anchor.END:
+            end -= 1
+        pieces: list[list[str]] = [[]]
+        for token in tokens[start:end]:
+            if isinstance(token, _Anchor):
+                return None
+            if token is None:
+                pieces.append([])
+            else:
+                pieces[-1].append(token)
+        return cls(tuple(map(_Piece.of, pieces)), at_end=whole or end < len(tokens), below=below)
+
+    def matches(self, name: str, work: Work) -> bool:
+        """Whether a name is the first piece, and each other after it.
+
+        Raises:
+            TooCostlyError: if no more work is allowed.
+        """
+        first, *others = self._pieces
+        if not first.fits(name, 0):
+            work.spend(1)
+            return False
+        work.spend(self._cost + len(name) // 16)
+        if not others:
+            return self._ends(name, first.length)
+        at = first.length
+        for piece in others[:-1]:
+            at = piece.find(name, at)
+            if at < 0:
+                return False
+            at += piece.length
+        last = others[-1]
+        if not self._at_end or not (last.length or self._below):
+            return last.find(name, at) >= 0
+        if last.fits(name, len(name) - last.length) and at <= len(name) - last.length:
+            return True
+        while self._below and (at := last.find(name, at)) >= 0:
+            work.spend(1)
+            if self._ends(name, at + last.length):
+                return True
+            at += 1
+        return False
+
+    def _ends(self, name: str, at: int) -> bool:
+        """Whether the pattern may end at a place of a name."""
+        return not self._at_end or at == len(name) or (self._below and name.startswith(".", at))
+
+
+# -- machines ----------------------------------------------------------------------------------------------------------
+
+
 class _State(NamedTuple):
     """Reads one character and goes on; without ``reads``, goes on at once, at an anchor only where that holds."""
 
@@ -92,79 +415,62 @@ class _State(NamedTuple):
     then: list[int]
 
 
+#: The state that is reached when a pattern has matched; it stays so, whatever follows.
+_MATCHED: Final = 0
+
+
 @final
 class _DfaState(dict[str, "_DfaState"]):
-    """The states some prefix of a name has reached, and what each character met so far leads on to."""
+    """The states that the beginning of a name has reached, and what each character met so far leads on to."""
 
-    __slots__ = ("decided", "first", "machine", "states")
+    __slots__ = ("decided", "machine", "matches", "states", "work")
 
     def __init__(self, machine: _Machine, states: frozenset[int], at_end: str = "$") -> None:
         self.machine = machine
         self.states = states
-        self.first = machine.accepted(machine.closure(states, at_end))
-        self.decided = not states or states == {self.first}
-
-    def __missing__(self, char: str) -> _DfaState:
-        reached = self[char] = self.machine.step(self.states, char)
-        return reached
+        self.matches = _MATCHED in machine.closure(states, at_end)
+        self.decided = not states or _MATCHED in states
 
 
 @final
 class _Machine:
-    """Regular expressions side by side, each matched from the start of a name; the first in order counts."""
+    """A regular expression, matched from the start of a name."""
 
-    def __init__(self, patterns: Mapping[int, str], share: int = 1) -> None:
-        self.most_visited = _MOST_VISITED // share
+    def __init__(self, pattern: str) -> None:
         self.states: list[_State] = []
-        self.accepting: dict[int, int] = {}
-        self.entrances: list[int] = []
-        self.unsupported: list[int] = []
         self.visited = 0
-        for index, pattern in patterns.items():
-            start = len(self.states)
-            self.limit = min(start + MOST_STATES, _MOST_STATES_IN_ALL)
-            try:
-                # what is accepted stays so, whatever follows
-                accepted = self.add(lambda _: True, then=[start])
-                self.entrances.append(_Parser(pattern, self).whole()(accepted))
-                self.accepting[accepted] = index
-            except _UnsupportedError:
-                del self.states[start:]
-                self.unsupported.append(index)
+        self.add(lambda _: True, then=[_MATCHED])
+        self.entrance = _Parser(pattern, self).whole().build(_MATCHED)
         self._forget()
 
     def _forget(self) -> None:
         self._known: dict[frozenset[int], _DfaState] = {}
         self._remembered = 0
-        self._start = _DfaState(self, self.closure(self.entrances, "^"), at_end="^$")
+        self._start = _DfaState(self, self.closure([self.entrance], "^"), at_end="^$")
 
     def add(self, reads: _Reads | None = None, anchor: str = "", *, then: list[int]) -> int:
-        """The number of a new state.
-
-        Raises:
-            _UnsupportedError: if there are as many as there may be.
-        """
-        if len(self.states) >= self.limit:
-            raise _UnsupportedError
+        """The number of a new state."""
         self.states.append(_State(reads, anchor, then))
         return len(self.states) - 1
 
-    def matches(self, name: str) -> bool:
-        """Whether any of the expressions matches the start of ``name``."""
-        return self.first(name) is not None
+    def matches(self, name: str, work: Work) -> bool:
+        """Whether the expression matches the start of a name.
 
-    def first(self, name: str) -> int | None:
-        """The index of the first expression that matches the start of ``name``."""
+        Raises:
+            TooCostlyError: if no more work is allowed.
+        """
         reached = self._start
+        work.spend(1 + len(name) // 4)
         for char in name:
-            reached = reached[char]
+            following = reached.get(char)
+            if following is None:
+                before = self.visited
+                following = reached[char] = self.step(reached.states, char)
+                work.spend(self.visited - before)
+            reached = following
             if reached.decided:
                 break
-        return None if reached.first is None else self.accepting[reached.first]
-
-    def accepted(self, states: Iterable[int]) -> int | None:
-        """The state among these at which the first expression in order has matched; None if none has."""
-        return min((number for number in states if number in self.accepting), default=None)
+        return reached.matches
 
     def closure(self, states: Iterable[int], anchors: str) -> frozenset[int]:
         """The states reached without reading that read themselves, or wait for an anchor not among ``anchors``."""
@@ -180,23 +486,17 @@ class _Machine:
             new = set(then) - seen
             seen |= new
             pending += new
-        # a pattern's accepting state is the lowest of its states: those above it no longer count
-        accepted = self.accepted(closed)
         self.visited += len(seen)
-        return frozenset(closed if accepted is None else (number for number in closed if number <= accepted))
+        return frozenset([_MATCHED] if _MATCHED in seen else closed)
 
     def step(self, states: frozenset[int], char: str) -> _DfaState:
         """What is reached from some states by a character."""
-        if self.visited > self.most_visited:
-            self.unsupported = sorted({*self.unsupported, *self.accepting.values()})
-            self.entrances.clear()
-            self._forget()
-            return self._start
         after: set[int] = set()
         for number in states:
             reads, _, then = self.states[number]
             if reads and reads(char):
                 after.update(then)
+        self.visited += len(states)
         reached = self.closure(after, "")
         self._remembered += 1 if reached in self._known else 1 + len(reached)
         if self._remembered > _MOST_REMEMBERED:
@@ -206,28 +506,55 @@ class _Machine:
         return self._known[reached]
 
 
+# -- reading expressions -----------------------------------------------------------------------------------------------
+
+
 class _UnsupportedError(Exception):
     """The pattern is invalid, too large, or outside the subset."""
 
 
+class _Part(NamedTuple):
+    """A part of a regular expression.
+
+    Args:
+        build: adds its states to the parser's machine.
+        size: how many states these are.
+        tokens: the part as texts and gaps; None if it has more than these.
+        texts: all that it matches, if that is little; None if it is more.
+        needs: texts of which one stands in all that it matches; empty if there are no such texts.
+    """
+
+    build: _Build
+    size: int
+    tokens: tuple[_Token, ...] | None = None
+    texts: frozenset[str] | None = None
+    needs: frozenset[str] = frozenset()
+
+    @property
+    def best_texts(self) -> frozenset[str]:
+        """Texts of which one stands in every name that the part matches."""
+        return _best((self.texts or frozenset(), self.needs))
+
+
 @final
 class _Parser:
-    """Reads a regular expression by recursive descent into the parts that build its states."""
+    """Reads a regular expression by recursive descent; its parts build states of a machine, if there is one."""
 
-    def __init__(self, pattern: str, machine: _Machine) -> None:
+    def __init__(self, pattern: str, machine: _Machine | None = None) -> None:
         self.pattern = pattern
         self.machine = machine
         self.at = 0
         self.depth = 0
 
     def whole(self) -> _Part:
+        """The whole expression."""
         _require(len(self.pattern) <= MOST_STATES)
         part = self.alternatives()
         _require(self.at == len(self.pattern))
         return part
 
-    def barred(self) -> tuple[list[str], str]:
-        """What the lookaheads the pattern begins with bar, and the rest of it, which they are for as a whole."""
+    def split(self) -> tuple[list[str], str]:
+        """What the lookaheads at the beginning bar, and the rest, which they are for as a whole."""
         found: list[str] = []
         while self.take("^" + NEGATIVE_LOOKAHEAD) or self.take(NEGATIVE_LOOKAHEAD):
             start = self.at
@@ -239,6 +566,11 @@ class _Parser:
             self.sequence()
             _require(self.at == len(self.pattern))
         return found, rest
+
+    def add(self, reads: _Reads | None = None, anchor: str = "", *, then: list[int]) -> int:
+        """The number of a new state of the machine."""
+        assert self.machine
+        return self.machine.add(reads, anchor, then=then)
 
     def take(self, text: str) -> bool:
         taken = self.pattern.startswith(text, self.at)
@@ -254,7 +586,14 @@ class _Parser:
         branches = [self.sequence()]
         while self.take("|"):
             branches.append(self.sequence())
-        return lambda then: self.machine.add(then=[branch(then) for branch in branches])
+        (first, *others) = branches
+        return _Part(
+            lambda then: self.add(then=[branch.build(then) for branch in branches]),
+            _sized(1 + sum(branch.size for branch in branches)),
+            None if others else first.tokens,
+            _union([branch.texts for branch in branches]),
+            _union([branch.best_texts or None for branch in branches]) or frozenset(),
+        )
 
     def sequence(self) -> _Part:
         parts: list[_Part] = []
@@ -263,37 +602,63 @@ class _Parser:
 
         def build(then: int) -> int:
             for part in reversed(parts):
-                then = part(then)
+                then = part.build(then)
             return then
 
-        return build
+        texts, needs = _in_a_row(parts)
+        tokens: list[_Token] | None = []
+        for part in parts:
+            tokens = None if tokens is None or part.tokens is None else [*tokens, *part.tokens]
+        return _Part(
+            build, _sized(sum(part.size for part in parts)), None if tokens is None else tuple(tokens), texts, needs
+        )
 
     def repeated(self) -> _Part:
-        for text, anchor in _ANCHORS.items():
-            if self.take(text):
-                _require(self.quantifier() is None)
-                return lambda then: self.machine.add(anchor=anchor, then=[then])
+        anchor = next((_ANCHORS[text] for text in _ANCHORS if self.take(text)), None)
+        if anchor:
+            _require(self.quantifier() is None)
+            return _Part(lambda then: self.add(anchor=anchor, then=[then]), 1, (_Anchor(anchor),), frozenset({""}))
         _require(self.quantifier() is None)
+        if run := _PLAIN_RUN.match(self.pattern, self.at):
+            self.at = run.end()
+            return self.plain(run[0].replace("\\", ""))
         part = self.atom()
         bounds = self.quantifier()
         if bounds is None:
             return part
         self.take("?")  # a lazy repeat matches the same names
         _require(self.quantifier() is None)
-        least, most = bounds
+        return self.repeat(part, *bounds)
+
+    def plain(self, text: str) -> _Part:
+        """Characters that stand for themselves."""
+
+        def build(then: int) -> int:
+            for char in reversed(text):
+                then = self.add(char.__eq__, then=[then])
+            return then
+
+        return _Part(build, _sized(len(text)), (text,), *_spelled_out(text))
+
+    def repeat(self, part: _Part, least: int, most: int | None) -> _Part:
+        """A part so many times."""
 
         def build(then: int) -> int:
             end = then
             if most is None:
-                then = self.machine.add(then=(loop := [end]))
-                loop.append(part(then))
+                then = self.add(then=(loop := [end]))
+                loop.append(part.build(then))
             for _ in range((most or least) - least):
-                then = self.machine.add(then=[part(then), end])
+                then = self.add(then=[part.build(then), end])
             for _ in range(least):
-                then = part(then)
+                then = part.build(then)
             return then
 
-        return build
+        size = (1 + part.size if most is None else (most - least) * (1 + part.size)) + least * part.size
+        tokens: tuple[_Token, ...] | None = None
+        if part.tokens == ("",) and most is None:
+            tokens = ("",) * least + (None,)
+        return _Part(build, _sized(size), tokens, None, part.best_texts if least else frozenset())
 
     def quantifier(self) -> tuple[int, int | None] | None:
         match = _QUANTIFIER.match(self.pattern, self.at)
@@ -317,20 +682,22 @@ class _Parser:
             _require(self.take(")"))
             self.depth -= 1
             return inner
-        reads = self.members() if self.take("[") else self.one()
-        return lambda then: self.machine.add(reads, then=[then])
-
-    def one(self) -> _Reads:
+        if self.take("["):
+            return self.reading(self.members())
         if self.take("."):
-            return lambda char: char != "\n"
-        literal = self.char()
-        return self.escape() if literal == "\\" else literal.__eq__
-
-    def escape(self) -> _Reads:
-        """After a backslash: a class, or punctuation as it is."""
+            return self.reading(lambda char: char != "\n")._replace(tokens=("",))
         char = self.char()
-        _require(char in _CLASSES or not (char.isascii() and char.isalnum()))
-        return _CLASSES.get(char, char.__eq__)
+        if char != "\\":
+            return self.plain(char)
+        char = self.char()
+        if char in _CLASSES:
+            return self.reading(_CLASSES[char])
+        _require(not (char.isascii() and char.isalnum()))
+        return self.plain(char)
+
+    def reading(self, reads: _Reads) -> _Part:
+        """One character of a class."""
+        return _Part(lambda then: self.add(reads, then=[then]), 1)
 
     def members(self) -> _Reads:
         """The rest of a class in brackets."""
@@ -359,6 +726,51 @@ class _Parser:
             return ""
         _require(not (char.isascii() and char.isalnum()))
         return char
+
+
+def _spelled_out(text: str) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """A text as all that a part matches, if it is short, and as what must stand in it."""
+    if len(text) > _LONGEST_TEXT:
+        return None, frozenset({text})
+    return frozenset({text}), frozenset()
+
+
+def _in_a_row(parts: Sequence[_Part]) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """All that parts match one after the other, None if it is much, and texts of which one must stand in it."""
+    row = frozenset({""})
+    is_all = True
+    needs: list[frozenset[str]] = []
+    for part in parts:
+        texts = part.texts
+        joined = None
+        if texts is not None and len(row) * len(texts) <= _MOST_TEXTS:
+            joined = frozenset([before + text for before in row for text in texts])
+        if joined is not None and max(map(len, joined)) <= _LONGEST_TEXT:
+            row = joined
+            continue
+        needs += [row, part.needs]
+        row = frozenset({""}) if texts is None else texts
+        is_all = False
+    needs.append(row)
+    return (row if is_all else None), _best(needs)
+
+
+def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+    """All texts of alternatives; None if one of them has none, or they are too many."""
+    if any(texts is None for texts in sets):
+        return None
+    union = frozenset[str]().union(*(texts for texts in sets if texts is not None))
+    return union if len(union) <= _MOST_TEXTS else None
+
+
+def _sized(size: int) -> int:
+    """A number of states that a pattern may take.
+
+    Raises:
+        _UnsupportedError: if it is too large.
+    """
+    _require(size < MOST_STATES)
+    return size
 
 
 def _require(condition: bool) -> None:
