@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Rule: TypeAlias = Callable[[Evidence], Iterator["Finding"]]
 
-#: every rule; the order does not matter, since findings are sorted
+#: every rule; findings are sorted, so that the order only matters for the last
 RULES: Final[tuple[Rule, ...]] = (
     claims.parameter_claim,
     claims.undeclared_quantization,
@@ -41,6 +41,7 @@ RULES: Final[tuple[Rule, ...]] = (
     geometry.shapes,
     geometry.row_lengths,
     contents.no_weights,
+    modules.patterns_not_read,  # after all rules that match names
 )
 
 

@@ -1,4 +1,4 @@
-"""Modules that a config names: QL108, QL109."""
+"""Modules that a config names: QL108, QL109, QL306."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from quantlevels.findings import Finding
 from quantlevels.inspection.disagreements.evidence import and_others
 from quantlevels.schemes.names import ModulePatterns
+from quantlevels.vocabulary.plain import shown
 
 if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence
@@ -51,6 +52,14 @@ def _also_quantized(evidence: Evidence, expected: Mapping[str, str]) -> set[str]
     if not expected:
         return set()
     return {module for _, modules in evidence.quantized() for module in modules if module in expected}
+
+
+def patterns_not_read(evidence: Evidence) -> Iterator[Finding]:
+    """QL306: a pattern of the config is not supported, or all of them take longer than their size allows."""
+    if evidence.declared and (patterns := evidence.declared.unsupported_patterns):
+        reason = "is a pattern that is not valid, not supported or too costly; it is taken to name no module"
+        message = f"{shown(patterns[0])} {reason}{and_others(patterns[1:])}"
+        yield Finding("QL306", message, evidence.declared.source)
 
 
 def _named(declared: Declared, plain: list[str]) -> dict[str, str]:
