@@ -12,7 +12,8 @@ import pytest
 
 from quantlevels import BF16, FP16, FP32, INT4, INT8, QuantizationLevel, SizingError, UnknownLevelError, levels
 from quantlevels.container import Tensor
-from quantlevels.inspection.sizing.sizes import Fallback, Target, idealized, plain_bytes, size
+from quantlevels.inspection.sizing.sizes import Fallback, idealized, plain_bytes, size
+from quantlevels.inspection.sizing.targets import Target
 
 
 def llama(*, hidden: int, inner: int, kv: int, vocab: int, layers: int) -> list[Tensor]:
@@ -381,7 +382,7 @@ def test_mlx_leaves_ragged_rows_and_says_so() -> None:
 
 
 def test_compressed_tensors_refuses_ragged_rows() -> None:
-    with pytest.raises(SizingError, match="no multiple of 128"):
+    with pytest.raises(SizingError, match="not a multiple of 128"):
         size(
             [Tensor("up_proj.weight", BF16, (8, 100), 1600)],
             Target(level=INT4, group_size=128, scheme="compressed-tensors"),

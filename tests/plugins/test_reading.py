@@ -40,7 +40,11 @@ def fold(module, hint):
     codes = module["acme_codes"]
     return Weight(level=integer(hint.bits), parameters=2 * codes.elements, code_bits=Fraction(4))
 
-ACME = Scheme(method="acme", config=Config, packings=(Packing("acme_codes", (), fold),), aliases=("acme-2",))
+CODES = TensorRule("acme_codes", ("UInt8",), "rows packed_columns", role="codes")
+SCALE = TensorRule("acme_scale", FLOAT_TYPES, "rows groups", role="scale")
+STORAGE = Storage(format="acme-4bit", levels=("Int4",), tensors=(CODES, SCALE), group_size=32, source="acme 1.0")
+PACKING = Packing("acme_codes", (), fold, sides=(SCALE,))
+ACME = Scheme(method="acme", config=Config, packings=(PACKING,), aliases=("acme-2",), storage=(STORAGE,))
 """
 
 
@@ -111,6 +115,20 @@ def test_a_method_is_understood_where_its_plugin_is_installed(site: Site, folder
     assert result["findings"] == []
     assert (result["declared"]["method"], result["declared"]["known"]) == ("acme", True)
     assert result["stored"]["quantized_parameters"] == 256
+
+
+def test_a_plugins_scheme_takes_part_in_size(site: Site) -> None:
+    site.install("acme-quant", {"acme": "acme:ACME"}, {"acme.py": SCHEME}, group="quantlevels.schemes")
+    result = site.run(
+        "from quantlevels import BF16, INT4\n"
+        "from quantlevels.container import Tensor\n"
+        "from quantlevels.inspection.sizing.sizes import size\n"
+        "from quantlevels.inspection.sizing.targets import Target\n"
+        "tensors = [Tensor('up.weight', BF16, (64, 128), 16384)]\n"
+        "answer(nbytes=[size(tensors, Target(level=INT4, scheme='acme', group_size=group)).nbytes\n"
+        "    for group in (None, 64)])"
+    )
+    assert result["nbytes"] == [64 * 64 + 64 * 4 * 2, 64 * 64 + 64 * 2 * 2]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.report import Inspection, inspect
 from quantlevels.inspection.sizing import sizes
 from quantlevels.inspection.sizing.storage import GGUF
+from quantlevels.inspection.sizing.targets import Target
 from quantlevels.llamacpp import ModelFacts, model_facts
 from quantlevels.vocabulary.builtin import FP16
 from quantlevels.vocabulary.formats import NOT_OF_WEIGHTS
@@ -69,11 +70,11 @@ def size(
     if recipe is not None:
         if level is not None or group_size is not None or zero_point is not None or scheme not in (None, GGUF):
             raise ValueError("a recipe gives each tensor its level: no level, groups, zero points or other scheme")
-        target = sizes.Target.of_recipe(recipe, kept)
+        target = Target.of_recipe(recipe, kept)
     elif level is None:
         raise ValueError("a level or a recipe is needed")
     else:
-        target = sizes.Target(
+        target = Target(
             level=_level(level),
             group_size=group_size,
             scale=_level(scale),
@@ -264,7 +265,7 @@ def _ways(weights: _Plannable, known: Iterable[QuantizationLevel]) -> Iterator[W
             yield Way(name, sized.target.level, sized.target.scheme, sized.nbytes, sized.exact)
     for level in known:
         if level.name not in NOT_OF_WEIGHTS:
-            yield Way(str(level), level, None, weights.plain(sizes.Target(level=level)), False)
+            yield Way(str(level), level, None, weights.plain(Target(level=level)), False)
 
 
 class _Plannable(NamedTuple):
@@ -280,7 +281,7 @@ class _Plannable(NamedTuple):
     #: what recipes ask of the model
     facts: ModelFacts | None = None
 
-    def plain(self, target: sizes.Target) -> int:
+    def plain(self, target: Target) -> int:
         """Bytes of the weights at a level, stored plain."""
         count = sizes.idealized_bytes(self.parameters) if self.tensors is None else sizes.plain_bytes(self.tensors)
         return count(target)
@@ -308,10 +309,10 @@ def _sized(weights: _Plannable, way: Deployment) -> Sizing | None:
     is_requantized = weights.is_quantized and way.scheme not in (None, GGUF)
     try:
         if weights.tensors is None or is_requantized:
-            return sizes.idealized(weights.parameters, sizes.Target(level=level, group_size=way.group_size))
+            return sizes.idealized(weights.parameters, Target(level=level, group_size=way.group_size))
         if way.recipe:
-            return sizes.size(weights.tensors, sizes.Target.of_recipe(way.recipe), weights.facts)
-        target = sizes.Target(level=level, group_size=way.group_size, scheme=way.scheme)
+            return sizes.size(weights.tensors, Target.of_recipe(way.recipe), weights.facts)
+        target = Target(level=level, group_size=way.group_size, scheme=way.scheme)
         return sizes.size(weights.tensors, target)
     except SizingError:  # rows that the groups of a scheme do not tile
         return None
