@@ -3,9 +3,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from quantlevels_hdf5 import HDF5
 
-from quantlevels import CheckpointError, inspect
-from quantlevels.testing import check_plugin
+from quantlevels import FP16, FP32, CheckpointError, inspect
+from quantlevels.testing import check_container, check_plugin
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], **storage: object) -> Path:
@@ -31,6 +32,14 @@ KINDS = {
 
 def test_the_plugin_keeps_the_contract() -> None:
     check_plugin("quantlevels-hdf5")
+
+
+def test_the_reader_keeps_the_contract(tmp_path: Path) -> None:
+    expected = {
+        name.replace("/", "."): (FP16 if array.dtype == np.float16 else FP32, array.shape)
+        for name, array in ARRAYS.items()
+    }
+    check_container(HDF5, write(tmp_path / "model.h5", ARRAYS), expected)
 
 
 @pytest.mark.parametrize("storage", [{}, {"compression": "gzip"}, {"chunks": True}], ids=["plain", "gzip", "chunked"])

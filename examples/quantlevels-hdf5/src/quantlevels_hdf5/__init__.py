@@ -55,13 +55,13 @@ def read_hdf5(source: Source, level_of: TypeLookup) -> Contents:
     Raises:
         CheckpointError: if the file is malformed.
     """
-    import h5py  # here: whoever has the plugin installed need not pay for h5py at every start
+    import h5py  # type: ignore[import-untyped]  # here: it takes long to import, and has no types
 
     try:
         with h5py.File(_File(source), "r") as file:
             datasets = list(_datasets(file))
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # what h5py raises for malformed files
-        raise CheckpointError(source.path, f"is not a valid HDF5 file: {error}") from error
+        raise CheckpointError(source.path, f"is not a valid HDF5 file: {error}".replace("\n", " ")) from error
     tensors = [Tensor(name, level_of("numpy", dtype), shape, nbytes) for name, dtype, shape, nbytes, _ in datasets]
     offsets = [offset for *_, offset in datasets]
     findings = tuple(
