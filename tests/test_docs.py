@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,11 +26,16 @@ from tests.values.examples import write_release
 from quantlevels import levels
 
 DOCS = Path(__file__).parents[1] / "docs"
+EXAMPLES = DOCS.parent / "examples"
 _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 #: pages whose console blocks are shown with models of their own, by a test of their own
 _OWN_TESTS = ("command-line.md",)
 #: page → what has to be in the folder in which it is run
-_PREPARED: dict[str, Callable[[Path], object]] = {"survey.md": write_fleet, "values.md": write_release}
+_PREPARED: dict[str, Callable[[Path], object]] = {
+    "survey.md": write_fleet,
+    "values.md": write_release,
+    "tutorial.md": lambda folder: shutil.copytree(EXAMPLES, folder / "examples"),
+}
 
 
 def rerun(page: str, folder: Path, module: ModuleType) -> Iterator[tuple[re.Match[str], str]]:
