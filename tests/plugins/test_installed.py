@@ -106,19 +106,23 @@ print(levels["IQ4_K"].bits_per_weight)
 @pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
 def test_what_a_page_says_works_when_pasted(environment: Environment, page: str) -> None:
     (block,) = re.findall(r"```sh\n(mkdir acme-quant\n.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    block = block.replace(
-        ".venv/bin/quantlevels", ".venv/bin/python -m quantlevels"
-    )  # the command is not installed here
-    block = re.sub(r"(?<!/)\bpip\b", ".venv/bin/python -m pip", block.replace(".venv/bin/pip", "pip"))
-    block = re.sub(r"&& quantlevels", "&& .venv/bin/python -m quantlevels", block)
+    scripts = environment.path / "bin"
+    for command in ("pip", "quantlevels"):
+        script = scripts / command
+        script.write_text(f'#!/bin/sh\nexec "{scripts}/python" -m {command} "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
+    isolation = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # pip reads 0 here as: no isolation
     done = subprocess.run(
         ["bash", "-euc", block],
         cwd=environment.path.parent,
-        env={**environment.variables, "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"},  # 0 is pip's word for: none
+        env={**environment.variables, **isolation, "PATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "bits/weight  4.25" in done.stdout
+    assert "Int4Acme" in done.stdout
+    script = "from quantlevels import levels; print(levels['int4acme'].bits_per_weight)"
+    assert environment.python("-c", script).strip() == "17/4"
     environment.python("-c", "from quantlevels.testing import check_plugin; check_plugin('acme-quant')")
