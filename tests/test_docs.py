@@ -30,6 +30,11 @@ EXAMPLES = DOCS.parent / "examples"
 _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 #: pages whose console blocks are shown with models of their own, by a test of their own
 _OWN_TESTS = ("command-line.md",)
+#: page → the libraries that its examples show, and that may be missing
+_LIBRARIES = {
+    "survey.md": ("duckdb",),
+    "settings.md": ("click", "typer", "pydantic_settings", "omegaconf", "hydra"),
+}
 #: page → what has to be in the folder in which it is run
 _PREPARED: dict[str, Callable[[Path], object]] = {
     "survey.md": write_fleet,
@@ -60,8 +65,8 @@ def rerun(page: str, folder: Path, module: ModuleType) -> Iterator[tuple[re.Matc
 
 @pytest.mark.parametrize("page", [page.name for page in sorted(DOCS.glob("*.md"))])
 def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if page == "survey.md":
-        pytest.importorskip("duckdb")
+    for library in _LIBRARIES.get(page, ()):
+        pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(levels, "_registered", levels._registered)  # what an example registers ends with its page
     module = ModuleType(f"examples_of_{page.removesuffix('.md')}")
