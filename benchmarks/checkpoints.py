@@ -68,6 +68,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
+def json_bytes(folder: Path) -> int:
+    """Bytes of all headers, the index and the config."""
+    headers = sum(len(header_bytes(file)) for file in _files(folder))
+    return headers + sum(file.stat().st_size for file in folder.glob("*.json"))
+
+
 def load_json(folder: Path) -> list[dict[str, Any]]:  # Any: unchecked JSON
     """``json.loads`` of all headers, the index and the config; nothing is checked."""
     parsed = [json.loads(header_bytes(file)) for file in _files(folder)]
