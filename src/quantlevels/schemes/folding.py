@@ -68,6 +68,7 @@ _FUSED: Final = {
 }
 #: those of codes, which have no parameter of the bare name beside them
 _CODES: Final = ("_blocks", "_packed", "_qdata")
+_FUSED_ENDINGS: Final = tuple(_FUSED)
 
 #: Names that nothing but a quantizer gives to codes and to side tensors. Others, such as ``scale``, are names of
 #: parameters too. A module that has some of them, and in which no packing is found, lacks a tensor.
@@ -319,7 +320,9 @@ def _hint(declared: DeclaredLevel | None, group_size: int | None) -> Hint:
 
 def _fused(module: Module) -> list[str]:
     """Names of the parameters of a module whose side tensors are told by an ending alone, longest first."""
-    bases = {suffix.removesuffix(ending) for suffix in module for ending in _FUSED if suffix.endswith(ending)}
+    # all endings at once: a module may have a million tensors, if names have no dots
+    fused = [suffix for suffix in module if suffix.endswith(_FUSED_ENDINGS)]
+    bases = {suffix.removesuffix(ending) for suffix in fused for ending in _FUSED if suffix.endswith(ending)}
     return sorted(
         (
             base
@@ -528,29 +531,33 @@ def plain(name: str, tensor: TensorInfo, role: Role, *, is_weight: bool = False)
         return FoldedWeight(
             name=name, level=level, parameters=elements, nbytes=tensor.nbytes, quantized=True, role=role
         )
-    weight = FoldedWeight(
+    quantized = level.bits_per_param < UNQUANTIZED_BITS
+    code_bits = level.bits_per_weight if quantized else None
+    unexplained = ""
+    if level.kind in ("int", "uint", "bool"):
+        code_bits = Fraction(tensor.bits)
+        if not (is_weight and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4")):
+            unexplained = f"{level} {list(tensor.shape)}: packed weights, or integers that no layout explains"
+    elif level.name == "Float8E8M0FNU":
+        unexplained = "powers of two, which only scales are, without the weight they belong to"
+    if unexplained:
+        return FoldedWeight(
+            name=name,
+            level=level,
+            parameters=0,
+            nbytes=tensor.nbytes,
+            quantized=False,
+            account="unexplained",
+            problem=("QL304", unexplained),
+        )
+    return FoldedWeight(
         name=name,
         level=level,
         parameters=elements,
         nbytes=tensor.nbytes,
-        quantized=level.bits_per_param < UNQUANTIZED_BITS,
+        quantized=quantized,
+        code_bits=code_bits,
         shape=tensor.shape,
         vector=len(tensor.shape) < 2,
         role=role,
-    )
-    if level.kind in ("int", "uint", "bool"):
-        if is_weight and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4"):
-            return evolve(weight, code_bits=Fraction(tensor.bits))
-        return _unexplained(
-            weight, f"{level} {list(tensor.shape)}: packed weights, or integers that no layout explains"
-        )
-    if level.name == "Float8E8M0FNU":
-        return _unexplained(weight, "powers of two, which only scales are, without the weight they belong to")
-    return evolve(weight, code_bits=level.bits_per_weight if weight.quantized else None)
-
-
-def _unexplained(weight: FoldedWeight, reason: str) -> FoldedWeight:
-    problem = ("QL304", reason)
-    return evolve(
-        weight, parameters=0, quantized=False, account="unexplained", shape=(), vector=False, role=None, problem=problem
     )
