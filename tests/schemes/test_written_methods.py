@@ -81,3 +81,25 @@ def test_a_size_is_predicted_as_it_is_written(name: str) -> None:
         bias = row["tensors"].get(f"{module}.bias")
         found += module_bytes(rule, matrix, FP16, zero_bits) + (2 * rows if bias else 0)
     assert found == nbytes
+
+
+#: Of any shape: locks of a kernel, scales of activations and of whole tensors, of which stacked experts have one each.
+SHAPELESS: Final = (
+    *("workspace", "meta", "input_scale", "input_global_scale", "weight_scale_2", "weight_dual_scale"),
+    *("scale_2", "scale_zero_point", "zero_point_2", "zero_point_scale"),
+)
+CODES: Final = ("weight", "qweight", "weight_packed", "compressed", "B", "B_24")
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("autoawq_gemv_fast", "sparse_bitmask")])
+def test_a_side_tensor_of_another_shape_is_refused(name: str, tmp_path: Path) -> None:
+    row = ROWS[name]
+    for tensor, (dtype, shape) in row["tensors"].items():
+        module, _, suffix = tensor.rpartition(".")
+        if module not in row["shapes"] or suffix in (*CODES, *SHAPELESS) or tensor in row["texts"]:
+            continue
+        longest = shape.index(max(shape)) if shape else 0
+        longer = [length + 3 if axis == longest else length for axis, length in enumerate(shape or [1])]
+        changed = {**row, "tensors": {**row["tensors"], tensor: [dtype, longer]}}
+        found = inspect(written(changed, tmp_path))
+        assert {"QL303", "QL304"} & {finding.code for finding in found.findings}, tensor

@@ -28,6 +28,7 @@ from quantlevels.scheme import (
     Storage,
     TensorInfo,
     TensorRule,
+    TensorRuleError,
     UnknownTypeError,
     Weight,
     declared_integer,
@@ -38,7 +39,7 @@ from quantlevels.scheme import (
     with_scales,
     words,
 )
-from quantlevels.schemes.common import codebook_level, declared_as
+from quantlevels.schemes.common import check_low_rank, codebook_level, declared_as
 from quantlevels.schemes.nunchaku import declared_awq, declared_svdquant
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 from quantlevels.vocabulary.level import BITS_PER_BYTE
@@ -141,10 +142,13 @@ def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
         return None
     if len(codes.shape) != _TILED_AXES:
         group = exact(_CODES_PER_BYTE * codes.matrix[1], scales.matrix[0], "scale groups do not tile a row")
-        return _pairs(codes, group_size=group, symmetric=True)
+        weight = _pairs(codes, group_size=group, symmetric=True)
+        _check_corrections(module, *weight.shape)
+        return weight
     if codes.shape[2:] != _TILE:
         return None
     rows, columns = _TILED_ROWS * codes.shape[0], _TILED_COLUMNS * codes.shape[1]
+    _check_corrections(module, rows, columns)
     return Weight(
         level=integer(_BITS),
         parameters=rows * columns,
@@ -152,6 +156,16 @@ def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
         group_size=exact(rows * columns, scales.elements, "scale groups do not tile the weights"),
         symmetric=True,
     )
+
+
+def _check_corrections(module: Module, rows: int, columns: int) -> None:
+    """Refuse a low-rank part or a smoothing factor of another weight."""
+    prefix = "weight_" if "weight_proj_down" in module else ""
+    up, down, smooth = (module.get(f"{prefix}{name}") for name in ("proj_up", "proj_down", "smooth_factor"))
+    if up and down:
+        check_low_rank(up, down, rows, columns)
+    if smooth and smooth.elements != columns:
+        raise TensorRuleError(f"smooth_factor has shape {list(smooth.shape)}; expected [columns] = [{columns}]")
 
 
 def _fold_nvfp4_in_bytes(module: Module, hint: Hint) -> Weight | None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from quantlevels.errors import PluginError
-from quantlevels.scheme import DeclaredLevel, LayoutError, UnknownTypeError, with_scales, words
+from quantlevels.scheme import (
+    DeclaredLevel,
+    LayoutError,
+    TensorInfo,
+    TensorRuleError,
+    UnknownTypeError,
+    with_scales,
+    words,
+)
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -85,6 +93,19 @@ def float_level(exponent_bits: int, mantissa_bits: int, *, signed: bool = True) 
     bits = exponent_bits + mantissa_bits + signed
     name = f"Float{bits}E{exponent_bits}M{mantissa_bits}FN{'' if signed else 'U'}"
     return QuantizationLevel(name=name, bits_per_param=bits, kind="float")
+
+
+def check_low_rank(up: TensorInfo, down: TensorInfo, rows: int, columns: int) -> None:
+    """Refuse low-rank matrices whose product has another shape than a weight of so many rows and columns.
+
+    Raises:
+        TensorRuleError: if their ranks differ, or are not a whole number.
+    """
+    rank, rest = divmod(up.elements, rows)
+    if rest or down.elements != rank * columns:
+        raise TensorRuleError(
+            f"low-rank part: {list(up.shape)} and {list(down.shape)} do not multiply to {rows} rows of {columns}"
+        )
 
 
 def declared_as(name: str) -> DeclaredLevel:

@@ -471,6 +471,9 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
     """The packing of a module and its weight, by the declared method's packings first; None for plain tensors."""
     misfits: list[LayoutError] = []
     for is_declared, packings in _rounds(module, context):
+        # a layout that fits but for one side tensor says more than one that explains fewer tensors
+        if misfit := next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), None):
+            raise misfit
         #: level, group size and number of weights → who reads them so
         fits: dict[str, tuple[Packing, Weight]] = {}
         for packing in packings:
@@ -489,7 +492,7 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
         for packing, weight in fits.values():
             _check_single(module, packing)
             return packing, weight
-    if misfits:  # a layout that fits but for one side tensor says more than one that does not fit at all
+    if misfits:
         raise next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), misfits[0])
     return None
 

@@ -14,6 +14,8 @@ from attrs import asdict, evolve, field, frozen
 
 from quantlevels.container import JSON
 from quantlevels.scheme import (
+    FLOAT_TYPES,
+    SCALE_TYPES,
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -25,6 +27,7 @@ from quantlevels.scheme import (
     Storage,
     TensorInfo,
     TensorRule,
+    TensorRuleError,
     UnknownTypeError,
     Weight,
     exact,
@@ -93,7 +96,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
         level=level,
         parameters=words.stack * rows * columns,
         code_bits=Fraction(bits),
-        group_size=_group_size(rows, columns, scale, hint),
+        group_size=_group_size(words.stack, rows, columns, scale, hint),
         symmetric="zero_point" not in module,
         shape=(*words.shape[:-2], rows, columns),
     )
@@ -108,8 +111,10 @@ def _bits(rows: int, zero_point: TensorInfo | None, hint: Hint) -> int:
     raise AmbiguousLayoutError("words of codes, and neither a config nor packed zero points tell their width")
 
 
-def _group_size(rows: int, columns: int, scale: TensorInfo, hint: Hint) -> int | None:
-    if scale.elements == 1 or len(scale.shape) < 2:
+def _group_size(stack: int, rows: int, columns: int, scale: TensorInfo, hint: Hint) -> int | None:
+    if len(scale.shape) < 2:  # of the tensor, or of each expert
+        if scale.elements not in (1, stack):
+            raise TensorRuleError(f"weight_scale has shape {list(scale.shape)}; expected a scale for each tensor")
         return None
     if scale.matrix[0] != rows:  # blocks of rows and columns
         exact(rows, scale.matrix[0], "scale blocks do not tile the rows")
@@ -119,10 +124,10 @@ def _group_size(rows: int, columns: int, scale: TensorInfo, hint: Hint) -> int |
 
 
 _SIDES: Final = (
-    TensorRule("weight_scale", role="scale"),
-    TensorRule("weight_scale_2", role="scale"),
-    TensorRule("global_scale", role="scale"),
-    TensorRule("zero_point", role="zero_point"),
+    TensorRule("weight_scale", SCALE_TYPES, role="scale"),
+    TensorRule("weight_scale_2", FLOAT_TYPES, "1 | rows", role="scale"),
+    TensorRule("global_scale", FLOAT_TYPES, "1", role="scale"),
+    TensorRule("zero_point", ("Int32", *FLOAT_TYPES), "packed_rows groups | rows groups", role="zero_point"),
 )
 _ASYMMETRIC: Final = Packing("weight", ("weight_scale", "zero_point"), _fold, _SIDES)
 _PACKED: Final = Packing("weight", ("weight_scale",), _fold, _SIDES, declared_only=True)

@@ -25,6 +25,7 @@ from quantlevels.scheme import (
     Scheme,
     Storage,
     TensorRule,
+    TensorRuleError,
     UnknownTypeError,
     Weight,
     declared_integer,
@@ -55,7 +56,9 @@ def _fold_bytes(module: Module, hint: Hint) -> Weight | None:
         wide, narrow = codes.elements, codes.elements * BITS_PER_BYTE // _NARROW
         raise AmbiguousLayoutError(f"can be {wide:,} weights of INT8 or {narrow:,} of INT4, and no config tells which")
     rows, bits = scale.elements, hint.level.bits_per_param
-    columns = exact(BITS_PER_BYTE * codes.elements, bits * rows, "codes of a row")
+    columns, rest = divmod(BITS_PER_BYTE * codes.elements, bits * rows)
+    if rest:
+        raise TensorRuleError(f"scale has shape {list(scale.shape)}; {codes.elements:,} bytes are not so many rows")
     return Weight(
         level=hint.level,
         parameters=rows * columns,

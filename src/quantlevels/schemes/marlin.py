@@ -25,6 +25,7 @@ from quantlevels.scheme import (
     Scheme,
     Storage,
     TensorRule,
+    TensorRuleError,
     Weight,
     declared_integer,
     exact,
@@ -63,7 +64,12 @@ def _fold_dense(module: Module, hint: Hint) -> Weight:
 
 def _fold_sparse(module: Module, hint: Hint) -> Weight:
     """B_24 I32 [K/32, N*b/2], B_meta I16 [K/32, 2*N], s [K/g, N]. All weights count, those left out too."""
-    return _tiled(module, "B_24", _SPARSITY, hint)
+    weight = _tiled(module, "B_24", _SPARSITY, hint)
+    if module["B_meta"].elements * _TILE != weight.parameters:
+        raise TensorRuleError(
+            f"B_meta has shape {list(module['B_meta'].shape)}; expected an element per {_TILE} weights"
+        )
+    return weight
 
 
 _SCALES: Final = TensorRule("s", FLOAT_TYPES, "groups rows", role="scale")

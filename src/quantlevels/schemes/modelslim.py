@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 from quantlevels.container import JSON
 from quantlevels.scheme import (
     FLOAT_TYPES,
+    SCALE_TYPES,
     Config,
     DeclaredLevel,
     Hint,
@@ -79,21 +80,26 @@ def level_of(word: str) -> QuantizationLevel | None:
 
 
 _OFFSETS: Final = tuple(
-    TensorRule(name, FLOAT_TYPES, role="zero_point") for name in ("weight_offset", "weight_offset_second", "scale_bias")
+    TensorRule(name, FLOAT_TYPES, shapes, role="zero_point")
+    for name, shapes in (
+        ("weight_offset", "rows | rows groups"),
+        ("weight_offset_second", ""),
+        ("scale_bias", "rows | rows 16"),
+    )
 )
 _TRANSFORMS: Final = tuple(
     TensorRule(name, FLOAT_TYPES, role="correction")
     for name in ("left_trans", "right_trans", "clip_ratio", "svd_lowrank_l1", "svd_lowrank_l2")
 )
 _ACTIVATIONS: Final = (
-    TensorRule("input_offset", role="activation"),
+    TensorRule("input_offset", (*FLOAT_TYPES, "Int8", "Int32"), "1", role="activation"),
     TensorRule("quant_bias", ("Int32",), "rows", role="activation"),
     TensorRule("deq_scale", ("Int64", *FLOAT_TYPES), "rows", role="activation"),
     TensorRule("kv_cache_scale", FLOAT_TYPES, role="activation"),
     TensorRule("kv_cache_offset", role="activation"),
 )
 _SIDES: Final = (
-    TensorRule("weight_scale", shapes="rows | rows groups", role="scale"),
+    TensorRule("weight_scale", SCALE_TYPES, "rows | rows groups", role="scale"),
     TensorRule("weight_scale_second", FLOAT_TYPES, role="scale"),
     TensorRule("weight_dual_scale", FLOAT_TYPES, role="scale"),
     *_OFFSETS,

@@ -34,7 +34,7 @@ from quantlevels.scheme import (
     valid_group_size,
     words,
 )
-from quantlevels.schemes.common import declared_as
+from quantlevels.schemes.common import check_low_rank, declared_as
 from quantlevels.vocabulary.registry import levels
 
 _BITS: Final = 4
@@ -46,8 +46,10 @@ _SCALE_BITS: Final = 16
 #: The layers that nunchaku quantizes by AWQ, whatever the metadata declares for the others.
 _MODULATION: Final = ("*norm*.linear", "*.img_mod.1", "*.txt_mod.1")
 
+#: Of the low-rank branch, by the first names and those of today: the matrix of the outputs, that of the inputs.
+_LOW_RANK_NAMES: Final = (("proj_up", "proj_down"), ("lora_up", "lora_down"))
 _LOW_RANK: Final = tuple(
-    TensorRule(name, FLOAT_TYPES, role="correction") for name in ("proj_down", "proj_up", "lora_down", "lora_up")
+    TensorRule(name, FLOAT_TYPES, role="correction") for names in _LOW_RANK_NAMES for name in names
 )
 _SMOOTHING: Final = tuple(
     TensorRule(name, FLOAT_TYPES, "columns", role="correction")
@@ -64,6 +66,9 @@ def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
     rows, columns = codes.matrix[0], _CODES_PER_BYTE * codes.matrix[1]
     group = exact(columns, scales.matrix[0], "scale groups do not tile a row")
     level = levels["NVFP4"] if scales.is_a("Float8E4M3FN") else integer(_BITS)
+    for up, down in _LOW_RANK_NAMES:
+        if up in module and down in module:
+            check_low_rank(module[up], module[down], rows, columns)
     if level.name == "NVFP4" and group != level.block.weights:
         raise LayoutError(f"FP8 scales for groups of {group}; NVFP4 has groups of {level.block.weights}")
     return Weight(

@@ -327,6 +327,8 @@ def _bytes(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> Weight:
         )
     if hint.level is None:
         raise AmbiguousLayoutError("bytes of codes with a scale, and no config tells how many codes a byte holds")
+    if scale.elements > codes.stack and scale.shape[: len(codes.shape) - 1] != codes.shape[:-1]:
+        raise _impossible(codes, scale, hint)
     bits = hint.level.bits_per_param
     parameters = exact(BITS_PER_BYTE * codes.elements, bits, "codes in bytes")
     groups = scale.matrix[1] if len(scale.shape) > 1 else 1

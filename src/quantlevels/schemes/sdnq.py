@@ -17,6 +17,8 @@ from attrs import asdict, evolve, field, frozen
 
 from quantlevels.container import JSON
 from quantlevels.scheme import (
+    FLOAT_TYPES,
+    SCALE_TYPES,
     AmbiguousLayoutError,
     Config,
     DeclaredLevel,
@@ -29,6 +31,7 @@ from quantlevels.scheme import (
     Storage,
     TensorInfo,
     TensorRule,
+    TensorRuleError,
     UnknownTypeError,
     Weight,
     exact,
@@ -38,7 +41,7 @@ from quantlevels.scheme import (
     within,
     words,
 )
-from quantlevels.schemes.common import codebook_level, float_level
+from quantlevels.schemes.common import check_low_rank, codebook_level, float_level
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -117,13 +120,15 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     entries = 2**level.bits_per_param if level.kind == "codebook" else 1
     if scale.elements % entries:
         raise LayoutError(f"scale {list(scale.shape)} is not a table of {entries} values for each group")
+    shape = _logical_shape(parameters, codes, scale, entries)
+    _check_sides(module, shape, is_packed=codes.bits != level.bits_per_param)
     return Weight(
         level=level,
         parameters=parameters,
         code_bits=Fraction(codes.bits * codes.elements, parameters),
         group_size=_group_size(parameters, scale, entries, hint),
         symmetric=None if level.kind == "codebook" else "zero_point" not in module,
-        shape=_logical_shape(parameters, codes, scale, entries),
+        shape=shape,
     )
 
 
@@ -138,9 +143,32 @@ def _group_size(parameters: int, scale: TensorInfo, entries: int, hint: Hint) ->
     """Weights that share a scale: by the axis of groups, or as declared if the scales are packed themselves."""
     if not _has_axes(scale, entries):
         return hint.group_size if hint.group_size and hint.group_size > 0 else None
-    if len(scale.shape) in _GROUPED_AXES and scale.shape[1] > 1:
-        return exact(parameters, scale.elements // entries, "scale groups do not tile the weights")
-    return None
+    shared, rest = divmod(parameters, scale.elements // entries)
+    if rest:
+        raise TensorRuleError(f"scale has shape {list(scale.shape)} beside {parameters:,} weights")
+    return shared if len(scale.shape) in _GROUPED_AXES and scale.shape[1] > 1 else None
+
+
+def _check_sides(module: Module, shape: tuple[int, ...], *, is_packed: bool) -> None:
+    """Refuse zero points and scales of other rows, and a low-rank part of another weight.
+
+    Args:
+        module: the tensors.
+        shape: rows and columns of the weight; empty if unknown.
+        is_packed: whether codes have lost the axes of the weight.
+    """
+    codes, scale = module["weight"], module["scale"]
+    zero_point, up, down = (module.get(name) for name in ("zero_point", "svd_up", "svd_down"))
+    if zero_point and zero_point.shape != scale.shape:
+        raise TensorRuleError(
+            f"zero_point has shape {list(zero_point.shape)}; expected that of scale, {list(scale.shape)}"
+        )
+    if not is_packed and len(codes.shape) == len(scale.shape):
+        shared = zip(codes.shape, scale.shape, strict=True)
+        if any(scales not in (1, length) for length, scales in shared):
+            raise TensorRuleError(f"scale has shape {list(scale.shape)} beside codes of shape {list(codes.shape)}")
+    if up and down and shape:
+        check_low_rank(up, down, *shape)
 
 
 def _has_axes(scale: TensorInfo, entries: int) -> bool:
@@ -158,15 +186,17 @@ def _logical_shape(parameters: int, codes: TensorInfo, scale: TensorInfo, entrie
     return scale.shape[0], parameters // scale.shape[0]
 
 
+#: Scales and zero points may be quantized themselves, packed or in bytes.
+_SCALE_TYPES: Final = (*SCALE_TYPES, "Int8", "Int16", "UInt16", "Int64")
 _SIDES: Final = (
-    TensorRule("scale", role="scale"),
-    TensorRule("scale_2", role="scale"),
-    TensorRule("scale_zero_point", role="scale"),
-    TensorRule("zero_point", role="zero_point"),
-    TensorRule("zero_point_scale", role="zero_point"),
-    TensorRule("zero_point_2", role="zero_point"),
-    TensorRule("svd_up", role="correction"),
-    TensorRule("svd_down", role="correction"),
+    TensorRule("scale", _SCALE_TYPES, role="scale"),
+    TensorRule("scale_2", FLOAT_TYPES, role="scale"),
+    TensorRule("scale_zero_point", FLOAT_TYPES, role="scale"),
+    TensorRule("zero_point", _SCALE_TYPES, role="zero_point"),
+    TensorRule("zero_point_scale", FLOAT_TYPES, role="zero_point"),
+    TensorRule("zero_point_2", FLOAT_TYPES, role="zero_point"),
+    TensorRule("svd_up", FLOAT_TYPES, role="correction"),
+    TensorRule("svd_down", FLOAT_TYPES, role="correction"),
 )
 _ASYMMETRIC: Final = Packing("weight", ("scale", "zero_point"), _fold, _SIDES)
 _LOW_RANK: Final = Packing("weight", ("scale", "svd_up"), _fold, _SIDES)
