@@ -119,7 +119,7 @@ def test_verify_as_sarif(ask: Ask, w4a8: Path) -> None:
     assert log["version"] == "2.1.0"
     (rule,) = run["tool"]["driver"]["rules"]
     assert (rule["id"], rule["name"]) == ("QL101", "wider-than-declared")
-    assert rule["fullDescription"]["text"].startswith("The codes of quantized weights take")
+    assert rule["fullDescription"]["text"].startswith("Quantized weights take")
     assert "Remedy: " in rule["help"]["text"]
     (result,) = run["results"]
     assert (result["ruleId"], result["level"]) == ("QL101", "error")
@@ -208,7 +208,7 @@ def test_size_reports_what_llama_cpp_takes_instead(ask: Ask, tmp_path: Path) -> 
     ("options", "reason"),
     [
         (("--level", "int4"), "give either the PATH of a checkpoint or --params"),
-        (("--level", "int4", "--params", "70.6"), "'70.6' is no number of parameters"),
+        (("--level", "int4", "--params", "70.6"), "'70.6' is not a number of parameters"),
         (("--level", "int4", "--params", "7B", "--keep", "lm_head"), "'lm_head' is not of the form GLOB=LEVEL"),
         (("--level", "int4", "--params", "7B", "--keep", "lm_head=in8"), "unknown level 'in8'; did you mean 'Int8'"),
         (("--level", "int4", "--params", "7B", "--scheme", "gptq"), "need the shapes"),

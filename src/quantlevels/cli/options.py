@@ -19,14 +19,18 @@ from quantlevels.findings import CODES, code_prefixes
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _COUNTS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
-_DIGITS: Final = r"\d[\d_,]{0,29}(?:\.\d{1,30})?"  # what is longer is no amount of anything
+_DIGITS: Final = r"\d[\d_,]{0,29}(?:\.\d{1,30})?"  # more digits than any amount has
 _NUMBER: Final = rf"\s*({_DIGITS})\s*"
 _COUNT: Final = re.compile(_NUMBER + r"([KMBGT]?)\s*", re.ASCII | re.IGNORECASE)
-_MEMORY: Final = re.compile(_NUMBER + r"([KMGTP]?)(i?)(B?)\s*", re.ASCII | re.IGNORECASE)
+_MEMORY: Final = re.compile(
+    rf"\s*(?P<digits>{_DIGITS})\s*(?P<prefix>[KMGTP]?)(?P<binary>i?)B?\s*", re.ASCII | re.IGNORECASE
+)
 _SHARE: Final = re.compile(rf"{_NUMBER}(%?)\s*", re.ASCII)
 _RATIO: Final = re.compile(r"\s*(\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\s*", re.ASCII)
 
-#: what is less was meant to have a unit
+#: mark after a share → what is the whole
+_WHOLES: Final = {"%": 100, "": 1}
+#: bytes; less than any device has
 _LEAST_MEMORY: Final = 1 << 16
 #: a whole number of groups, devices or bits
 Natural: Final = click.IntRange(min=1, max=2**32)
@@ -77,7 +81,7 @@ def check_exists(path: str | os.PathLike[str]) -> None:
 
 
 def _hint(path: Path) -> str:
-    """What the folder has instead, or that there is no such folder."""
+    """What the folder has instead, or that it does not exist."""
     try:
         close = _close(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
     except FileNotFoundError:
@@ -99,7 +103,7 @@ def check_picture_name(ctx: click.Context, param: click.Parameter, path: Path | 
 
 
 def completing(words: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """What completes an option of these words."""
+    """A completion function for an option that takes one of these words."""
     return lambda _ctx, _param, incomplete: [word for word in words() if word.startswith(incomplete.lower())]
 
 
@@ -108,71 +112,86 @@ AnyPath: Final = CheckpointPath(exists=False)
 
 
 class Amount(NamedTuple):
-    """A number from the command line, and in words how it was taken."""
+    """A number from the command line, and how it was read, in words."""
 
     value: int
     taken: str
 
 
 def _whole(digits: str, factor: int) -> int | None:
-    number = Fraction(re.sub("[_,]", "", digits)) * factor
-    return int(number) if number.denominator == 1 and number else None
+    """Digits times a factor; None unless that is a positive integer."""
+    product = _exact(digits) * factor
+    if product.denominator != 1 or product == 0:
+        return None
+    return int(product)
+
+
+def _exact(digits: str) -> Fraction:
+    return Fraction(re.sub("[_,]", "", digits))
 
 
 def count(text: str) -> Amount:
     """A number of parameters: ``70.6B``, ``8030261248``.
 
     Raises:
-        BadParameter: if it is none.
+        BadParameter: if it is not one.
     """
     match = _COUNT.fullmatch(text)
     number = match and _whole(match[1], _COUNTS[match[2].upper()])
     if not number:
-        raise click.BadParameter(f"{text!r} is no number of parameters; write 8030261248, 8.03B or 350M")
+        raise click.BadParameter(f"{text!r} is not a number of parameters; write 8030261248, 8.03B or 350M")
     return Amount(number, f"{number:,} parameters")
 
 
 def memory(text: str) -> Amount:
-    """An amount of memory: ``80GiB`` in powers of 1024, ``80GB`` and ``80G`` of 1000; bytes where no unit is given.
+    """An amount of memory: ``80GiB`` in powers of 1024, ``80GB`` and ``80G`` in powers of 1000; else bytes.
 
     Raises:
-        BadParameter: if it is none, or less than any device has.
+        BadParameter: if it is not one, or less than any device has.
     """
-    digits, prefix, binary, _ = match.groups() if (match := _MEMORY.fullmatch(text)) else ("0", "", "", "")
-    nbytes = _whole(digits, (1024 if binary else 1000) ** _POWERS[prefix.upper()])
-    if not nbytes or (binary and not prefix):
-        raise click.BadParameter(f"{text!r} is no amount of memory in whole bytes; write 80GiB or 80GB")
-    if nbytes < _LEAST_MEMORY:
+    match = _MEMORY.fullmatch(text)
+    if match is None or (match["binary"] and not match["prefix"]):
+        raise _no_memory(text)
+    digits, prefix = match["digits"], match["prefix"].upper()
+    base, infix = (1024, "i") if match["binary"] else (1000, "")
+    nbytes = _whole(digits, base ** _POWERS[prefix])
+    if not nbytes:
+        raise _no_memory(text)
+    if nbytes < _LEAST_MEMORY:  # a unit was forgotten
         raise click.BadParameter(f"{text!r} is {nbytes:,} bytes, which no device has; write {digits}GiB or {digits}GB")
-    unit = f"{prefix.upper()}{'i' if binary else ''}B"
-    return Amount(nbytes, f"{digits} {unit} = {size(nbytes)}")
+    return Amount(nbytes, f"{digits} {prefix}{infix}B = {size(nbytes)}")
+
+
+def _no_memory(text: str) -> click.BadParameter:
+    return click.BadParameter(f"{text!r} is not an amount of memory in whole bytes; write 80GiB or 80GB")
 
 
 def share(text: str) -> Fraction:
-    """A part of a whole: ``20%`` or ``0.2``.
+    """A part of a whole, below 1: ``20%`` or ``0.2``.
 
     Raises:
-        BadParameter: if it is none, or the whole.
+        BadParameter: if it is not one.
     """
     match = _SHARE.fullmatch(text)
-    part = Fraction(re.sub("[_,]", "", match[1])) / (100 if match[2] else 1) if match else None
-    if part is None or part >= 1:
-        raise click.BadParameter(f"{text!r} is no part of a whole; write 20% or 0.2")
-    return part
+    if match:
+        part = _exact(match[1]) / _WHOLES[match[2]]
+        if part < 1:
+            return part
+    raise click.BadParameter(f"{text!r} is not a part of a whole; write 20% or 0.2")
 
 
 def number(text: str) -> Fraction:
     """An exact number above 0: ``4.5`` or ``9/2``.
 
     Raises:
-        BadParameter: if it is none.
+        BadParameter: if it is not one.
     """
     match = _RATIO.fullmatch(text)
-    divisor = Fraction(match[2] or 1) if match else 0
-    exact = Fraction(match[1]) / divisor if match and divisor else Fraction(0)
-    if not exact:
-        raise click.BadParameter(f"{text!r} is no positive number; write 4.5 or 9/2")
-    return exact
+    if match:
+        dividend, divisor = Fraction(match[1]), Fraction(match[2] or 1)
+        if dividend and divisor:
+            return dividend / divisor
+    raise click.BadParameter(f"{text!r} is not a positive number; write 4.5 or 9/2")
 
 
 class Code(click.ParamType[str]):

@@ -1,4 +1,4 @@
-"""A bar on stderr while the many files of one checkpoint are read, where that takes long enough to wonder."""
+"""A bar on stderr while many files of one checkpoint are read, if that takes long."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from unicodedata import combining, east_asian_width
 
@@ -34,10 +34,13 @@ _LEAST: Final = 40  # columns; a terminal that has fewer, or says it has none, b
 _BARS: Final = range(6, 31)  # how wide a bar may be
 _BESIDE_A_BAR: Final = 66  # columns that the widest bar leaves to the rest of its row
 
+_PERCENT_WIDTH: Final = 7
+
 Style: TypeAlias = Literal["", "strong", "faint", "quantized", "plain", "good", "warning", "bad"]
 
 Shrinks: TypeAlias = Literal["", "wraps", "keeps start", "keeps end"]
 
+_JUSTIFY: Final[dict[bool, Literal["right", "left"]]] = {True: "right", False: "left"}
 #: what a style is on a terminal: the terminal's own colors, which its theme makes readable on light and dark
 _THEME: Final[dict[Style, str]] = {
     "": "",
@@ -131,7 +134,7 @@ class Column(NamedTuple):
     Args:
         title: what stands above it.
         right: whether its cells end where it ends, as figures do.
-        style: of its cells, where they have none of their own.
+        style: of its cells that have none of their own.
         from_width: the terminal width below which it is left out; pipes always have it.
         shrinks: what its cells do when the terminal is narrow: nothing, wrap, lose their end, lose their beginning.
     """
@@ -185,7 +188,7 @@ _MARKS: Final[dict[Severity, Cell]] = {
 
 
 def text_of(value: Value, longest: int = LONGEST) -> str:
-    """A value as plain text; ``-`` where there is none."""
+    """A value as plain text; ``-`` for None."""
     match value:
         case None:
             return "-"
@@ -206,10 +209,11 @@ def show(*pages: Iterable[Block], after_another: bool = False) -> None:
         pages: what to write; a page without blocks is left out.
         after_another: whether other pages stand above.
     """
-    filled = [blocks for page in pages if (blocks := list(page))]
+    filled = list(filter(None, map(list, pages)))
     if not _is_colorful():
-        text = "\n".join("".join(f"{line}\n" for block in page for line in _plain(block)) for page in filled)
-        sys.stdout.write(f"\n{text}" if after_another else text)
+        if after_another:
+            sys.stdout.write("\n")
+        sys.stdout.write("\n".join(map(_plain_page, filled)))
         return
     console = _console()
     for page in filled:
@@ -217,6 +221,11 @@ def show(*pages: Iterable[Block], after_another: bool = False) -> None:
         for block in page:
             console.print(_rich(block, console))
     console.print()
+
+
+def _plain_page(page: Iterable[Block]) -> str:
+    lines = chain.from_iterable(map(_plain, page))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _is_colorful() -> bool:
@@ -256,12 +265,13 @@ def _plain(block: Block) -> list[str]:
         case Line(pieces, indent):
             return [" " * indent + " ".join(text_of(piece, LONG) for piece in pieces)]
         case Note(found, severity):
-            where = [f"{visible(found.where)}:"] if found.where else []
-            return [" ".join([found.code, severity, f"{found.slug}:", *where, visible(found.message, LONG)])]
+            words = [found.code, severity, f"{found.slug}:", visible(found.message, LONG)]
+            if found.where:
+                words.insert(3, f"{visible(found.where)}:")
+            return [" ".join(words)]
         case Facts(facts):
-            return _aligned(
-                [[label, text_of(value)] for label, value in facts.items() if value is not None], (False,) * 2
-            )
+            stated = [[label, text_of(value)] for label, value in facts.items() if value is not None]
+            return _aligned(stated, (False, False))
         case Table(columns, rows):
             lines = [[column.title for column in columns], *([text_of(value) for value in row] for row in rows)]
             return _aligned(lines, [column.right for column in columns])
@@ -274,7 +284,9 @@ def _aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]
 
 def _aligned_cell(cell: str, most: int, right: bool) -> str:
     room = " " * (most - width(cell))
-    return room + cell if right else cell + room
+    if right:
+        return room + cell
+    return cell + room
 
 
 def _console() -> Console:
@@ -297,11 +309,13 @@ def _rich(block: Block, console: Console) -> RenderableType:
             from rich.console import Group
             from rich.padding import Padding
 
-            head = Line((_MARKS[severity], Cell(found.code, _MARKS[severity].style), Cell(found.slug, "strong")))
-            body = [
-                Line((piece,)) for piece in (found.message, Cell(found.where, "faint") if found.where else "") if piece
-            ]
-            return Group(_rich(head, console), *(Padding(_rich(line, console), (0, 0, 0, 2)) for line in body))
+            mark = _MARKS[severity]
+            head = Line((mark, Cell(found.code, mark.style), Cell(found.slug, "strong")))
+            body: list[Cell | str] = [found.message]
+            if found.where:
+                body.append(Cell(found.where, "faint"))
+            lines = [Padding(_rich(Line((piece,)), console), (0, 0, 0, 2)) for piece in body]
+            return Group(_rich(head, console), *lines)
         case Facts(facts):
             grid = _grid()
             for label, value in facts.items():
@@ -319,7 +333,7 @@ def _grid() -> RichTable:
 
 
 def _rich_table(table: Table, console: Console) -> RichTable:
-    """The table; where its narrowest form is too wide for the terminal, cells fold rather than lose a figure."""
+    """The table. If its narrowest form is too wide for the terminal, cells fold instead of losing a figure."""
     from rich.table import Table as RichTable
 
     shown = [(index, column) for index, column in enumerate(table.columns) if column.from_width <= console.width]
@@ -336,19 +350,20 @@ def _rich_table(table: Table, console: Console) -> RichTable:
     for title, (_, column) in zip(titles, shown, strict=True):
         grid.add_column(
             title,
-            justify="right" if column.right else "left",
+            justify=_JUSTIFY[column.right],
             style=_THEME[column.style],
             no_wrap=room >= 0 and not column.shrinks,
             overflow="fold",
         )
     for row in cells:
-        grid.add_row(
-            *(
-                _Cut(text, column.shrinks) if column.shrinks.startswith("keeps") else text
-                for text, (_, column) in zip(row, shown, strict=True)
-            )
-        )
+        grid.add_row(*(_shrinking(text, column) for text, (_, column) in zip(row, shown, strict=True)))
     return grid
+
+
+def _shrinking(text: Text, column: Column) -> Text | _Cut:
+    if column.shrinks.startswith("keeps"):
+        return _Cut(text, column.shrinks)
+    return text
 
 
 def _cells(table: Table, shown: Sequence[tuple[int, Column]], bar: int = 0) -> list[list[Text]]:
@@ -356,15 +371,18 @@ def _cells(table: Table, shown: Sequence[tuple[int, Column]], bar: int = 0) -> l
 
 
 def _narrowest(titles: Sequence[str], cells: Sequence[Sequence[Text]], shown: Sequence[tuple[int, Column]]) -> int:
-    """Columns of the terminal that the table takes at least, if no figure is to be folded."""
-    return 2 * len(shown) + sum(
-        _NARROW if column.shrinks else max(*map(len, title.split("\n")), *(row[at].cell_len for row in cells), 0)
-        for at, (title, (_, column)) in enumerate(zip(titles, shown, strict=True))
-    )
+    """The fewest columns of the terminal that the table takes if no figure is folded."""
+    total = 2 * len(shown)  # padding
+    for at, (title, (_, column)) in enumerate(zip(titles, shown, strict=True)):
+        if column.shrinks:
+            total += _NARROW
+        else:
+            total += max(*map(len, title.split("\n")), *(row[at].cell_len for row in cells), 0)
+    return total
 
 
 class _Cut(NamedTuple):
-    """Text that loses its end, or its beginning, where there is too little room."""
+    """Text that loses its end, or its beginning, if there is not enough room."""
 
     text: Text
     shrinks: Shrinks
@@ -378,22 +396,37 @@ class _Cut(NamedTuple):
         from rich.text import Text
 
         text, room = self.text.plain, options.max_width
-        if width(text) > room:
-            text = f"…{end(text, room - 1)}" if self.shrinks == "keeps end" else f"{beginning(text, room - 1)}…"
+        if width(text) > room and self.shrinks == "keeps end":
+            text = f"…{end(text, room - 1)}"
+        elif width(text) > room:
+            text = f"{beginning(text, room - 1)}…"
         yield Text(text, self.text.style)
 
 
 def _rich_text(value: Value, bar: int = 20, longest: int = LONGEST) -> Text:
     from rich.text import Text
 
-    if isinstance(value, Bar):
-        halves = max(round(2 * bar * min(value.share, Fraction(1))), 1 if value.share and bar else 0)
-        filled = "━" * (halves // 2) + "╸" * (halves % 2)
-        if value.share > 1 and bar:
-            filled = f"{filled[:-1]}▸"  # it would go on
-        return Text.assemble(
-            (filled, _THEME[value.style]),
-            (" " * (bar - len(filled))),
-            (percent(value.share).rjust(7 if bar else 0), ""),
-        )
-    return Text(text_of(value, longest), _THEME[value.style] if isinstance(value, Cell) else "")
+    match value:
+        case Bar():
+            return _rich_bar(value, bar)
+        case Cell(_, style):
+            return Text(text_of(value, longest), _THEME[style])
+        case _:
+            return Text(text_of(value, longest))
+
+
+def _rich_bar(value: Bar, room: int) -> Text:
+    """A bar in so many columns, and its share of the whole; the share alone if there is no room."""
+    from rich.text import Text
+
+    if room == 0:
+        return Text(percent(value.share))
+    halves = round(2 * room * min(value.share, Fraction(1)))
+    if value.share:
+        halves = max(halves, 1)  # what is there at all is seen
+    filled = "━" * (halves // 2) + "╸" * (halves % 2)
+    if value.share > 1:
+        filled = f"{filled[:-1]}▸"  # it would go on
+    return Text.assemble(
+        (filled, _THEME[value.style]), " " * (room - len(filled)), percent(value.share).rjust(_PERCENT_WIDTH)
+    )

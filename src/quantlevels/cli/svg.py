@@ -11,14 +11,16 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from quantlevels.cli.pages.comparing import size_or_none
 from quantlevels.cli.pages.planning import candidate_names, candidate_size, same_size
 from quantlevels.cli.pages.words import against_fp32, declared_line, signed_size, stored_line
 from quantlevels.cli.render import beginning, decimal, end, percent, short_size, size, visible, width
 
 if TYPE_CHECKING:
-    from quantlevels.inspection.comparison import Comparison
+    from quantlevels.inspection.comparison import Comparison, Delta
     from quantlevels.inspection.planning import Fit
     from quantlevels.inspection.report import Inspection
+    from quantlevels.inspection.totals import StoredTotals
 
 _WIDTH: Final = 860
 _EDGE: Final = 28
@@ -132,56 +134,78 @@ def _color(index: int) -> str:
     return f"c{index % 8}"
 
 
+#: whether something is wrong or fits → how it looks
+_STORED_STYLE: Final = {True: "bad", False: ""}
+_FIT_BAR: Final = {True: "c0", False: "track"}
+_FIT_TEXT: Final = {True: "", False: "faint"}
+_MARGIN_TEXT: Final = {True: "good", False: "faint"}
+#: sign of a change in bytes → its style
+_CHANGE_STYLE: Final = {1: "warn", 0: "faint", -1: "good"}
+
+
 def inspection(report: Inspection) -> str:
     """Declared beside stored, the levels with their shares, and the findings."""
     canvas = _Canvas()
     canvas.heading(Path(report.path).resolve().name, report.format)
     if report.declared:
         canvas.fact("declared", declared_line(report.declared))
-    stored = report.stored
-    if stored:
-        wrong = any(it.severity == "error" for it in report.findings)
-        canvas.fact("stored", stored_line(stored), "bad" if wrong else "")
-        canvas.figures(
-            (short_size(stored.tensor_bytes), f"{stored.tensor_bytes:,} bytes"),
-            (decimal(stored.bits_per_weight), "bits per weight"),
-            against_fp32(stored.bits_per_weight),
-            (f"{stored.parameters:,}", "parameters"),
-        )
-    if stored and stored.levels:
-        total = stored.tensor_bytes or 1
-        canvas.y += 34
-        x = float(_EDGE)
-        for index, level in enumerate(stored.levels):
-            width = float(Fraction(level.nbytes, total)) * (_RIGHT - _EDGE)
-            if width >= 1:
-                canvas.bar(x, width - 1, _color(index), above=14, height=14)
-            x += width
-        canvas.titles(
-            (_EDGE + 18, "level", "start"),
-            (244, "group", "end"),
-            (386, "parameters", "end"),
-            (486, "size", "end"),
-            (574, "bits/weight", "end"),
-            (_RIGHT, "share", "end"),
-        )
-        for index, level in enumerate(stored.levels):
-            canvas.y += _ROW
-            canvas.bar(_EDGE, 10, _color(index), above=10, height=10)
-            canvas.text(_EDGE + 18, str(level.level), "strong", room=165)
-            canvas.text(244, str(level.group_size or "-"), "faint", "end")
-            canvas.text(386, f"{level.parameters:,}", anchor="end")
-            canvas.text(486, short_size(level.nbytes), anchor="end")
-            canvas.text(574, decimal(level.bits_per_weight), anchor="end")
-            canvas.bar(594, 178, "track")
-            canvas.bar(594, 178 * float(Fraction(level.nbytes, total)), _color(index))
-            canvas.text(_RIGHT, percent(Fraction(level.nbytes, total)), anchor="end")
-    canvas.y += 14 if report.findings else 0
+    if report.stored:
+        is_wrong = any(finding.severity == "error" for finding in report.findings)
+        _draw_totals(canvas, report.stored, _STORED_STYLE[is_wrong])
+        if report.stored.levels:
+            _draw_strip(canvas, report.stored)
+            _draw_levels(canvas, report.stored)
+    if report.findings:
+        canvas.y += 14
     for finding in report.findings:
         canvas.y += _ROW
         canvas.text(_EDGE, finding.code, _SEVERE[finding.severity])
         canvas.paragraph(_EDGE + 60, f"{finding.slug}: {finding.message}", room=_RIGHT - _EDGE - 60)
     return canvas.svg(f"{Path(report.path).name}: what it declares and what it stores")
+
+
+def _draw_totals(canvas: _Canvas, stored: StoredTotals, style: str) -> None:
+    canvas.fact("stored", stored_line(stored), style)
+    canvas.figures(
+        (short_size(stored.tensor_bytes), f"{stored.tensor_bytes:,} bytes"),
+        (decimal(stored.bits_per_weight), "bits per weight"),
+        against_fp32(stored.bits_per_weight),
+        (f"{stored.parameters:,}", "parameters"),
+    )
+
+
+def _draw_strip(canvas: _Canvas, stored: StoredTotals) -> None:
+    """One strip for all bytes, in which each level has its color."""
+    canvas.y += 34
+    x = float(_EDGE)
+    for index, level in enumerate(stored.levels):
+        width = float(Fraction(level.nbytes, stored.tensor_bytes or 1)) * (_RIGHT - _EDGE)
+        if width >= 1:
+            canvas.bar(x, width - 1, _color(index), above=14, height=14)
+        x += width
+
+
+def _draw_levels(canvas: _Canvas, stored: StoredTotals) -> None:
+    canvas.titles(
+        (_EDGE + 18, "level", "start"),
+        (244, "group", "end"),
+        (386, "parameters", "end"),
+        (486, "size", "end"),
+        (574, "bits/weight", "end"),
+        (_RIGHT, "share", "end"),
+    )
+    for index, level in enumerate(stored.levels):
+        share = Fraction(level.nbytes, stored.tensor_bytes or 1)
+        canvas.y += _ROW
+        canvas.bar(_EDGE, 10, _color(index), above=10, height=10)
+        canvas.text(_EDGE + 18, str(level.level), "strong", room=165)
+        canvas.text(244, str(level.group_size or "-"), "faint", "end")
+        canvas.text(386, f"{level.parameters:,}", anchor="end")
+        canvas.text(486, short_size(level.nbytes), anchor="end")
+        canvas.text(574, decimal(level.bits_per_weight), anchor="end")
+        canvas.bar(594, 178, "track")
+        canvas.bar(594, 178 * float(share), _color(index))
+        canvas.text(_RIGHT, percent(share), anchor="end")
 
 
 def comparison(report: Comparison) -> str:
@@ -208,20 +232,23 @@ def comparison(report: Comparison) -> str:
         (466, "after", "end"),
         (_RIGHT, "change", "end"),
     )
-    widest = max((max(it.before, it.after) for it in report.levels), default=1) or 1
+    most = max((max(delta.before, delta.after) for delta in report.levels), default=1) or 1
     for delta in report.levels:
-        canvas.y += _ROW + 2
-        canvas.text(_EDGE, str(delta.level), "strong", room=185)
-        canvas.text(258, str(delta.group_size or "-"), "faint", "end")
-        canvas.text(366, short_size(delta.before) if delta.before else "-", anchor="end")
-        canvas.text(466, short_size(delta.after) if delta.after else "-", anchor="end")
-        if delta.before:
-            canvas.bar(486, 230 * delta.before / widest, "c6", above=11, height=6)
-        if delta.after:
-            canvas.bar(486, 230 * delta.after / widest, "c0", above=4, height=6)
-        style = "warn" if delta.gained > 0 else "good" if delta.gained else "faint"
-        canvas.text(_RIGHT, signed_size(delta.gained), style, "end")
+        _draw_delta(canvas, delta, most)
     return canvas.svg("two checkpoints, level by level")
+
+
+def _draw_delta(canvas: _Canvas, delta: Delta, most: int) -> None:
+    """A level's bytes before and after, on a scale that ends at ``most``."""
+    canvas.y += _ROW + 2
+    canvas.text(_EDGE, str(delta.level), "strong", room=185)
+    canvas.text(258, str(delta.group_size or "-"), "faint", "end")
+    for x, nbytes, color, above in ((366, delta.before, "c6", 11), (466, delta.after, "c0", 4)):
+        canvas.text(x, size_or_none(nbytes) or "-", anchor="end")
+        if nbytes:
+            canvas.bar(486, 230 * nbytes / most, color, above=above, height=6)
+    sign = (delta.gained > 0) - (delta.gained < 0)
+    canvas.text(_RIGHT, signed_size(delta.gained), _CHANGE_STYLE[sign], "end")
 
 
 def fit(report: Fit, source: str, memory: str) -> str:
@@ -230,29 +257,27 @@ def fit(report: Fit, source: str, memory: str) -> str:
     canvas.heading("what fits", "weights only")
     canvas.fact("weights", source)
     canvas.fact("memory", memory)
-    budget = report.budget
     left, right = 360, 726
-    scale = (right - left) * 2 / (3 * (budget or 1))  # the budget at two thirds
+    budget_x = left + (right - left) * 2 / 3
     canvas.titles(
         (_EDGE, "stored as", "start"),
         (342, "size", "end"),
-        (left + budget * scale, f"budget {short_size(budget)}", "middle"),
+        (budget_x, f"budget {short_size(report.budget)}", "middle"),
         (_RIGHT, "margin", "end"),
     )
     top = canvas.y + 6
     for group in same_size(report.candidates):
         first = group[0]
+        length = (budget_x - left) * first.nbytes / (report.budget or 1)
         canvas.y += _ROW - 3
-        style = "" if first.fits else "faint"
-        canvas.text(342, candidate_size(first), style, "end")
-        length = first.nbytes * scale
-        canvas.bar(left, min(length, right - left), "c0" if first.fits else "track")
+        canvas.text(342, candidate_size(first), _FIT_TEXT[first.fits], "end")
+        canvas.bar(left, min(length, right - left), _FIT_BAR[first.fits])
         if length > right - left:
             canvas.cut(right)
-        canvas.text(_RIGHT, signed_size(first.margin), "good" if first.fits else "faint", "end")
-        canvas.paragraph(_EDGE, candidate_names(group), style, room=222)
-    x = left + budget * scale
+        canvas.text(_RIGHT, signed_size(first.margin), _MARGIN_TEXT[first.fits], "end")
+        canvas.paragraph(_EDGE, candidate_names(group), _FIT_TEXT[first.fits], room=222)
     canvas.elements.append(
-        f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{top}" y2="{canvas.y + 4}" stroke="var(--bad)" stroke-width="1.5"/>'
+        f'<line x1="{budget_x:.2f}" x2="{budget_x:.2f}" y1="{top}" y2="{canvas.y + 4}" stroke="var(--bad)" '
+        f'stroke-width="1.5"/>'
     )
-    return canvas.svg(f"which levels fit {size(budget)}")
+    return canvas.svg(f"what fits {size(report.budget)}")
