@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from attrs import frozen
 
-from quantlevels import CheckpointError, inspect
+from quantlevels import inspect
 
 if TYPE_CHECKING:
     from .conftest import Look, Write
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 INT4: Final = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128}
 AO: Final = {"_type": "Int4WeightOnlyConfig", "_version": 2, "_data": {"group_size": 32}}
 VECTORS: Final = {"vector_lens": [-1, 8], "num_centroids": [-1, 256]}
+
+
+@frozen
+class Level:
+    """What a config declares of its first level."""
+
+    name: str
+    group_size: int | None = None
+    block: tuple[int, int] | None = None
+    symmetric: bool | None = None
+    #: bits per weight; None if the test leaves them open
+    bits: str | None = None
 
 
 def method(name: str, **keys: Any) -> dict[str, Any]:
@@ -26,123 +38,151 @@ def ao(name: str, **keys: Any) -> dict[str, Any]:
     return method("torchao", quant_type={"default": {"_type": name, "_version": 1, "_data": keys}})
 
 
-#: what it is → configs, the method, and of its first level: name, group size, block, symmetric, bits per weight
-DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
-    "gptq": (method("gptq", bits=4, group_size=128, sym=True), "gptq", ("Int4", 128, None, True, "133/32")),
-    "gptq, w_bit": (method("gptq", w_bit=3, q_group_size=64), "gptq", ("Int3", 64, None, True, "211/64")),
-    "gptq, wbits": (method("gptq", wbits=8, group_size=-1, sym=False), "gptq", ("Int8", -1, None, False, "8")),
+#: what it is → configs, the method, and its first level
+DECLARED: Final[dict[str, tuple[dict[str, Any], str, Level]]] = {
+    "gptq": (
+        method("gptq", bits=4, group_size=128, sym=True),
+        "gptq",
+        Level("Int4", group_size=128, symmetric=True, bits="133/32"),
+    ),
+    "gptq, w_bit": (
+        method("gptq", w_bit=3, q_group_size=64),
+        "gptq",
+        Level("Int3", group_size=64, symmetric=True, bits="211/64"),
+    ),
+    "gptq, wbits": (
+        method("gptq", wbits=8, group_size=-1, sym=False),
+        "gptq",
+        Level("Int8", group_size=-1, symmetric=False, bits="8"),
+    ),
     "gptq in quantize_config.json": (
         {"files": {"quantize_config.json": {"bits": 4, "group_size": 32, "desc_act": True, "damp_percent": 0.1}}},
         "gptq",
-        ("Int4", 32, None, True, "37/8"),
+        Level("Int4", group_size=32, symmetric=True, bits="37/8"),
     ),
     "gptq by two keys in a file of its own": (
         {"files": {"quantize_config.json": {"bits": 4, "group_size": 64}}},
         "gptq",
-        ("Int4", 64, None, True, "69/16"),
+        Level("Int4", group_size=64, symmetric=True, bits="69/16"),
     ),
     "gptq in Marlin's tiles": (
         method("gptq", bits=4, group_size=128, is_marlin_format=True),
         "gptq",
-        ("Int4", 128, None, True, "33/8"),
+        Level("Int4", group_size=128, symmetric=True, bits="33/8"),
     ),
     "gptqmodel, the method under its new key": (
         {"files": {"quantize_config.json": {"bits": 4, "group_size": 128, "method": "awq", "format": "gemm"}}},
         "awq",
-        ("Int4", 128, None, False, "133/32"),
+        Level("Int4", group_size=128, symmetric=False, bits="133/32"),
     ),
     "awq, gemv_fast": (  # zero points as wide as scales
         method("awq", bits=4, group_size=64, zero_point=True, version="GEMV_Fast"),
         "awq",
-        ("Int4", 64, None, False, "9/2"),
+        Level("Int4", group_size=64, symmetric=False, bits="9/2"),
     ),
-    "awq": (method("awq", bits=4, group_size=128, zero_point=True), "awq", ("Int4", 128, None, False, "133/32")),
+    "awq": (
+        method("awq", bits=4, group_size=128, zero_point=True),
+        "awq",
+        Level("Int4", group_size=128, symmetric=False, bits="133/32"),
+    ),
     "awq in quant_config.json": (
         {"files": {"quant_config.json": {"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM"}}},
         "awq",
-        ("Int4", 64, None, False, "69/16"),
+        Level("Int4", group_size=64, symmetric=False, bits="69/16"),
     ),
-    "paroquant": (method("paroquant", bits=4, group_size=128), "paroquant", ("Int4", 128, None, False, "133/32")),
-    "qqq": (method("qqq", wbits=4, group_size=128), "qqq", ("Int4", 128, None, True, "33/8")),
+    "paroquant": (
+        method("paroquant", bits=4, group_size=128),
+        "paroquant",
+        Level("Int4", group_size=128, symmetric=False, bits="133/32"),
+    ),
+    "qqq": (method("qqq", wbits=4, group_size=128), "qqq", Level("Int4", group_size=128, symmetric=True, bits="33/8")),
     "gguf by gptqmodel, its type in one word": (
         method("gguf", bits="q5_k_m"),
         "gguf",
-        ("Q5_K", None, None, None, "11/2"),
+        Level("Q5_K", bits="11/2"),
     ),
-    "gguf by gptqmodel": (method("gguf", bits=4, format="q_k_m"), "gguf", ("Q4_K", None, None, None, "9/2")),
-    "fp8 by gptqmodel": (method("fp8", format="float8_e5m2"), "fp8", ("Float8E5M2", None, None, True, "8")),
+    "gguf by gptqmodel": (method("gguf", bits=4, format="q_k_m"), "gguf", Level("Q4_K", bits="9/2")),
+    "fp8 by gptqmodel": (method("fp8", format="float8_e5m2"), "fp8", Level("Float8E5M2", symmetric=True, bits="8")),
     "bitsandbytes by gptqmodel": (
         method("bitsandbytes", bits=4, format="nf4", block_size=128, compress_statistics=False),
         "bitsandbytes",
-        ("NF4", 128, None, None, "17/4"),
+        Level("NF4", group_size=128, bits="17/4"),
     ),
-    "vptq by gptqmodel": (method("vptq", bits=1, **VECTORS), "vptq", ("VPTQ_1", 8, None, None, "1")),
-    "auto-round": (method("auto-round", bits=4, group_size=64), "auto-round", ("Int4", 64, None, True, "69/16")),
-    "auto-round, its old name": (method("intel/auto-round", bits=2), "auto-round", ("Int2", 128, None, True, "137/64")),
+    "vptq by gptqmodel": (method("vptq", bits=1, **VECTORS), "vptq", Level("VPTQ_1", group_size=8, bits="1")),
+    "auto-round": (
+        method("auto-round", bits=4, group_size=64),
+        "auto-round",
+        Level("Int4", group_size=64, symmetric=True, bits="69/16"),
+    ),
+    "auto-round, its old name": (
+        method("intel/auto-round", bits=2),
+        "auto-round",
+        Level("Int2", group_size=128, symmetric=True, bits="137/64"),
+    ),
     "auto-round, MXFP4": (
         method("auto-round", bits=4, group_size=32, data_type="mx_fp"),
         "auto-round",
-        ("MXFP4", 32, None, True, "17/4"),
+        Level("MXFP4", group_size=32, symmetric=True, bits="17/4"),
     ),
     "auto-round, a data type with its bits": (
         method("auto-round", bits=4, group_size=16, data_type="nv_fp4_with_static_gs"),
         "auto-round",
-        ("NVFP4", 16, None, True, "9/2"),
+        Level("NVFP4", group_size=16, symmetric=True, bits="9/2"),
     ),
     "auto-round, MXINT4": (
         method("auto-round", bits=4, group_size=32, data_type="mx_int"),
         "auto-round",
-        ("Int4", 32, None, True, "17/4"),
+        Level("Int4", group_size=32, symmetric=True, bits="17/4"),
     ),
     "auto-round, FP8": (
         method("auto-round", bits=8, group_size=-1, data_type="fp8_e5m2", fmt="e5m2"),
         "auto-round",
-        ("Float8E5M2", None, None, True, "8"),
+        Level("Float8E5M2", symmetric=True, bits="8"),
     ),
     "auto-round, FP8 in blocks": (
         method("auto-round", bits=8, group_size=[128, 128], data_type="fp"),
         "auto-round",
-        ("Float8E4M3FN", None, (128, 128), True, None),
+        Level("Float8E4M3FN", block=(128, 128), symmetric=True),
     ),
     "auto-round, FP8 with a scale a tensor": (
         method("auto-round", bits=8, group_size=0, data_type="fp"),
         "auto-round",
-        ("Float8E4M3FN", None, None, True, "8"),
+        Level("Float8E4M3FN", symmetric=True, bits="8"),
     ),
     "auto-round for MLX": (
         method("auto-round", bits=4, group_size=64, packing_format="mlx"),
         "auto-round",
-        ("Int4", 64, None, True, "9/2"),
+        Level("Int4", group_size=64, symmetric=True, bits="9/2"),
     ),
     "bitsandbytes, NF4": (
         method("bitsandbytes", load_in_4bit=True, bnb_4bit_quant_type="nf4"),
         "bitsandbytes",
-        ("NF4", 64, None, None, "9/2"),
+        Level("NF4", group_size=64, bits="9/2"),
     ),
     "bitsandbytes, scales quantized": (
         method("bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True),
         "bitsandbytes",
-        ("BNB_FP4", 64, None, None, "2113/512"),
+        Level("BNB_FP4", group_size=64, bits="2113/512"),
     ),
     "bitsandbytes as it keeps its settings": (
         method("bitsandbytes", _load_in_4bit=True, bnb_4bit_quant_type="nf4"),
         "bitsandbytes",
-        ("NF4", 64, None, None, "9/2"),
+        Level("NF4", group_size=64, bits="9/2"),
     ),
     "bitsandbytes by its keys": (
         {"config": {"quantization_config": {"load_in_8bit": True}}},
         "bitsandbytes",
-        ("Int8", None, None, True, "8"),
+        Level("Int8", symmetric=True, bits="8"),
     ),
     "compressed-tensors": (
         method("compressed-tensors", config_groups={"g": {"targets": ["Linear"], "weights": INT4}}),
         "compressed-tensors",
-        ("Int4", 128, None, True, "33/8"),
+        Level("Int4", group_size=128, symmetric=True, bits="33/8"),
     ),
     "compressed-tensors in compression_config": (
         {"config": {"compression_config": {"config_groups": {"g": {"targets": ["Linear"], "weights": INT4}}}}},
         "compressed-tensors",
-        ("Int4", 128, None, True, "33/8"),
+        Level("Int4", group_size=128, symmetric=True, bits="33/8"),
     ),
     "compressed-tensors in text_config": (
         {
@@ -156,17 +196,17 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             }
         },
         "compressed-tensors",
-        ("Int4", 128, None, False, "133/32"),
+        Level("Int4", group_size=128, symmetric=False, bits="133/32"),
     ),
     "compressed-tensors by a preset": (
         method("compressed-tensors", config_groups={"NVFP4A16": ["Linear"]}),
         "compressed-tensors",
-        ("NVFP4", 16, None, True, "9/2"),
+        Level("NVFP4", group_size=16, symmetric=True, bits="9/2"),
     ),
     "compressed-tensors, FP8 in blocks": (
         method("compressed-tensors", config_groups={"FP8_BLOCK": ["Linear"]}),
         "compressed-tensors",
-        ("Float8E4M3FN", None, (128, 128), True, "8193/1024"),
+        Level("Float8E4M3FN", block=(128, 128), symmetric=True, bits="8193/1024"),
     ),
     "compressed-tensors within its own block": (
         {
@@ -179,12 +219,12 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             }
         },
         "compressed-tensors",
-        ("Int4", 128, None, True, "33/8"),
+        Level("Int4", group_size=128, symmetric=True, bits="33/8"),
     ),
     "compressed-tensors, its first name": (
         method("sparseml", config_groups={"g": {"targets": ["Linear"], "weights": INT4}}),
         "compressed-tensors",
-        ("Int4", 128, None, True, "33/8"),
+        Level("Int4", group_size=128, symmetric=True, bits="33/8"),
     ),
     "compressed-tensors, a block as text": (
         method(
@@ -192,7 +232,7 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             config_groups={"g": {"weights": {"type": "float", "strategy": "block", "block_structure": "64x128"}}},
         ),
         "compressed-tensors",
-        ("Float8E4M3FN", None, (64, 128), True, "4097/512"),
+        Level("Float8E4M3FN", block=(64, 128), symmetric=True, bits="4097/512"),
     ),
     "compressed-tensors, codes in whole bytes": (
         method(
@@ -201,7 +241,7 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             config_groups={"g": {"targets": ["Linear"], "weights": INT4 | {"symmetric": False}}},
         ),
         "compressed-tensors",
-        ("Int4", 128, None, False, "131/16"),
+        Level("Int4", group_size=128, symmetric=False, bits="131/16"),
     ),
     "compressed-tensors, a format for each group": (
         method(
@@ -210,79 +250,87 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             config_groups={"g": {"targets": ["Linear"], "weights": INT4, "format": "pack-quantized"}},
         ),
         "compressed-tensors",
-        ("Int4", 128, None, True, "33/8"),
+        Level("Int4", group_size=128, symmetric=True, bits="33/8"),
     ),
     "compressed-tensors, 4-bit floats in no group": (
         method("compressed-tensors", config_groups={"g": {"weights": {"type": "float", "num_bits": 4}}}),
         "compressed-tensors",
-        ("Float4E2M1", None, None, True, "4"),
+        Level("Float4E2M1", symmetric=True, bits="4"),
     ),
     "fp8": (
         method("fp8", weight_block_size=[128, 128]),
         "fp8",
-        ("Float8E4M3FN", None, (128, 128), True, "4097/512"),
+        Level("Float8E4M3FN", block=(128, 128), symmetric=True, bits="4097/512"),
     ),
-    "fp8, E5M2": (method("fp8", fmt="e5m2"), "fp8", ("Float8E5M2", None, None, True, "8")),
-    "fbgemm_fp8": (method("fbgemm_fp8"), "fbgemm_fp8", ("Float8E4M3FN", None, None, True, "8")),
-    "w8a8_int8": (method("w8a8_int8"), "w8a8_int8", ("Int8", None, None, True, "8")),
-    "mxfp4": (method("mxfp4"), "mxfp4", ("MXFP4", 32, None, True, "17/4")),
-    "mxfp8": (method("mxfp8"), "mxfp8", ("MXFP8_E4M3", 32, None, True, "33/4")),
-    "modelopt": (method("modelopt", quant_algo="NVFP4"), "modelopt", ("NVFP4", 16, None, True, "9/2")),
+    "fp8, E5M2": (method("fp8", fmt="e5m2"), "fp8", Level("Float8E5M2", symmetric=True, bits="8")),
+    "fbgemm_fp8": (method("fbgemm_fp8"), "fbgemm_fp8", Level("Float8E4M3FN", symmetric=True, bits="8")),
+    "w8a8_int8": (method("w8a8_int8"), "w8a8_int8", Level("Int8", symmetric=True, bits="8")),
+    "mxfp4": (method("mxfp4"), "mxfp4", Level("MXFP4", group_size=32, symmetric=True, bits="17/4")),
+    "mxfp8": (method("mxfp8"), "mxfp8", Level("MXFP8_E4M3", group_size=32, symmetric=True, bits="33/4")),
+    "modelopt": (
+        method("modelopt", quant_algo="NVFP4"),
+        "modelopt",
+        Level("NVFP4", group_size=16, symmetric=True, bits="9/2"),
+    ),
     "modelopt in hf_quant_config.json": (
         {"files": {"hf_quant_config.json": {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}}},
         "modelopt",
-        ("Float8E4M3FN", None, None, True, "8"),
+        Level("Float8E4M3FN", symmetric=True, bits="8"),
     ),
     "modelopt, FP8 in blocks": (
         method("modelopt", quant_algo="fp8_pb_wo"),
         "modelopt",
-        ("Float8E4M3FN", None, (128, 128), True, "4097/512"),
+        Level("Float8E4M3FN", block=(128, 128), symmetric=True, bits="4097/512"),
     ),
     "modelopt, FP8 in blocks of a size": (
         method("modelopt", quant_algo="FP8_PB_WO", group_size=32),
         "modelopt",
-        ("Float8E4M3FN", None, (32, 32), True, "257/32"),
+        Level("Float8E4M3FN", block=(32, 32), symmetric=True, bits="257/32"),
     ),
-    "modelopt, a scale a row": (method("modelopt", quant_algo="W8A16"), "modelopt", ("Int8", None, None, True, "8")),
+    "modelopt, a scale a row": (
+        method("modelopt", quant_algo="W8A16"),
+        "modelopt",
+        Level("Int8", symmetric=True, bits="8"),
+    ),
     "modelopt, groups alone": (
         method("modelopt", config_groups={"g": {"weights": {"num_bits": 4, "type": "float", "group_size": 16}}}),
         "modelopt",
-        ("NVFP4", 16, None, True, "9/2"),
+        Level("NVFP4", group_size=16, symmetric=True, bits="9/2"),
     ),
     "TensorRT-LLM, a scale a row": (
         {"config": {"quantization": {"quant_algo": "W4A16", "group_size": 128, "has_zero_point": False}}},
         "modelopt",
-        ("Int4", None, None, True, "4"),
+        Level("Int4", symmetric=True, bits="4"),
     ),
     "TensorRT-LLM, GPTQ": (
         {"config": {"quantization": {"quant_algo": "W4A16_GPTQ", "group_size": 128, "has_zero_point": True}}},
         "modelopt",
-        ("Int4", 128, None, False, None),
+        Level("Int4", group_size=128, symmetric=False),
     ),
     "TensorRT-LLM, SmoothQuant": (
         {"config": {"quantization": {"quant_algo": "W8A8_SQ_PER_TENSOR_PLUGIN", "group_size": 128}}},
         "modelopt",
-        ("Int8", None, None, True, "8"),
+        Level("Int8", symmetric=True, bits="8"),
     ),
     "TensorRT-LLM, an engine": (
         {"config": {"pretrained_config": {"dtype": "float16", "quantization": {"quant_algo": "FP8"}}}},
         "modelopt",
-        ("Float8E4M3FN", None, None, True, "8"),
+        Level("Float8E4M3FN", symmetric=True, bits="8"),
     ),
     "quark by its keys": (
         {"config": {"quantization_config": {"global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32}}}}},
         "quark",
-        ("MXFP4", 32, None, True, "17/4"),
+        Level("MXFP4", group_size=32, symmetric=True, bits="17/4"),
     ),
     "quark within its own block": (
         method("quark", quant_config={"global_quant_config": {"weight": {"dtype": "fp8_e4m3"}}}),
         "quark",
-        ("Float8E4M3FN", None, None, True, "8"),
+        Level("Float8E4M3FN", symmetric=True, bits="8"),
     ),
     "quark, the element of MX": (
         method("quark", global_quant_config={"weight": {"dtype": "mx", "mx_element_dtype": "fp8_e4m3"}}),
         "quark",
-        ("MXFP8_E4M3", 32, None, True, "33/4"),
+        Level("MXFP8_E4M3", group_size=32, symmetric=True, bits="33/4"),
     ),
     "quark, scales that are powers of two": (
         method(
@@ -290,12 +338,12 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             global_quant_config={"weight": {"dtype": "fp8_e4m3", "group_size": 32, "scale_format": "e8m0"}},
         ),
         "quark",
-        ("MXFP8_E4M3", 32, None, True, "33/4"),
+        Level("MXFP8_E4M3", group_size=32, symmetric=True, bits="33/4"),
     ),
     "quark, blocks": (
         method("quark", global_quant_config={"weight": {"dtype": "fp8_e4m3", "block_size": [128, 128]}}),
         "quark",
-        ("Float8E4M3FN", None, (128, 128), True, None),
+        Level("Float8E4M3FN", block=(128, 128), symmetric=True),
     ),
     "quark, one rounding after another": (
         method(
@@ -303,12 +351,12 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             global_quant_config={"weight": [{"dtype": "fp8_e4m3"}, {"dtype": "int4", "symmetric": True}]},
         ),
         "quark",
-        ("Int4", None, None, True, "4"),
+        Level("Int4", symmetric=True, bits="4"),
     ),
     "modelopt, NVFP4 in groups of 32": (
         method("modelopt", quant_algo="W4A16_NVFP4", group_size=32),
         "modelopt",
-        ("NVFP4", 32, None, True, "17/4"),
+        Level("NVFP4", group_size=32, symmetric=True, bits="17/4"),
     ),
     "compressed-tensors, FP8 in groups": (
         method(
@@ -319,7 +367,7 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             },
         ),
         "compressed-tensors",
-        ("Float8E4M3FN", 32, None, True, "17/2"),
+        Level("Float8E4M3FN", group_size=32, symmetric=True, bits="17/2"),
     ),
     "quark, scales rounded": (
         method(
@@ -329,7 +377,7 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             },
         ),
         "quark",
-        ("NVFP4", 16, None, True, "9/2"),
+        Level("NVFP4", group_size=16, symmetric=True, bits="9/2"),
     ),
     "quark, by classes": (
         method(
@@ -338,18 +386,18 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             layer_type_quant_config={"Linear": {"weight": {"dtype": "fp8_e4m3"}}},
         ),
         "quark",
-        ("Float8E4M3FN", None, None, True, "8"),
+        Level("Float8E4M3FN", symmetric=True, bits="8"),
     ),
     "quark": (
         method("quark", global_quant_config={"weight": {"dtype": "uint4", "group_size": 32, "symmetric": False}}),
         "quark",
-        ("UInt4", 32, None, False, None),
+        Level("UInt4", group_size=32, symmetric=False),
     ),
-    "torchao": (method("torchao", quant_type={"default": AO}), "torchao", ("Int4", 32, None, None, None)),
+    "torchao": (method("torchao", quant_type={"default": AO}), "torchao", Level("Int4", group_size=32)),
     "torchao, as before 0.15": (
         method("torchao", quant_type="int4_weight_only", quant_type_kwargs={"group_size": 64}),
         "torchao",
-        ("Int4", 64, None, None, None),
+        Level("Int4", group_size=64),
     ),
     "torchao, granularity of weights": (
         ao(
@@ -359,24 +407,28 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             weight_mapping_type={"_type": "MappingType", "_data": "ASYMMETRIC"},
         ),
         "torchao",
-        ("Int4", 32, None, False, None),
+        Level("Int4", group_size=32, symmetric=False),
     ),
-    "torchao, a width": (ao("UIntxWeightOnlyConfig", bit_width=2), "torchao", ("UInt2", 128, None, None, None)),
+    "torchao, a width": (ao("UIntxWeightOnlyConfig", bit_width=2), "torchao", Level("UInt2", group_size=128)),
     "torchao, a dtype": (
         ao("UIntXWeightOnlyConfig", dtype={"_type": "torch.dtype", "_data": "uint6"}, group_size=32),
         "torchao",
-        ("UInt6", 32, None, None, None),
+        Level("UInt6", group_size=32),
     ),
     "torchao, MX": (
         ao("MXDynamicActivationMXWeightConfig", weight_dtype={"_type": "torch.dtype", "_data": "float4_e2m1fn_x2"}),
         "torchao",
-        ("MXFP4", 32, None, True, "17/4"),
+        Level("MXFP4", group_size=32, symmetric=True, bits="17/4"),
     ),
-    "torchao, NVFP4": (ao("NVFP4InferenceConfig"), "torchao", ("NVFP4", 16, None, True, "9/2")),
+    "torchao, NVFP4": (
+        ao("NVFP4InferenceConfig"),
+        "torchao",
+        Level("NVFP4", group_size=16, symmetric=True, bits="9/2"),
+    ),
     "torchao, one config in another": (
         ao("AWQConfig", base_config={"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 64}}),
         "torchao",
-        ("Int4", 64, None, None, None),
+        Level("Int4", group_size=64),
     ),
     "torchao, FP8 in blocks": (
         ao(
@@ -384,34 +436,34 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             granularity=[{"_type": "PerBlock", "_data": {"block_size": [side, 128]}} for side in (1, 128)],
         ),
         "torchao",
-        ("Float8E4M3FN", None, (128, 128), True, "4097/512"),
+        Level("Float8E4M3FN", block=(128, 128), symmetric=True, bits="4097/512"),
     ),
-    "torchao, FP8": (ao("Float8WeightOnlyConfig"), "torchao", ("Float8E4M3FN", None, None, True, "8")),
+    "torchao, FP8": (ao("Float8WeightOnlyConfig"), "torchao", Level("Float8E4M3FN", symmetric=True, bits="8")),
     "torchao, as diffusers had it": (
         method("torchao", quant_type="float8wo_e5m2"),
         "torchao",
-        ("Float8E5M2", None, None, True, "8"),
+        Level("Float8E5M2", symmetric=True, bits="8"),
     ),
     "torchao, bits of its own": (
         method("torchao", quant_type="uint4wo", quant_type_kwargs={"group_size": 32}),
         "torchao",
-        ("UInt4", 32, None, None, None),
+        Level("UInt4", group_size=32),
     ),
     "quanto in diffusers": (
         method("quanto", weights_dtype="float8"),
         "quanto",
-        ("Float8E4M3FN", None, None, True, "8"),
+        Level("Float8E4M3FN", symmetric=True, bits="8"),
     ),
-    "quanto": (method("quanto", weights="int4"), "quanto", ("Int4", None, None, False, None)),
+    "quanto": (method("quanto", weights="int4"), "quanto", Level("Int4", symmetric=False)),
     "quanto in quanto_qmap.json": (
         {"files": {"quanto_qmap.json": {"m": {"weights": "qint2", "activations": "none"}}}},
         "quanto",
-        ("Int2", None, None, False, None),
+        Level("Int2", symmetric=False),
     ),
     "hqq": (
         method("hqq", quant_config={"weight_quant_params": {"nbits": 3, "group_size": 64}}),
         "hqq",
-        ("Int3", 64, None, False, "37/10"),
+        Level("Int3", group_size=64, symmetric=False, bits="37/10"),
     ),
     "hqq, scales quantized": (
         method(
@@ -422,30 +474,34 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             },
         ),
         "hqq",
-        ("Int4", 64, None, False, None),
+        Level("Int4", group_size=64, symmetric=False),
     ),
     "hqq by its keys": (
         {"config": {"quantization_config": {"weight_quant_params": {"nbits": 8, "group_size": 64}}}},
         "hqq",
-        ("Int8", 64, None, False, "17/2"),
+        Level("Int8", group_size=64, symmetric=False, bits="17/2"),
     ),
     "aqlm": (
         method("aqlm", in_group_size=8, num_codebooks=2, nbits_per_codebook=8),
         "aqlm",
-        ("AQLM_2", 8, None, None, "2"),
+        Level("AQLM_2", group_size=8, bits="2"),
     ),
-    "spqr": (method("spqr", bits=3), "spqr", ("Int3", 16, None, False, None)),
-    "quip#": ({"config": {"quip_params": {"codebook": "E8P12"}}}, "quip#", ("QUIP_2", None, None, None, "2")),
-    "higgs": (method("higgs", bits=4, group_size=256), "higgs", ("HIGGS_4", 256, None, None, "65/16")),
-    "eetq": (method("eetq", weights="int8"), "eetq", ("Int8", None, None, True, "8")),
-    "bitnet": (method("bitnet"), "bitnet", ("Ternary", None, None, True, "2")),
-    "exl2": (method("exl2", bits=4.25), "exl2", ("Int4", None, None, None, "17/4")),
-    "exl3": (method("exl3", bits=3.5), "exl3", ("EXL3_3_5", None, None, None, "7/2")),
-    "mlx": ({"config": {"quantization": {"bits": 4, "group_size": 64}}}, "mlx", ("Int4", 64, None, False, "9/2")),
+    "spqr": (method("spqr", bits=3), "spqr", Level("Int3", group_size=16, symmetric=False)),
+    "quip#": ({"config": {"quip_params": {"codebook": "E8P12"}}}, "quip#", Level("QUIP_2", bits="2")),
+    "higgs": (method("higgs", bits=4, group_size=256), "higgs", Level("HIGGS_4", group_size=256, bits="65/16")),
+    "eetq": (method("eetq", weights="int8"), "eetq", Level("Int8", symmetric=True, bits="8")),
+    "bitnet": (method("bitnet"), "bitnet", Level("Ternary", symmetric=True, bits="2")),
+    "exl2": (method("exl2", bits=4.25), "exl2", Level("Int4", bits="17/4")),
+    "exl3": (method("exl3", bits=3.5), "exl3", Level("EXL3_3_5", bits="7/2")),
+    "mlx": (
+        {"config": {"quantization": {"bits": 4, "group_size": 64}}},
+        "mlx",
+        Level("Int4", group_size=64, symmetric=False, bits="9/2"),
+    ),
     "mlx, MXFP4": (
         {"config": {"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4"}}},
         "mlx",
-        ("MXFP4", 32, None, True, "17/4"),
+        Level("MXFP4", group_size=32, symmetric=True, bits="17/4"),
     ),
     "mlx beside what it was made from": (
         {
@@ -455,36 +511,39 @@ DECLARED: Final[dict[str, tuple[dict[str, Any], str, tuple[Any, ...]]]] = {
             }
         },
         "mlx",
-        ("Int8", 64, None, False, "17/2"),
+        Level("Int8", group_size=64, symmetric=False, bits="17/2"),
     ),
-    "metal": (method("metal", bits=8, group_size=32), "metal", ("Int8", 32, None, False, None)),
-    "gemma": (method("gemma", num_bits=2), "gemma", ("Int2", None, None, None, "2")),
-    "fp_quant": (method("fp_quant", forward_dtype="mxfp4"), "fp_quant", ("MXFP4", 32, None, True, "17/4")),
-    "fouroversix": (method("fouroversix"), "fouroversix", ("NVFP4", 16, None, True, "9/2")),
+    "metal": (method("metal", bits=8, group_size=32), "metal", Level("Int8", group_size=32, symmetric=False)),
+    "gemma": (method("gemma", num_bits=2), "gemma", Level("Int2", bits="2")),
+    "fp_quant": (
+        method("fp_quant", forward_dtype="mxfp4"),
+        "fp_quant",
+        Level("MXFP4", group_size=32, symmetric=True, bits="17/4"),
+    ),
+    "fouroversix": (method("fouroversix"), "fouroversix", Level("NVFP4", group_size=16, symmetric=True, bits="9/2")),
     "fouroversix, weights of their own": (
         method("fouroversix", dtype="nvfp4", weight_dtype="mxfp4", activation_dtype=None),
         "fouroversix",
-        ("MXFP4", 32, None, True, "17/4"),
+        Level("MXFP4", group_size=32, symmetric=True, bits="17/4"),
     ),
-    "sinq": (method("sinq", nbits=4, group_size=64), "sinq", ("Int4", 64, None, False, None)),
-    "squeezellm": (method("squeezellm", wbits=3), "squeezellm", ("Int3", None, None, False, None)),
+    "sinq": (method("sinq", nbits=4, group_size=64), "sinq", Level("Int4", group_size=64, symmetric=False)),
+    "squeezellm": (method("squeezellm", wbits=3), "squeezellm", Level("Int3", symmetric=False)),
     "squeezellm in quant_config.json": (
         {"files": {"quant_config.json": {"wbits": 4}}},
         "squeezellm",
-        ("Int4", None, None, False, None),
+        Level("Int4", symmetric=False),
     ),
 }
 
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_a_config_declares_its_level(name: str, look: Look) -> None:
-    configs, method, (level, group_size, block, symmetric, bits) = DECLARED[name]
+    configs, method, level = DECLARED[name]
     found = look({"norm.weight": ("BF16", [8])}, **configs).declared
     assert (found.method, found.known) == (method, True)
     first = found.levels[0]
-    assert (first.level.name, first.group_size, first.block, first.symmetric) == (level, group_size, block, symmetric)
-    if bits is not None:
-        assert first.bits_per_weight == Fraction(bits)
+    bits = None if level.bits is None else str(first.bits_per_weight)
+    assert Level(first.level.name, first.group_size, first.block, first.symmetric, bits) == level
 
 
 #: those with an object that names their method
@@ -497,11 +556,13 @@ BLOCKS: Final = [
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_keys_that_are_not_known_are_left_alone(name: str, look: Look) -> None:
-    configs, method, (level, *_) = DECLARED[name]
+def test_unknown_keys_are_reported_and_change_nothing(name: str, look: Look) -> None:
+    configs, method, level = DECLARED[name]
     block = configs["config"]["quantization_config"]
-    found = look({"norm.weight": ("BF16", [8])}, {**block, "meta": {"by": ["me"]}, "unheard_of": 7}).declared
-    assert (found.method, found.levels[0].level.name) == (method, level)
+    found = look({"norm.weight": ("BF16", [8])}, {**block, "meta": {"by": ["me"]}, "unheard_of": 7})
+    assert (found.declared.method, found.declared.levels[0].level.name) == (method, level.name)
+    (finding,) = (finding for finding in found.inspection.findings if finding.code == "QL306")
+    assert finding.message == f"$.quantization_config: {method} does not read unheard_of"
 
 
 NUMBERS: Final = (True, "4", 0, -4, 17, 4.5, 1e308, [4], None)
@@ -675,13 +736,13 @@ def test_an_unknown_word_for_a_level_is_told_beside_what_is_stored(
 def test_what_quark_leaves_in_its_own_dtype_is_no_unknown_word(dtype: str, look: Look) -> None:
     spec = {"weight": {"dtype": dtype}}
     found = look(None, {"quant_method": "quark", "global_quant_config": spec, "layer_quant_config": {"a": spec}})
-    assert not found.codes
+    assert found.codes == ["QL207"]
 
 
-def test_what_is_no_number_is_no_json(write: Write) -> None:
-    folder = write(None, {"quant_method": "gptq", "bits": float("nan")})
-    with pytest.raises(CheckpointError, match=r"config\.json.*NaN"):
-        inspect(folder)
+def test_what_is_not_a_number_is_not_json(look: Look) -> None:
+    found = look({"norm.weight": ("BF16", [8])}, {"quant_method": "gptq", "bits": float("nan")})
+    assert found.codes == ["QL305"]
+    assert "NaN" in found.inspection.findings[0].message
 
 
 @pytest.mark.parametrize("setting", [{"bits": 17}, {"bits": "4"}, {"bits": 4, "group_size": 0}, {"bits": 4, "mode": 1}])
@@ -842,7 +903,7 @@ def test_modules_to_skip_are_those_under_the_keys_of_the_method(look: Look) -> N
     block = {"quant_method": "fp8", "modules_to_not_convert": ["a"], "ignored_layers": ["b", "a"], "ignore": ["c"]}
     found = look(None, config={"quantization_config": block})
     assert found.declared.skipped == ("b", "a")
-    assert found.codes == ["QL306"]
+    assert found.codes == ["QL207", "QL306"]
 
 
 def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
