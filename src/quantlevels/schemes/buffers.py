@@ -23,14 +23,17 @@ _KINDS: Final = {
     "cos_cache sin_cache cos sin cos_sin_cache freqs_cis freqs_cos freqs_sin rotary_pos_emb_cache _float_tensor",
     "running statistics and counters": "running_mean running_var running_std num_batches_tracked num_updates "
     "embed_avg cluster_size ema_cluster_size embed_ema inited initted initialized iteration steps global_step",
-    "observers of torch.ao, whose models are floats": "fake_quant_enabled observer_enabled min_val max_val min_vals "
-    "max_vals eps",
+    "observers of torch.ao and ModelOpt, whose models are floats": "fake_quant_enabled observer_enabled min_val "
+    "max_val min_vals max_vals eps _amax _global_amax _pre_quant_scale",
+    "tables of experts by token": "tid2eid",
     "state of NVIDIA Transformer Engine": "_extra_state",
 }
 _NAMES: Final = frozenset(name for names in _KINDS.values() for name in names.split())
 #: Last parts of names that only hold rotary frequencies below a module of one of these names.
 _ROTARY_NAMES: Final = frozenset({"freqs", "inv_freqs"})
 _ROTARY_MODULES: Final = ("rope", "rotary_emb", "rotary", "rotary_pos_emb", "rope_embed")
+#: Last parts of modules whose ``weight`` is a table of places, in GGUF files.
+_TABLE_MODULES: Final = frozenset({"ffn_gate_tid2eid"})
 #: Types that index, count or mask, whatever the name.
 _INDEX_TYPES: Final = ("Bool", "Int64", "UInt64")
 
@@ -47,8 +50,9 @@ def is_buffer(module: str, suffix: str, tensor: TensorInfo) -> bool:
         return True
     if suffix in COMMON_SIDES:  # of activations and caches, or beside a weight that is not quantized after all
         return True
-    if suffix in _ROTARY_NAMES:
-        return module.rpartition(".")[2] in _ROTARY_MODULES
+    last = module.rpartition(".")[2]
+    if last in _TABLE_MODULES or (suffix in _ROTARY_NAMES and last in _ROTARY_MODULES):
+        return True
     if suffix == "bias":  # the causal masks of GPT-2 and GPT-NeoX
         return len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1) and tensor.shape[2] == tensor.shape[3] > 1
     return _is_integer(tensor) and tensor.elements <= 1

@@ -80,6 +80,13 @@ _SIDES_NAMES: Final = (
     "weight._scale weight._shift _weight_scale _weight_zero_point _weight_scale_and_zero q_invperm q_groups suh svh "
     "Wscale bitmask"
 )
+#: Names of side tensors that parameters have as well, but not beside one of those above.
+_COMPANIONS: Final = frozenset(
+    {"biases", "zero", "scale", "perm", "meta", "su", "sv"}
+    | {"centroids.weight", "res_centroids.weight", "outlier_centroids.weight", "res_indices", "outlier_indices"}
+)
+#: What HQQ keeps beside codes: neither is a quantizer's name alone.
+_SCALE_AND_ZERO: Final = frozenset({"scale", "zero"})
 _CODES_ONLY: Final = frozenset(_CODES_NAMES.split())
 _SIDES_ONLY: Final = frozenset(_SIDES_NAMES.split())
 
@@ -394,6 +401,8 @@ def _fold(piece: _Piece, context: _Context) -> Iterator[FoldedWeight]:
 def _torn(piece: _Piece, rest: dict[str, TensorInfo], context: _Context) -> Iterator[FoldedWeight]:
     """Codes without their scales, and scales without their codes; they are taken out of the rest."""
     sides = [suffix for suffix in rest if suffix in _SIDES_ONLY]
+    if sides or rest.keys() >= _SCALE_AND_ZERO:
+        sides += [suffix for suffix in rest if suffix in _COMPANIONS]
     codes = [suffix for suffix in rest if suffix in _CODES_ONLY]
     strangers = rest.keys() - {*codes, *sides, *COMMON_SIDES, "bias", "weight"}
     if codes and not strangers:

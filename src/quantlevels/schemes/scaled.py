@@ -58,7 +58,7 @@ _FORMATS: Final = (
 _SCALES: Final = ("weight_scale", "weight_scale_inv", "scale", "weight_scales", "scale_weight")
 _SIDES: Final = (
     *(TensorRule(name, SCALE_TYPES, role="scale") for name in _SCALES),
-    TensorRule("weight_zero_point", (*WORD_TYPES, *FLOAT_TYPES), role="zero_point"),
+    TensorRule("weight_zero_point", (*WORD_TYPES, *SCALE_TYPES), role="zero_point"),
     # what modelopt subtracts from keys and values before they go to a quantized cache
     *(TensorRule(name, FLOAT_TYPES, role="correction") for name in ("k_bias", "v_bias")),
 )
