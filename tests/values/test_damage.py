@@ -203,3 +203,11 @@ def test_f32_of_padded_values_is_told_to_be_swapped(tmp_path: Path) -> None:
     values = (bf16(gauss(128, 256))[1].astype("<u4") << 16).view("<f4")
 
     assert codes(write(tmp_path, {"fc.weight": ("F32", values.byteswap())})) == {"QL607"}
+
+
+def test_zeros_and_infinities_alone_are_a_mask(tmp_path: Path) -> None:
+    mask = np.triu(np.full((64, 64), -np.inf), 1)
+
+    assert codes(write(tmp_path / "mask", {"attend.weight": bf16(mask)})) == set()
+    mask[5, 7] = np.nan
+    assert codes(write(tmp_path / "nan", {"attend.weight": bf16(mask)})) == {"QL601"}

@@ -151,3 +151,32 @@ def test_groups_along_columns_are_seen_when_all_is_read(tmp_path: Path, make: An
     assert (found["bits"], found["group_size"]) == (4, 128)
     (finding,) = (finding for finding in inspect(tmp_path, values="all").findings if finding.code == "QL622")
     assert "along columns" in finding.message
+
+
+@pytest.mark.parametrize("make", [bf16, f16, f32])
+def test_dequantized_int8_rows_are_eight_bits(tmp_path: Path, make: Any) -> None:
+    write(tmp_path, layers(lambda values: make(np.rint(values / 0.0007) * np.float32(0.0007)), rows=32, columns=2048))
+
+    assert [(it["rule"], it["bits"], it["group_size"]) for it in effective(tmp_path)] == [("distinct", 8, None)]
+
+
+@pytest.mark.parametrize("make", [bf16, f16, f32])
+def test_dequantized_nvfp4_has_two_mantissas_in_its_groups(tmp_path: Path, make: Any) -> None:
+    def nvfp4(values: Any) -> Any:
+        groups = values.reshape(-1, 16)
+        scales = (np.abs(groups).max(axis=1, keepdims=True) * 100).astype(ml_dtypes.float8_e4m3fn).astype(
+            np.float32
+        ) / 600
+        return make(
+            ((groups / scales).astype(ml_dtypes.float4_e2m1fn).astype(np.float32) * scales).reshape(values.shape)
+        )
+
+    write(tmp_path, layers(nvfp4))
+
+    assert [(it["rule"], it["bits"], it["group_size"]) for it in effective(tmp_path)] == [("mantissas", 4, 16)]
+
+
+def test_scales_that_are_powers_of_two_leave_few_significant_bits(tmp_path: Path) -> None:
+    write(tmp_path, layers(lambda values: bf16((values * 64).astype(ml_dtypes.float8_e4m3fn).astype(np.float32))))
+
+    assert [(it["rule"], it["bits"]) for it in effective(tmp_path)] == [("significant-bits", 8)]

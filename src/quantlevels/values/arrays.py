@@ -21,6 +21,10 @@ _UNSIGNED: Final[dict[int, np.dtype[Any]]] = {size: np.dtype(f"<u{size}") for si
 _SIGNED: Final[dict[int, np.dtype[Any]]] = {size: np.dtype(f"<i{size}") for size in (1, 2, 4, 8)}
 
 
+#: Bytes that are read at a time: of more, less stays in the cache of a core.
+CHUNK: Final = 1 << 20
+
+
 @final
 @frozen(eq=False)
 class Chunk:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, final
 
+import numpy as np
 from attrs import frozen
 
+from quantlevels.values.arrays import CHUNK
+
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from quantlevels.values.arrays import Bytes
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -24,6 +30,8 @@ _LISTS: Final = ("SHA256SUMS", "sha256sums.txt", "SHA256SUMS.txt", "checksums.sh
 #: a pointer, or a sum in a file of its own, is shorter; a list of sums may be so long
 _POINTER: Final = 1 << 10
 _LIST: Final = 1 << 20
+#: chunks in flight between the thread that reads and the one that makes the digest
+_BUFFERS: Final = 3
 
 
 @final
@@ -50,28 +58,58 @@ class _Hash(Protocol):
 
 
 @final
-class Digest:
-    """A digest in the making.
+class Digester:
+    """Makes the digest of a file in a thread of its own, while another judges the same bytes.
+
+    Bytes are read into buffers that are used in turn; a buffer comes again once its bytes are in the digest.
 
     Args:
-        algorithm: of `Expected`.
+        wanted: which digest; None for none.
         size: bytes of the file.
     """
 
-    def __init__(self, algorithm: str, size: int) -> None:
-        self._hash: _Hash
-        if algorithm == "sha256":
-            self._hash = hashlib.sha256(usedforsecurity=False)
-        else:
-            self._hash = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    def __init__(self, wanted: Expected | None, size: int) -> None:
+        self._hash = _new_hash(wanted.algorithm, size) if wanted else None
+        self._thread = ThreadPoolExecutor(1)
+        self._buffers = [np.empty(CHUNK, np.uint8) for _ in range(_BUFFERS if wanted else 1)]
+        self._pending: list[Future[None] | None] = [None] * len(self._buffers)
+        self._turn = 0
 
-    def update(self, data: Bytes) -> None:
-        """Take the next bytes."""
-        self._hash.update(data.data)
+    def buffer(self, nbytes: int) -> Bytes:
+        """Memory for the next bytes of the file."""
+        self._turn = (self._turn + 1) % len(self._buffers)
+        self._wait(self._turn)
+        return self._buffers[self._turn][:nbytes]
 
-    def hexdigest(self) -> str:
+    def take(self, data: Bytes) -> None:
+        """Add the bytes that the last buffer was filled with."""
+        if self._hash:
+            self._pending[self._turn] = self._thread.submit(self._hash.update, data.data)
+
+    def hexdigest(self) -> str | None:
         """The digest of all bytes taken."""
-        return self._hash.hexdigest()
+        for turn in range(len(self._pending)):
+            self._wait(turn)
+        return self._hash.hexdigest() if self._hash else None
+
+    def _wait(self, turn: int) -> None:
+        pending = self._pending[turn]
+        if pending:
+            pending.result()
+
+    def __enter__(self) -> Digester:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+
+def _new_hash(algorithm: str, size: int) -> _Hash:
+    if algorithm == "sha256":
+        return hashlib.sha256(usedforsecurity=False)
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
 def expected(path: Path) -> Expected | None:

@@ -139,6 +139,11 @@ class Floats:
                 self.largest_at = chunk.position(place * encoding.nbytes)
 
     @property
+    def is_mask(self) -> bool:
+        """Whether it holds zeros and infinities alone, which is how attention is masked."""
+        return not self.not_finite.nans and not self.largest
+
+    @property
     def is_suspicious(self) -> bool:
         """Whether a value is too large for a weight, or all are too small: reason to look at the order of bytes."""
         too_small = 0 < self.largest < self._tiny and self.encoding is not F16

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 import numpy as np
 from attrs import field, frozen
 
-from quantlevels.values.arrays import Chunk
-from quantlevels.values.checksums import Digest, Expected, expected
+from quantlevels.values.arrays import CHUNK, Chunk
+from quantlevels.values.checksums import Digester, Expected, expected
 from quantlevels.values.dead import dead_groups
 from quantlevels.values.reading import FileReader
 from quantlevels.values.records import Checksum, LevelRead, Mode, Values
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from quantlevels.container import Checkpoint
     from quantlevels.schemes.folding import FoldedWeight
 
-#: bytes that are read at a time: of more, less stays in the cache of a core
-CHUNK: Final = 1 << 20
 #: a file up to this size is read whole even for a sample
 _SMALL_FILE: Final = 8 << 20
 #: a sample of a tensor: so many windows over it, and one of whole rows
@@ -40,8 +38,6 @@ _WHOLE_SIDES: Final = 256 << 10
 #: how far a sample follows a run of zeros on each side
 _MOST_FOLLOWED: Final = 8 << 20
 _MOST_WORKERS: Final = 4
-#: chunks in flight between the thread that reads and the one that makes the digest
-_BUFFERS: Final = 3
 
 #: called with the number of bytes that were just read
 Advance: TypeAlias = Callable[[int], None]
@@ -214,55 +210,51 @@ def _read_all(job: _Job) -> FileResult:
     states = [TensorState(subject, job.checkpoint.byte_order) for subject in job.subjects]
     zeros = ZeroRuns()
     assert job.checkpoint.folder is not None
-    with FileReader(job.checkpoint.folder, job.name) as reader, ThreadPoolExecutor(1) as hasher:
-        digest = Digest(job.expected.algorithm, reader.size) if job.expected else None
-        buffers = [np.empty(CHUNK, np.uint8) for _ in range(_BUFFERS if digest else 1)]
-        pending: list[Future[None] | None] = [None] * len(buffers)
-        for number, (begin, end, state) in enumerate(_stretches(reader.size, states)):
+    with FileReader(job.checkpoint.folder, job.name) as reader, Digester(job.expected, reader.size) as digester:
+        for begin, end, state in _stretches(reader.size, states):
             job.check_stopped()
-            turn = number % len(buffers)
-            previous = pending[turn]
-            if previous:
-                previous.result()
-            data = buffers[turn][: end - begin]
+            data = digester.buffer(end - begin)
             reader.read_into(begin, data)
-            if digest:
-                pending[turn] = hasher.submit(digest.update, data)
+            digester.take(data)
             zeros.read(begin, data)
             if state:
                 state.read(Chunk(data, (begin - state.subject.place.offset,), data.size), whole_rows=True)
             job.advance(data.size)
-        for last in pending:
-            if last:
-                last.result()
         for state in states:
-            if not state.bytes_read:  # it overlaps another tensor, so that the bytes before came with that one
-                for low, high in _pieces(0, state.subject.nbytes, state.step(CHUNK)):
-                    data = reader.read(state.subject.place.offset + low, high - low)
-                    state.read(Chunk(data, (low,), data.size), whole_rows=True)
-        for state in states:
-            state.finish(reader)
-        for state, damage in dead_groups(reader, states):
-            state.damage.append(damage)
-        checksum = _checksum(job, digest) if digest else None
-        return FileResult(
-            job.name, states, list(blank_regions(zeros.found(), job.subjects)), reader.bytes_read, True, checksum
-        )
+            if not state.bytes_read:  # it overlaps another tensor, so that these bytes came with that one
+                _read_tensor(reader, state)
+        _finish(reader, states)
+        blank = list(blank_regions(zeros.found(), job.subjects))
+        return FileResult(job.name, states, blank, reader.bytes_read, True, _checksum(job, digester))
 
 
-def _checksum(job: _Job, digest: Digest) -> Checksum:
-    assert job.expected is not None
-    assert job.checkpoint.folder is not None
-    edited = False
-    if job.expected.recorded is not None:
-        changed = (Path(job.checkpoint.folder.path) / job.name).stat().st_mtime
-        edited = changed > job.expected.recorded
+def _read_tensor(reader: FileReader, state: TensorState) -> None:
+    """All bytes of one tensor."""
+    for low, high in _pieces(0, state.subject.nbytes, state.step(CHUNK)):
+        data = reader.read(state.subject.place.offset + low, high - low)
+        state.read(Chunk(data, (low,), data.size), whole_rows=True)
+
+
+def _finish(reader: FileReader, states: Sequence[TensorState]) -> None:
+    """Settle what needs a second look at the file."""
+    for state in states:
+        state.finish(reader)
+    for state, damage in dead_groups(reader, states):
+        state.damage.append(damage)
+
+
+def _checksum(job: _Job, digester: Digester) -> Checksum | None:
+    actual = digester.hexdigest()
+    folder, digest = job.checkpoint.folder, job.expected
+    if digest is None or actual is None or folder is None:
+        return None
+    edited = digest.recorded is not None and (Path(folder.path) / job.name).stat().st_mtime > digest.recorded
     return Checksum(
         path=job.name,
-        algorithm=job.expected.algorithm,
-        expected=job.expected.digest,
-        actual=digest.hexdigest(),
-        origin=job.expected.origin,
+        algorithm=digest.algorithm,
+        expected=digest.digest,
+        actual=actual,
+        origin=digest.origin,
         edited=edited,
     )
 
@@ -303,9 +295,7 @@ def _sample(job: _Job) -> FileResult:
             before = reader.bytes_read
             runs += _sample_tensor(reader, state)
             job.advance(reader.bytes_read - before)
-            state.finish(reader)
-        for state, damage in dead_groups(reader, states):
-            state.damage.append(damage)
+        _finish(reader, states)
         blank = list(blank_regions(_followed(reader, runs), job.subjects))
         return FileResult(job.name, states, blank, reader.bytes_read, False)
 
@@ -315,9 +305,7 @@ def _sample_tensor(reader: FileReader, state: TensorState) -> list[Run]:
     subject = state.subject
     whole = _WHOLE_SIDES if subject.role not in ("weight", "codes") else _WINDOWS * _WINDOW + _ROWS_WINDOW
     if subject.nbytes <= whole:
-        for low, high in _pieces(0, subject.nbytes, state.step(CHUNK)):
-            data = reader.read(subject.place.offset + low, high - low)
-            state.read(Chunk(data, (low,), data.size), whole_rows=True)
+        _read_tensor(reader, state)
         return []
     unit = subject.block_nbytes
     length = max(_WINDOW // unit, 1) * unit

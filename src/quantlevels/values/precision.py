@@ -42,6 +42,7 @@ _SLICE_OF_256: Final = 2048
 #: fewest groups that must count, by the most distinct values
 _LEAST_GROUPS: Final = {4: 32, 8: 32, 16: 32, 32: 16, 64: 16, 256: 4}
 _NORMALS_PER_FRACTION: Final = 32
+_NORMALS_IN_GROUP: Final = 8
 _LEAST_NONZERO: Final = 256
 _LEAST_BINADES: Final = 4
 #: the share of zeros that a ternary weight has at least
@@ -57,6 +58,8 @@ _TILE_ROWS, _TILE_COLUMNS = 256, 64
 LEAST_TILE: Final = 64
 #: where fractions are counted: rows and columns of a block, None for all
 _SCOPES: Final[tuple[tuple[int | None, int | None], ...]] = ((None, None), (BLOCK, BLOCK), (1, None))
+#: the groups that share a scale in NVFP4: too short to count values in, but not fractions of one bit
+_GROUP_SCOPE: Final = (1, 16)
 
 
 @final
@@ -190,9 +193,12 @@ class Ternary:
 
 
 def _fractions(rows: Bits, encoding: Encoding) -> Bits:
-    """The fraction of each normal number plus one; 0 for zeros and subnormal numbers, whose fraction says nothing."""
+    """The fraction of each normal number plus one; 0 for zeros and subnormal numbers, whose fraction says nothing.
+
+    The smallest normal numbers are left out too: subnormal numbers are rounded to them.
+    """
     kind = rows.dtype.type
-    normal = (rows & kind(encoding.magnitude)) >> kind(encoding.mantissa) != 0
+    normal = (rows & kind(encoding.magnitude)) >> kind(encoding.mantissa) > 1
     return np.where(normal, (rows & kind(encoding.fraction)) + kind(1), kind(0))
 
 
@@ -245,7 +251,7 @@ class Fractions:
         height, width = self._scope
         fractions = _fractions(rows, self._encoding)
         if height == 1:
-            return self._judge(fractions)
+            return self._judge(_in_groups(fractions, width) if width else fractions)
         while fractions.shape[0]:
             take = fractions.shape[0] if height is None else min(height - self._rows % height, fractions.shape[0])
             if not self._judge(self._with_carried(_in_blocks(fractions[:take], width))):
@@ -268,7 +274,7 @@ class Fractions:
         if int(counts.max(initial=0)) > self._limit:
             return False
         normals = np.count_nonzero(blocks, axis=1)
-        enough = normals >= _NORMALS_PER_FRACTION * self._limit
+        enough = normals >= (_NORMALS_IN_GROUP if self._scope == _GROUP_SCOPE else _NORMALS_PER_FRACTION * self._limit)
         if bool(enough.any()):
             most = int(counts[enough].max())
             self._fewest = most if self._fewest is None else max(self._fewest, most)
@@ -286,10 +292,9 @@ class Fractions:
             return None
         level, bits = {8: ("Float8E4M3FN", 8), 4: ("Float8E5M2", 8), 2: (None, 4)}[self._limit]
         height, width = self._scope
-        block = None if height is None else (height, width or 0)
-        if height == 1:
-            block = None
-        return Precision(bits=bits, rule="mantissas", level=level, levels=self._limit, block=block)
+        block = (height, width) if height and width and height > 1 else None
+        group = width if height == 1 else None
+        return Precision(bits=bits, rule="mantissas", level=level, levels=self._limit, block=block, group_size=group)
 
 
 def _in_blocks(fractions: Bits, width: int | None) -> Bits:
@@ -454,12 +459,15 @@ class _Glance:
         #: size of a group → the distinct values in the first group of that size
         self.distinct = {size: self._count(encoding, first[:size]) for size in _GLANCE_SIZES if size <= len(first)}
         self._encoding = encoding
-        mask, fraction, normal = encoding.magnitude, encoding.fraction, 1 << encoding.mantissa
+        mask, fraction, normal = encoding.magnitude, encoding.fraction, 2 << encoding.mantissa
         self._magnitudes = [value & mask for value in first[:BLOCK]]
         self.is_ternary = len(set(self._magnitudes) - {0}) <= 1
         fractions = [value & fraction for value in self._magnitudes if value >= normal]
         #: distinct fractions in a block, and the bits that any of them has
         self.fractions = len(set(fractions))
+        self.fractions_in_group = len(
+            {value & fraction for value in self._magnitudes[: _GROUP_SCOPE[1]] if value >= normal}
+        )
         self.union = 0
         for value in fractions:
             self.union |= value
@@ -500,6 +508,8 @@ def tests(encoding: Encoding, rows: Bits, height: int) -> list[Test]:
     for limit in (2, 4, 8):
         if glance.fractions <= limit:
             few += [Fractions(encoding, limit, scope) for scope in scopes]
+        if limit == 2 and glance.fractions_in_group <= limit and columns >= _GROUP_SCOPE[1]:
+            few.append(Fractions(encoding, limit, _GROUP_SCOPE))
     few += _distinct(encoding, columns, glance.distinct, (32, 64, 256))
     if encoding in (F32, F16, BF16) and glance.may_be_lattice:
         few.append(Lattice(encoding))

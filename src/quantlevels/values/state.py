@@ -120,7 +120,7 @@ class TensorState:
         values_read = self.subject.values_in(self.bytes_read)
         if self.floats and self.subject.role != "codes" and self.floats.is_suspicious:
             self._look_again(reader, self.floats, values_read)
-        for judge in (self.floats, self.blocks):
+        for judge in (self.floats if self.floats and not self.floats.is_mask else None, self.blocks):
             wrong = judge.not_finite.damage(values_read) if judge else None
             if wrong and not any(found.code == "QL607" for found in self.damage):
                 self.damage.append(wrong)

@@ -305,7 +305,11 @@ def _distinct(one: Effective) -> str:
 
 
 def _mantissas(one: Effective) -> str:
-    where = f"each block of {one.block[0]}x{one.block[1]}" if one.block else "the whole weight or each row"
+    where = "the whole weight or each row"
+    if one.block:
+        where = f"each block of {one.block[0]}x{one.block[1]}"
+    elif one.group_size:
+        where = f"each group of {one.group_size}"
     return f"hold at most {one.levels} distinct mantissas in {where}{_named(one)}"
 
 
