@@ -315,3 +315,19 @@ def test_a_label_that_llama_cpp_does_not_have_is_found(tmp_path: Path) -> None:
     path.write_bytes(gguf({"blk.0.attn_q.weight": (0, (32,))}, {"general.file_type": 9999}))
     (finding,) = (finding for finding in inspect(path).findings if finding.code == "QL301")
     assert "9999" in finding.message
+
+
+def test_one_mistake_in_many_entries_is_one_finding(look: Look) -> None:
+    layers = {f"model.layers.{number}": {"quant_algo": "NVFP5"} for number in range(100)}
+    found = look(None, {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": layers})
+    (finding,) = (finding for finding in found.inspection.findings if finding.code == "QL301")
+    assert finding.message.startswith("$.quantization_config: model.layers.0: quant_algo 'NVFP5' is not known")
+    assert finding.message.endswith("(and 99 more)")
+
+
+def test_many_mistakes_are_counted(look: Look) -> None:
+    layers = {f"model.layers.{number}": {"quant_algo": f"X{number}"} for number in range(100)}
+    found = look(None, {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": layers})
+    messages = [finding.message for finding in found.inspection.findings if finding.code == "QL301"]
+    assert len(messages) == 21
+    assert "$.quantization_config: 80 more mistakes" in messages

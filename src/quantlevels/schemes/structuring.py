@@ -28,10 +28,12 @@ class Complaint:
     """One mistake in a section.
 
     Args:
-        text: the place and what is wrong: ``$.quantization_config.bits: expected a whole number, got '4'``.
+        place: where it is: ``$.quantization_config.bits``.
+        text: what is wrong: ``expected a whole number, got '4'``.
         is_unknown_word: whether a word is unknown, rather than a value impossible.
     """
 
+    place: str
     text: str
     is_unknown_word: bool
 
@@ -109,7 +111,7 @@ def complaints_of(
             continue
         inner = mistake.keys[1:]
         keys = inner if inner and mistake.keys[0] not in written else mistake.keys
-        yield Complaint(f"{place(keys, root=path)}: {mistake.text}", _is_unknown_word(mistake))
+        yield Complaint(place(keys, root=path), mistake.text, _is_unknown_word(mistake))
 
 
 def _is_unknown_word(mistake: Mistake) -> bool:

@@ -6,10 +6,11 @@ depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar, final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from quantlevels.config.words import place
 from quantlevels.container import JSON
@@ -17,7 +18,7 @@ from quantlevels.findings import Finding
 from quantlevels.scheme import Config, DeclaredLevel, MethodConfig, Scheme, UnknownTypeError, UnusableEntriesError
 from quantlevels.schemes.declaration.declared import Declared
 from quantlevels.schemes.declaration.methods import Claim
-from quantlevels.schemes.structuring import Reading, complaints_of, structured, unread_keys
+from quantlevels.schemes.structuring import Complaint, Reading, complaints_of, structured, unread_keys
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.plain import shown
 
@@ -28,8 +29,9 @@ _SKIPPED: Final = "modules_to_not_convert"
 _COMMON_KEYS: Final = frozenset({"quant_method", "method", "meta", "producer", "version", "_comment"})
 #: Fields that do not change the levels of weights begin so.
 _CACHE: Final = "kv_cache"
-#: How many keys a finding lists.
+#: How many keys a finding lists, and how many kinds of mistakes have a finding of their own.
 _MOST_LISTED: Final = 8
+_MOST_KINDS: Final = 20
 
 
 def read(
@@ -44,7 +46,7 @@ def read(
         others: what other files declare.
     """
     first = claims[0].section
-    reader = _Reader(first.file, first.path, [])
+    reader = _Reader(first.file, first.path)
     config: dict[str, JSON] = {}
     written = {key for claim in claims for key in claim.section.config}
     for claim in reversed(claims):
@@ -52,11 +54,10 @@ def read(
     if unread := list(unread_keys(config, scheme.config, _COMMON_KEYS | {*scheme.config.skip_keys})):
         listed = ", ".join(place(keys, root="").removeprefix(".") for keys in unread[:_MOST_LISTED])
         more = f" and {len(unread) - _MOST_LISTED:,} more" if len(unread) > _MOST_LISTED else ""
-        reader.report("QL306", f"{first.path}: {scheme.method} does not read {listed}{more}")
+        reader.report("QL306", first.path, f"{scheme.method} does not read {listed}{more}")
     config[_SKIPPED] = reader.skipped(config, scheme.config)
     reading = structured(config, scheme.config, first.path, written)
-    for complaint in reading.complaints:
-        reader.report("QL301" if complaint.is_unknown_word else "QL305", complaint.text)
+    reader.complain(reading.complaints)
     base = Declared(
         source=first.file,
         method=scheme.method,
@@ -65,30 +66,43 @@ def read(
         matching=scheme.config.matching,
         others=others,
     )
-    if reading.config is None:
-        return base, reader.findings
-    return reader.declared(base, reading, reading.config), reader.findings
+    declared = base if reading.config is None else reader.declared(base, reading, reading.config)
+    return declared, list(reader.findings())
 
 
 @final
 @frozen
 class _Reader:
-    """Reads one section and collects findings about it."""
+    """Reads one section and collects what is wrong with it."""
 
     file: str
     path: str
-    findings: list[Finding]
+    #: code, and what is wrong → the places where it is
+    mistakes: dict[tuple[str, str], list[str]] = field(factory=dict)
 
-    def report(self, code: str, message: str) -> None:
-        """Add a finding about the section."""
-        self.findings.append(Finding(code, message, self.file))
+    def report(self, code: str, place: str, text: str) -> None:
+        """Take note of a mistake."""
+        self.mistakes.setdefault((code, text), []).append(place)
+
+    def findings(self) -> Iterator[Finding]:
+        """One finding for each kind of mistake, with its first place; those of many kinds are counted."""
+        kinds = Counter(code for code, _ in self.mistakes)
+        left = dict.fromkeys(kinds, _MOST_KINDS)
+        for (code, text), (first, *others) in self.mistakes.items():
+            more = f" (and {len(others):,} more)" if others else ""
+            if left[code]:
+                left[code] -= 1
+                yield Finding(code, f"{first}: {text}{more}", self.file)
+        for code, count in kinds.items():
+            if count > _MOST_KINDS:
+                yield Finding(code, f"{self.path}: {count - _MOST_KINDS:,} more mistakes", self.file)
 
     def prepared(self, claim: Claim, scheme: Scheme) -> Config:
         """A section with the fields of the method's class; nothing if it cannot even be prepared."""
         try:
             return scheme.prepare(claim.section.config)
         except Exception as error:  # a plugin's function raises what it likes
-            self.report("QL305", f"{claim.section.path}: {type(error).__name__}: {error}")
+            self.report("QL305", claim.section.path, f"{type(error).__name__}: {error}")
             return {}
 
     def skipped(self, config: dict[str, JSON], class_: type[MethodConfig]) -> JSON:
@@ -101,13 +115,13 @@ class _Reader:
             if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
                 names |= dict.fromkeys(str(name) for name in listed)
             else:
-                self.report("QL305", f"{self.path}.{key}: expected a list of module names, got {shown(listed)}")
+                self.report("QL305", f"{self.path}.{key}", f"expected a list of module names, got {shown(listed)}")
         return list(names)
 
     def declared(self, base: Declared, reading: Reading[MethodConfig], config: MethodConfig) -> Declared:
         """What the instance of a method's class declares."""
         # a level that depends on a value that was left out would be the level of its default
-        settled = not {field for field in reading.left_out if not field.startswith(_CACHE)}
+        settled = all(name.startswith(_CACHE) for name in reading.left_out)
         general = self.attempt(config.general) if settled else None
         overrides = self.overrides(config) if settled or not config.overrides_inherit else {}
         overrides |= {entry: None for _, entry in reading.entries if entry not in overrides}
@@ -116,7 +130,7 @@ class _Reader:
             kv_cache=self.attempt(config.kv_cache),
             levels=distinct(general, overrides),
             skipped=self.attempt(config.skipped) or (),
-            quantized_on_disk=config.quantized_on_disk(),
+            quantized_on_disk=self.attempt(config.quantized_on_disk) is not False,
             buffers=self.attempt(config.buffers) or frozenset(),
             general=general,
             overrides=overrides,
@@ -128,10 +142,11 @@ class _Reader:
             return {**config.overrides()}
         except UnusableEntriesError as error:
             for entry, mistake in error.errors.items():
-                self.report(_code(mistake), f"{self.path}: {entry}: {mistake}")
+                code = "QL301" if isinstance(mistake, UnknownTypeError) else "QL305"
+                self.report(code, f"{self.path}: {entry}", str(mistake))
             return {**error.levels}
         except Exception as error:  # a plugin's class raises what it likes
-            self.complain(error)
+            self.complain(complaints_of(error, self.path))
             return {}
 
     def attempt(self, declared: Callable[[], _T]) -> _T | None:
@@ -139,16 +154,13 @@ class _Reader:
         try:
             return declared()
         except Exception as error:  # a plugin's class raises what it likes
-            self.complain(error)
+            self.complain(complaints_of(error, self.path))
             return None
 
-    def complain(self, error: Exception) -> None:
-        for complaint in complaints_of(error, self.path):
-            self.report("QL301" if complaint.is_unknown_word else "QL305", complaint.text)
-
-
-def _code(error: Exception) -> str:
-    return "QL301" if isinstance(error, UnknownTypeError) else "QL305"
+    def complain(self, complaints: Iterable[Complaint]) -> None:
+        """Take note of mistakes that were found while values were read."""
+        for complaint in complaints:
+            self.report("QL301" if complaint.is_unknown_word else "QL305", complaint.place, complaint.text)
 
 
 def distinct(general: DeclaredLevel | None, overrides: Mapping[str, DeclaredLevel | None]) -> tuple[DeclaredLevel, ...]:
@@ -157,11 +169,7 @@ def distinct(general: DeclaredLevel | None, overrides: Mapping[str, DeclaredLeve
     for module, level in overrides.items():
         if level is not None:
             targets.setdefault(evolve(level, targets=None, parameters=None), []).append(module)
-    named = [evolve(level, targets=tuple(modules)) for level, modules in targets.items()]
-    return tuple(_without_repetition(general, named))
-
-
-def _without_repetition(general: DeclaredLevel | None, named: list[DeclaredLevel]) -> Iterator[DeclaredLevel]:
-    if general is not None:
-        yield general
-    yield from (level for level in named if level != general)
+    found = dict.fromkeys([general] if general else [])
+    # the general level may be for named modules itself: those of the only group of compressed-tensors
+    found |= dict.fromkeys(evolve(level, targets=tuple(modules)) for level, modules in targets.items())
+    return tuple(found)
