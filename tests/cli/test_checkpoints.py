@@ -289,7 +289,7 @@ def test_a_checkpoint_without_tensors(ask: Ask, tmp_path: Path) -> None:
     answer = ask("inspect", folder, "--svg", tmp_path / "nothing.svg")
     assert answer.status == 0
     assert "parameters  0\nsize        0 B, 0 tensors\n\nQL207" in answer.out
-    assert "the header lists no tensors" in answer.out
+    assert "the safetensors header lists no tensors" in answer.out
 
 
 def test_what_is_wider_than_fp32_is_not_said_to_be_smaller(ask: Ask) -> None:

@@ -151,3 +151,9 @@ def test_every_encoding_has_a_character_for_what_is_drawn(encoding: str) -> None
 def test_no_color_is_no_color_in_a_pipe() -> None:
     done = subprocess.run([*QUANTLEVELS, "inspect", EXAMPLE], capture_output=True, text=True, check=False)
     assert "\x1b" not in done.stdout
+
+
+def test_a_misspelt_command_is_answered_before_commands_are_imported(process: Ask) -> None:
+    answer = process("inspct", "model")
+    assert answer.status == 2
+    assert answer.err.startswith("quantlevels: there is no command 'inspct'; did you mean 'inspect'")

@@ -55,6 +55,25 @@ class LazyGroup(click.Group):
             import_module("quantlevels.cli.commands")
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names.
+
+        Raises:
+            UsageError: if there is none; it names those that are called alike.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches  # here: only a mistake needs it
+
+            close = get_close_matches(args[0], COMMANDS)
+            if not close:
+                raise
+            hint = f"there is no command {args[0]!r}; did you mean {' or '.join(map(repr, close))}?"
+            raise click.UsageError(hint, ctx) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands in the help."""
         with formatter.section("Commands"):

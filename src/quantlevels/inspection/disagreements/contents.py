@@ -24,5 +24,5 @@ def no_weights(evidence: Evidence) -> Iterator[Finding]:
     is_told = any(finding.code == "QL207" for finding in checkpoint.findings)
     if evidence.stored.tensors or evidence.is_partial or is_told:
         return
-    files = checkpoint.files
-    yield Finding("QL207", "the header lists no tensors", files[0].path if files else "")
+    where = checkpoint.files[0].path if checkpoint.files else ""
+    yield Finding("QL207", f"the {checkpoint.format} header lists no tensors", where)
