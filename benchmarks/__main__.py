@@ -8,8 +8,9 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from attrs import asdict
@@ -51,11 +52,19 @@ def _print_json(rows: Iterable[Measurement]) -> int:
         "python": platform.python_version(),
         "system": platform.platform(),
         "processors": os.cpu_count(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": _versions(),
     }
     record = [{**asdict(row), "ratio": row.ratio, "held": row.held} for row in measured]
     print(json.dumps({"machine": machine, "measurements": record}, indent=2))
     return 0 if all(row.held for row in measured) else 1
+
+
+def _versions() -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # not every benchmark needs every library
+            versions[name] = version(name)
+    return versions
 
 
 def _print_table(rows: Iterable[Measurement]) -> int:
