@@ -152,7 +152,7 @@ def test_every_constant_is_assigned_to_its_own_name() -> None:
             assert not isinstance(value, QuantizationLevel) or value.name == name
 
 
-def test_a_constant_that_does_not_exist_is_an_attribute_error() -> None:
+def test_an_unknown_constant_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"'quantlevels\.formats' has no attribute 'Q4_L'"):
         getattr(formats, "Q4_L")  # noqa: B009  # unknown to type checkers
 

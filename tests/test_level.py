@@ -146,7 +146,7 @@ def test_a_level_is_immutable_and_sealed() -> None:
     assert level.spelling("acme") == "A5"
 
 
-def test_equality_is_over_all_fields_and_the_hash_over_the_name() -> None:
+def test_equality_is_over_all_fields() -> None:
     same = attrs.evolve(ACME)
     assert same is not ACME
     assert same == ACME
@@ -241,7 +241,7 @@ def test_pickles_name_no_inner_module(protocol: int) -> None:
         assert b"quantlevels." not in pickle.dumps(level, protocol)
 
 
-def test_a_pickle_of_a_level_that_is_not_known_yet_says_so() -> None:
+def test_a_pickle_of_a_later_level_names_it() -> None:
     later = PINNED["Int8"].replace(b"Int8", b"Int0")
     with pytest.raises(LookupError, match="unknown level 'Int0'"):
         pickle.loads(later)
@@ -258,7 +258,7 @@ def test_a_pickle_of_a_level_that_is_not_known_yet_says_so() -> None:
         (FP16.grouped(1, scale=0), Fraction(16)),
     ],
 )
-def test_bits_per_weight_of_a_layout_are_exact(layout: Layout, bits_per_weight: Fraction) -> None:
+def test_bits_per_weight_of_layouts_are_exact(layout: Layout, bits_per_weight: Fraction) -> None:
     assert layout.bits_per_weight == bits_per_weight
     assert isinstance(layout.bits_per_weight, Fraction)
 

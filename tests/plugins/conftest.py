@@ -45,7 +45,7 @@ def reasons():
 
 @frozen
 class Result:
-    """What a child process answered, and which plugin modules said that they were imported, in that order."""
+    """The answers of a child process, and the plugin modules that it imported, in that order."""
 
     answers: dict[str, Any]  # Any: JSON
     imported: list[str]

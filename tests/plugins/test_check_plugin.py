@@ -1,4 +1,4 @@
-"""`check_plugin`: the contract, told to the author of a plugin as one failing test with all that is wrong."""
+"""`check_plugin`: the contract of plugins as one test that reports everything that is wrong."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Int4Acme = QuantizationLevel(name="Int4Acme", bits_per_param=4, aliases=("acme4"
 
 
 def problems(site: Site, source: str, entries: dict[str, str] | None = None, *, typed: bool = True) -> list[str]:
-    """What the author of a package with this source is told."""
+    """What `check_plugin` reports of a package with this source."""
     entries = {"Int4Acme": "acme_quant:Int4Acme"} if entries is None else entries
     site.install("acme-quant", entries, {"acme_quant/__init__.py": source})
     if typed:
         site.write({"acme_quant/py.typed": ""})
-    head, *told = site.run(CHECK, options=("-W", "error"))["problems"] or [""]
+    head, *found = site.run(CHECK, options=("-W", "error"))["problems"] or [""]
     assert head in ("", "acme-quant: breaks the contract of plugins")
-    return told
+    return found
 
 
 def test_a_good_plugin_passes(site: Site) -> None:
@@ -41,13 +41,13 @@ def test_a_good_plugin_passes(site: Site) -> None:
 
 
 def test_a_distribution_without_entry_points(site: Site) -> None:
-    for told in problems(site, LEVEL, {}), site.run(CHECK)["problems"][1:]:
-        assert len(told) == 1
-        assert '[project.entry-points."quantlevels.levels"]' in told[0]
+    for found in problems(site, LEVEL, {}), site.run(CHECK)["problems"][1:]:
+        assert len(found) == 1
+        assert '[project.entry-points."quantlevels.levels"]' in found[0]
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "text"),
     [
         ("1 / 0", "ZeroDivisionError"),
         ("Int4Acme = 4", "of type 'int'"),
@@ -55,15 +55,15 @@ def test_a_distribution_without_entry_points(site: Site) -> None:
         (LEVEL.replace('{"acme": ("i4a", 7)}', '{"torch": ("int8",)}'), "'torch int8', which means Int8"),
     ],
 )
-def test_what_the_registry_refuses(site: Site, source: str, told: str) -> None:
+def test_what_the_registry_refuses(site: Site, source: str, text: str) -> None:
     first, *_ = problems(site, source)
     assert first.startswith("acme-quant[Int4Acme]: ")
-    assert told in first
+    assert text in first
     assert ": correct that" in first
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "text"),
     [
         ('"acme":', '"pytorch":', "call it 'torch' if that is meant"),
         ("from", "print('hello')\nfrom", "prints at import: 'hello"),
@@ -73,11 +73,11 @@ def test_what_the_registry_refuses(site: Site, source: str, told: str) -> None:
         ("from", "import heavy\nfrom", "s to import, and imports heavy: move the levels"),
     ],
 )
-def test_what_it_does_beside(site: Site, before: str, after: str, told: str) -> None:
+def test_side_effects_of_the_import(site: Site, before: str, after: str, text: str) -> None:
     site.write({"heavy.py": "import time\ntime.sleep(0.6)"})
     (only,) = problems(site, LEVEL.replace(before, after, 1))
     assert only.startswith("acme-quant[Int4Acme]: ")
-    assert told in only
+    assert text in only
 
 
 def test_a_package_that_hides_its_types(site: Site) -> None:
@@ -90,7 +90,7 @@ def test_a_level_that_cannot_be_read_back(site: Site) -> None:
     assert 'add the entry point Int4Acme = "acme_quant:Int4Acme"' in only
 
 
-def test_all_problems_are_told_at_once(site: Site) -> None:
+def test_all_problems_are_reported_at_once(site: Site) -> None:
     entries = {"acme4": "acme_quant:Int4Acme", "Int8": "acme_quant:Int8", "Missing": "acme_quant:Missing"}
-    told = problems(site, f"print('x')\n{LEVEL}", entries, typed=False)
-    assert len(told) == 5
+    found = problems(site, f"print('x')\n{LEVEL}", entries, typed=False)
+    assert len(found) == 5

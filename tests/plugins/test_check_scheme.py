@@ -75,13 +75,13 @@ def test_what_is_wrong_is_named(site: Site, before: str, after: str, problem: st
     assert any(problem in line for line in found), found
 
 
-def test_a_key_that_the_scheme_does_not_read_is_reported(site: Site) -> None:
+def test_an_unread_key_is_reported(site: Site) -> None:
     (problem,) = problems(site, config={"grup_size": 64})
     assert "QL306" in problem
     assert "grup_size" in problem
 
 
-def test_the_scheme_in_the_docs_passes_the_test_in_the_docs(site: Site) -> None:
+def test_the_scheme_in_the_docs_passes(site: Site) -> None:
     page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (scheme,) = (block for block in blocks if "ACME = Scheme(" in block)

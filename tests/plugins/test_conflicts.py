@@ -1,4 +1,4 @@
-"""Two distributions that claim one word: equal levels are fine, different ones are nobody's guess."""
+"""Two distributions that claim one word: equal levels are one level, different levels are an error."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_equal_levels_of_one_name_are_one(site: Site) -> None:
     assert set(result["states"].values()) == {"loaded"}
 
 
-def test_a_working_plugin_is_used_beside_a_broken_one_of_its_name(site: Site) -> None:
+def test_a_broken_namesake_does_not_hide_a_plugin(site: Site) -> None:
     site.install_level("b-quant", "Same")
     site.install("a-quant", {"Same": "a:Same"}, {"a.py": "1 / 0"})
     result = site.run("answer(found=tried(lambda: levels['Same']), states=states())")
@@ -95,7 +95,7 @@ def test_one_distribution_may_name_a_level_twice(site: Site) -> None:
     assert result["states"] == {"acme-quant[Int4Acme]": "loaded", "acme-quant[acme4]": "loaded"}
 
 
-def test_of_a_distribution_installed_twice_the_first_on_the_path_counts(site: Site, other_site: Site) -> None:
+def test_the_first_installation_on_the_path_counts(site: Site, other_site: Site) -> None:
     site.install_level("acme-quant", "Int4Acme", bits=4)
     other_site.install_level("acme-quant", "Int4Acme", bits=5)
     first = site.run("answer(bits=levels['Int4Acme'].bits_per_param, states=states())", later=(other_site, site))

@@ -1,4 +1,4 @@
-"""Whatever is wrong with one plugin is told to who asks for it, recorded, warned about once, and harms nobody else."""
+"""A broken plugin: an error for look-ups of its names, a record and one warning; no effect on the other plugins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantlevels import QuantizationLevel
 Good = QuantizationLevel(name="Good", bits_per_param=4)
 """
 
-#: what the module of the plugin ``Bad`` does → what is told of it
+#: source of the module of the plugin ``Bad`` → what its error says
 FAILED = {
     "def (": "SyntaxError: invalid syntax",
     "import a_module_nobody_has": "No module named 'a_module_nobody_has'",
@@ -45,7 +45,7 @@ REJECTED = {
     "Bad = QuantizationLevel(name='Bad', bits_per_param=4, label='FP32')": "'FP32', which means None",
 }
 
-#: metadata of a distribution → what is told of it
+#: entry_points.txt and METADATA of a distribution, and what its error says
 DEFECTS: dict[str, tuple[bytes, bytes | None, str]] = {
     "a line without =": (b"[quantlevels.levels]\nBad\n", b"", "entry_points.txt is malformed"),
     "a header without an end": (b"[quantlevels.levels\nBad = bad:Bad\n", b"", "entry_points.txt is malformed"),
@@ -107,14 +107,14 @@ def test_broken_metadata(site: Site, defect: str) -> None:
     site.install("good-quant", {"Good": "good:Good"}, {"good.py": GOOD})
     result = site.run(OTHERS)
     assert sorted(result["states"].values()) == ["failed", "loaded"]
-    assert all(reason in told for told in result["reasons"].values())
+    assert all(reason in found for found in result["reasons"].values())
     assert len(result["reasons"]) == len(result["warnings"]) == result["others"] == 1
     assert result["error"].split(":")[0] in ("PluginLoadError", "UnknownLevelError")
     assert result["good"] == result["listed"] == result["width"] == "Good"
     assert result.imported == []
 
 
-def test_distributions_that_bring_nothing_may_be_broken_as_they_like(site: Site) -> None:
+def test_broken_distributions_without_plugins_are_ignored(site: Site) -> None:
     site.install("one", "[console_scripts]\nno equals sign\n")
     site.install("two", "[console_scripts]\nx = not a reference!\n", metadata=b"\xff")
     site.install("three", "", metadata=None)
@@ -158,13 +158,13 @@ def test_a_keyboard_interrupt_passes_and_leaves_no_trace(site: Site) -> None:
     assert result["second"] == "Bad"
 
 
-def test_who_asks_by_name_gets_the_error_where_warnings_are_errors(site: Site) -> None:
+def test_a_look_up_raises_its_error_not_the_warning(site: Site) -> None:
     site.install("bad-quant", {"Bad": "bad:Bad"}, {"bad.py": "1 / 0"})
     result = site.run("answer(error=tried(lambda: levels['Bad']))", options=("-W", "error"))
     assert result["error"].startswith("PluginLoadError: bad-quant[Bad]: ")
 
 
-def test_a_plugin_may_look_up_levels_while_it_is_imported(site: Site) -> None:
+def test_a_plugin_may_look_up_levels_at_import(site: Site) -> None:
     source = """
 from quantlevels import QuantizationLevel, levels
 assert levels["Good"].name == "Good"
@@ -180,7 +180,7 @@ Bad = QuantizationLevel(name="Bad", bits_per_param=levels["Good"].bits_per_param
     assert set(result["states"].values()) == {"loaded"}
 
 
-def test_two_plugins_that_need_each_other_end_in_a_clear_state(site: Site) -> None:
+def test_plugins_that_need_each_other_fail_clearly(site: Site) -> None:
     site.install("a-quant", {"A": "a:A"}, {"a.py": "from quantlevels import levels\nA = levels['B']"})
     site.install("b-quant", {"B": "b:B"}, {"b.py": "from quantlevels import levels\nB = levels['A']"})
     result = site.run("""

@@ -175,7 +175,7 @@ def test_refresh_sees_what_was_installed_meanwhile(site: Site) -> None:
     assert result["same"]
 
 
-def test_a_level_registered_later_comes_before_a_plugin_seen_before(site: Site) -> None:
+def test_a_level_registered_later_replaces_a_cached_plugin(site: Site) -> None:
     site.install_level("acme-quant", "Int4Acme", aliases=("acme4",), entry="acme4")
     result = site.run("""
         before = levels["ACME4"]
@@ -185,7 +185,7 @@ def test_a_level_registered_later_comes_before_a_plugin_seen_before(site: Site) 
     assert result.answers == {"before": "Int4Acme", "after": True, "name": True}
 
 
-def test_a_spelling_seen_before_becomes_ambiguous_with_the_next_plugin(site: Site) -> None:
+def test_a_cached_spelling_can_become_ambiguous(site: Site) -> None:
     site.install_level("a-quant", "One", aliases=("same",), entry="same")
     site.install_level("b-quant", "Two", aliases=("same",))
     result = site.run("""
@@ -215,7 +215,7 @@ def test_a_policy_word_beside_distributions_is_refused(site: Site, policy: str) 
     assert result.imported == []
 
 
-def test_a_group_that_does_not_exist_is_reported_with_the_closest(site: Site) -> None:
+def test_an_unknown_group_is_reported_with_the_closest(site: Site) -> None:
     site.install("acme-quant", {"Int4Acme": "acme:Int4Acme"}, {"acme.py": ""}, group="quantlevels.level")
     site.install_level("other-quant", "Int4Other")
     result = site.run("""

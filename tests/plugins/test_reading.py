@@ -76,7 +76,7 @@ def test_a_type_is_named_where_its_plugin_is_installed(site: Site, model: Path) 
     assert level["bits_per_weight"] == 4.5
 
 
-def test_a_type_without_its_plugin_is_reported_with_exact_bytes(site: Site, model: Path) -> None:
+def test_a_type_without_plugin_has_exact_bytes(site: Site, model: Path) -> None:
     result = site.run(INSPECT)
     (finding,) = result["findings"]
     assert finding["code"] == "QL301"
@@ -144,8 +144,8 @@ def test_a_plugins_scheme_takes_part_in_size(site: Site) -> None:
 def test_a_method_of_a_broken_plugin_is_unknown(site: Site, folder: Path, entry: str, source: str, reason: str) -> None:
     site.install("acme-quant", {entry: "acme:ACME"}, {"acme.py": source}, group="quantlevels.schemes")
     result = site.run(
-        INSPECT.replace('"model.gguf"', '"model"') + "\nlevels.plugins(load=True)\nanswer(told=reasons())"
+        INSPECT.replace('"model.gguf"', '"model"') + "\nlevels.plugins(load=True)\nanswer(reasons=reasons())"
     )
     assert "QL302" in [finding["code"] for finding in result["findings"]]
-    assert reason in result["told"][f"acme-quant[{entry}]"]
+    assert reason in result["reasons"][f"acme-quant[{entry}]"]
     assert result.imported == []

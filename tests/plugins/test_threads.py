@@ -1,4 +1,4 @@
-"""Many threads ask at once: each plugin is imported once, everybody gets the one object, and nobody waits for ever."""
+"""Look-ups from many threads: each plugin is imported once, all get the same object, and no thread waits for ever."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ errors = []
 start = threading.Barrier(16)
 
 def ask(seed):
-    mine = random.Random(seed).sample(names, len(names))
+    order = random.Random(seed).sample(names, len(names))
     start.wait()
     try:
-        for name in mine:
+        for name in order:
             found[name].add(id(levels[name]))
         levels.with_bits(4)
     except BaseException as error:
@@ -69,14 +69,14 @@ def test_two_that_need_each_other_do_not_deadlock(site: Site) -> None:
         site.install(f"quant-{one}", {one: f"{one.lower()}:LEVEL"}, {f"{one.lower()}.py": source})
     result = site.run("""
         import threading
-        told = {}
+        results = {}
         def ask(name):
-            told[name] = tried(lambda: levels[name])
+            results[name] = tried(lambda: levels[name])
         threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in ("Level0", "Level1") * 4]
         for thread in threads: thread.start()
         for thread in threads: thread.join(timeout=20)
-        answer(alive=sum(thread.is_alive() for thread in threads), told=told, states=states())
+        answer(alive=sum(thread.is_alive() for thread in threads), results=results, states=states())
     """)
     assert result["alive"] == 0
-    assert all(told.startswith("PluginLoadError: ") for told in result["told"].values())
+    assert all(results.startswith("PluginLoadError: ") for results in result["results"].values())
     assert set(result["states"].values()) == {"failed"}

@@ -149,7 +149,8 @@ def policy_from_environment() -> PluginPolicy:
         return "all"
     if words == ["off"]:
         return "off"
-    if mixed := _WORDS_OF_POLICY.intersection(words):
+    mixed = _WORDS_OF_POLICY.intersection(words)
+    if mixed:
         raise ConfigError((f"{VARIABLE}={','.join(words)}: {_alone(mixed)}",))
     return words
 
@@ -165,7 +166,8 @@ def checked_policy(policy: PluginPolicy) -> PluginPolicy:
             raise ValueError(f"plugins must be 'all', 'off' or a list of distributions, not {policy!r}")
         return policy
     names = tuple(policy)
-    if mixed := _WORDS_OF_POLICY.intersection(names):
+    mixed = _WORDS_OF_POLICY.intersection(names)
+    if mixed:
         raise ValueError(f"plugins={list(names)!r}: {_alone(mixed)}")
     return names
 
@@ -186,9 +188,9 @@ def scan(policy: PluginPolicy) -> InstalledPlugins:
     """The entry points of quantlevels' groups in all installed distributions that a policy allows."""
     if policy == "off":
         return InstalledPlugins(())
-    from importlib_metadata import distributions  # here: with plugins off, nobody pays for it
+    from importlib_metadata import distributions  # here: with plugins off, it is not needed
 
-    found = [entries for distribution in distributions() if (entries := _entries_of(distribution))]
+    found = list(filter(None, map(_entries_of, distributions())))
     if policy != "all":
         allowed = set(map(_canonical, policy))
         found = [

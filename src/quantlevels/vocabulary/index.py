@@ -144,15 +144,18 @@ class Index:
                 self._add_float(word, level)
 
     def _add_float(self, word: str, level: QuantizationLevel) -> None:
-        if match := _FLOAT.fullmatch(normalized(word)):
+        match = _FLOAT.fullmatch(normalized(word))
+        if match:
             self._floats.setdefault(f"f{match[2]}{match[3]}", {})[level.name] = level
 
     def means(self, spelling: str) -> Mapping[str, QuantizationLevel]:
         """The levels that a spelling can mean, by name."""
         word = normalized(spelling)
-        if found := self.meanings.get(word):
+        found = self.meanings.get(word)
+        if found:
             return found
-        if match := _FLOAT.fullmatch(word):
+        match = _FLOAT.fullmatch(word)
+        if match:
             # `fp8e4m3` as the alias `fp8_e4m3`, which the form f8e4m3 alone would not settle
             with_underscore = f"{match[1]}{match[2]}_{match[3]}"
             return self.meanings.get(with_underscore) or self._floats.get(f"f{match[2]}{match[3]}", {})
@@ -179,7 +182,8 @@ class Index:
     def in_dialect(self, dialect: str, spelling: Spelling) -> QuantizationLevel | None:
         """The level that a dialect means by an exact word or a number, or by a dtype as its library prints it."""
         dialect = canonical_dialect(dialect)
-        if level := self.dialects.get((dialect, spelling)):
+        level = self.dialects.get((dialect, spelling))
+        if level:
             return level
         printed = unwrapped(normalized(spelling)) if isinstance(spelling, str) else None
         if printed is None or (printed.dialects and dialect not in printed.dialects):
@@ -194,13 +198,16 @@ class Index:
     def clash(self, level: QuantizationLevel) -> tuple[str, str] | None:
         """The first word of a new level that is taken here, and the name of its owner: ``("q4_k", "Q4_K")``."""
         for name in own_words(level):
-            if meanings := self.means(name):
+            meanings = self.means(name)
+            if meanings:
                 return name, " or ".join(meanings)
         for dialect, word in dialect_words(level):
-            if owner := self.dialects.get((dialect, word)):
+            owner = self.dialects.get((dialect, word))
+            if owner:
                 return f"{dialect} {word}", owner.name
-            if isinstance(word, str) and (meanings := self.means(word)):
-                return word, " or ".join(meanings)
+            meanings = self.means(word) if isinstance(word, str) else {}
+            if meanings:
+                return str(word), " or ".join(meanings)
         return None
 
 

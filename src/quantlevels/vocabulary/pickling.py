@@ -34,7 +34,8 @@ def _shipped_level(name: str) -> QuantizationLevel:
     Raises:
         UnknownLevelError: if this version does not have it yet.
     """
-    if level := shipped().find(name):
+    level = shipped().find(name)
+    if level:
         return level
     raise UnknownLevelError(name)
 

@@ -103,9 +103,13 @@ def _defects(table: Mapping[Any, object], record: type, place: tuple[str, ...]) 
         if name not in table:
             if attribute.default is NOTHING:
                 yield TableDefect(keys, "missing", "required field missing")
-        elif name == "block" and isinstance(block := table[name], Mapping):
-            yield from _defects(block, Block, keys)
-        elif text := _refusal(attribute, table[name]):
+            continue
+        value = table[name]
+        if name == "block" and isinstance(value, Mapping):
+            yield from _defects(value, Block, keys)
+            continue
+        text = _refusal(attribute, value)
+        if text:
             yield TableDefect(keys, "invalid", text)
     for key in table:
         if key not in attributes:
@@ -131,10 +135,12 @@ def level_from_table(table: Mapping[Any, object]) -> QuantizationLevel:  # Any: 
     Raises:
         ConfigError: with one message for each missing, unknown or invalid key.
     """
-    if defects := tuple(table_defects(table)):
+    defects = tuple(table_defects(table))
+    if defects:
         raise ConfigError(tuple(f"{'.'.join(defect.keys)}: {defect.text}" for defect in defects))
     values: dict[str, Any] = {key: _as_tuples(value) for key, value in table.items()}  # Any: checked just now
-    if isinstance(block := table.get("block"), Mapping):
+    block = table.get("block")
+    if isinstance(block, Mapping):
         values["block"] = Block(**block)
     try:
         return QuantizationLevel(**values)

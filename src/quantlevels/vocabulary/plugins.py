@@ -199,15 +199,17 @@ def _unusable(plugin: FoundPlugin) -> PluginError | None:
     if contract is None:
         meant = hint(closest(plugin.group, _CONTRACTS))
         return PluginContractError(str(plugin), f"quantlevels has no plugins of the group {plugin.group!r}{meant}")
-    if reason := contract.reserved_reason(plugin.entry):
+    reason = contract.reserved_reason(plugin.entry)
+    if reason:
         return PluginContractError(str(plugin), reason)
     return None
 
 
 def _load_and_check(plugin: FoundPlugin) -> _Outcome:
     contract = contract_of(plugin.group)
-    if contract is None or (error := _unusable(plugin)):
-        return _Outcome(error=_unusable(plugin))
+    unusable = _unusable(plugin)
+    if contract is None or unusable:
+        return _Outcome(error=unusable)
     start = perf_counter()
     try:
         value = load(plugin)
@@ -218,7 +220,8 @@ def _load_and_check(plugin: FoundPlugin) -> _Outcome:
         error.__cause__ = cause
         return _Outcome(error=error, seconds=perf_counter() - start)
     seconds = perf_counter() - start
-    if reason := contract.refusal(plugin, value):
+    reason = contract.refusal(plugin, value)
+    if reason:
         return _Outcome(error=PluginContractError(str(plugin), reason), seconds=seconds)
     return _Outcome(value, seconds=seconds)
 
@@ -266,7 +269,8 @@ class Plugins:
         for plugin in self._scan().named(contract.group, word):
             with suppress(PluginWarning):  # where filters make it an error: the caller gets the plugin's own error
                 self._load(plugin)
-            if error := self._load(plugin).error:
+            error = self._load(plugin).error
+            if error:
                 errors.append(error)
         value = self._agreed(contract, spelling, (contract.group, word))
         if value is None and errors:
@@ -327,7 +331,8 @@ class Plugins:
     def _status(self, plugin: FoundPlugin) -> PluginStatus:
         state: State = "found"
         reason, seconds = "", None
-        if outcome := self._outcomes.get(plugin):
+        outcome = self._outcomes.get(plugin)
+        if outcome:
             state, seconds = outcome.state, outcome.seconds
             if outcome.error:
                 reason = outcome.error.reason
@@ -367,7 +372,8 @@ class Plugins:
                 self._load(plugin)
 
     def _load(self, plugin: FoundPlugin) -> _Outcome:
-        if outcome := self._outcomes.get(plugin):
+        outcome = self._outcomes.get(plugin)
+        if outcome:
             return outcome
         this_import = threading.get_ident(), plugin
         if this_import in self._importing:

@@ -26,7 +26,8 @@ def explain(word: str) -> Explanation | None:
     if len(word) > _MAX_LENGTH:
         return None
     for pattern, rule in _RULES:
-        if match := pattern.fullmatch(normalized(word)):
+        match = pattern.fullmatch(normalized(word))
+        if match:
             return rule(match)
     return None
 

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _SUGGESTIONS: Final = 3
 _MIN_SHARE_OF_BEST: Final = 0.9  # a suggestion less close than this share of the closest one is noise
+_MAX_COMPARED: Final = 100  # letters; comparing takes the product of two lengths, and no known spelling is so long
 _MAX_CACHED: Final = 4096  # a word of n letters has 2^n spellings
 
 
@@ -108,19 +109,23 @@ class Registry:
             if normalized(spelling) in map(normalized, own_words(level)):
                 return level
         for index in (self._registered, shipped()):
-            if found := index.find(spelling):
+            found = index.find(spelling)
+            if found:
                 return found
         from quantlevels.vocabulary.plugins import LEVEL_PLUGINS  # here: known names need no plugin
 
-        if brought := self._installed.find(LEVEL_PLUGINS, spelling):
+        brought = self._installed.find(LEVEL_PLUGINS, spelling)
+        if brought:
             return brought
         from quantlevels.vocabulary.recipes import explain
 
-        if recipe := explain(spelling):
+        recipe = explain(spelling)
+        if recipe:
             raise UnknownLevelError(spelling, recipe.levels, explanation=recipe.text)
         raise UnknownLevelError(spelling, self._closest(spelling))
 
     def _clear_cache(self) -> None:
+        """Forget all spellings but those of the five, which nothing can change."""
         with self._lock:
             self._cache_version += 1
             self._cache.clear()
@@ -129,6 +134,8 @@ class Registry:
 
     def _closest(self, spelling: str) -> tuple[str, ...]:
         """The spellings of known levels that are closest to one that is unknown, one for each level."""
+        if len(spelling) > _MAX_COMPARED:
+            return ()
         from difflib import SequenceMatcher, get_close_matches
 
         from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
@@ -139,6 +146,7 @@ class Registry:
                 words.setdefault(normalized(word), (level.name, word))
         for name in self._installed.names(LEVEL_PLUGINS):
             words.setdefault(normalized(name), (name, name))
+        # all that are nearly as close as the best, not the best three: 'Int4' beside 'Int8' helps, 'Complex64' does not
         sought = normalized(spelling)
         best = next(iter(get_close_matches(sought, words, n=1)), None)
         if best is None:
@@ -155,10 +163,10 @@ class Registry:
     @overload
     def get(self, spelling: str, default: T) -> QuantizationLevel | T: ...
     def get(self, spelling: str, default: object = None) -> object:
-        """The level that answers to a spelling, or ``default`` where none does.
+        """The level that a spelling means, or ``default`` if it is unknown.
 
         Raises:
-            AmbiguousLevelError: if the spelling means different levels to different people.
+            AmbiguousLevelError: if the spelling means several levels.
             PluginError: if it is the name of a plugin that cannot be used.
         """
         try:
@@ -226,11 +234,13 @@ class Registry:
         """
         if type(spelling) in (str, int):  # not bool: True is not 1 here
             for index in (shipped(), self._registered):
-                if level := index.in_dialect(dialect, spelling):
+                level = index.in_dialect(dialect, spelling)
+                if level:
                     return level
             from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
 
-            if brought := self._installed.find_place(LEVEL_PLUGINS, (canonical_dialect(dialect), spelling)):
+            brought = self._installed.find_place(LEVEL_PLUGINS, (canonical_dialect(dialect), spelling))
+            if brought:
                 return brought
         raise UnknownLevelError(spelling, where=f"{dialect} type")
 
@@ -312,7 +322,8 @@ class Registry:
         self._installed.refresh()
 
     def _equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
-        if known := self._registered.equal(level) or shipped().equal(level):
+        known = self._registered.equal(level) or shipped().equal(level)
+        if known:
             return known
         if self._plugins is None:
             return None
@@ -328,11 +339,14 @@ class Registry:
 def _vetted(level: QuantizationLevel, registered: Index) -> QuantizationLevel:
     if not isinstance(level, QuantizationLevel):
         raise TypeError(f"a QuantizationLevel is needed, not {level!r}")
-    if known := registered.equal(level) or shipped().equal(level):
+    known = registered.equal(level) or shipped().equal(level)
+    if known:
         return known
-    if clash := shipped().clash(level):
+    clash = shipped().clash(level)
+    if clash:
         raise ReservedLevelError(*clash)
-    if clash := registered.clash(level):
+    clash = registered.clash(level)
+    if clash:
         raise DuplicateLevelError(*clash)
     return level
 
