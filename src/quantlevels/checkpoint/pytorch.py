@@ -534,7 +534,10 @@ class _Reader:
         module, _, leaf = name.rpartition(".")
         if isinstance(state, Object):
             for attribute, part in _items(state):
-                yield self.named(module, f"_{leaf}_{attribute}"), part
+                if isinstance(part, Global) and part.module == "torch":
+                    self.keep_plain(module, f"_{leaf}_{attribute}", part.name)
+                else:
+                    yield self.named(module, f"_{leaf}_{attribute}"), part
 
     def view(
         self, name: str, storage: Value, offset: Value, size: Value, stride: Value, dtype: str | None = None

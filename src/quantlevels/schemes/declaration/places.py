@@ -81,7 +81,11 @@ def sections(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[Sectio
         if file not in _OTHER_FILES:
             yield from _checked(file, _candidates(file, config), findings)
     if checkpoint.files:
-        in_weights = (*_in_metadata(checkpoint, findings), *_in_markers(checkpoint, findings))
+        in_weights = (
+            *_in_metadata(checkpoint, findings),
+            *_in_markers(checkpoint, findings),
+            *_in_module_settings(checkpoint),
+        )
         yield from _checked(checkpoint.files[0].path, iter(in_weights), findings)
 
 
@@ -158,6 +162,23 @@ def _in_markers(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_Ca
             layers[name.rpartition(".")[0]] = value
     if layers:
         yield _Candidate("comfy_quant", {"layers": layers}, "comfy")
+
+
+def _in_module_settings(checkpoint: Checkpoint) -> Iterator[_Candidate]:
+    """What PyTorch files keep beside the tensors of a module: the settings of HQQ, the dtype that torchao rounds to."""
+    hqq: dict[str, JSON] = {}
+    torchao: dict[str, JSON] = {}
+    for key, value in checkpoint.metadata.items():
+        module, _, name = key.rpartition(".")
+        if name == "nbits":
+            group_size = checkpoint.metadata.get(f"{module}.group_size")
+            hqq[module] = {"weight_quant_params": {"nbits": value, "group_size": group_size}}
+        elif name == "_weight_target_dtype":
+            torchao[module] = {"_type": "IntxWeightOnlyConfig", "_data": {"weight_dtype": value}}
+    if hqq:
+        yield _Candidate("nbits", {"quant_config": hqq}, "hqq")
+    if torchao:
+        yield _Candidate("target_dtype", {"quant_type": torchao}, "torchao")
 
 
 def _decoded(text: str, path: str, checkpoint: Checkpoint, findings: list[Finding]) -> JSON:
