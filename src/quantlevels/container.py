@@ -7,9 +7,10 @@ are recognized and what holds of all of them.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, final
@@ -356,8 +357,8 @@ class Checkpoint(Contents):
 #: Last parts of names of small tensors whose bytes are text about the tensors beside them.
 MARKERS: Final = frozenset({"comfy_quant"})
 
-#: Config files that may stand beside the weights and say something of their levels.
-CONFIG_FILES: Final = (
+#: Config files that may stand beside the weights and say something of their levels: names and globs.
+_CONFIG_FILES: Final = (
     "config.json",
     "quantize_config.json",
     "quant_config.json",
@@ -366,8 +367,14 @@ CONFIG_FILES: Final = (
     "quanto_qmap.json",
     "ort_config.json",
     "params.json",
-    "quant_model_description.json",
+    "quant_model_description*.json",
     "openvino_config.json",
     "mlc-chat-config.json",
     "adapter_config.json",
 )
+
+
+def config_files(names: Collection[str]) -> list[str]:
+    """The config files among the files of a folder, the model's own first."""
+    found = dict.fromkeys(name for known in _CONFIG_FILES for name in fnmatch.filter(names, known))
+    return list(found)

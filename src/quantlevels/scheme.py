@@ -401,13 +401,13 @@ COMMON_SIDES: Final[dict[str, TensorRule]] = dict(
             SCALE_TYPES,
             "input_scale output_scale q_scale k_scale v_scale prob_scale kv_scale act_scale activation_scale "
             "input_activation_scale output_activation_scale input_scale_2 output_scale_2 scale_input input_scale_inv "
-            "input_global_scale act_global_scale kv_cache_scaling_factor",
+            "input_global_scale act_global_scale kv_cache_scaling_factor kv_cache_scale",
         ),
         *_common(
             "activation",
             (),
             "input_zero_point output_zero_point q_zero_point k_zero_point v_zero_point prob_zero_point "
-            "input_activation_zero_point output_activation_zero_point input_global_zero_point",
+            "input_activation_zero_point output_activation_zero_point input_global_zero_point kv_cache_offset",
         ),
         *_common("correction", SCALE_TYPES, "pre_quant_scale"),
         *_common("scale", SCALE_TYPES, "weight_scale weight_scale_inv weight_scale_2 weight_global_scale scale_weight"),

@@ -103,3 +103,39 @@ def test_a_side_tensor_of_another_shape_is_refused(name: str, tmp_path: Path) ->
         changed = {**row, "tensors": {**row["tensors"], tensor: [dtype, longer]}}
         found = inspect(written(changed, tmp_path))
         assert {"QL303", "QL304"} & {finding.code for finding in found.findings}, tensor
+
+
+def test_a_description_of_one_type_is_read_by_its_own_name(tmp_path: Path) -> None:
+    row = ROWS["modelslim_w8a8_dynamic"]
+    files = {"quant_model_description_w8a8_dynamic.json": row["files"]["quant_model_description.json"]}
+    found = inspect(written({**row, "files": files}, tmp_path))
+    assert found.declared is not None
+    assert (found.declared.method, found.findings) == ("modelslim", ())
+
+
+def test_what_is_applied_to_activations_is_a_buffer(tmp_path: Path) -> None:
+    row = ROWS["modelslim_w8a8"]
+    attention = "model.layers.0.self_attn"
+    applied = {
+        f"{attention}.k_proj.kv_cache_scale": ("F32", [64]),
+        f"{attention}.k_proj.kv_cache_offset": ("F32", [64]),
+        f"{attention}.fa_q.scale": ("F32", [8, 1]),
+        f"{attention}.fa_q.offset": ("I8", [8, 1]),
+        f"{attention}.o_proj.heads_rotation": ("F32", [8, 8]),
+        "model.layers.0.mlp.down_proj.div.mul_scale": ("F32", [256]),
+        "model.diffusion_model.comfy_attention.config": ("U8", [36]),
+    }
+    found = inspect(written({**row, "tensors": {**row["tensors"], **applied}}, tmp_path))
+    assert found.stored is not None
+    assert found.stored.parameters == row["parameters"]
+    assert found.stored.buffers.tensors == len(applied)
+    assert found.findings == ()
+
+
+def test_second_scales_give_the_size_of_groups(tmp_path: Path) -> None:
+    row = ROWS["modelslim_w4a8_dynamic"]
+    (module,) = row["shapes"]
+    second = {f"{module}.weight_{name}_second": ("F32", [128, 4]) for name in ("scale", "offset")}
+    found = inspect(written({**row, "tensors": {**row["tensors"], **second}}, tmp_path))
+    assert [level[:4] for level in quantized(found)] == [["Int4", 64, True, 128 * 256]]
+    assert found.findings == ()

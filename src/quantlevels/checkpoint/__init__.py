@@ -15,7 +15,7 @@ from quantlevels.checkpoint.locate import component_folders, locate, resolved
 from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered, suffix_of
 from quantlevels.checkpoint.shards import Files, Joined, read_index, read_parts, read_ranks
 from quantlevels.checkpoint.source import LocalFolder, shown
-from quantlevels.container import CONFIG_FILES, Checkpoint
+from quantlevels.container import Checkpoint, config_files
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
 from quantlevels.vocabulary.registry import levels
@@ -177,12 +177,11 @@ def _configs(files: Files, names: Sequence[str]) -> tuple[dict[str, Mapping[str,
     """The config files of a folder, and a finding for each that cannot be used: it never hides the weights."""
     configs: dict[str, Mapping[str, JSON]] = {}
     findings: list[Finding] = []
-    for name in CONFIG_FILES:
-        if name in names:
-            try:
-                configs[name] = files.read_json(name)
-            except CheckpointError as error:
-                findings.append(Finding("QL305", error.reason, name))
+    for name in config_files(names):
+        try:
+            configs[name] = files.read_json(name)
+        except CheckpointError as error:
+            findings.append(Finding("QL305", error.reason, name))
     return configs, findings
 
 

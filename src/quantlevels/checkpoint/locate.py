@@ -17,7 +17,7 @@ from quantlevels.checkpoint.names import (
     suffix_of,
 )
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import CONFIG_FILES
+from quantlevels.container import config_files
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _reason(folder: Folder, names: Sequence[str]) -> str:
         return f"here is {foreign.format}, a format that is not read; {foreign.advice}"
     if below:
         return f"no weights here; name one of its folders that hold some: {_listed(below)}"
-    if not set(CONFIG_FILES).isdisjoint(names):
+    if config_files(names):
         return "no weights here, only config files"
     return "no weights or quantization config here"
 

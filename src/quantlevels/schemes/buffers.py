@@ -27,13 +27,20 @@ _KINDS: Final = {
     "max_val min_vals max_vals eps _amax _global_amax _pre_quant_scale",
     "tables of experts by token": "tid2eid",
     "state of NVIDIA Transformer Engine": "_extra_state",
+    "what msModelSlim applies to activations": "heads_rotation kronecker_rotation_m kronecker_rotation_n mul_scale",
 }
 _NAMES: Final = frozenset(name for names in _KINDS.values() for name in names.split())
-#: Last parts of names that only hold rotary frequencies below a module of one of these names.
-_ROTARY_NAMES: Final = frozenset({"freqs", "inv_freqs"})
 _ROTARY_MODULES: Final = ("rope", "rotary_emb", "rotary", "rotary_pos_emb", "rope_embed")
 #: Last parts of modules whose ``weight`` is a table of places, in GGUF files.
 _TABLE_MODULES: Final = frozenset({"ffn_gate_tid2eid"})
+#: msModelSlim's quantized attention.
+_ATTENTION_MODULES: Final = ("fa_q", "fa_k", "fa_v", "fa_p")
+#: Last part of a name → the modules below which it is a buffer.
+_BELOW: Final = {
+    **dict.fromkeys(("freqs", "inv_freqs"), _ROTARY_MODULES),
+    **dict.fromkeys(("scale", "offset"), _ATTENTION_MODULES),
+    "config": ("comfy_attention",),
+}
 #: Types that index, count or mask, whatever the name.
 _INDEX_TYPES: Final = ("Bool", "Int64", "UInt64")
 
@@ -51,7 +58,7 @@ def is_buffer(module: str, suffix: str, tensor: TensorInfo) -> bool:
     if suffix in COMMON_SIDES:  # of activations and caches, or beside a weight that is not quantized after all
         return True
     last = module.rpartition(".")[2]
-    if last in _TABLE_MODULES or (suffix in _ROTARY_NAMES and last in _ROTARY_MODULES):
+    if last in _TABLE_MODULES or last in _BELOW.get(suffix, ()):
         return True
     if suffix == "bias":  # the causal masks of GPT-2 and GPT-NeoX
         return len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1) and tensor.shape[2] == tensor.shape[3] > 1

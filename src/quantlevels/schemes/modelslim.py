@@ -83,7 +83,7 @@ _OFFSETS: Final = tuple(
     TensorRule(name, FLOAT_TYPES, shapes, role="zero_point")
     for name, shapes in (
         ("weight_offset", "rows | rows groups"),
-        ("weight_offset_second", ""),
+        ("weight_offset_second", "rows groups"),
         ("scale_bias", "rows | rows 16"),
     )
 )
@@ -95,12 +95,10 @@ _ACTIVATIONS: Final = (
     TensorRule("input_offset", (*FLOAT_TYPES, "Int8", "Int32"), "1", role="activation"),
     TensorRule("quant_bias", ("Int32",), "rows", role="activation"),
     TensorRule("deq_scale", ("Int64", *FLOAT_TYPES), "rows", role="activation"),
-    TensorRule("kv_cache_scale", FLOAT_TYPES, role="activation"),
-    TensorRule("kv_cache_offset", role="activation"),
 )
 _SIDES: Final = (
     TensorRule("weight_scale", SCALE_TYPES, "rows | rows groups", role="scale"),
-    TensorRule("weight_scale_second", FLOAT_TYPES, role="scale"),
+    TensorRule("weight_scale_second", FLOAT_TYPES, "rows groups", role="scale"),
     TensorRule("weight_dual_scale", FLOAT_TYPES, role="scale"),
     *_OFFSETS,
     *_TRANSFORMS,
@@ -117,13 +115,14 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     if not codes.is_a("Int8") or len(codes.shape) < 2 or len(scale.shape) < 2:
         return SCALED[0].fold(module, hint)
     rows, columns = scale.matrix[0], codes.matrix[1]
+    groups = module.get("weight_scale_second", scale).matrix[1]
     codes_per_byte = 2 if rows == 2 * codes.matrix[0] else 1
     narrow = hint.level is not None and hint.level.name == "Int4"
     return Weight(
         level=integer(4 if codes_per_byte > 1 or narrow else BITS_PER_BYTE),
         parameters=codes_per_byte * codes.elements,
         code_bits=Fraction(BITS_PER_BYTE, codes_per_byte),
-        group_size=group_size(columns, scale.matrix[1], hint),
+        group_size=group_size(columns, groups, hint),
         symmetric=True,
         shape=(*codes.shape[:-2], codes_per_byte * codes.matrix[0], columns),
     )
