@@ -155,7 +155,11 @@ def test_groups_along_columns_are_seen_when_all_is_read(tmp_path: Path, make: An
 
 @pytest.mark.parametrize("make", [bf16, f16, f32])
 def test_dequantized_int8_rows_are_eight_bits(tmp_path: Path, make: Any) -> None:
-    write(tmp_path, layers(lambda values: make(np.rint(values / 0.0007) * np.float32(0.0007)), rows=32, columns=2048))
+    def int8(values: Any) -> Any:
+        scales = np.abs(values).max(axis=1, keepdims=True) / 127
+        return make(np.rint(values / scales) * scales)
+
+    write(tmp_path, layers(int8, rows=32, columns=2048))
 
     assert [(it["rule"], it["bits"], it["group_size"]) for it in effective(tmp_path)] == [("distinct", 8, None)]
 
