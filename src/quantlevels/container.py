@@ -184,6 +184,24 @@ class File:
     nbytes: int
 
 
+@final
+@frozen(kw_only=True)
+class RemoteLimits:
+    """How much may be fetched of one remote file.
+
+    Args:
+        requests: to the server, redirects not counted.
+        nbytes: bytes.
+        seconds: for each request, besides a second for each 64 KiB.
+        silence: seconds without a byte.
+    """
+
+    requests: int = 512
+    nbytes: int = 1 << 28
+    seconds: float = 20.0
+    silence: float = 10.0
+
+
 class Source(Protocol):
     """The bytes of one open file, local or remote. A reader asks for the header only.
 
@@ -193,22 +211,27 @@ class Source(Protocol):
     @property
     def path(self) -> Path | str:
         """Path or URL, for errors and records; it carries no credentials."""
+        ...
 
     @property
     def name(self) -> str:
         """Path of the file within the folder of the checkpoint."""
+        ...
 
     @property
     def size(self) -> int:
         """Bytes in the file."""
+        ...
 
     @property
     def version(self) -> str | None:
         """A mark that changes with the content, such as an ETag; None for a local file."""
+        ...
 
     @property
     def is_local(self) -> bool:
         """Whether many small reads far apart cost little; over a network each takes a request."""
+        ...
 
     def read(self, offset: int, count: int) -> bytes:
         """Exactly ``count`` bytes from ``offset``.
@@ -216,9 +239,11 @@ class Source(Protocol):
         Raises:
             TruncatedError: if the file ends before, with the offset.
         """
+        ...
 
     def prefetch(self, offset: int, least: int) -> None:
         """Announce that at least ``least`` bytes from ``offset`` will be read: one request instead of several."""
+        ...
 
     def sibling_size(self, name: str) -> int | None:
         """Bytes in another file of the same folder, by its path within it; None if it is missing.
@@ -226,6 +251,7 @@ class Source(Protocol):
         Raises:
             CheckpointError: if the name leads out of the folder.
         """
+        ...
 
 
 class Folder(Protocol):
@@ -234,28 +260,41 @@ class Folder(Protocol):
     @property
     def path(self) -> Path | str:
         """Path or URL, for errors and records; it carries no credentials."""
+        ...
 
     @property
     def name(self) -> str:
         """The last part of its path."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """Whether opening a file takes no round trip over a network."""
+        ...
 
     def names(self) -> Sequence[str]:
         """Names of the files in it, sorted; none of its folders."""
+        ...
 
     def folders(self) -> Sequence[str]:
         """Names of the folders in it, sorted."""
+        ...
 
     def dangling(self) -> Sequence[str]:
         """Names of links in it that lead nowhere, sorted."""
+        ...
 
     def others(self) -> Sequence[str]:
         """Names of what is in it and is not a regular file: folders, pipes, devices; sorted."""
+        ...
 
     def subfolder(self, name: str) -> Folder:
         """One of its folders."""
+        ...
 
     def size(self, name: str) -> int | None:
         """Bytes in a file, by its path within the folder; None if it is missing."""
+        ...
 
     def open(self, name: str) -> AbstractContextManager[Source]:
         """One of its files, by its path within the folder.
@@ -263,6 +302,7 @@ class Folder(Protocol):
         Raises:
             CheckpointError: if it cannot be opened or is not a regular file.
         """
+        ...
 
 
 @frozen(kw_only=True)

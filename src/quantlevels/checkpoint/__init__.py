@@ -11,7 +11,7 @@ from attrs import evolve
 
 from quantlevels.checkpoint.catalogue import container_of, is_weights, weights_in
 from quantlevels.checkpoint.jsonfile import read_object
-from quantlevels.checkpoint.locate import component_folders, locate, resolved
+from quantlevels.checkpoint.locate import component_folders, in_cache, is_repository_name, locate, resolved
 from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered, suffix_of
 from quantlevels.checkpoint.shards import Files, Joined, read_index, read_parts, read_ranks
 from quantlevels.checkpoint.source import LocalFolder, shown
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from quantlevels.checkpoint.shards import Progress
-    from quantlevels.container import JSON
+    from quantlevels.container import JSON, RemoteLimits
     from quantlevels.vocabulary.registry import Registry
 
 #: findings of a checkpoint that lacks a part: a file that is missing, or cut
@@ -37,7 +37,11 @@ _LISTED: Final = 5
 
 
 def read_checkpoint(
-    path: str | os.PathLike[str], *, registry: Registry = levels, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    *,
+    registry: Registry = levels,
+    progress: Progress | None = None,
+    limits: RemoteLimits | None = None,
 ) -> Checkpoint:
     """What the headers of a checkpoint say, and the config files beside it.
 
@@ -46,18 +50,31 @@ def read_checkpoint(
             several, given by name, means that shard, with the config files beside it; GGUF has none.
         registry: knows the levels of storage types.
         progress: gets the names of the files of one checkpoint and yields them one by one while they are read.
+        limits: of what is fetched of each remote file.
 
     Raises:
         CheckpointError: if nothing that can be read is there, or it is malformed; what is merely missing from a
             checkpoint in several files is a finding.
     """
-    path = Path(path)
     with gc_paused():
+        if isinstance(path, str) and "://" in path:
+            return _read_url(path, registry, progress or iter, limits)
+        path = in_cache(Path(path))
         if not _is_folder(path):
             files = Files(folder=LocalFolder(path.parent), registry=registry, progress=progress or iter)
-            return _read_named(files, path)
+            return _read_named(files, path, path.name)
         folder = resolved(LocalFolder(path))
         return _read_folder(Files(folder=folder, registry=registry, progress=progress or iter), path)
+
+
+def _read_url(url: str, registry: Registry, progress: Progress, limits: RemoteLimits | None) -> Checkpoint:
+    """The checkpoint behind a URL."""
+    from quantlevels.checkpoint.remote import open_url  # here: a local path needs no network
+
+    folder, name = open_url(url, limits)
+    files = Files(folder=folder, registry=registry, progress=progress)
+    path = f"{folder.path}/{name}" if name else str(folder.path)
+    return _read_named(files, path, name) if name else _read_folder(files, path)
 
 
 def _is_folder(path: Path) -> bool:
@@ -72,6 +89,8 @@ def _is_folder(path: Path) -> bool:
         if path.is_file():
             return False
         reason = "is not a file or folder" if path.exists() else "does not exist"
+        if is_repository_name(path):
+            reason = f"does not exist, nor in the cache of Hugging Face; to read it remotely, name hf://{path}"
         if path.is_symlink():
             reason = "is a link to a file that is not there; download it again"
     except OSError as error:
@@ -126,23 +145,21 @@ def _read_model(files: Files, path: Path | str, names: Sequence[str]) -> Checkpo
     return _checkpoint(files, path, joined, names, findings)
 
 
-def _read_named(files: Files, path: Path) -> Checkpoint:
+def _read_named(files: Files, path: Path | str, name: str) -> Checkpoint:
     """The checkpoint that a file stands for."""
-    name = path.name
-    names = files.folder.names()
     if name.endswith(INDEX_SUFFIX):
         joined = read_index(files, name)
+        names = files.folder.names()
         return _checkpoint(files, path, joined, names, _stray(files, names, joined))
     with files.folder.open(name) as source:
         container = container_of(source, files.registry)
         if container is None:
             config = read_object(source)
             return Checkpoint(path=path, container=None, folder=files.folder, configs={name: config})
-        if not numbered(name):
-            return _checkpoint(files, path, files.read_as(container, source), names)
-        if not container.part_is_whole:
-            return evolve(_checkpoint(files, path, files.read_as(container, source), names), partial=True)
-    return _checkpoint(files, path, read_parts(files, name), names)
+        part = numbered(name) is not None
+        joined = read_parts(files, name) if part and container.part_is_whole else files.read_as(container, source)
+    checkpoint = _checkpoint(files, path, joined, files.folder.names())
+    return evolve(checkpoint, partial=True) if part and not container.part_is_whole else checkpoint
 
 
 def _checkpoint(

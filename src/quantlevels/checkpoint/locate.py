@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from quantlevels.checkpoint.catalogue import ONNX, foreign_named, is_weights, plugin_containers, weights_in
+from quantlevels.checkpoint.catalogue import (
+    CONFIG_SUFFIX,
+    ONNX,
+    foreign_named,
+    is_weights,
+    plugin_containers,
+    weights_in,
+)
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import (
     INDEX_SUFFIX,
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 _LISTED: Final = 5
 #: the folder of a repository in the cache of Hugging Face, and where it keeps the commit of a branch
 _HUB_REPOSITORY: Final = re.compile(r"models--.+")
+_REPOSITORY_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _SNAPSHOTS: Final = "snapshots"
 _MAIN_BRANCH: Final = "refs/main"
 _LONGEST_COMMIT: Final = 256
@@ -75,6 +85,23 @@ def resolved(folder: Folder) -> Folder:
         return snapshots.subfolder(commits[0])
     listed = _listed([f"{_SNAPSHOTS}/{commit}" for commit in commits])
     raise CheckpointError(folder.path, f"holds {len(commits)} snapshots, name one of them: {listed or 'none is there'}")
+
+
+def is_repository_name(path: Path) -> bool:
+    """Whether a relative path looks like ``org/name`` of a model on the Hub."""
+    is_file = is_weights(path.name) or suffix_of(path.name) == CONFIG_SUFFIX
+    return not is_file and _REPOSITORY_NAME.fullmatch(path.as_posix()) is not None
+
+
+def in_cache(path: Path) -> Path:
+    """The folder of ``org/name`` in this machine's cache of Hugging Face, if nothing is at that path; else the path."""
+    if not is_repository_name(path) or path.exists() or path.is_symlink():
+        return path
+    variables = os.environ
+    home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    cached = Path(cache).expanduser() / f"models--{path.as_posix().replace('/', '--')}"
+    return cached if cached.is_dir() else path
 
 
 def component_folders(files: Files, names: Sequence[str]) -> tuple[str, ...]:

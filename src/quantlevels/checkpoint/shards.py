@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast, final
 
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from quantlevels.checkpoint.catalogue import beginning_of_text, container_named, container_of, is_weights
 from quantlevels.checkpoint.jsonfile import read_object
@@ -28,6 +29,8 @@ Progress: TypeAlias = Callable[[Sequence[str]], Iterable[str]]
 
 _V = TypeVar("_V")
 
+#: remote files that are read at a time
+_PARALLEL: Final = 8
 #: how many names a finding lists
 _LISTED: Final = 3
 #: how many tensors a split GGUF says it has, and which part of how many a file of it says it is, from 0
@@ -76,11 +79,7 @@ class Files:
     folder: Folder
     registry: Registry
     progress: Progress = iter
-    level_of: TypeLookup = field(init=False)
-
-    @level_of.default
-    def _default_level_of(self) -> TypeLookup:
-        return type_lookup(self.registry)
+    level_of: TypeLookup = field(init=False, default=Factory(lambda self: type_lookup(self.registry), takes_self=True))
 
     def read(self, name: str) -> Joined:
         """One file with weights.
@@ -234,16 +233,13 @@ def _read_all(files: Files, names: Sequence[str]) -> _Shards:
     """
     shards = _Shards(names)
     missing: list[str] = []
-    for name in files.progress(names):
-        size = files.folder.size(name)
-        if size is None:
+    for name, shard in zip(files.progress(names), _each(files, names), strict=True):
+        if shard is None:
             missing.append(name)
             continue
-        try:
-            shard = files.read(name)
-        except TruncatedError as error:
-            shards.findings.append(Finding("QL206", f"{error.reason}; its tensors are left out", name))
-            shards.files.append(File(name, size))
+        if isinstance(shard, TruncatedError):
+            shards.findings.append(Finding("QL206", f"{shard.reason}; its tensors are left out", name))
+            shards.files.append(File(name, files.folder.size(name) or 0))
             continue
         shards.container = shards.container or shard.container
         shards.contents[name] = shard.contents
@@ -253,6 +249,28 @@ def _read_all(files: Files, names: Sequence[str]) -> _Shards:
         message = f"{len(missing):,} of {pluralize(len(names), 'file')} {verb} missing: {_some(missing)}"
         shards.findings.append(Finding("QL201", message, missing[0]))
     return shards
+
+
+def _each(files: Files, names: Sequence[str]) -> Iterator[Joined | TruncatedError | None]:
+    """What each file holds, in their order; several at a time if each takes a round trip over a network."""
+    read = partial(_read_one, files)
+    if files.folder.is_local:
+        yield from map(read, names)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # here: it takes time to import
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        yield from pool.map(read, names)
+
+
+def _read_one(files: Files, name: str) -> Joined | TruncatedError | None:
+    """What one file holds; an error if it is cut, None if it is missing."""
+    if files.folder.size(name) is None:
+        return None
+    try:
+        return files.read(name)
+    except TruncatedError as error:
+        return error
 
 
 @define

@@ -10,7 +10,7 @@ from reprlib import Repr
 from types import TracebackType
 from typing import Final, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
@@ -127,6 +127,8 @@ class LocalFolder:
     """A folder on this machine."""
 
     path: Path
+
+    is_local: bool = field(default=True, init=False, repr=False)
 
     @property
     def name(self) -> str:

@@ -75,7 +75,14 @@ def check_exists(path: str | os.PathLike[str]) -> None:
     try:
         os.stat(path)  # noqa: PTH116  # a Path of nothing is the folder we are in
     except FileNotFoundError:
-        raise click.UsageError(f"Path {str(path)!r} does not exist{_hint(Path(path))}") from None
+        from quantlevels.checkpoint.locate import in_cache, is_repository_name  # here: most paths exist
+
+        if in_cache(Path(path)) != Path(path):
+            return
+        hint = _hint(Path(path))
+        if is_repository_name(Path(path)):
+            hint = f", nor in the cache of Hugging Face; to read it remotely: quantlevels inspect hf://{path}"
+        raise click.UsageError(f"Path {str(path)!r} does not exist{hint}") from None
     except (OSError, ValueError) as error:
         raise click.UsageError(f"Path {str(path)!r}: {getattr(error, 'strerror', error)}") from error
 
@@ -85,7 +92,7 @@ def _hint(path: Path) -> str:
     try:
         close = _close(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
     except FileNotFoundError:
-        return f", nor does {str(path.parent)!r}; nothing is downloaded, it has to be on this disk"
+        return f", nor does {str(path.parent)!r}; nothing is downloaded for a path, it has to be on this disk"
     except OSError:
         return ""
     return f"; did you mean {' or '.join(repr(str(path.with_name(name))) for name in close)}?" if close else ""

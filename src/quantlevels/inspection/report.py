@@ -26,6 +26,7 @@ from quantlevels.vocabulary.registry import Registry, levels
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.shards import Progress
+    from quantlevels.container import RemoteLimits
     from quantlevels.inspection.records import (
         ComponentRecord,
         DeclaredLevelRecord,
@@ -173,17 +174,20 @@ def inspect(
     registry: Registry = levels,
     progress: Progress | None = None,
     reading: Started | None = None,
+    limits: RemoteLimits | None = None,
 ) -> Inspection:
     """What a checkpoint declares and what it stores, read from its headers and config files alone.
 
     Args:
-        path: a folder, a file, an index, the first part of a split GGUF, or a config file alone.
+        path: a folder, a file, an index, the first part of a split GGUF, or a config file alone; or a URL:
+            ``hf://org/name[@revision][/path]``, ``https://...``.
         values: ``sample`` to read a small part of the weights too, ``all`` to read them all; needs numpy.
         checksums: whether ``all`` also compares files with the digests in their names or beside them.
         registry: knows the levels of storage types, and the plugins.
         progress: gets the names of the files of one checkpoint and yields them one by one while they are read.
         reading: gets the bytes of weights that will be read, and returns what is called with the number of those just
             read, from any thread.
+        limits: of what is fetched of each remote file.
 
     Raises:
         CheckpointError: for a file that is malformed, truncated or unsafe, or a folder that holds no single model.
@@ -194,7 +198,7 @@ def inspect(
 
         check_mode(values)
     with gc_paused():
-        checkpoint = read_checkpoint(path, registry=registry, progress=progress)
+        checkpoint = read_checkpoint(path, registry=registry, progress=progress, limits=limits)
         inspection = inspected(checkpoint, registry)
     if values is None or (checkpoint.container is None and not checkpoint.components):
         return inspection

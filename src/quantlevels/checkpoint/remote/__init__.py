@@ -1,0 +1,38 @@
+"""Checkpoints behind URLs: the headers are fetched by ranges. Nothing of this package is imported for a local path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quantlevels.checkpoint.remote.addresses import clean
+from quantlevels.container import RemoteLimits
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from quantlevels.container import Folder
+
+
+def open_url(url: str, limits: RemoteLimits | None = None) -> tuple[Folder, str]:
+    """The folder that a URL leads to, and the file in it that was named; an empty name for the folder itself.
+
+    Args:
+        url: ``hf://org/name[@revision][/path]``, ``https://...``, or ``http://...``.
+        limits: of each file.
+
+    Raises:
+        CheckpointError: if it cannot be read, or the libraries that are needed are not installed.
+    """
+    scheme = url.partition("://")[0].lower()
+    try:
+        from quantlevels.checkpoint.remote.hub import hub_folder, hub_place
+        from quantlevels.checkpoint.remote.web import web_folder
+    except ModuleNotFoundError as error:
+        reason = f"needs {error.name}: pip install 'quantlevels[remote]'"
+        raise CheckpointError(clean(url), reason) from error
+    limits = limits or RemoteLimits()
+    place = hub_place(url)
+    if place:
+        return hub_folder(place, limits)
+    if scheme in ("http", "https"):
+        return web_folder(url, limits)
+    raise CheckpointError(clean(url), f"{scheme}:// is not read; hf://, https:// and http:// are")

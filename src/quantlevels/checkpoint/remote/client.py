@@ -1,0 +1,272 @@
+"""Requests over HTTP: redirects followed by hand, addresses checked at the socket, a deadline for each request."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from quantlevels.checkpoint.remote.addresses import clean, is_metadata, is_private, origin
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
+#: (host, address) → whether the address is not of the public internet
+AddressCheck: TypeAlias = Callable[[str, str], bool]
+
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS: Final = 5
+#: requests to one host at a time
+PARALLEL: Final = 8
+_CONNECT_SECONDS: Final = 10.0
+
+
+class RefusedAddressError(HTTPError):
+    """An address that must not be connected to."""
+
+
+class _Request(threading.local):
+    """What the connections of this thread need to know of the request under way."""
+
+    client: Client | None = None
+    deadline: _Deadline | None = None
+
+
+_REQUEST: Final = _Request()
+
+
+class _Deadline:
+    """Ends a request that takes too long: a server that sends a byte now and then never lets a socket time out."""
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.expired = False
+
+    def expire(self) -> None:
+        """Shut the socket down, whatever waits for it."""
+        self.expired = True
+        if self.socket is not None:
+            try:
+                self.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:  # closed already
+                return
+
+
+class _Guarded(HTTPConnection):
+    """A connection that checks the address at its other end before it sends anything."""
+
+    def connect(self) -> None:
+        super().connect()
+        _check(self)
+
+    def request(self, *arguments: Any, **options: Any) -> None:  # Any: as urllib3 has them
+        super().request(*arguments, **options)
+        _watch(self)
+
+
+class _GuardedTLS(HTTPSConnection):
+    """As `_Guarded`, over TLS."""
+
+    def connect(self) -> None:
+        super().connect()
+        _check(self)
+
+    def request(self, *arguments: Any, **options: Any) -> None:  # Any: as urllib3 has them
+        super().request(*arguments, **options)
+        _watch(self)
+
+
+def _check(connection: HTTPConnection) -> None:
+    client = _REQUEST.client
+    if client is None or connection.proxy is not None or connection.sock is None:
+        return
+    address = str(connection.sock.getpeername()[0])
+    if not client.may_connect(connection.host, address):
+        connection.close()
+        raise RefusedAddressError(f"leads to {connection.host}, in a private network")
+
+
+def _watch(connection: HTTPConnection) -> None:
+    if _REQUEST.deadline is not None:
+        _REQUEST.deadline.socket = connection.sock
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Guarded  # type: ignore[mutable-override]
+
+
+class _PoolTLS(HTTPSConnectionPool):
+    ConnectionCls = _GuardedTLS  # type: ignore[mutable-override]
+
+
+@final
+class Client:
+    """Sends requests for the files of one checkpoint.
+
+    Args:
+        url: that the user gave; credentials go to its origin only.
+        headers: for that origin, such as Authorization.
+        silence: seconds without a byte after which a request fails.
+        is_private: which addresses are not public.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        silence: float = 10.0,
+        is_private: AddressCheck = is_private,
+    ) -> None:
+        self.origin = origin(url)
+        self._headers = dict(headers or {})
+        self._is_private = is_private
+        #: whether the address of the given URL is private; None before it was connected to
+        self._private_allowed: bool | None = None
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
+        proxy = urllib3_proxy(url)
+        options: dict[str, Any] = {"timeout": timeout, "maxsize": PARALLEL, "block": True}  # Any: as urllib3 has them
+        self._pools: urllib3.PoolManager = (
+            urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        )
+        guarded: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {"http": _Pool, "https": _PoolTLS}
+        self._pools.pool_classes_by_scheme = guarded
+
+    def may_connect(self, host: str, address: str) -> bool:
+        """Whether a socket to this address may be used.
+
+        The address of the URL that the user gave may be private; a redirect never leads from the public internet into a
+        private network.
+        """
+        if is_metadata(host, address):
+            return False
+        private = self._is_private(host, address)
+        if self._private_allowed is None and host.lower() == self.origin[1]:
+            self._private_allowed = private
+        return bool(self._private_allowed) or not private
+
+    @contextmanager
+    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> Generator[Answer]:
+        """The answer to a GET, its body unread; redirects are followed.
+
+        Args:
+            url: of the file.
+            headers: besides those for the origin.
+            seconds: after which the request ends, body included.
+
+        Raises:
+            HTTPError: if the connection fails.
+            CheckpointError: for a redirect that must not be followed.
+        """
+        deadline = _Deadline()
+        timer = threading.Timer(seconds, deadline.expire)
+        timer.daemon = True
+        timer.start()
+        _REQUEST.client, _REQUEST.deadline = self, deadline
+        answer: Answer | None = None
+        try:
+            answer = self._follow(url, headers)
+            yield answer
+        except HTTPError as error:
+            if deadline.expired:
+                raise CheckpointError(clean(url), f"took longer than {seconds:.0f} seconds") from error
+            raise
+        finally:
+            timer.cancel()
+            _REQUEST.client = _REQUEST.deadline = None
+            if answer is not None:
+                answer.response.close()
+
+    def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
+        first = url
+        passed: list[Mapping[str, str]] = []
+        for _ in range(_MOST_REDIRECTS + 1):
+            own = self._headers if origin(url) == self.origin else {}
+            response = self._pools.request(
+                "GET",
+                url,
+                headers={"Accept-Encoding": "identity", **headers, **own},
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not location:
+                return Answer(url, response, tuple(passed))
+            passed.append(response.headers)
+            response.drain_conn()
+            response.release_conn()
+            url = _redirected(first, url, location)
+        raise CheckpointError(clean(first), f"redirects more than {_MOST_REDIRECTS} times")
+
+
+@final
+class Answer:
+    """An answer whose body has not been read.
+
+    Args:
+        url: that gave it, after redirects.
+        response: the answer.
+        redirects: the headers of the redirects before.
+    """
+
+    def __init__(self, url: str, response: BaseHTTPResponse, redirects: tuple[Mapping[str, str], ...]) -> None:
+        self.url = url
+        self.response = response
+        self.redirects = redirects
+
+    def body(self, count: int) -> bytes:
+        """Exactly so many bytes of the body, or fewer if it ends."""
+        chunks: list[bytes] = []
+        while count > 0:
+            chunk = self.response.read(min(count, 1 << 16))
+            if not chunk:
+                break
+            chunks.append(chunk)
+            count -= len(chunk)
+        return b"".join(chunks)
+
+
+def urllib3_proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _redirected(first: str, url: str, location: str) -> str:
+    """Where a redirect leads.
+
+    Raises:
+        CheckpointError: if it must not be followed.
+    """
+    following = urljoin(url, location)
+    parts = urlsplit(following)
+    problem = ""
+    if parts.scheme not in ("http", "https"):
+        problem = f"redirects to {parts.scheme}:, which is not followed"
+    elif parts.scheme == "http" and urlsplit(url).scheme == "https":
+        problem = "redirects from https to http, which is not followed"
+    elif parts.username or parts.password:
+        problem = "redirects to a URL with credentials, which is not followed"
+    if problem:
+        raise CheckpointError(clean(first), problem)
+    return following
+
+
+def wait(seconds: float) -> None:
+    """Wait before a request is tried again; a function of its own, for tests to replace."""
+    time.sleep(seconds)

@@ -1,0 +1,262 @@
+"""One file over HTTP, read by ranges of which every answer is checked: the server is not trusted."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final, final
+
+from urllib3.exceptions import HTTPError
+
+from quantlevels.checkpoint.remote.addresses import clean, origin
+from quantlevels.checkpoint.remote.client import Answer, Client, RefusedAddressError, wait
+from quantlevels.container import TruncatedError
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from quantlevels.container import RemoteLimits
+
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20})")
+_UNSATISFIED: Final = re.compile(r"bytes \*/(\d{1,20})")
+#: a whole file that is taken if a server has no ranges
+_LARGEST_WHOLE: Final = 1 << 20
+_RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+_MOST_RETRIES: Final = 3
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 60.0
+_BYTES_PER_SECOND: Final = 1 << 16
+#: answers to a signed URL that has expired
+_EXPIRED: Final = frozenset({401, 403, 410})
+#: answers for a file that is not there; some stores hide what is missing behind 403
+_ABSENT: Final = frozenset({403, 404, 410})
+_NO_RANGES: Final = "the server has no range requests; download the file first"
+#: status → what the error says
+_REASONS: Final[Mapping[int, str]] = {
+    401: "the server wants a login (401)",
+    403: "access is forbidden (403)",
+    404: "does not exist (404)",
+    410: "does not exist any more (410)",
+    412: "changed while it was read",
+}
+
+#: Makes the error for an answer that is not a file; None to use the general one.
+Explain = Callable[[str, int, Mapping[str, str]], CheckpointError | None]
+
+
+@final
+class NotThereError(CheckpointError):
+    """A URL at which the server has no file, or shows none."""
+
+
+class _TryAgain(Exception):  # noqa: N818  # not an error: a pause and another request
+    """The request may succeed if it is sent again.
+
+    Args:
+        reason: why it did not.
+        pause: seconds that the server asks to wait.
+    """
+
+    def __init__(self, reason: str, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.pause = pause
+
+
+@final
+class HttpFile:
+    """A file behind a URL.
+
+    Args:
+        client: sends the requests.
+        url: of the file.
+        limits: of requests, bytes and time.
+        size: bytes in it if a listing told; otherwise the first answer does.
+        explain: words for answers of a particular host.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        url: str,
+        limits: RemoteLimits,
+        size: int | None = None,
+        explain: Explain | None = None,
+    ) -> None:
+        self.path = clean(url)
+        self.client = client
+        self.limits = limits
+        self.requests = 0
+        self.nbytes = 0
+        self.version: str | None = None
+        self._url = url
+        #: where a redirect led: signed storage, asked directly for further ranges
+        self._storage: str | None = None
+        self._size = size
+        self._modified: str | None = None
+        self._explain = explain
+        self._conditional = True
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in the file; None before the first answer."""
+        return self._size
+
+    def fetch(self, offset: int, count: int) -> bytes:
+        """The bytes from an offset, fewer only at the end of the file.
+
+        Raises:
+            CheckpointError: if the server does not give them, or gives something else.
+        """
+        parts: list[bytes] = []
+        while count > 0 and (self._size is None or offset < self._size):
+            if self._size is not None:
+                count = min(count, self._size - offset)
+            part = self._with_retries(partial(self._request, offset, count))
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            count -= len(part)
+            if self._size is not None and offset >= self._size:
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def get_json(self, most: int) -> bytes:
+        """The whole answer of an API, which has no ranges.
+
+        Raises:
+            CheckpointError: if it is longer than ``most`` bytes, or there is none.
+        """
+        return self._with_retries(lambda: self._document(most))
+
+    def _document(self, most: int) -> bytes:
+        with self.client.get(self._url, {}, self.limits.seconds + most / _BYTES_PER_SECOND) as answer:
+            self._check_status(answer)
+            body = answer.body(most + 1)
+            if len(body) > most:
+                raise CheckpointError(self.path, f"the answer has more than {most:,} bytes")
+            return body
+
+    def _with_retries(self, request: Callable[[], bytes]) -> bytes:
+        """The answer to a request, sent again if the server is busy or the line breaks."""
+        pause = _FIRST_PAUSE
+        for attempt in range(_MOST_RETRIES + 1):
+            try:
+                return request()
+            except RefusedAddressError as error:
+                raise CheckpointError(self.path, str(error)) from None
+            except (HTTPError, _TryAgain) as error:
+                reason = error.reason if isinstance(error, _TryAgain) else _words(error)
+                if attempt == _MOST_RETRIES:
+                    raise CheckpointError(self.path, f"cannot be read: {reason}") from None
+                asked = error.pause if isinstance(error, _TryAgain) else None
+                wait(min(_LONGEST_PAUSE, pause * random.uniform(1, 1.5) if asked is None else asked))
+                pause *= 2
+        raise AssertionError("the last attempt returns or raises")
+
+    def _request(self, offset: int, count: int) -> bytes:
+        self.requests += 1
+        if self.requests > self.limits.requests:
+            raise CheckpointError(self.path, f"needs more than {self.limits.requests:,} requests")
+        if self.nbytes + count > self.limits.nbytes:
+            raise CheckpointError(self.path, f"needs more than {self.limits.nbytes:,} bytes of header")
+        headers = {"Range": f"bytes={offset}-{offset + count - 1}"}  # the end is inclusive
+        if self.version and self._conditional:
+            headers["If-Match"] = self.version
+        seconds = self.limits.seconds + count / _BYTES_PER_SECOND
+        with self.client.get(self._storage or self._url, headers, seconds) as answer:
+            status = answer.response.status
+            if self._storage and status in _EXPIRED:
+                self._storage = None  # resolve once more
+                raise _TryAgain("its signed address has expired", 0)
+            if status in (400, 501) and "If-Match" in headers:
+                self._conditional = False  # some stores refuse the header; versions are still compared
+                raise _TryAgain("the server refuses If-Match", 0)
+            self._check_status(answer)
+            if answer.redirects and origin(answer.url) != self.client.origin:
+                self._storage = answer.url
+            body = self._whole(answer, offset, count) if status == 200 else self._range(answer, offset, count)
+            self.nbytes += len(body)
+            return body
+
+    def _check_status(self, answer: Answer) -> None:
+        """Raise unless an answer has the bytes that were asked for."""
+        response = answer.response
+        if response.status in _RETRIED:
+            raise _TryAgain(f"the server answers {response.status}", _retry_after(response.headers))
+        unsatisfied = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status == 416 and unsatisfied and int(unsatisfied[1]) == 0:
+            self._size = 0
+            raise TruncatedError(self.path, "is empty")
+        if response.status not in (200, 206):
+            told = self._explain(self.path, response.status, response.headers) if self._explain else None
+            reason = _REASONS.get(response.status, f"cannot be read: the server answers {response.status}")
+            absent = response.status in _ABSENT
+            raise told or (NotThereError if absent else CheckpointError)(self.path, reason)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise CheckpointError(self.path, "the server compresses ranges; download the file first")
+
+    def _whole(self, answer: Answer, offset: int, count: int) -> bytes:
+        """A whole file in the place of a range, if it is small."""
+        length = answer.response.headers.get("Content-Length", "")
+        if offset or not length.isdecimal() or int(length) > max(count, _LARGEST_WHOLE):
+            raise CheckpointError(self.path, _NO_RANGES)
+        kind = answer.response.headers.get("Content-Type", "")
+        if kind.startswith("text/html"):
+            raise NotThereError(self.path, "is a web page, not a file; the server may want a login")
+        self._check_version(answer, int(length))
+        body = answer.body(int(length))
+        if len(body) < int(length):
+            raise _TryAgain("the connection closed too early")
+        return body
+
+    def _range(self, answer: Answer, offset: int, count: int) -> bytes:
+        """The bytes of a range that begins where it was asked for, and is not longer."""
+        found = _CONTENT_RANGE.fullmatch(answer.response.headers.get("Content-Range", ""))
+        if found is None:
+            raise CheckpointError(self.path, "the server does not say which range it sends")
+        start, end, total = int(found[1]), int(found[2]), int(found[3])
+        if start != offset or not start <= end < min(offset + count, total):
+            raise CheckpointError(self.path, f"the server sends bytes {start:,} to {end:,} for {offset:,}")
+        self._check_version(answer, total)
+        body = answer.body(end - start + 1)
+        if len(body) < end - start + 1:
+            raise _TryAgain("the connection closed too early")
+        return body
+
+    def _check_version(self, answer: Answer, total: int) -> None:
+        """Raise CheckpointError if the file is not the one of the answers before."""
+        tag = answer.response.headers.get("ETag", "")
+        strong = tag if tag.startswith('"') else None
+        modified = answer.response.headers.get("Last-Modified")
+        first = self.requests == 1 or (self.version is None and self._modified is None)
+        changed = self._size not in (None, total)
+        if not first:
+            changed = changed or (self.version or strong) != strong or (self._modified or modified) != modified
+        if changed:
+            raise CheckpointError(self.path, "changed while it was read")
+        self._size = total
+        self.version = self.version or strong
+        self._modified = self._modified or modified
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() and len(text) < 6 else None
+
+
+def _words(error: HTTPError) -> str:
+    """What a failed connection means, without the addresses that libraries put into their messages."""
+    name = type(error).__name__
+    return {
+        "ConnectTimeoutError": "the server cannot be reached in time",
+        "ReadTimeoutError": "the server stopped sending",
+        "NameResolutionError": "its host is not known",
+        "NewConnectionError": "the server cannot be reached",
+        "ProtocolError": "the connection broke",
+        "IncompleteRead": "the connection closed too early",
+        "SSLError": "its certificate is not valid",
+        "ProxyError": "the proxy cannot be reached",
+    }.get(name, name)

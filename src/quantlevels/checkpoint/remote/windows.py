@@ -1,0 +1,129 @@
+"""A remote file as a `Source`: few requests, each of a window of bytes, and no byte fetched twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, final
+
+from quantlevels.container import TruncatedError
+
+if TYPE_CHECKING:
+    from quantlevels.checkpoint.remote.ranges import HttpFile
+
+_FIRST: Final = 128 << 10
+_SMALLEST: Final = 64 << 10
+_LARGEST: Final = 4 << 20
+#: bytes that are fetched along with what is asked for behind them, rather than in a request of their own
+_GAP: Final = 64 << 10
+#: bytes of a file that are kept
+_KEPT: Final = 16 << 20
+
+
+@final
+class RemoteFile:
+    """A file that is fetched by ranges.
+
+    The first window has 128 KiB. While reading goes on without a gap, windows double up to 4 MiB; after a jump they
+    begin at 64 KiB again. More than a window is one request of its size.
+
+    Args:
+        file: fetches ranges.
+        name: path of the file within the folder of the checkpoint.
+        sibling_size: bytes in another file of the folder, None if it is missing.
+    """
+
+    def __init__(self, file: HttpFile, name: str, sibling_size: Callable[[str], int | None]) -> None:
+        self._file = file
+        self.name: str = name
+        self.path: str = file.path
+        self.is_local: bool = False
+        #: start and bytes of what was fetched, the newest last
+        self._segments: list[tuple[int, bytes]] = []
+        self._window = _FIRST
+        self._promised = 0
+        self._sibling_size = sibling_size
+        self._fill(0, 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._file.size or 0
+
+    @property
+    def version(self) -> str | None:
+        """The ETag of the file, if the server gives a strong one."""
+        return self._file.version
+
+    def sibling_size(self, name: str) -> int | None:
+        """Bytes in another file of the same folder; None if it is missing.
+
+        Raises:
+            CheckpointError: if the name leads out of the folder.
+        """
+        return self._sibling_size(name)
+
+    def prefetch(self, offset: int, least: int) -> None:
+        """Have the next request reach at least so far."""
+        self._promised = min(offset + least, self.size)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Exactly ``count`` bytes from ``offset``.
+
+        Raises:
+            TruncatedError: if the file ends before.
+            CheckpointError: if the server does not give them.
+        """
+        if offset < 0 or count < 0 or offset + count > self.size:
+            remain = max(self.size - offset, 0)
+            raise TruncatedError(self.path, f"truncated: {count:,} bytes are needed, {remain:,} remain", offset)
+        if not count:
+            return b""
+        while True:
+            start, segment = self._segment_at(offset)
+            if start <= offset and offset + count <= start + len(segment):
+                return segment[offset - start : offset - start + count]
+            self._fill(offset, count)
+
+    def _segment_at(self, offset: int) -> tuple[int, bytes]:
+        """What was fetched around an offset; an empty segment there if nothing was."""
+        for start, segment in reversed(self._segments):
+            if start <= offset < start + len(segment):
+                return start, segment
+        return offset, b""
+
+    def _fill(self, offset: int, count: int) -> None:
+        """Fetch what is missing for a read."""
+        start, segment = self._segment_at(offset)
+        if not segment and self._segments:
+            last_start, last = self._segments[-1]
+            if 0 <= offset - (last_start + len(last)) <= _GAP:
+                start, segment = last_start, last
+        begin = start + len(segment)
+        goes_on = bool(segment)
+        if self._segments:
+            self._window = min(2 * self._window, _LARGEST) if goes_on else _SMALLEST
+        end = max(offset + count, begin + self._window, self._promised if self._promised > begin else 0)
+        # what is larger than a window is wanted whole, without more behind it
+        if offset + count - begin > self._window:
+            end = max(offset + count, min(self._promised, begin + _LARGEST))
+        fetched = self._file.fetch(begin, end - begin)
+        if begin < offset + count and not fetched:
+            raise TruncatedError(self.path, "ended while it was read", begin)
+        if goes_on:
+            self._segments = [kept for kept in self._segments if kept[0] != start]
+        self._segments.append((start, segment + fetched))
+        while len(self._segments) > 1 and sum(len(kept) for _, kept in self._segments) > _KEPT:
+            del self._segments[0]
+
+    def close(self) -> None:
+        """Forget what was fetched."""
+        self._segments.clear()
+
+    def __enter__(self) -> RemoteFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
