@@ -288,7 +288,22 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
     ),
     "QL115: fewer rows than words": (LAYERS, {"config": SHAPE | {"vocab_size": 97}}, ["QL115"]),
     "QL115: another width": (LAYERS, {"config": SHAPE | {"hidden_size": 32}}, ["QL115"]),
+    "QL115: one layer of another model": (
+        LAYERS | {"model.layers.1.self_attn.q_proj.weight": ("BF16", [128, 32])},
+        {"config": SHAPE},
+        ["QL115"],
+    ),
+    "QL115: quantized projections of another width": (
+        gptq("model.layers.0.q_proj") | gptq("model.layers.1.q_proj"),
+        {"quantization": GPTQ, "config": {"hidden_size": 512}},
+        ["QL115"],
+    ),
     "QL115 not: what the config says": (LAYERS, {"config": SHAPE}, []),
+    "QL115 not: an embedding that is narrower than the model": (
+        LAYERS | {"model.embed_tokens.weight": ("BF16", [96, 32])},
+        {"config": SHAPE | {"word_embed_proj_dim": 32}},
+        [],
+    ),
     "QL115 not: a layer more, and padded words": (
         LAYERS,
         {"config": SHAPE | {"num_hidden_layers": 1, "vocab_size": 90}},

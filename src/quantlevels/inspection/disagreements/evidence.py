@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from attrs import frozen
 
@@ -15,6 +16,9 @@ from quantlevels.schemes.folding import FoldedWeight, Folding
 if TYPE_CHECKING:
     from quantlevels.inspection.totals import StoredTotals
     from quantlevels.scheme import DeclaredLevel
+
+
+_NUMBER: Final = re.compile(r"\d+")
 
 
 class Judged(NamedTuple):
@@ -108,6 +112,11 @@ class Evidence:
         if not (self.declared and self.declared.skipped):
             return list(modules)
         return [module for module in modules if module not in self.declared.skipped_modules]
+
+
+def unnumbered(module: str) -> str:
+    """The name of a module without the numbers of layers and experts, the same for its siblings."""
+    return _NUMBER.sub("#", module)
 
 
 def and_others(others: Sequence[object]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from quantlevels.findings import Finding
-from quantlevels.inspection.disagreements.evidence import and_others
+from quantlevels.inspection.disagreements.evidence import and_others, unnumbered
 from quantlevels.schemes.names import ModulePatterns
 from quantlevels.vocabulary.plain import shown
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 #: Parts of a name under which models keep layers that predict further tokens ahead.
 _AHEAD: Final = re.compile(r"(?:^|\.)(?:mtp|nextn|mtp_block|mtp_layers)(?=\.)")
-_NUMBER: Final = re.compile(r"\d+")
 
 
 def skipped_but_quantized(evidence: Evidence) -> Iterator[Finding]:
@@ -94,7 +93,7 @@ def _covered(evidence: Evidence, declared: Declared, plain: list[str]) -> dict[s
     modules = [
         module
         for module in plain
-        if _unnumbered(module) in siblings or (_AHEAD.search(module) and _last(module) in last_names)
+        if unnumbered(module) in siblings or (_AHEAD.search(module) and _last(module) in last_names)
     ]
     return {
         module: f"the config declares {level.level} for all modules that it does not exclude"
@@ -110,13 +109,9 @@ def _quantized_siblings(evidence: Evidence, last_names: set[str]) -> set[str]:
     for _, modules in evidence.quantized():
         text = "\n".join(["", *modules, ""])  # one search in a text is faster than one in each of many names
         if any(f".{last}\n" in text or f"\n{last}\n" in text for last in last_names):
-            siblings.update(map(_unnumbered, modules))
+            siblings.update(map(unnumbered, modules))
     return siblings
 
 
 def _last(module: str) -> str:
     return module.rpartition(".")[2]
-
-
-def _unnumbered(module: str) -> str:
-    return _NUMBER.sub("#", module)
