@@ -21,7 +21,6 @@ _MODULES = (
     "vocabulary.builtin",
     "vocabulary.level",
     "vocabulary.registry",
-    "vocabulary.pickling",
     "findings",
     "inspection.report",
     "inspection.verification",
@@ -36,8 +35,10 @@ if not TYPE_CHECKING:  # else checkers would believe that every name of this pac
         from importlib import import_module
 
         if name == "__all__":
-            modules = [import_module(f"{__name__}.{module}") for module in _MODULES]
-            value = sorted({public for module in modules for public in module.__all__ if not public.startswith("_")})
+            value = []
+            for path in _MODULES:
+                value += import_module(f"{__name__}.{path}").__all__
+            value.sort()
         elif name.startswith("__") or _is_submodule(name):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         else:
@@ -55,7 +56,8 @@ if not TYPE_CHECKING:  # else checkers would believe that every name of this pac
     def _find(name: str) -> object:
         from importlib import import_module
 
-        for path in _MODULES:
+        # private names are in pickles only: see quantlevels.vocabulary.pickling
+        for path in ("vocabulary.pickling",) if name.startswith("_") else _MODULES:
             module = import_module(f"{__name__}.{path}")
             if name in module.__all__:
                 return getattr(module, name)

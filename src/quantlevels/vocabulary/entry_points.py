@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from attrs import frozen
@@ -113,6 +112,8 @@ class _DistributionEntries:
         try:
             name, version = self.distribution.name, self.distribution.version
         except Exception as error:
+            from pathlib import PurePath  # here: only defects need it, and it takes a while to import
+
             name, version = PurePath(str(getattr(self.distribution, "_path", "?"))).name, ""
             defect = defect or f"its METADATA cannot be read: {one_line(error)}"
         if _is_shadowed(self.distribution, name):

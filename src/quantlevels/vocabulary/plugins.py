@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import invalidate_caches
-from pkgutil import resolve_name
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, final
 
@@ -123,6 +122,8 @@ class PluginContract(Generic[T]):
 @cache
 def contract_of(group: str) -> PluginContract[Any] | None:  # Any: objects of any group
     """The contract of a group; None if quantlevels has no such group."""
+    from pkgutil import resolve_name  # here: it takes a while to import
+
     reference = _CONTRACTS.get(group)
     contract: PluginContract[Any] | None = resolve_name(reference) if reference else None
     return contract
