@@ -56,6 +56,11 @@ PLACES: Final = {
         level="Int8",
         files={"quant_model_description.json": {"model_quant_type": "W8A8_DYNAMIC", "a.weight": "W8A8_DYNAMIC"}},
     ),
+    "a description named after its type": Place(
+        method="modelslim",
+        level="Int8",
+        files={"quant_model_description_w8a8.json": {"model_quant_type": "W8A8", "a.weight": "W8A8"}},
+    ),
     "metadata of a header, ComfyUI": Place(
         method="comfy",
         level="NVFP4",
