@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GUESSED: Final = 1024
 
 #: ``general.file_type`` without ``GUESSED`` → its name in llama.cpp, and the level that most of its quantized weights
-#: are meant to have, None where no one level can be expected. Every ``MOSTLY_`` is a mixture. Source: llama.cpp
+#: are meant to have, None if no single level can be expected. Every ``MOSTLY_`` is a mixture. Source: llama.cpp
 #: llama.h ``llama_ftype`` and llama-quant.cpp, which makes IQ2_S mostly of the type IQ2_XS, and IQ2_M of IQ2_S.
 FILE_TYPES: Final[dict[int, tuple[str, str | None]]] = {
     0: ("ALL_F32", "None"),
@@ -411,9 +411,9 @@ def gguf_tensor_names(name: str) -> tuple[str, ...]:
     return tuple(f"{given}.weight" for given in gguf_names(module)) or (name,)
 
 
-# -- rows that are no whole blocks, and what is never quantized --------------------------------------------------------
+# -- rows that are not whole blocks, and what is never quantized -------------------------------------------------------
 
-#: ggml type → what llama.cpp takes where a row is no multiple of its block: tensor_type_fallback in llama-quant.cpp
+#: ggml type → what llama.cpp takes if a row is not a multiple of its block: tensor_type_fallback in llama-quant.cpp
 FALLBACKS: Final[dict[str, str]] = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
     **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), "Q4_0"),
@@ -577,7 +577,7 @@ _OUTSIDE: Final[dict[str, str]] = {
     "output": "lm_head output embed_out",
 }
 _PARTS: Final = ("gate", "up", "down")
-#: What one of the two keeps in one tensor → what the other has for it.
+#: What transformers or llama.cpp keeps in one tensor → the tensors that the other has for it.
 _FUSED: Final[dict[str, tuple[str, ...]]] = {
     "attn_qkv": ("attn_q", "attn_k", "attn_v"),
     "attn_kv_b": ("attn_k_b", "attn_v_b"),
@@ -604,9 +604,9 @@ _EXPERT: Final = re.compile(r"\bexperts\.\d+\.")
 
 
 def gguf_names(name: str) -> tuple[str, ...]:
-    """What llama.cpp may call a module of ``transformers``, named without ``.weight``; nothing where it is not known.
+    """What llama.cpp may call a module of ``transformers``, named without ``.weight``; empty if unknown.
 
-    There are several where that depends on the model.
+    There are several if that depends on the model.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -618,18 +618,20 @@ def gguf_names(name: str) -> tuple[str, ...]:
 
 
 def matched(names: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    """Each name of ``transformers`` → what a GGUF file with the names ``known`` calls it, itself where nothing is.
+    """Each name of ``transformers`` → what a GGUF file with the names ``known`` calls it, itself if it has none.
 
-    Of several names it may have there, it has the one that is there and is no other's for certain.
+    Of several possible names, it gets one that the file has and that certainly belongs to no other.
     """
     given = {name: gguf_names(name) for name in names}
-    taken = {ones[0] for ones in given.values() if len(ones) == 1}
-    return {
-        name: ones[0]
-        if len(ones) == 1
-        else next((one for one in ones if one in known and one not in taken), ones[0] if ones else name)
-        for name, ones in given.items()
-    }
+    taken = {candidates[0] for candidates in given.values() if len(candidates) == 1}
+    return {name: _best_match(name, candidates, known, taken) for name, candidates in given.items()}
+
+
+def _best_match(name: str, candidates: Sequence[str], known: Collection[str], taken: Collection[str]) -> str:
+    if len(candidates) < 2:
+        return candidates[0] if candidates else name
+    free = (candidate for candidate in candidates if candidate in known and candidate not in taken)
+    return next(free, candidates[0])
 
 
 def pieces(name: str) -> tuple[str, ...]:

@@ -647,9 +647,9 @@ def exact(numerator: int, denominator: int, what: str) -> int:
 
 
 def group_size(row: int, groups: int, hint: Hint) -> int | None:
-    """Weights along a row that share a scale, from the row's length and its groups; None for one group a row.
+    """Weights along a row that share a scale, from the row's length and its groups; None for one group per row.
 
-    The last group may be short where the size is known from elsewhere; else groups must tile the row.
+    The last group may be short if the size is known from elsewhere; otherwise groups must tile the row.
 
     Raises:
         LayoutError: if they do not.

@@ -21,9 +21,9 @@ class StoredLevel:
     """All weights of a checkpoint that are stored alike.
 
     Args:
-        level: their level; UnknownType where no level answers to their storage.
+        level: their level; UnknownType if no known level answers to their storage.
         group_size: weights that share one scale along a row; None per row, per tensor and for intrinsic blocks.
-        symmetric: whether there are no zero points; None where that cannot be told or means nothing.
+        symmetric: whether there are no zero points; None if unknown or without meaning.
         quantized: whether they are stored in less than 16 bits.
         parameters: logical weights.
         weights: how many weights, each a matrix or vector of parameters.
@@ -40,7 +40,7 @@ class StoredLevel:
 
     @property
     def bits_per_weight(self) -> Fraction | None:
-        """Bits a parameter takes, exact; None where there are no parameters."""
+        """Bits per parameter, exact; None without parameters."""
         if not self.quantized and isinstance(self.level, QuantizationLevel):
             return self.level.bits_per_weight  # the biases of quantized modules count there with their bytes
         return Fraction(self.nbytes * BITS_PER_BYTE, self.parameters) if self.parameters else None
@@ -122,8 +122,8 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
         for (level, group_size, symmetric, quantized), counted in alike.items()
     ]
     return StoredTotals(
-        parameters=sum(one.parameters for one in found),
-        quantized_parameters=sum(one.parameters for one in found if one.quantized),
+        parameters=sum(level.parameters for level in found),
+        quantized_parameters=sum(level.parameters for level in found if level.quantized),
         tensors=len(checkpoint.tensors),
         tensor_bytes=sum(map(attrgetter("nbytes"), checkpoint.tensors)),
         levels=_largest_first(found),

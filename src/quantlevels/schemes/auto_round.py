@@ -74,7 +74,7 @@ class AutoRoundConfig(MethodConfig):
     extra_config: Mapping[str, Overrides] | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """Integers with a 16-bit scale and a packed zero point a group, or a microscaling level.
+        """Integers with a 16-bit scale and a packed zero point per group, or a microscaling level.
 
         Raises:
             UnknownTypeError: for a data type that is not known.
@@ -97,7 +97,7 @@ class AutoRoundConfig(MethodConfig):
         return declared_integer(self.bits, self.group_size, self.sym, side_bits=side_bits)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
-        """The layers of ``extra_config``; as AutoRound does, a name that is none is a regular expression."""
+        """The layers of ``extra_config``; as AutoRound does, a name with special characters is a regular expression."""
         levels = level_of_each(self.extra_config or {}, self._with)
         return {f"re:{name}" if set(name) & _REGEX_MARKS else name: level for name, level in levels.items()}
 
@@ -113,7 +113,7 @@ class AutoRoundConfig(MethodConfig):
 
 
 def _prepare(config: Config) -> Config:
-    """Blocks, and one scale a tensor, are group sizes too: ``[128, 128]`` and 0, both of floats."""
+    """Blocks, and one scale per tensor, are group sizes too: ``[128, 128]`` and 0, both of floats."""
     extra = config.get("extra_config")
     if not isinstance(extra, dict):
         return _sized(config)

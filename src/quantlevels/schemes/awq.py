@@ -122,7 +122,7 @@ class AWQConfig(DynamicConfig):
     version: str | None = None
 
     def general(self) -> DeclaredLevel:
-        """Integers with a 16-bit scale and perhaps a zero point a group: packed, but for gemv_fast."""
+        """Integers with a 16-bit scale and perhaps a zero point per group: packed, but for gemv_fast."""
         fast = (self.version or "").lower() == "gemv_fast"
         zero_bits = (_SCALE_BITS if fast else self.bits) if self.zero_point else 0
         return declared_integer(self.bits, self.group_size, not self.zero_point, side_bits=_SCALE_BITS + zero_bits)

@@ -28,7 +28,7 @@ class BitNetConfig(MethodConfig):
     quantization_mode: Literal["online", "offline"] = "offline"
 
     def general(self) -> DeclaredLevel:
-        """Ternary codes, four a byte with a scale a tensor; mode online stores floats and quantizes on loading."""
+        """Ternary codes, four per byte with a scale per tensor; mode online stores floats and quantizes on loading."""
         return declared_as("Ternary")
 
     def quantized_on_disk(self) -> bool:

@@ -43,7 +43,7 @@ _STATE = "weight.quant_state.bitsandbytes__"
 
 
 def _fold_4bit(module: Module, hint: Hint) -> Weight:
-    """weight: two codes a byte, in any type and shape; weight.absmax: one scale a block, U8 where quantized itself."""
+    """weight: two codes per byte, in any type and shape; weight.absmax: one scale per block, U8 if quantized."""
     if module["weight.absmax"].is_a("UInt8") and not module.keys() & {"weight.nested_absmax", "weight_nested_absmax"}:
         raise LayoutError("absmax is quantized to bytes, but nested_absmax is missing")
     parameters = 2 * module["weight"].nbytes
@@ -60,7 +60,7 @@ def _fold_4bit(module: Module, hint: Hint) -> Weight:
 
 
 def _block_size(parameters: int, blocks: int, hint: Hint) -> int | None:
-    """Weights of a block, the last of which may be short; None where one block shows no size."""
+    """Weights of a block, the last of which may be short; None if there is only one block, which shows no size."""
     fits = [size for size in _BLOCK_SIZES if -(-parameters // size) == blocks]
     if not fits:
         raise LayoutError(f"{blocks:,} scales for {parameters:,} weights")

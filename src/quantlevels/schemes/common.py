@@ -44,7 +44,7 @@ def valid_block(config: object, attribute: Attribute[tuple[int, int] | None], va
     """A validator for blocks in two dimensions.
 
     Raises:
-        ValueError: for a side that is no number of weights.
+        ValueError: for a side that is not a number of weights.
     """
     if value is not None and not all(1 <= side <= _LARGEST_GROUP for side in value):
         raise ValueError(f"{attribute.name} must be two numbers of weights, not {list(value)}")

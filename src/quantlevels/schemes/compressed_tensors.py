@@ -98,7 +98,7 @@ def _row(columns: int, word: int, groups: int, bits: int, hint: Hint) -> int | N
     """Codes in a row of words, packed densely or, before 0.20, whole codes in each word; None if it cannot be."""
     size = hint.group_size
     if size and size > 0:
-        # every group is full but perhaps the last: where the words allow a shorter row, they hold whole words of it
+        # every group is full but perhaps the last: if the words allow a shorter row, it ends with a word
         full = groups * size
         if columns in (-(-full * bits // word), -(-full // (word // bits))):
             return full
@@ -126,7 +126,7 @@ PACKED = Packing(
 
 
 def _fold_marlin_24(module: Module, hint: Hint) -> Weight:
-    """2 of 4 weights in Marlin's tiles: weight_packed [K/32, N*b/2], scale_packed [groups, N], meta where they are."""
+    """2 of 4 weights in Marlin's tiles: weight_packed [K/32, N*b/2], scale_packed [groups, N], meta says where."""
     (tiles, columns), (groups, outputs) = module["weight_packed"].matrix, module["scale_packed"].matrix
     bits = exact(2 * columns, outputs, "bits of a code")
     return Weight(
@@ -140,7 +140,7 @@ def _fold_marlin_24(module: Module, hint: Hint) -> Weight:
 
 
 def _fold_bitmask(module: Module, hint: Hint) -> Weight:
-    """compressed: the weights that are not zero, as they are; bitmask U8 [N, K/8], a bit a weight."""
+    """compressed: the weights that are not zero, as they are; bitmask U8 [N, K/8], a bit per weight."""
     codes, mask = module["compressed"], module["bitmask"]
     if not isinstance(codes.dtype, QuantizationLevel) or not mask.is_a("UInt8"):
         raise LayoutError("not weights beside a mask of bytes")
@@ -234,7 +234,7 @@ class QuantizationArgs:
             return levels["MXFP6_E2M3"]
         if self.num_bits == 4:
             return levels[_FP4.get(self.group_size, "Float4E2M1")]
-        raise ValueError(f"there is no float of {self.num_bits} bits")
+        raise ValueError(f"floats have 4, 6 or 8 bits, not {self.num_bits}")
 
     def _microscaled(self) -> bool:
         return self.group_size == 32 and self.scale_dtype in ("torch.uint8", "torch.float8_e8m0fnu")

@@ -306,8 +306,8 @@ def _by_declaration(
     for piece in pieces:
         added = piece.name
         groups = [
-            ([*said, level], [module.removesuffix(added) for module in modules] if added else modules)
-            for said, same in groups
+            ([*levels, level], [module.removesuffix(added) for module in modules] if added else modules)
+            for levels, same in groups
             for level, modules in declared.by_level([name + added for name in same] if added else same)
         ]
     return groups

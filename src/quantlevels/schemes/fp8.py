@@ -95,22 +95,22 @@ class FP8Config(_ExpertsConfig):
     format: str | None = None  # as gptqmodel calls it
     weight_block_size: tuple[int, int] | None = field(default=None, validator=valid_block)
     scale_fmt: str | None = None
-    #: "static" where the cache has scales, as AutoFP8 and Quark write it
+    #: "static" if the cache has scales, as AutoFP8 and Quark write it
     kv_cache_scheme: QuantizationArgs | str | None = None
 
     def kv_cache(self) -> QuantizationLevel | None:
-        """FP8, where the cache has a scheme that says no other."""
+        """FP8, if the cache has a scheme that names no other level."""
         if isinstance(self.kv_cache_scheme, QuantizationArgs):
             return self.kv_cache_scheme.level()
         return levels["Float8E4M3FN"] if self.kv_cache_scheme else None
 
     def general(self) -> DeclaredLevel:
-        """FP8 with an F32 scale a block; where scales are said to be powers of two, their width is not."""
-        said = (self.format or "").removeprefix("float8_")
-        name = _FORMATS.get(said, _FORMATS[self.fmt.removeprefix("float8_")])
+        """FP8 with an F32 scale per block; if scales are powers of two, their width is unknown."""
+        word = (self.format or "").removeprefix("float8_")
+        name = _FORMATS.get(word, _FORMATS[self.fmt.removeprefix("float8_")])
         declared = declared_in_blocks(name, self.weight_block_size)
-        told = declared.block is None or self.scale_fmt in (None, "float")
-        return declared if told else evolve(declared, bits_per_weight=None)
+        is_known = declared.block is None or self.scale_fmt in (None, "float")
+        return declared if is_known else evolve(declared, bits_per_weight=None)
 
 
 def _from_mistral(config: Config) -> Config:
@@ -126,7 +126,7 @@ def _from_mistral(config: Config) -> Config:
 
 @frozen(kw_only=True)
 class RowFP8Config(MethodConfig):
-    """A ``quantization_config`` of method fbgemm_fp8, or SGLang's w8a8_fp8: FP8 with a scale a row."""
+    """A ``quantization_config`` of method fbgemm_fp8, or SGLang's w8a8_fp8: FP8 with a scale per row."""
 
     skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
     ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
@@ -138,7 +138,7 @@ class RowFP8Config(MethodConfig):
 
 @frozen(kw_only=True)
 class RowInt8Config(MethodConfig):
-    """A ``quantization_config`` of SGLang's methods w8a8_int8 and blockwise_int8: a scale a row, or a block."""
+    """A ``quantization_config`` of SGLang's methods w8a8_int8 and blockwise_int8: a scale per row, or per block."""
 
     skip_keys: ClassVar[tuple[str, ...]] = ("ignored_layers", "modules_to_not_convert")
     ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
@@ -190,7 +190,7 @@ class NVFP4Config(MethodConfig):
 
 
 def _fold_blocks(module: Module, hint: Hint) -> Weight:
-    """blocks U8 [..., K/32, 16], two codes a byte; scales U8 [..., K/32]."""
+    """blocks U8 [..., K/32, 16], two codes per byte; scales U8 [..., K/32]."""
     codes, scales = module["blocks"], module["scales"]
     if codes.shape != (*scales.shape, 16):
         raise LayoutError(f"blocks {list(codes.shape)} are not 16 bytes for each scale {list(scales.shape)}")

@@ -40,7 +40,7 @@ class GemmaConfig(MethodConfig):
     module_quant_configs: Mapping[str, GemmaModule] | None = None
 
     def general(self) -> DeclaredLevel:
-        """Codes in bytes with a scale a row."""
+        """Codes in bytes with a scale per row."""
         return _rows(self.num_bits)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:

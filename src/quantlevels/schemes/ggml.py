@@ -39,7 +39,7 @@ class GGUFConfig(DynamicConfig):
     format: str | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """A ggml type; None where the config does not say it, since the GGUF file does.
+        """A ggml type; None if the config does not name it, since the GGUF file does.
 
         Raises:
             UnknownTypeError: for one that ggml does not have.

@@ -73,7 +73,7 @@ def unpacked(module: Module, bits: int, inputs: int, outputs: int, groups: int, 
     """The weight that ``qweight`` holds: integers of so many bits, so many groups for each output.
 
     Raises:
-        LayoutError: if there are no integers of so many bits, or groups do not tile the inputs.
+        LayoutError: for integers of impossible width, or groups that do not tile the inputs.
     """
     qweight = module["qweight"]
     parameters = inputs * outputs * qweight.stack
@@ -146,10 +146,10 @@ class DynamicConfig(MethodConfig):
         return {f"re:{key.removeprefix('+:').removeprefix('-:')}": levels.get(key) for key in self.dynamic or {}}
 
     def _with(self, changes: Override | None) -> DeclaredLevel | None:
-        said = {} if changes is None else asdict(changes)
+        changed = {} if changes is None else asdict(changes)
         known = fields_dict(type(self))
         return evolve(
-            self, **{key: value for key, value in said.items() if value is not None and key in known}
+            self, **{key: value for key, value in changed.items() if value is not None and key in known}
         ).general()
 
     def skipped(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ class GPTQConfig(DynamicConfig):
     is_marlin_format: bool | None = None
 
     def general(self) -> DeclaredLevel:
-        """Integers with a 16-bit scale and a packed zero point a group, even if symmetric; but for Marlin's tiles."""
+        """Integers with a 16-bit scale and a packed zero point per group, even if symmetric; but for Marlin's tiles."""
         zero_bits = 0 if self.is_marlin_format or self.checkpoint_format == "marlin" else self.bits
         return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + zero_bits)
 

@@ -65,7 +65,7 @@ _MOVES: Final = frozenset(
 )
 #: floats that are settings of an operator: the places of its inputs
 _SETTINGS: Final = {"Resize": (1, 2), "Upsample": (1,)}
-#: weights that share a scale where the operator does not say
+#: weights that share a scale if the operator does not say
 _BLOCK_SIZES: Final = {"MatMulNBits": 32, "MatMulBnb4": 64, "GatherBlockQuantized": 128}
 _OWN_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 #: operators with several codes in a byte
@@ -107,7 +107,7 @@ class _Graph:
         self.sides: dict[str, str | None] = {}
         self.settings: set[str] = set()
         self.buffers: set[str] = set()
-        #: tensor → the foreign operator that reads it, of which nothing is known
+        #: tensor → the unknown operator that reads it
         self.foreign: dict[str, str] = {}
         #: value → the tensor whose elements it holds
         self.origin = {name: name for name in self.stored}
@@ -133,7 +133,7 @@ class _Graph:
                 self.owned[matrices[_module(name)]].append(name)
 
     def read(self, node: Node) -> None:
-        """Take note of one operator; whatever its inputs are, their operators have come before."""
+        """Take note of one operator. Those that make its inputs have come before: ONNX requires topological sorting."""
         op_type, inputs = node.op_type, node.inputs
         output = node.outputs[0] if node.outputs else ""
         operands = _OPERANDS.get(op_type, ())
@@ -224,7 +224,7 @@ class _Graph:
             )
         elif _is_integer(tensor) and name in self.foreign:
             reader = self.foreign[name]
-            reason = f"{tensor.dtype} elements are read by {reader}, of which nothing is known"
+            reason = f"{tensor.dtype} elements are read by {reader}, an unknown operator"
             yield FoldedWeight.unclear(UnknownType("operator", reader), reason, name="", nbytes=nbytes)
         else:
             yield plain("", tensor._replace(nbytes=nbytes), "bias" if name in self.biases else "weight")

@@ -72,7 +72,7 @@ class HiggsConfig(MethodConfig):
     group_size: int = field(default=256, validator=valid_group_size)
 
     def general(self) -> DeclaredLevel:
-        """Grid codes with a 16-bit scale a group; tables come on top."""
+        """Grid codes with a 16-bit scale per group; tables come on top."""
         bits = with_scales(self.bits, self.group_size, 16)
         return DeclaredLevel(level=codebook_level("HIGGS", self.bits), group_size=self.group_size, bits_per_weight=bits)
 

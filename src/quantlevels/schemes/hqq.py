@@ -1,4 +1,4 @@
-"""HQQ: codes in bytes, 3-bit codes ten to a 32-bit word, with a scale and a zero point a group; SINQ stores alike.
+"""HQQ: codes in bytes, 3-bit codes ten to a 32-bit word, with a scale and a zero point per group; SINQ stores alike.
 
 Source: hqq 0.2.8.post1, ``core/quantize.py`` and ``core/bitpack.py``; sinq 0.2.0, ``bitpack.py``.
 """
@@ -52,7 +52,7 @@ _NBITS = (8, 6, 5, 4, 3, 2, _TERNARY, 1)
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
-    """W_q in bytes or words of any type, scale one a group: groups times group size are the weights."""
+    """W_q in bytes or words of any type, scale one per group: groups times group size are the weights."""
     if hint.level is None or not hint.group_size:
         raise AmbiguousLayoutError("codes in groups, and no config tells the bits of a code or the size of a group")
     codes, groups = module["W_q"], module["scale"].elements
@@ -117,7 +117,7 @@ class Params:
     group_size: int | None = field(default=64, validator=valid_group_size)
 
     def declared(self) -> DeclaredLevel:
-        """Codes as they are stored, with a 16-bit scale and a 16-bit zero point a group."""
+        """Codes as they are stored, with a 16-bit scale and a 16-bit zero point per group."""
         level = _level(self.nbits)
         bits = with_scales(_STORED[level.bits_per_param], self.group_size, 32)
         return DeclaredLevel(level=level, group_size=self.group_size or -1, symmetric=False, bits_per_weight=bits)
@@ -129,7 +129,7 @@ def _level(nbits: float) -> QuantizationLevel:
 
 @frozen(kw_only=True)
 class QuantConfig:
-    """``quant_config``: the parameters of weights, and of scales and zero points where those are quantized too."""
+    """``quant_config``: the parameters of weights, and of scales and zero points if those are quantized too."""
 
     ignored_keys: ClassVar[frozenset[str]] = words("offload_meta quant_method skip_modules")
 
@@ -159,7 +159,7 @@ class HQQConfig(MethodConfig):
     layers: Mapping[str, QuantConfig | None] = field(factory=dict)
 
     def general(self) -> DeclaredLevel | None:
-        """The level of all layers, where they have one."""
+        """The level of all layers, if they have one."""
         return self.quant_config.declared()
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:

@@ -1,4 +1,4 @@
-"""MLX, and transformers' Metal kernels: codes in 32-bit words along the input dimension, a scale and a bias a group.
+"""MLX, and transformers' Metal kernels: codes in 32-bit words along the input dimension, a scale and a bias per group.
 
 Shapes fix only bits times group size: the config settles which. Source: mlx 0.32.4 and mlx-lm 0.32.2 ``utils.py``.
 """
@@ -73,10 +73,10 @@ def equal_readings(bits: int, group_size: int) -> list[tuple[int, int]]:
 def _settled(group_bits: int, hint: Hint) -> tuple[int, int]:
     """Bits and group size whose product is the bits of a group: the declared ones, or those that hold one of them."""
     fits = [(bits, group) for bits in _WIDTHS for group in _GROUPS if bits * group == group_bits]
-    said = [fit for fit in fits if fit == (hint.bits, hint.group_size)]
-    said = said or [fit for fit in fits if hint.bits and hint.group_size == fit[1]]
-    if said:
-        return said[0]
+    declared = [fit for fit in fits if fit == (hint.bits, hint.group_size)]
+    declared = declared or [fit for fit in fits if hint.bits and hint.group_size == fit[1]]
+    if declared:
+        return declared[0]
     if not fits:
         raise LayoutError(f"groups of {group_bits} bits")
     if len(fits) > 1:
@@ -145,7 +145,7 @@ class Settings:
     mode: Literal["affine", "mxfp4", "mxfp8", "nvfp4"] = "affine"
 
     def declared(self) -> DeclaredLevel:
-        """Integers with a 16-bit scale and a 16-bit bias a group, or a microscaling level."""
+        """Integers with a 16-bit scale and a 16-bit bias per group, or a microscaling level."""
         if self.mode in _MODES:
             return declared_as(_MODES[self.mode])
         return declared_integer(self.bits, self.group_size or _DEFAULT_GROUP, False, side_bits=_SCALE_AND_BIAS_BITS)

@@ -35,7 +35,7 @@ from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 _SCALE_BITS = 32
-#: algorithm → level: what has a scale a row, or says all of its storage itself
+#: algorithm → level: those with a scale per row, and formats with blocks of their own
 _ALGORITHMS: dict[str, str] = {
     algorithm: level
     for level, algorithms in {
@@ -79,7 +79,7 @@ class Layer:
     has_zero_point: bool = False
 
     def declared(self) -> DeclaredLevel | None:
-        """The level the algorithm makes; None where there is no algorithm.
+        """The level the algorithm makes; None if there is no algorithm.
 
         Raises:
             UnknownTypeError: for an algorithm that is not known.
@@ -127,7 +127,7 @@ class ModelOptConfig(MethodConfig):
     config_groups: Mapping[str, Group] | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """The level of all layers, where there is one algorithm for all."""
+        """The level of all layers, if there is one algorithm for all."""
         if (self.quant_algo or _MIXED).upper() == _MIXED:
             return self._groups().general()
         return Layer(
@@ -141,7 +141,7 @@ class ModelOptConfig(MethodConfig):
         return level_of_each(self.quantized_layers or {}, Layer.declared)
 
     def _groups(self) -> CompressedTensorsConfig:
-        """What stands beside algorithms for the readers of compressed-tensors, and counts where there are none."""
+        """Groups as in compressed-tensors, which count if no algorithm is named."""
         return CompressedTensorsConfig(config_groups=None if self.quantized_layers else self.config_groups)
 
     def kv_cache(self) -> QuantizationLevel | None:

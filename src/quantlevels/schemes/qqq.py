@@ -38,7 +38,7 @@ class QQQConfig(DynamicConfig):
     group_size: int = field(default=PER_ROW, validator=valid_group_size)
 
     def general(self) -> DeclaredLevel:
-        """4-bit codes with a 16-bit scale a group, and one for each output channel."""
+        """4-bit codes with a 16-bit scale per group, and one for each output channel."""
         return declared_integer(self.bits, self.group_size, True, side_bits=16)
 
 

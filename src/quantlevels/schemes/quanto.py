@@ -145,7 +145,7 @@ class QuantoConfig(MethodConfig):
     modules: Mapping[str, ModuleTypes] | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """The level of all modules, where no map names each."""
+        """The level of all modules, if no map names each."""
         return _declared(self.weights) if self.modules is None else None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
@@ -154,7 +154,7 @@ class QuantoConfig(MethodConfig):
 
 
 def _declared(qtype: str) -> DeclaredLevel | None:
-    """A code a byte with a scale a row; or packed in groups whose size, and the width of their scales, nothing says."""
+    """A code per byte with a scale per row; or packed in groups of unknown size, with scales of unknown width."""
     if qtype == "none":
         return None
     level = _level(qtype)

@@ -34,7 +34,7 @@ _FLOATS = {
     "fp6_e2m3": "MXFP6_E2M3",
     "fp6_e3m2": "MXFP6_E3M2",
 }
-#: element → level, where groups of 32 share a scale that is a power of two
+#: element → level, if groups of 32 share a scale that is a power of two
 _MX = {"fp8_e4m3": "MXFP8_E4M3", "fp8_e5m2": "MXFP8_E5M2", "int8": "MXINT8"}
 _INTEGERS = {f"{sign}int{bits}": (bits, sign == "u") for bits in (2, 3, 4, 8) for sign in ("", "u")}
 _SCALE_BITS = 16
@@ -58,7 +58,7 @@ class Spec:
     is_scale_quant: bool | None = None
 
     def declared(self) -> DeclaredLevel | None:
-        """Its level; None where it is not quantized.
+        """Its level; None if it is not quantized.
 
         Raises:
             UnknownTypeError: for a dtype that is not known.
@@ -87,7 +87,7 @@ Specs: TypeAlias = Spec | tuple[Spec, ...] | None
 
 
 def _declared(specs: Specs) -> DeclaredLevel | None:
-    """The level of a tensor: that of the last of several roundings one after the other, but those of scales."""
+    """The level of a tensor: that of the last of several roundings, but for those of scales."""
     roundings = specs if isinstance(specs, tuple) else (specs,)
     last = next((spec for spec in reversed(roundings) if spec and not spec.is_scale_quant), None)
     return last.declared() if last else None

@@ -27,7 +27,7 @@ from quantlevels.scheme import (
 )
 from quantlevels.schemes.common import codebook_level
 
-#: QuIP# codebook → bits a weight
+#: QuIP# codebook → bits per weight
 _CODEBOOKS = {"E8P12": 2, "D4": 2, "HI4B1C": 4, "E8P12RVQ3B": 3, "E8P12RVQ4B": 4}
 
 

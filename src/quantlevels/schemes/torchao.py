@@ -42,7 +42,7 @@ from quantlevels.schemes.scaled import microscaled
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
-#: class of a torchao config → level, of those that name a dtype or a width themselves where they do not
+#: class of a torchao config → level, the default of those that may name a dtype or a width
 _CONFIGS = {
     "Int8WeightOnlyConfig": "Int8",
     "Int8DynamicActivationInt8WeightConfig": "Int8",
@@ -67,7 +67,7 @@ _CONFIGS = {
 }
 #: element → level, of the configs whose scales are powers of two
 _MX = {"Float4E2M1": "MXFP4", "Float8E4M3FN": "MXFP8_E4M3", "Float8E5M2": "MXFP8_E5M2"}
-#: class of a config → its group size where it does not say
+#: class of a config → its default group size
 _GROUPS = {
     "Int4WeightOnlyConfig": 128,
     "Float8DynamicActivationInt4WeightConfig": 128,
@@ -104,7 +104,7 @@ _SHORT = {
     "float8dq": "float8_dynamic_activation_float8_weight",
     "float8_a1x8w8": "float8_static_activation_float8_weight",
 }
-#: how the name of a parameter, or the pattern of one, ends where it is that of a module's weight
+#: how the name of a parameter, or the pattern of one, ends if it is that of a module's weight
 _WEIGHT = re.compile(r"\\?\.weight$")
 #: names of the config for all layers
 _DEFAULTS = ("default", "_default")
@@ -145,7 +145,7 @@ def _in_pairs(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> bool:
     """Whether bytes hold two 4-bit codes each, as ``Int4Tensor`` has them: I8 [N, K/2] with scales [K/g, N].
 
     Raises:
-        AmbiguousLayoutError: if scales may as well be [N, K/g], those of a code a byte, and no group size tells.
+        AmbiguousLayoutError: if scales may as well be [N, K/g], those of a code per byte, and no group size tells.
     """
     if not codes.is_a("Int8") or len(scale.shape) < 2 or scale.matrix[1] != codes.matrix[0]:
         return False

@@ -52,10 +52,11 @@ def _fold(module: Module, hint: Hint) -> Weight:
     if not columns:
         raise LayoutError("a scale or a permutation of no columns")
     parameters = vectors * hint.group_size * columns
-    if said := hint.parameters:  # the last vector may reach past the last row
-        if said % columns or not vectors - 1 < Fraction(said, columns * hint.group_size) <= vectors:
-            raise LayoutError(f"{vectors} vectors of {hint.group_size} by {columns} do not hold {said:,} weights")
-        parameters = said
+    declared = hint.parameters
+    if declared:  # the last vector may reach past the last row
+        if declared % columns or not vectors - 1 < Fraction(declared, columns * hint.group_size) <= vectors:
+            raise LayoutError(f"{vectors} vectors of {hint.group_size} by {columns} do not hold {declared:,} weights")
+        parameters = declared
     bits = Fraction(hint.level.bits_per_param)
     return Weight(level=hint.level, parameters=parameters, code_bits=bits, group_size=hint.group_size)
 
@@ -84,7 +85,9 @@ def _of_the_rest(least: int) -> Callable[[object, Attribute[tuple[int, int]], tu
 
     def check(config: object, attribute: Attribute[tuple[int, int]], pair: tuple[int, int]) -> None:
         if not least <= pair[1] <= _MOST:
-            raise ValueError(f"{attribute.name} must be at least {least} for what is no outlier, not {pair[1]}")
+            raise ValueError(
+                f"{attribute.name} must be at least {least} for weights that are not outliers, not {pair[1]}"
+            )
 
     return check
 
@@ -136,7 +139,7 @@ class VPTQConfig(MethodConfig):
     shared_layer_config: Mapping[str, VPTQLayer] = field(factory=dict)
 
     def general(self) -> DeclaredLevel | None:
-        """The settings of all layers; None where every layer has its own."""
+        """The settings of all layers; None if every layer has its own."""
         if self.vector_lens is None or self.num_centroids is None:
             return None
         return VPTQLayer(

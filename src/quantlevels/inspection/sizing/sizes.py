@@ -119,8 +119,13 @@ class Sizing:
                 for sized in self.levels
             ],
             "fallbacks": [
-                {"tensor": it.tensor, "columns": it.columns, "wanted": it.wanted.name, "given": it.given.name}
-                for it in self.fallbacks
+                {
+                    "tensor": fallback.tensor,
+                    "columns": fallback.columns,
+                    "wanted": fallback.wanted.name,
+                    "given": fallback.given.name,
+                }
+                for fallback in self.fallbacks
             ],
         }
 

@@ -27,7 +27,7 @@ class Target:
         level: of the matrices.
         group_size: weights that share a scale along a row; None for what is usual in the scheme.
         scale: the level of a scale.
-        zero_point: the level of a zero point; None where none is stored, or where the scheme always does.
+        zero_point: the level of a zero point; None if none is stored, or if the scheme always stores one.
         keep: (glob, level): modules that get another level, the first glob that matches deciding.
         scheme: a scheme that says how it stores, or a format of one; None for codes, scales and zero points as plain
             padded rows.
