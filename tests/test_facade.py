@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import attrs
 import pytest
 
 import quantlevels
@@ -99,7 +100,8 @@ def documented_objects() -> Iterator[tuple[str, object]]:
     for module in modules():
         yield module.__name__, module
         for name, thing in vars(module).items():
-            defined_here = getattr(thing, "__module__", "") == module.__name__
+            # since Python 3.13 attrs gives its own `evolve` the module of the class it last made
+            defined_here = getattr(thing, "__module__", "") == module.__name__ and thing is not attrs.evolve
             if name.startswith("_") or not defined_here or not (inspect.isclass(thing) or inspect.isfunction(thing)):
                 continue
             yield f"{module.__name__}.{name}", thing
