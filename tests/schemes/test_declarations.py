@@ -720,9 +720,7 @@ def test_what_is_wrong_is_named(block: dict[str, Any], text: str, look: Look) ->
     ],
     ids=str,
 )
-def test_an_unknown_word_for_a_level_is_told_beside_what_is_stored(
-    block: dict[str, Any], text: str, look: Look
-) -> None:
+def test_an_unknown_word_does_not_hide_what_is_stored(block: dict[str, Any], text: str, look: Look) -> None:
     found = look({"model.norm.weight": ("BF16", [64])}, block)
     assert found.stored.parameters == 64
     assert found.declared is not None
@@ -733,7 +731,7 @@ def test_an_unknown_word_for_a_level_is_told_beside_what_is_stored(
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_what_quark_leaves_in_its_own_dtype_is_no_unknown_word(dtype: str, look: Look) -> None:
+def test_dtypes_that_quark_leaves_are_not_unknown_words(dtype: str, look: Look) -> None:
     spec = {"weight": {"dtype": dtype}}
     found = look(None, {"quant_method": "quark", "global_quant_config": spec, "layer_quant_config": {"a": spec}})
     assert found.codes == ["QL207"]
@@ -746,7 +744,7 @@ def test_what_is_not_a_number_is_not_json(look: Look) -> None:
 
 
 @pytest.mark.parametrize("setting", [{"bits": 17}, {"bits": "4"}, {"bits": 4, "group_size": 0}, {"bits": 4, "mode": 1}])
-def test_mlx_is_strict_about_all_modules_and_each(setting: dict[str, Any], look: Look) -> None:
+def test_settings_of_mlx_are_checked_for_all_and_each(setting: dict[str, Any], look: Look) -> None:
     for block in ({"group_size": 64, **setting}, {"bits": 4, "group_size": 64, "m": setting}):
         found = look({"w.weight": ("BF16", [8, 8])}, config={"quantization": block})
         assert "QL305" in found.codes
@@ -924,7 +922,7 @@ def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
         ),
     ],
 )
-def test_a_file_of_another_runtime_is_of_an_unknown_method(
+def test_files_of_other_runtimes_have_unknown_methods(
     file: str, content: dict[str, Any], name: str, write: Write
 ) -> None:
     found = inspect(write(None, files={file: content}) / file)
@@ -933,7 +931,7 @@ def test_a_file_of_another_runtime_is_of_an_unknown_method(
     assert [finding.code for finding in found.findings] == ["QL302"]
 
 
-def test_a_model_of_another_runtime_that_is_not_quantized_declares_nothing(write: Write) -> None:
+def test_unquantized_models_of_other_runtimes_declare_nothing(write: Write) -> None:
     path = write(None, files={"openvino_config.json": {"dtype": "fp16", "quantization_config": None}})
     assert inspect(path / "openvino_config.json").declared is None
 
@@ -957,11 +955,11 @@ def test_a_model_of_another_runtime_that_is_not_quantized_declares_nothing(write
     ],
     ids=str,
 )
-def test_what_is_null_is_not_said(block: dict[str, Any], look: Look) -> None:
+def test_null_claims_nothing(block: dict[str, Any], look: Look) -> None:
     assert look(None, config={"quantization_config": block}).declared.method == block["quant_method"]
 
 
-def test_a_setting_of_squeezellm_among_others_is_not_its(write: Write) -> None:
+def test_wbits_among_other_keys_is_not_squeezellm(write: Write) -> None:
     assert inspect(write(None, config={"model_type": "llama", "wbits": 2})).declared is None
 
 
@@ -1023,6 +1021,6 @@ def test_a_config_declares_the_level_of_the_cache(name: str, look: Look) -> None
     assert found.name == level
 
 
-def test_weights_quantized_on_loading_are_not_missed(look: Look) -> None:
+def test_weights_quantized_on_loading_are_not_expected(look: Look) -> None:
     for block in ({"quant_method": "nvfp4"}, {"quant_method": "bitnet", "quantization_mode": "online"}):
         assert look({"w.weight": ("BF16", [8, 8])}, block).codes == []

@@ -6,10 +6,10 @@ Claims are read in four steps, each a module: ``places`` (where a claim may stan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from quantlevels.container import Checkpoint
+from quantlevels.container import JSON, Checkpoint
 from quantlevels.errors import PluginError
 from quantlevels.findings import Finding
 from quantlevels.llamacpp import FILE_TYPES, GUESSED
@@ -41,10 +41,17 @@ def declared_by(checkpoint: Checkpoint, registry: Registry = levels) -> tuple[De
     if checkpoint.container and checkpoint.container.llama_cpp:
         return _label(checkpoint, findings), tuple(findings)
     dtype, source = _dtype(checkpoint, findings)
-    claims = [claim for section in sections(checkpoint, findings) if (claim := claim_of(section, registry, findings))]
-    if not claims:
-        return (Declared(source=source, dtype=dtype) if dtype else None), tuple(findings)
-    return _declared(claims, dtype, findings), tuple(findings)
+    claims: list[Claim] = []
+    for section in sections(checkpoint, findings):
+        claim = claim_of(section, registry, findings)
+        if claim:
+            claims.append(claim)
+    declared: Declared | None = None
+    if claims:
+        declared = _declared(claims, dtype, findings)
+    elif dtype:
+        declared = Declared(source=source, dtype=dtype)
+    return declared, tuple(findings)
 
 
 def _declared(claims: Sequence[Claim], dtype: QuantizationLevel | None, findings: list[Finding]) -> Declared:
@@ -74,11 +81,12 @@ def _label(checkpoint: Checkpoint, findings: list[Finding]) -> Declared | None:
     if label is None:
         return None
     source = checkpoint.files[0].path
-    _, name = FILE_TYPES.get(label & ~GUESSED, ("", None)) if type(label) is int else ("", None)
-    if name is None:
-        known = type(label) is int and (label & ~GUESSED) in FILE_TYPES
-        if not known:
-            findings.append(Finding("QL301", f"{_LABEL} is {shown(label)}, which is not a known file type", source))
+    number = label & ~GUESSED if type(label) is int else None
+    if number not in FILE_TYPES:
+        findings.append(Finding("QL301", f"{_LABEL} is {shown(label)}, which is not a known file type", source))
+        return None
+    _, name = FILE_TYPES[number]
+    if name is None:  # a type that llama.cpp has removed, or one that says nothing
         return None
     level = levels[name]
     if level.bits_per_param >= UNQUANTIZED_BITS:
@@ -89,23 +97,27 @@ def _label(checkpoint: Checkpoint, findings: list[Finding]) -> Declared | None:
 
 def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[QuantizationLevel | None, str]:
     """The level of what is not quantized, as the model's config names it, and the file that does."""
+    for file, path, word in _dtypes(checkpoint):
+        if not isinstance(word, str):
+            findings.append(Finding("QL305", f"{path}: expected the name of a dtype, got {shown(word)}", file))
+            return None, file
+        try:
+            return levels[word], file
+        except (LookupError, PluginError) as error:
+            findings.append(Finding("QL301", f"{path}: {error}", file))
+            return None, file
+    return None, ""
+
+
+def _dtypes(checkpoint: Checkpoint) -> Iterator[tuple[str, str, JSON]]:
+    """Each dtype that a config names for the model: file, place, value."""
     for file, config in checkpoint.configs.items():
         if file in FOREIGN:
             continue
         for path, owner in model_configs(config):
+            # the dtype in a quantizer's own file is that of its arithmetic
             if file != "config.json" and path == "$" and "quant_method" in owner:
                 continue
             for key in _DTYPE_KEYS:
-                word = owner.get(key)
-                if word is None or word == "auto":
-                    continue
-                place = f"{path}.{key}"
-                if not isinstance(word, str):
-                    findings.append(Finding("QL305", f"{place}: expected the name of a dtype, got {shown(word)}", file))
-                    return None, file
-                try:
-                    return levels[word], file
-                except (LookupError, PluginError) as error:
-                    findings.append(Finding("QL301", f"{place}: {error}", file))
-                    return None, file
-    return None, ""
+                if owner.get(key) not in (None, "auto"):
+                    yield file, f"{path}.{key}", owner[key]

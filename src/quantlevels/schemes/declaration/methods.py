@@ -123,8 +123,8 @@ def _named(section: Section) -> tuple[object, str]:
 
 
 def _told_by_keys(config: Config, whole_file: bool) -> str | None:
-    tables = [value for value in config.values() if isinstance(value, Mapping) and "weights" in value]
-    if config and len(tables) == len(config) and config.keys().isdisjoint(SECTION_KEYS):
+    """The method that writes the keys of a section; None if none of them tells."""
+    if _is_map_of_quanto(config):
         return "quanto"
     if config.keys() == {"wbits"}:  # all that its quant_config.json says
         return "squeezellm"
@@ -134,7 +134,16 @@ def _told_by_keys(config: Config, whole_file: bool) -> str | None:
     if config.keys() >= _BITS_IN_GROUPS:
         return "gptq" if whole_file else "mlx"
     nested = config.get(_NESTED)
-    return _told_by_keys(nested, True) if isinstance(nested, dict) and not whole_file else None
+    if isinstance(nested, dict) and not whole_file:
+        return _told_by_keys(nested, True)
+    return None
+
+
+def _is_map_of_quanto(config: Config) -> bool:
+    """Whether a file is ``quanto_qmap.json``: modules by name, each with the type of its weights."""
+    if not config or not config.keys().isdisjoint(SECTION_KEYS):  # a config.json may hold nothing but a section
+        return False
+    return all(isinstance(value, Mapping) and "weights" in value for value in config.values())
 
 
 def _unknown(method: str) -> str:

@@ -32,7 +32,7 @@ SECTION_KEYS: Final = ("quantization", "quantization_config", "compression_confi
 #: KTransformers beside the section of the model that it repacked.
 _METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm", "amx_quantization": "ktransformers"}
 #: Keys of a model's config that say something of its quantization outside of the section for it.
-_KEYS_BESIDE: Final = ("expert_dtype",)
+KEYS_BESIDE: Final = ("expert_dtype",)
 #: Files that are a section of one method as a whole.
 _WHOLE_FILES: Final = ((re.compile(r"quant_model_description.*\.json"), "modelslim"),)
 #: Files of which one key names how weights are packed → the key, and the method that it is of.
@@ -117,6 +117,7 @@ def _flattened(section: dict[str, JSON], path: str) -> Config:
 
 
 def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
+    """The values in a file that may be sections."""
     for name, method in _WHOLE_FILES:
         if name.fullmatch(file):
             yield _Candidate("$", {**config}, method)
@@ -129,16 +130,22 @@ def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
     if file in FOREIGN:
         yield _Candidate("$.quantization_config", config.get("quantization_config"), FOREIGN[file])
         return
+    yield from _in_model_config(config)
+    yield _Candidate("$", {**config}, whole_file=True)
+
+
+def _in_model_config(config: Config) -> Iterator[_Candidate]:
+    """The sections under their keys, of the model and of the text model in it."""
     for path, owner in model_configs(config):
-        beside = {key: owner[key] for key in _KEYS_BESIDE if key in owner}
+        beside = {key: owner[key] for key in KEYS_BESIDE if key in owner}
         for key in SECTION_KEYS:
             value = owner.get(key)
-            is_section = isinstance(value, dict) and bool(value)
-            yield _Candidate(f"{path}.{key}", {**beside, **cast("dict[str, JSON]", value)} if is_section else value)
-        for key, own_method in _METHOD_KEYS.items():
+            if isinstance(value, dict) and value:
+                value = {**beside, **value}
+            yield _Candidate(f"{path}.{key}", value)
+        for key, method in _METHOD_KEYS.items():
             if isinstance(owner.get(key), dict):
-                yield _Candidate(f"{path}.{key}", owner[key], own_method)
-    yield _Candidate("$", {**config}, whole_file=True)
+                yield _Candidate(f"{path}.{key}", owner[key], method)
 
 
 def _in_metadata(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_Candidate]:

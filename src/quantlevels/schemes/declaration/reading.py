@@ -18,6 +18,7 @@ from quantlevels.findings import Finding
 from quantlevels.scheme import Config, DeclaredLevel, MethodConfig, Scheme, UnknownTypeError, UnusableEntriesError
 from quantlevels.schemes.declaration.declared import Declared
 from quantlevels.schemes.declaration.methods import Claim
+from quantlevels.schemes.declaration.places import KEYS_BESIDE
 from quantlevels.schemes.structuring import Complaint, Reading, complaints_of, structured, unread_keys
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.plain import shown
@@ -25,8 +26,8 @@ from quantlevels.vocabulary.plain import shown
 _T = TypeVar("_T")
 
 _SKIPPED: Final = "modules_to_not_convert"
-#: Keys of any section that say nothing of levels: the name of the method, and who wrote it.
-_COMMON_KEYS: Final = frozenset({"quant_method", "method", "meta", "producer", "version", "_comment"})
+#: Keys of any section that say nothing of levels: the name of the method, who wrote it, what stands beside it.
+_COMMON_KEYS: Final = frozenset({"quant_method", "method", "meta", "producer", "version", "_comment", *KEYS_BESIDE})
 #: Fields that do not change the levels of weights begin so.
 _CACHE: Final = "kv_cache"
 #: How many keys a finding lists, and how many kinds of mistakes have a finding of their own.
