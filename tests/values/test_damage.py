@@ -211,3 +211,22 @@ def test_zeros_and_infinities_alone_are_a_mask(tmp_path: Path) -> None:
     assert codes(write(tmp_path / "mask", {"attend.weight": bf16(mask)})) == set()
     mask[5, 7] = np.nan
     assert codes(write(tmp_path / "nan", {"attend.weight": bf16(mask)})) == {"QL601"}
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0xFF, {"QL601"}), (0xFE, set())])
+def test_nan_among_e8m0_scales_is_found(tmp_path: Path, value: int, expected: set[str]) -> None:
+    blocks = random().integers(0, 256, (2, 64, 4, 16), dtype=np.uint8)
+    scales = np.full((2, 64, 4), 120, np.uint8)
+    scales[1, 3, 2] = value
+    config = {"quantization_config": {"quant_method": "mxfp4"}}
+
+    write(
+        tmp_path,
+        {
+            "model.layers.0.mlp.experts.down_proj_blocks": ("U8", blocks),
+            "model.layers.0.mlp.experts.down_proj_scales": ("U8", scales),
+        },
+        **config,
+    )
+
+    assert codes(tmp_path) == expected

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LEAST_CODES: Final = 4096
 _LEAST_DISTINCT: Final = 3
 _BYTE: Final = 256
+_NONE: Final = np.zeros(0, dtype=bool)
 #: bytes of a chunk that are counted at first; nearly always they show that all codes are in use
 _GLANCE: Final = 4096
 
@@ -40,6 +41,8 @@ def _kind(subject: Subject) -> Kind | None:
 @final
 class CodesInUse:
     """Which codes of one tensor were seen."""
+
+    __slots__ = ("_codes", "_kind", "_open", "_seen", "subject")
 
     def __init__(self, subject: Subject, kind: Kind) -> None:
         self.subject = subject
@@ -67,6 +70,8 @@ class CodesInUse:
         self._seen |= np.bincount(data, minlength=_BYTE) > 0
         self._codes += data.size * (2 if self._kind == "nibbles" else 1)
         self._open = self._bits() is not None
+        if not self._open:
+            self._seen = _NONE
 
     def _distinct(self) -> int:
         return self._nibbles() if self._kind == "nibbles" else int(np.count_nonzero(self._seen))

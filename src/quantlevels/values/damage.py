@@ -44,6 +44,8 @@ _MOST_ZEROS: Final = 64
 class NotFinite:
     """QL601: NaN and infinity, counted, with the place of the first."""
 
+    __slots__ = ("first", "infinities", "nans", "subject")
+
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.nans = 0
@@ -103,6 +105,19 @@ class NotFinite:
 @final
 class Floats:
     """Checks of the elements of a floating tensor."""
+
+    __slots__ = (
+        "_implausible",
+        "_tiny",
+        "encoding",
+        "has_subnormal",
+        "is_zero",
+        "largest",
+        "largest_at",
+        "not_finite",
+        "subject",
+        "zeros",
+    )
 
     def __init__(self, subject: Subject, encoding: Encoding) -> None:
         self.subject = subject
@@ -219,6 +234,8 @@ def _unusual_share(bits: Bits, encoding: Encoding) -> float | None:
 class Blocks:
     """Checks of the scales inside the blocks of a ggml tensor."""
 
+    __slots__ = ("_code", "_order", "codes_vary", "is_zero", "not_finite", "scales_are_zero", "subject")
+
     def __init__(self, subject: Subject, order: ByteOrder) -> None:
         self.subject = subject
         self._order = ">" if order == "big" else "<"
@@ -283,7 +300,9 @@ class Blocks:
 
 @final
 class Words:
-    """Checks of packed codes and of integers: whether they vary, and how many of their values are in use."""
+    """Checks of packed codes and of integers: whether they vary."""
+
+    __slots__ = ("first", "is_zero", "subject", "varies")
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject

@@ -220,12 +220,26 @@ def _read_all(job: _Job) -> FileResult:
             if state:
                 state.read(Chunk(data, (begin - state.subject.place.offset,), data.size), whole_rows=True)
             job.advance(data.size)
-        for state in states:
-            if not state.bytes_read:  # it overlaps another tensor, so that these bytes came with that one
-                _read_tensor(reader, state)
+        complete = _read_overlapping(reader, states)
         _finish(reader, states)
         blank = list(blank_regions(zeros.found(), job.subjects))
-        return FileResult(job.name, states, blank, reader.bytes_read, True, _checksum(job, digester))
+        return FileResult(job.name, states, blank, reader.bytes_read, complete, _checksum(job, digester))
+
+
+def _read_overlapping(reader: FileReader, states: Iterable[TensorState]) -> bool:
+    """Read tensors again whose bytes came with another one that they overlap; whether all of them were read.
+
+    No more bytes are read than the file has: a header may name the same bytes a million times.
+    """
+    left = reader.size
+    for state in states:
+        if state.bytes_read or not state.subject.nbytes:
+            continue
+        left -= state.subject.nbytes
+        if left < 0:
+            return False
+        _read_tensor(reader, state)
+    return True
 
 
 def _read_tensor(reader: FileReader, state: TensorState) -> None:

@@ -33,6 +33,23 @@ class TensorState:
         order: of the bytes of a number in its file.
     """
 
+    # slots: there may be a hundred thousand of them
+    __slots__ = (
+        "_columns",
+        "_swap",
+        "_tests",
+        "blocks",
+        "bytes_read",
+        "codes",
+        "damage",
+        "floats",
+        "precision",
+        "rows_read",
+        "subject",
+        "values_tested",
+        "words",
+    )
+
     def __init__(self, subject: Subject, order: ByteOrder) -> None:
         self.subject = subject
         self.bytes_read = 0
