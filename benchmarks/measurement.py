@@ -123,7 +123,8 @@ def added_memory(job: Job, path: Path, small: Path) -> float | None:
     """The most MiB that a job adds to a new process which did it once with a small input; None if Linux is missing."""
     if not sys.platform.startswith("linux"):
         return None
-    command = [sys.executable, "-m", "benchmarks.measurement", job.__module__, job.__name__, str(path), str(small)]
+    name = job.__name__  # ty: ignore[missing-attribute]  # jobs are functions of modules
+    command = [sys.executable, "-m", "benchmarks.measurement", job.__module__, name, str(path), str(small)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     return int(done.stdout) / MIB
 

@@ -289,15 +289,14 @@ def _structure_other_members(types: tuple[Any, ...], converter: BaseConverter) -
     """Reads a value as the member of its own type, else as one of the members that are not scalars."""
     scalars = {int, float, bool, bytes, NoneType}.intersection(types)
     objects = tuple(t for t in types if t not in scalars)
-    if objects:
-        rest: Any = Union[objects]  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
+    rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
 
     def structure(value: Any) -> object:
         if type(value) in scalars:
             return value
         if type(value) is int and float in scalars:
             return float(value)
-        if not objects:
+        if rest is None:
             raise not_a_level(value)
         return converter.structure(value, rest)
 
