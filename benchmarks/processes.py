@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.checkpoints import GPTQ, dense, gptq_experts, write
-from benchmarks.measurement import Measurement, medians, process
+from benchmarks.measurement import Measurement, children_time, medians, process
 
 ROUNDS: Final = 25
 
@@ -79,7 +79,7 @@ def _alternating(ours: list[str], theirs: list[str]) -> list[float]:
     commands = [process(*ours), process(*theirs)]
     for command in commands:
         command()  # writes the byte code
-    return medians(commands, ROUNDS)
+    return medians(commands, ROUNDS, clock=children_time)
 
 
 def _command() -> str:
