@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -19,7 +20,7 @@ constants = pytest.importorskip("huggingface_hub.constants")
 
 from quantlevels import CheckpointError, Inspection, inspect  # noqa: E402  # after what it needs here
 from quantlevels.checkpoint import read_checkpoint  # noqa: E402
-from quantlevels.checkpoint.remote import addresses, client, ranges, web  # noqa: E402
+from quantlevels.checkpoint.remote import addresses, client, ranges, stores, web  # noqa: E402
 from quantlevels.container import RemoteLimits  # noqa: E402
 
 LIMITS = RemoteLimits(seconds=1, silence=0.5)
@@ -251,7 +252,7 @@ def test_a_token_goes_to_the_hub_and_not_to_its_storage(hub: Server, monkeypatch
         ("hf://acme/one/../two", "is not hf://org/name"),
         ("hf://datasets/acme/one", "is of datasets, not a model"),
         ("hf://", "is not hf://org/name"),
-        ("ftp://host/x", "ftp:// is not read"),
+        ("nothing://host/x", "cannot be read"),
     ],
 )
 def test_what_the_hub_does_not_have_is_an_error(hub: Server, url: str, reason: str) -> None:
@@ -270,6 +271,50 @@ def test_offline_nothing_is_asked(hub: Server, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE is set"):
         inspect("hf://acme/one")
     assert hub.seen == []
+
+
+# --- other stores ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket() -> Iterator[fsspec.AbstractFileSystem]:
+    store = fsspec.filesystem("memory")
+    yield store
+    store.rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize("name", ["", "/m.safetensors"])
+def test_a_store_gives_the_record_of_the_same_folder_on_disk(
+    folder: Path, bucket: fsspec.AbstractFileSystem, name: str
+) -> None:
+    for file in folder.iterdir():
+        bucket.pipe_file(f"/bucket/model/{file.name}", file.read_bytes())
+    remote = inspect(f"memory://bucket/model{name}")
+    assert without_path(remote) == without_path(inspect(f"{folder}{name}"))
+    assert remote.path == f"memory://bucket/model{name}"
+
+
+def test_a_store_that_gives_too_little_is_an_error(
+    folder: Path, bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.pipe_file("/bucket/m.safetensors", (folder / "m.safetensors").read_bytes())
+    monkeypatch.setattr(type(bucket), "cat_file", lambda self, path, start, end: b"x")
+    with pytest.raises(CheckpointError, match="the store gives 1 of"):
+        inspect("memory://bucket/m.safetensors")
+
+
+def test_a_file_of_a_store_that_is_replaced_is_an_error(folder: Path, bucket: fsspec.AbstractFileSystem) -> None:
+    content = (folder / "m.safetensors").read_bytes()
+    bucket.pipe_file("/bucket/m.safetensors", content)
+    places, name = stores.store_folder("memory://bucket/m.safetensors", LIMITS)
+    with pytest.raises(CheckpointError, match="changed while it was read"), places.open(name):
+        bucket.pipe_file("/bucket/m.safetensors", content + b"x")
+
+
+def test_nothing_in_a_store_is_an_error(bucket: fsspec.AbstractFileSystem) -> None:
+    bucket.pipe_file("/bucket/x", b"")
+    with pytest.raises(CheckpointError, match=r"nothing is there|does not exist"):
+        inspect("memory://bucket/absent")
 
 
 def test_a_plain_name_is_looked_up_in_the_cache_alone(

@@ -45,10 +45,7 @@ class LocalFile:
         CheckpointError: if it cannot be opened or is not a regular file.
     """
 
-    __slots__ = ("_descriptor", "folder", "name", "path", "size")
-
-    version: Final = None
-    is_local: Final = True
+    __slots__ = ("_descriptor", "folder", "is_local", "name", "path", "size", "version")
 
     def __init__(self, folder: LocalFolder, name: str) -> None:
         self.folder = folder
@@ -62,6 +59,8 @@ class LocalFile:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise CheckpointError(self.path, f"cannot be opened: {reason}") from error
+        self.version: str | None = None
+        self.is_local: bool = True
         #: bytes in the file
         self.size: int = os.fstat(self._descriptor).st_size
 

@@ -16,7 +16,7 @@ def open_url(url: str, limits: RemoteLimits | None = None) -> tuple[Folder, str]
     """The folder that a URL leads to, and the file in it that was named; an empty name for the folder itself.
 
     Args:
-        url: ``hf://org/name[@revision][/path]``, ``https://...``, or ``http://...``.
+        url: ``hf://org/name[@revision][/path]``, ``https://...``, or any other that fsspec knows, such as ``s3://...``.
         limits: of each file.
 
     Raises:
@@ -25,6 +25,7 @@ def open_url(url: str, limits: RemoteLimits | None = None) -> tuple[Folder, str]
     scheme = url.partition("://")[0].lower()
     try:
         from quantlevels.checkpoint.remote.hub import hub_folder, hub_place
+        from quantlevels.checkpoint.remote.stores import store_folder
         from quantlevels.checkpoint.remote.web import web_folder
     except ModuleNotFoundError as error:
         reason = f"needs {error.name}: pip install 'quantlevels[remote]'"
@@ -35,4 +36,4 @@ def open_url(url: str, limits: RemoteLimits | None = None) -> tuple[Folder, str]
         return hub_folder(place, limits)
     if scheme in ("http", "https"):
         return web_folder(url, limits)
-    raise CheckpointError(clean(url), f"{scheme}:// is not read; hf://, https:// and http:// are")
+    return store_folder(url, limits)

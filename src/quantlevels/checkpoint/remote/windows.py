@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, Protocol, final
 
 from quantlevels.container import TruncatedError
-
-if TYPE_CHECKING:
-    from quantlevels.checkpoint.remote.ranges import HttpFile
 
 _FIRST: Final = 128 << 10
 _SMALLEST: Final = 64 << 10
@@ -18,6 +15,33 @@ _LARGEST: Final = 4 << 20
 _GAP: Final = 64 << 10
 #: bytes of a file that are kept
 _KEPT: Final = 16 << 20
+
+
+class Ranges(Protocol):
+    """A remote file that gives ranges of its bytes."""
+
+    @property
+    def path(self) -> str:
+        """As it is shown."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in it; None before the first range if no listing told."""
+        ...
+
+    @property
+    def version(self) -> str | None:
+        """A mark that changes with the content."""
+        ...
+
+    def fetch(self, offset: int, count: int) -> bytes:
+        """The bytes from an offset, fewer only at the end of the file."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError if it may have changed while it was read."""
+        ...
 
 
 @final
@@ -33,7 +57,7 @@ class RemoteFile:
         sibling_size: bytes in another file of the folder, None if it is missing.
     """
 
-    def __init__(self, file: HttpFile, name: str, sibling_size: Callable[[str], int | None]) -> None:
+    def __init__(self, file: Ranges, name: str, sibling_size: Callable[[str], int | None]) -> None:
         self._file = file
         self.name: str = name
         self.path: str = file.path
@@ -120,10 +144,15 @@ class RemoteFile:
         """Forget what was fetched."""
         self._segments.clear()
 
+    def _end(self, error: BaseException | None) -> None:
+        if error is None:
+            self._file.check_unchanged()
+        self.close()
+
     def __enter__(self) -> RemoteFile:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._end(error)

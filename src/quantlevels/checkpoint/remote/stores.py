@@ -1,0 +1,204 @@
+"""Files in any store that fsspec knows: s3, gs, az, sftp ... One listing, then ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar, final
+
+from attrs import evolve, field, frozen
+
+from quantlevels.checkpoint.remote.addresses import clean, is_safe_name
+from quantlevels.checkpoint.remote.windows import RemoteFile
+from quantlevels.container import TruncatedError
+from quantlevels.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+    from quantlevels.container import RemoteLimits
+
+_T = TypeVar("_T")
+
+_MOST_FILES: Final = 1_000_000
+#: what stores call the mark of a version
+_VERSION_KEYS: Final = ("ETag", "etag", "md5Hash", "LastModified", "mtime")
+
+
+@final
+class StoreFile:
+    """A file in a store, of which every range must be as long as it was asked for.
+
+    Args:
+        store: reads it.
+        key: its path there.
+        path: as it is shown.
+        limits: of requests and bytes.
+        info: its entry in the listing.
+    """
+
+    def __init__(
+        self, store: AbstractFileSystem, key: str, path: str, limits: RemoteLimits, info: Mapping[str, object]
+    ) -> None:
+        self.path = path
+        self.requests = 0
+        self.nbytes = 0
+        self.size = _size(info)
+        self.version = _version(info)
+        self._listed = info
+        self._store = store
+        self._key = key
+        self._limits = limits
+
+    def fetch(self, offset: int, count: int) -> bytes:
+        """The bytes from an offset, fewer only at the end of the file.
+
+        Raises:
+            CheckpointError: if the store does not give them.
+            TruncatedError: if it gives fewer.
+        """
+        count = min(count, (self.size or 0) - offset)
+        if count <= 0:
+            return b""
+        self.requests += 1
+        self.nbytes += count
+        if self.requests > self._limits.requests:
+            raise CheckpointError(self.path, f"needs more than {self._limits.requests:,} requests")
+        if self.nbytes > self._limits.nbytes:
+            raise CheckpointError(self.path, f"needs more than {self._limits.nbytes:,} bytes of header")
+        # keywords only: the third positional argument of s3fs is a version
+        body = _asked(self.path, lambda: self._store.cat_file(self._key, start=offset, end=offset + count))
+        if len(body) < count:
+            raise TruncatedError(self.path, f"the store gives {len(body):,} of {count:,} bytes", offset)
+        if len(body) > count:
+            raise CheckpointError(self.path, f"the store gives {len(body):,} bytes for {count:,}")
+        return body
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError if the file is not the one of the listing any more."""
+        info = _asked(self.path, lambda: self._store.info(self._key))
+        # a store may say less, or in another type, of one file than in a listing
+        marks = ((self._listed.get(key), info.get(key)) for key in _VERSION_KEYS)
+        other = any(before != after for before, after in marks if before and type(before) is type(after))
+        if other or _size(info) != self.size:
+            raise CheckpointError(self.path, "changed while it was read")
+
+
+@final
+@frozen
+class StoreFolder:
+    """A folder in a store.
+
+    Args:
+        path: as it is shown.
+        key: its path in the store.
+        files: path within the listed folder → entry.
+        below: this folder within the listed one, with a slash at its end; empty for the listed one.
+        store: reads the files.
+        limits: of each file.
+    """
+
+    path: str
+    key: str = field(repr=False)
+    files: Mapping[str, Mapping[str, object]] = field(repr=False)
+    below: str
+    store: AbstractFileSystem = field(repr=False)
+    limits: RemoteLimits
+
+    is_local: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
+
+    def _inside(self) -> list[str]:
+        return [file[len(self.below) :] for file in self.files if file.startswith(self.below)]
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the files in it, sorted."""
+        return tuple(sorted(file for file in self._inside() if "/" not in file))
+
+    def folders(self) -> tuple[str, ...]:
+        """Names of the folders in it, sorted."""
+        return tuple(sorted({file.partition("/")[0] for file in self._inside() if "/" in file}))
+
+    def dangling(self) -> tuple[str, ...]:
+        """None: a listing has files only."""
+        return ()
+
+    def others(self) -> tuple[str, ...]:
+        """Its folders."""
+        return self.folders()
+
+    def subfolder(self, name: str) -> StoreFolder:
+        """One of its folders."""
+        return evolve(self, path=f"{self.path}/{name}", below=f"{self.below}{name}/")
+
+    def size(self, name: str) -> int | None:
+        """Bytes in a file, by its path within the folder; None if it is not in the listing."""
+        info = self.files.get(self.below + name)
+        return None if info is None else _size(info)
+
+    def open(self, name: str) -> RemoteFile:
+        """One of its files, by its path within the folder.
+
+        Raises:
+            CheckpointError: if it is not in the listing, or cannot be read.
+        """
+        info = self.files.get(self.below + name)
+        path = f"{self.path}/{name}"
+        if info is None:
+            raise CheckpointError(path, "is not in the store")
+        file = StoreFile(self.store, f"{self.key}/{self.below}{name}", path, self.limits, info)
+        return RemoteFile(file, name, self.size)
+
+
+def store_folder(url: str, limits: RemoteLimits) -> tuple[StoreFolder, str]:
+    """The folder of a store that a URL leads to, and the file in it; an empty name for the folder itself.
+
+    Raises:
+        CheckpointError: if nothing is there, or the library of the store is not installed.
+    """
+    from fsspec import url_to_fs
+
+    shown = clean(url).rstrip("/")
+    store, key = _asked(shown, lambda: url_to_fs(url))
+    key = key.rstrip("/")
+    name = ""
+    if _asked(shown, lambda: store.isfile(key)):
+        shown, _, name = shown.rpartition("/")
+        key, _, name = key.rpartition("/")
+    found = _asked(shown, lambda: store.find(key, detail=True))
+    if len(found) > _MOST_FILES:
+        raise CheckpointError(shown, f"has more than {_MOST_FILES:,} files")
+    files = {file[len(key) + 1 :]: info for file, info in found.items() if file.startswith(f"{key}/")}
+    files = {file: info for file, info in files.items() if is_safe_name(file)}
+    if not files:
+        raise CheckpointError(shown, "nothing is there")
+    return StoreFolder(shown, key, files, "", store, limits), name
+
+
+def _size(info: Mapping[str, object]) -> int | None:
+    size = info.get("size")
+    return size if isinstance(size, int) else None
+
+
+def _version(info: Mapping[str, object]) -> str | None:
+    """A mark of the version of a file, as the store has it."""
+    return next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), None)
+
+
+def _asked(path: str, ask: Callable[[], _T]) -> _T:
+    """The answer of a store; any error of its library as one of ours, without what may be secret in its words."""
+    try:
+        return ask()
+    except CheckpointError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointError(path, "does not exist") from None
+    except PermissionError:
+        raise CheckpointError(path, "access is forbidden") from None
+    except ImportError as error:
+        raise CheckpointError(path, f"needs a library that is not installed: {error.name or error}") from None
+    except Exception as error:  # libraries of stores raise errors of their own
+        raise CheckpointError(path, f"cannot be read: {type(error).__name__}") from None
