@@ -75,14 +75,14 @@ _FUSED_ENDINGS: Final = tuple(_FUSED)
 _CODES_NAMES: Final = "qweight weight_packed W_q q_weight trellis Qidxs _weight_qdata weight._data weight._data._data"
 _SIDES_NAMES: Final = (
     "qzeros scales g_idx qbiases weight_scale weight_scale_inv weight_scale_2 weight_global_scale weight_scales "
-    "weight_zero_point weight_g_idx weight_shape scale_weight scale_packed SCB weight_scb lookup_table codebooks "
+    "weight_zero_point weight_g_idx weight_shape scale_weight scale_packed SCB weight_scb "
     "weight.absmax weight.quant_map weight.nested_absmax weight.nested_quant_map weight_absmax weight_quant_map "
     "weight._scale weight._shift _weight_scale _weight_zero_point _weight_scale_and_zero q_invperm q_groups suh svh "
     "Wscale bitmask"
 )
 #: Names of side tensors that parameters have as well, but not beside one of those above.
 _COMPANIONS: Final = frozenset(
-    {"biases", "zero", "scale", "perm", "meta", "su", "sv"}
+    {"biases", "zero", "scale", "perm", "meta", "su", "sv", "codebooks", "lookup_table"}
     | {"centroids.weight", "res_centroids.weight", "outlier_centroids.weight", "res_indices", "outlier_indices"}
 )
 #: What HQQ keeps beside codes: neither is a quantizer's name alone.
