@@ -64,19 +64,31 @@ def visible(text: object, longest: int = LONGEST) -> str:
         string = f"{string[:longest]}…"
     if string.isprintable():
         return string
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in string)
+    return "".join(map(_printable, string))
+
+
+def _printable(char: str) -> str:
+    if char.isprintable():
+        return char
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def width(text: str) -> int:
     """Columns that text takes: two for a wide character, none for one that joins the one before it."""
     if text.isascii():
         return len(text)
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(map(_columns, text))
+
+
+def _columns(char: str) -> int:
+    if combining(char):
+        return 0
+    return 2 if east_asian_width(char) in "WF" else 1
 
 
 def beginning(text: str, room: int) -> str:
     """As much of the text as so many columns hold."""
-    ends = accumulate(map(width, text))
+    ends = accumulate(map(_columns, text))
     return text[: sum(end <= room for end in ends)]
 
 
@@ -95,17 +107,23 @@ def short_size(nbytes: int) -> str:
 
 def size(nbytes: int) -> str:
     """Bytes for reading and for reckoning: ``8.56 GiB (9,190,252,544 B)``."""
-    return short_size(nbytes) if abs(nbytes) < _KIB else f"{short_size(nbytes)} ({nbytes:,} B)"
+    if abs(nbytes) < _KIB:
+        return short_size(nbytes)
+    return f"{short_size(nbytes)} ({nbytes:,} B)"
 
 
 def decimal(number: Fraction | None) -> str:
     """A figure of bits per weight, to four places: ggml's are exact in four."""
-    return "-" if number is None else f"{float(number):.4f}"
+    if number is None:
+        return "-"
+    return f"{float(number):.4f}"
 
 
 def percent(share: Fraction) -> str:
     """A share of the whole: ``77.1%``; what is there is never ``0.0%``."""
-    return "<0.1%" if 0 < share < Fraction(1, 1000) else f"{float(100 * share):.1f}%"
+    if 0 < share < Fraction(1, 1000):
+        return "<0.1%"
+    return f"{float(100 * share):.1f}%"
 
 
 # named tuples here: a class of attrs takes three times as long to make, and every run of the program makes these

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from quantlevels.errors import CheckpointError
 from quantlevels.inspection import SCHEMA_VERSION
-from quantlevels.inspection.report import Inspection, inspect
+from quantlevels.inspection.report import Inspection, float_or_none, inspect
 from quantlevels.llamacpp import matched, pieces
 from quantlevels.vocabulary.level import QuantizationLevel
 
@@ -137,7 +137,7 @@ def _storage_record(stored: StoredAs) -> StorageRecord:
         "level": stored.level.name,
         "group_size": stored.group_size,
         "symmetric": stored.symmetric,
-        "code_bits": None if stored.code_bits is None else float(stored.code_bits),
+        "code_bits": float_or_none(stored.code_bits),
     }
 
 
@@ -151,7 +151,7 @@ def _totals_record(inspection: Inspection) -> TotalsRecord:
         "quantized_parameters": stored.quantized_parameters,
         "tensors": stored.tensors,
         "tensor_bytes": stored.tensor_bytes,
-        "bits_per_weight": None if stored.bits_per_weight is None else float(stored.bits_per_weight),
+        "bits_per_weight": float_or_none(stored.bits_per_weight),
     }
 
 
@@ -252,8 +252,9 @@ def _stored_as(part: FoldedWeight) -> StoredAs:
     level, bits = part.level, part.code_bits
     if not _is_microscaling(level):
         return StoredAs(level, part.group_size, part.symmetric, bits)
-    whole = bits == level.bits_per_weight  # of a container that has the blocks in one tensor
-    return StoredAs(level, level.block.weights, True, Fraction(level.bits_per_param) if whole else bits)
+    if bits == level.bits_per_weight:  # of a container that has scales and codes in one tensor
+        bits = Fraction(level.bits_per_param)
+    return StoredAs(level, level.block.weights, True, bits)
 
 
 def _is_microscaling(level: Level) -> TypeGuard[QuantizationLevel]:

@@ -299,7 +299,8 @@ def _weight_record(name: str, weight: FoldedWeight, tensors: Iterable[Tensor]) -
     }
 
 
-def _number(value: Fraction | None) -> float | None:
+def float_or_none(value: Fraction | None) -> float | None:
+    """An exact number as JSON has it."""
     return None if value is None else float(value)
 
 
@@ -320,7 +321,7 @@ def _declared_level_record(declared: DeclaredLevel) -> DeclaredLevelRecord:
         "group_size": declared.group_size,
         "block": None if declared.block is None else list(declared.block),
         "symmetric": declared.symmetric,
-        "bits_per_weight": _number(declared.bits_per_weight),
+        "bits_per_weight": float_or_none(declared.bits_per_weight),
         "targets": None if declared.targets is None else list(declared.targets),
     }
 
@@ -331,7 +332,7 @@ def _stored_record(stored: StoredTotals) -> StoredRecord:
         "quantized_parameters": stored.quantized_parameters,
         "tensors": stored.tensors,
         "tensor_bytes": stored.tensor_bytes,
-        "bits_per_weight": _number(stored.bits_per_weight),
+        "bits_per_weight": float_or_none(stored.bits_per_weight),
         "buffers": _tally_record(stored.buffers),
         "unexplained": _tally_record(stored.unexplained),
         "levels": [_stored_level_record(level) for level in stored.levels],
@@ -351,5 +352,5 @@ def _stored_level_record(stored: StoredLevel) -> StoredLevelRecord:
         "parameters": stored.parameters,
         "weights": stored.weights,
         "bytes": stored.nbytes,
-        "bits_per_weight": _number(stored.bits_per_weight),
+        "bits_per_weight": float_or_none(stored.bits_per_weight),
     }

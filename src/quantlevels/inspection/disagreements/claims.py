@@ -39,7 +39,7 @@ def undeclared_quantization(evidence: Evidence) -> Iterator[Finding]:
     declared = evidence.declared
     if evidence.describes_itself or (declared and declared.method):
         return
-    dtype = declared.dtype if declared else None
+    dtype = declared and declared.dtype
     found = [(weight, modules) for weight, modules in evidence.quantized() if weight.level != dtype]
     if found:
         total = sum(weight.parameters * len(modules) for weight, modules in found)
@@ -100,4 +100,6 @@ def _has_a_dtype(weight: FoldedWeight, declared: Declared, dtype: QuantizationLe
 
 
 def _is_other(level: QuantizationLevel, declared: Declared, dtype: QuantizationLevel) -> bool:
-    return level.bits_per_param != dtype.bits_per_param if declared.method else level != dtype
+    if declared.method:  # quantizers choose FP16 or BF16 by themselves
+        return level.bits_per_param != dtype.bits_per_param
+    return level != dtype

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from quantlevels.findings import Finding
-from quantlevels.inspection.disagreements.formats import is_other_format
-from quantlevels.scheme import PER_ROW
+from quantlevels.inspection.disagreements.formats import groups, is_other_format, symmetry
 
 if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence
@@ -35,10 +34,9 @@ def _differences(believed: Declared, other: Declared) -> Iterator[str]:
     if ours.level.bits_per_param != theirs.level.bits_per_param or is_other_format(ours.level, theirs.level):
         yield f"{theirs.level}, but {ours.level} in {believed.source}"
     if ours.group_size and theirs.group_size and ours.group_size != theirs.group_size:
-        yield f"{_groups(theirs.group_size)}, but {_groups(ours.group_size)} in {believed.source}"
-    if None not in (ours.symmetric, theirs.symmetric) and ours.symmetric != theirs.symmetric:
-        words = {True: "symmetric", False: "asymmetric", None: ""}
-        yield f"{words[theirs.symmetric]}, but {words[ours.symmetric]} in {believed.source}"
+        yield f"{groups(theirs.group_size)}, but {groups(ours.group_size)} in {believed.source}"
+    if ours.symmetric is not None and theirs.symmetric is not None and ours.symmetric != theirs.symmetric:
+        yield f"{symmetry(theirs.symmetric)}, but {symmetry(ours.symmetric)} in {believed.source}"
 
 
 def _share_a_packing(believed: Declared, other: Declared) -> bool:
@@ -48,7 +46,3 @@ def _share_a_packing(believed: Declared, other: Declared) -> bool:
     if believed.scheme.method == other.scheme.method:
         return True
     return bool({*map(id, believed.scheme.packings)} & {*map(id, other.scheme.packings)})
-
-
-def _groups(size: int) -> str:
-    return "one scale per row" if size == PER_ROW else f"groups of {size}"

@@ -86,7 +86,10 @@ class Evidence:
             for weight in weights:
                 if weight.code_bits is not None:
                     base = weight.name.removesuffix(".weight")
-                    yield weight, [(module + base).removeprefix(".") for module in modules] if base else modules
+                    if base:  # one of several parameters of a module: experts.gate_up_proj
+                        yield weight, [(module + base).removeprefix(".") for module in modules]
+                    else:
+                        yield weight, modules
 
     def plain_matrices(self) -> Iterator[tuple[FoldedWeight, list[str]]]:
         """Each unquantized matrix, and the modules that have one like it."""

@@ -1,8 +1,10 @@
-"""Number formats that a declaration does not tell apart, and those that it does."""
+"""Number formats and layouts in the terms of a declaration: what it tells apart, and how it is worded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from quantlevels.scheme import PER_ROW
 
 if TYPE_CHECKING:
     from quantlevels.vocabulary.level import QuantizationLevel
@@ -28,6 +30,21 @@ _BLOCKS_OF: Final[dict[str, str]] = {
     "MXFP8 E4M3": "FP8 E4M3",
     "MXFP8 E5M2": "FP8 E5M2",
 }
+
+
+_SYMMETRY: Final = {True: "symmetric", False: "asymmetric"}
+
+
+def symmetry(symmetric: bool) -> str:
+    """Whether a declaration has no zero points, in words."""
+    return _SYMMETRY[symmetric]
+
+
+def groups(size: int | None) -> str:
+    """A group size in words; none, 0 and -1 all mean one scale per row."""
+    if not size or size == PER_ROW:
+        return "one scale per row"
+    return f"groups of {size}"
 
 
 def is_other_format(declared: QuantizationLevel, stored: QuantizationLevel) -> bool:

@@ -46,7 +46,9 @@ def label_mismatch(evidence: Evidence) -> Iterator[Finding]:
     counts = _covered(evidence, expected)
     ((level, most),) = counts.most_common(1) or [(expected, 0)]
     if counts[expected] < most:
-        rest = f"{counts[expected]:,}" if counts[expected] else "none"
+        rest = f"{counts[expected]:,}"
+        if not counts[expected]:
+            rest = "none"
         covered = f"{most:,} of the {counts.total():,} parameters it covers"
         message = f"{_METADATA_KEY} says {expected}, but {covered} are {level}, {rest} {expected}"
         yield Finding("QL106", message, evidence.declared.source)
@@ -84,8 +86,10 @@ def _covered(evidence: Evidence, expected: QuantizationLevel) -> Counter[Quantiz
 
 
 def _is_unquantized(tensor: Tensor, expected: QuantizationLevel) -> bool:
-    width = tensor.dtype.bits_per_param if isinstance(tensor.dtype, QuantizationLevel) else 0
-    return width >= UNQUANTIZED_BITS > expected.bits_per_param
+    level = tensor.dtype
+    if isinstance(level, UnknownType):
+        return False
+    return level.bits_per_param >= UNQUANTIZED_BITS > expected.bits_per_param
 
 
 def _tiles(tensor: Tensor, expected: QuantizationLevel) -> bool:
@@ -93,8 +97,9 @@ def _tiles(tensor: Tensor, expected: QuantizationLevel) -> bool:
 
 
 def _is_excused(tensor: Tensor, expected: QuantizationLevel) -> bool:
-    exact = tensor.dtype.bits_per_weight if isinstance(tensor.dtype, QuantizationLevel) else 0
-    is_widened = exact > expected.bits_per_weight and any(part in tensor.name for part in WIDENED_BY_MIXTURES)
+    level = tensor.dtype
+    is_wider = isinstance(level, QuantizationLevel) and level.bits_per_weight > expected.bits_per_weight
+    is_widened = is_wider and any(part in tensor.name for part in WIDENED_BY_MIXTURES)
     is_no_expert = expected.name == "MXFP4" and len(tensor.shape) <= 2
     return tensor.name.startswith(UNLABELLED) or is_widened or is_no_expert
 
@@ -131,7 +136,9 @@ def file_name(evidence: Evidence) -> Iterator[Finding]:
     recipe = _recipe(evidence)
     held = _held(evidence)
     if all(_contradicts(word, recipe, held) for _, word in words):
-        label = f"{_METADATA_KEY} says {recipe}" if recipe else f"there is no {_METADATA_KEY}"
+        label = f"there is no {_METADATA_KEY}"
+        if recipe:
+            label = f"{_METADATA_KEY} says {recipe}"
         most = ", ".join(sorted(held))
         named = " and ".join(word for _, word in words)
         yield Finding("QL114", f"the name says {named}, but {label} and most weights are {most}", name)
@@ -168,5 +175,8 @@ def _held(evidence: Evidence) -> set[str]:
     for tensor in evidence.checkpoint.tensors:
         if len(tensor.shape) > 1:
             counts[tensor.dtype.name] += math.prod(tensor.shape)
+    held = {name for name, _ in counts.most_common(1)}
     expected = _labelled(evidence)
-    return {name for name, _ in counts.most_common(1)} | ({expected.name} if expected else set())
+    if expected:
+        held.add(expected.name)
+    return held

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quantlevels.container import UnknownType
 from quantlevels.findings import Finding, pluralize
 from quantlevels.inspection.disagreements.evidence import and_others
-from quantlevels.inspection.disagreements.formats import is_other_format
+from quantlevels.inspection.disagreements.formats import groups, is_other_format, symmetry
 from quantlevels.scheme import PER_ROW
 from quantlevels.vocabulary.level import QuantizationLevel
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence, Judged
     from quantlevels.scheme import DeclaredLevel
     from quantlevels.schemes.folding import FoldedWeight
+
+#: whether weights are stored symmetric → what stands beside them
+_ZERO_POINTS: Final = {True: "without zero points", False: "with zero points"}
 
 
 def layout_problems(evidence: Evidence) -> Iterator[Finding]:
@@ -96,12 +99,11 @@ def _layout_differences(declared: DeclaredLevel, stored: FoldedWeight) -> Iterat
     if _has_own_blocks(declared.level) or _has_own_blocks(stored.level):
         return  # the format fixes its groups
     if declared.block is None and not declared.usual_group and _is_other_group(declared.group_size, stored.group_size):
-        yield f"declared {_groups(declared.group_size)}, stored with {_groups(stored.group_size)}"
+        yield f"declared {groups(declared.group_size)}, stored with {groups(stored.group_size)}"
     if declared.block and stored.block and declared.block != stored.block:
         yield f"declared blocks of {list(declared.block)}, stored with {list(stored.block)}"
-    if None not in (declared.symmetric, stored.symmetric) and declared.symmetric != stored.symmetric:
-        points = "with zero points" if stored.symmetric is False else "without zero points"
-        yield f"declared {'symmetric' if declared.symmetric else 'asymmetric'}, stored {points}"
+    if declared.symmetric is not None and stored.symmetric is not None and declared.symmetric != stored.symmetric:
+        yield f"declared {symmetry(declared.symmetric)}, stored {_ZERO_POINTS[stored.symmetric]}"
 
 
 def _has_own_blocks(level: QuantizationLevel | UnknownType) -> bool:
@@ -110,10 +112,8 @@ def _has_own_blocks(level: QuantizationLevel | UnknownType) -> bool:
 
 def _is_other_group(declared: int | None, stored: int | None) -> bool:
     """A config that does not say a group size declares none."""
-    if declared is None or declared == 0:
+    if not declared:
         return False
-    return (None if declared == PER_ROW else declared) != stored
-
-
-def _groups(size: int | None) -> str:
-    return f"groups of {size}" if size and size != PER_ROW else "one scale per row"
+    if declared == PER_ROW:
+        return stored is not None
+    return declared != stored
