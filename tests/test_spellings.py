@@ -50,6 +50,8 @@ PRINTED = {
     "DataType(halffloat)": "Float16",
     "<dtype: 'bfloat16'>": "BFloat16",
     "<Type: 'float16'>": "Float16",
+    "<Type: 'int8_t'>": "Int8",
+    "<Type: 'f8e4m3'>": "Float8E4M3FN",
     "Type.f16": "Float16",
     "tl.float8e4nv": "Float8E4M3FN",
     "TYPE_FP16": "Float16",
@@ -144,6 +146,7 @@ class Dtype:
         ("pyarrow.lib", "DataType", "halffloat", FP16),
         ("pyarrow.lib", "DataType", "float", FP32),
         ("tensorrt_bindings.tensorrt", "DataType", "DataType.INT8", INT8),
+        ("openvino._pyopenvino", "Type", "<Type: 'int8_t'>", INT8),
     ],
 )
 def test_dtype_objects_of_other_libraries(module: str, name: str, text: str, level: QuantizationLevel) -> None:

@@ -53,7 +53,7 @@ _WRAPPINGS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("dtype('", "')", ()),  # numpy
     ("<class '", "'>", ()),  # scalar types of numpy, ml_dtypes and jax
     ("<dtype: '", "'>", ()),  # tensorflow
-    ("<type: '", "'>", ()),  # openvino
+    ("<type: '", "'>", ("openvino",)),
 )
 
 _MAX_PRINTED: Final = 100  # letters; wrappings are unwrapped one after the other

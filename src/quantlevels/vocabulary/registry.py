@@ -35,6 +35,7 @@ _DTYPE_CLASSES: Final[dict[tuple[str, str], str]] = {
     ("mlx", "Dtype"): "mlx",
     ("tensorflow", "DType"): "numpy",
     ("pyarrow", "DataType"): "arrow",
+    ("openvino", "Type"): "openvino",
     ("tensorrt", "DataType"): "tensorrt",
     ("tensorrt_bindings", "DataType"): "tensorrt",
 }
@@ -248,7 +249,7 @@ class Registry:
         """The level of a dtype object, by its own name; no library is imported.
 
         Args:
-            dtype: a dtype of torch, numpy, ml_dtypes, jax, mlx, tensorflow, pyarrow or tensorrt.
+            dtype: a dtype of torch, numpy, ml_dtypes, jax, mlx, tensorflow, pyarrow, openvino or tensorrt.
 
         Raises:
             UnknownLevelError: if it is not such a dtype, or its values are not numbers.

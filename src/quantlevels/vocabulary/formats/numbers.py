@@ -48,7 +48,7 @@ Float64: Final = _number(
     "Float64", 64, "float", "IEEE 754 binary64: 11 exponent and 52 mantissa bits",
     aliases=("f64",), label="FP64", source=_IEEE,
     safetensors=("F64",), torch=("float64", "double"), numpy=("float64", "double", "<f8", ">f8"),
-    jax=("float64", "double"), mlx=("float64",), onnx=("DOUBLE", 11), ggml=("F64", 28), openvino=("f64",),
+    jax=("float64", "double"), mlx=("float64",), onnx=("DOUBLE", 11), ggml=("F64", 28), openvino=("f64", "double64"),
     triton=("fp64", "float64", "TYPE_FP64"), arrow=("double", "float64"),
 )
 TF32: Final = _number(
@@ -135,70 +135,77 @@ Int16: Final = _number(
     "Int16", 16, "int", "-32768 to 32767",
     aliases=("i16",), source=_SAFETENSORS,
     safetensors=("I16",), torch=("int16", "short"), numpy=("int16", "short", "<i2", ">i2"), jax=("int16",),
-    mlx=("int16",), onnx=("INT16", 5), ggml=("I16", 25), openvino=("i16",), triton=("int16", "TYPE_INT16"),
+    mlx=("int16",), onnx=("INT16", 5), ggml=("I16", 25), openvino=("i16", "int16_t"), triton=("int16", "TYPE_INT16"),
     arrow=("int16",), ctranslate2=("int16",),
 )
 Int32: Final = _number(
     "Int32", 32, "int", "32-bit integers; schemes pack eight 4-bit codes in one",
     aliases=("i32",), source=_SAFETENSORS,
     safetensors=("I32",), torch=("int32", "int", "qint32"), numpy=("int32", "intc", "<i4", ">i4"), jax=("int32",),
-    mlx=("int32",), onnx=("INT32", 6), ggml=("I32", 26), tensorrt=("kINT32", "INT32", 3), openvino=("i32",),
+    mlx=("int32",), onnx=("INT32", 6), ggml=("I32", 26), tensorrt=("kINT32", "INT32", 3), openvino=("i32", "int32_t"),
     triton=("int32", "TYPE_INT32"), arrow=("int32",), ctranslate2=("int32",),
 )
 Int64: Final = _number(
     "Int64", 64, "int", "64-bit integers",
     aliases=("i64",), source=_SAFETENSORS,
     safetensors=("I64",), torch=("int64", "long"), numpy=("int64", "longlong", "<i8", ">i8"), jax=("int64",),
-    mlx=("int64",), onnx=("INT64", 7), ggml=("I64", 27), tensorrt=("kINT64", "INT64", 8), openvino=("i64",),
+    mlx=("int64",), onnx=("INT64", 7), ggml=("I64", 27), tensorrt=("kINT64", "INT64", 8), openvino=("i64", "int64_t"),
     triton=("int64", "TYPE_INT64"), arrow=("int64",),
 )
 UInt1: Final = _number(
     "UInt1", 1, "uint", "0 and 1",
     aliases=("u1",), source=_ML_DTYPES,
-    torch=("uint1", "bit"), numpy=("uint1",), jax=("uint1",), openvino=("u1",),
+    torch=("uint1", "bit"), numpy=("uint1",), jax=("uint1",), openvino=("u1", "uint1_t"),
 )
 UInt2: Final = _number(
     "UInt2", 2, "uint", "0 to 3",
     aliases=("u2",), source=_ML_DTYPES,
-    torch=("uint2", "quint2x4"), numpy=("uint2",), jax=("uint2",), onnx=("UINT2", 25), openvino=("u2",),
+    torch=("uint2", "quint2x4"), numpy=("uint2",), jax=("uint2",), onnx=("UINT2", 25), openvino=("u2", "uint2_t"),
 )
-UInt3: Final = _number("UInt3", 3, "uint", "0 to 7", aliases=("u3",), source=_TORCH, torch=("uint3",), openvino=("u3",))
+UInt3: Final = _number(
+    "UInt3", 3, "uint", "0 to 7",
+    aliases=("u3",), source=_TORCH,
+    torch=("uint3",), openvino=("u3", "uint3_t"),
+)
 UInt4: Final = _number(
     "UInt4", 4, "uint", "0 to 15",
     aliases=("u4",), source=_ML_DTYPES,
-    torch=("uint4", "quint4x2"), numpy=("uint4",), jax=("uint4",), onnx=("UINT4", 21), openvino=("u4",),
+    torch=("uint4", "quint4x2"), numpy=("uint4",), jax=("uint4",), onnx=("UINT4", 21), openvino=("u4", "uint4_t"),
 )
 UInt5: Final = _number("UInt5", 5, "uint", "0 to 31", aliases=("u5",), source=_TORCH, torch=("uint5",))
 UInt6: Final = _number(
     "UInt6", 6, "uint", "0 to 63",
     aliases=("u6",), source=_TORCH,
-    torch=("uint6",), openvino=("u6",),
+    torch=("uint6",), openvino=("u6", "uint6_t"),
 )
 UInt7: Final = _number("UInt7", 7, "uint", "0 to 127", aliases=("u7",), source=_TORCH, torch=("uint7",))
 UInt8: Final = _number(
     "UInt8", 8, "uint", "0 to 255; schemes pack narrower codes into such bytes",
     aliases=("u8",), source=_SAFETENSORS,
     safetensors=("U8",), torch=("uint8", "quint8"), numpy=("uint8", "ubyte", "|u1"), jax=("uint8",), mlx=("uint8",),
-    onnx=("UINT8", 2), tensorrt=("kUINT8", "UINT8", 5), openvino=("u8",), triton=("uint8", "TYPE_UINT8"),
+    onnx=("UINT8", 2), tensorrt=("kUINT8", "UINT8", 5), openvino=("u8", "uint8_t"), triton=("uint8", "TYPE_UINT8"),
     arrow=("uint8",),
 )
 UInt16: Final = _number(
     "UInt16", 16, "uint", "0 to 65535",
     aliases=("u16",), source=_SAFETENSORS,
     safetensors=("U16",), torch=("uint16",), numpy=("uint16", "ushort", "<u2", ">u2"), jax=("uint16",),
-    mlx=("uint16",), onnx=("UINT16", 4), openvino=("u16",), triton=("uint16", "TYPE_UINT16"), arrow=("uint16",),
+    mlx=("uint16",), onnx=("UINT16", 4), openvino=("u16", "uint16_t"), triton=("uint16", "TYPE_UINT16"),
+    arrow=("uint16",),
 )
 UInt32: Final = _number(
     "UInt32", 32, "uint", "unsigned 32-bit integers",
     aliases=("u32",), source=_SAFETENSORS,
     safetensors=("U32",), torch=("uint32",), numpy=("uint32", "uintc", "<u4", ">u4"), jax=("uint32",),
-    mlx=("uint32",), onnx=("UINT32", 12), openvino=("u32",), triton=("uint32", "TYPE_UINT32"), arrow=("uint32",),
+    mlx=("uint32",), onnx=("UINT32", 12), openvino=("u32", "uint32_t"), triton=("uint32", "TYPE_UINT32"),
+    arrow=("uint32",),
 )
 UInt64: Final = _number(
     "UInt64", 64, "uint", "unsigned 64-bit integers",
     aliases=("u64",), source=_SAFETENSORS,
     safetensors=("U64",), torch=("uint64",), numpy=("uint64", "ulonglong", "<u8", ">u8"), jax=("uint64",),
-    mlx=("uint64",), onnx=("UINT64", 13), openvino=("u64",), triton=("uint64", "TYPE_UINT64"), arrow=("uint64",),
+    mlx=("uint64",), onnx=("UINT64", 13), openvino=("u64", "uint64_t"), triton=("uint64", "TYPE_UINT64"),
+    arrow=("uint64",),
 )
 Bool: Final = _number(
     "Bool", 1, "bool", "true or false, one byte each in every container",
