@@ -186,3 +186,14 @@ def test_ctrl_c_ends_reading_without_a_traceback(tmp_path: Path) -> None:
 
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+def test_a_verdict_says_how_much_was_read(tmp_path: Path) -> None:
+    write(tmp_path, LARGE)
+
+    def verdict(mode: str) -> str:
+        command = [sys.executable, "-m", "quantlevels", "verify", str(tmp_path), "--values", mode]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "(values: sample: 6.2% of the bytes read)" in verdict("sample")
+    assert "(values: all read)" in verdict("all")

@@ -57,12 +57,15 @@ def values_page(report: Inspection) -> list[Block]:
 
 
 def _how_much(values: Values) -> Value:
+    return Cell(f"{share_read(values)}, {size(values.bytes_read)}", "strong")
+
+
+def share_read(values: Values) -> str:
+    """How much was read, so that a clean sample is not taken for a clean file: ``sample: 0.3% of the bytes read``."""
     if values.complete:
-        return Cell(f"all read, {size(values.bytes_read)}", "strong")
-    share = Fraction(values.bytes_read, values.nbytes or 1)
-    return Cell(
-        f"{values.mode}: {percent(min(share, Fraction(1)))} of the bytes read, {size(values.bytes_read)}", "strong"
-    )
+        return "all read"
+    share = percent(min(Fraction(values.bytes_read, values.nbytes or 1), Fraction(1)))
+    return f"{values.mode}: {share} of the bytes read"
 
 
 def _shown(effective: Effective) -> str:
