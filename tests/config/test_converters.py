@@ -89,7 +89,7 @@ def test_round_trip_in_every_place(name: str, shapes: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", PRECONF)
-def test_a_level_is_written_as_its_name_also_where_the_type_is_not_told(name: str) -> None:
+def test_a_level_in_an_untyped_field_is_written_as_its_name(name: str) -> None:
     converter = preconf(name)
     written = converter.dumps({"keys": {INT4: 1}, "value": FP32})
     back = converter.loads(written, dict[str, Any])
@@ -139,7 +139,7 @@ def test_structure_undoes_unstructure(case: tuple[Any, Any], name: str) -> None:
 CONVERTERS: dict[str, Any] = {}
 
 
-def test_sets_too() -> None:
+def test_sets_of_levels_round_trip() -> None:
     converter = plain()
     assert converter.structure(["Int4", "int4", "INT8"], set[QuantizationLevel]) == {INT4, INT8}
 
@@ -148,14 +148,14 @@ def test_a_copy_of_a_converter_knows_levels() -> None:
     assert plain().copy().structure({"int4": "int8"}, dict[QuantizationLevel, QuantizationLevel]) == {INT4: INT8}
 
 
-def test_a_base_converter_will_do() -> None:
+def test_a_base_converter_reads_levels() -> None:
     converter = BaseConverter()
     configure_converter(converter)
     assert converter.structure(["q4_k"], list[QuantizationLevel]) == [levels["Q4_K"]]
     assert converter.unstructure(FP32) == "None"
 
 
-def test_a_level_of_a_registry_of_ones_own() -> None:
+def test_another_registry_can_be_used() -> None:
     registry = Registry()
     registry.register(ACME)
     converter = plain(registry=registry)
@@ -185,7 +185,7 @@ def test_what_is_neither_word_nor_table_is_refused(value: object) -> None:
         plain().structure(value, QuantizationLevel)
 
 
-def test_a_width_is_answered_with_the_level_of_that_width() -> None:
+def test_a_number_suggests_the_level_of_that_width() -> None:
     with pytest.raises(UnknownLevelError, match="unknown level 4; did you mean 'Int4'"):
         plain().structure(4, QuantizationLevel)
 
@@ -275,7 +275,7 @@ def test_without_detailed_validation_the_first_mistake_is_raised_as_it_is() -> N
         converter.structure({"name": "X", "bits_per_param": "4"}, QuantizationLevel)
 
 
-def test_errors_of_others_keep_the_words_of_cattrs() -> None:
+def test_other_errors_keep_the_text_of_cattrs() -> None:
     with pytest.raises(BaseValidationError) as caught:
         plain().structure({"x": "y"}, dict[str, int])
     assert messages(caught.value) == ["invalid value for type, expected int @ $['x']"]
@@ -291,7 +291,7 @@ def test_an_unregistered_level_cannot_be_a_key(name: str) -> None:
         converter.dumps({ACME: 1}, dict[QuantizationLevel, int])
 
 
-def test_an_impostor_is_not_written_for_it_could_not_be_read() -> None:
+def test_a_level_with_a_taken_name_is_not_written() -> None:
     with pytest.raises(ReservedLevelError):
         plain().unstructure(attrs.evolve(INT4, bits_per_param=3))
 
@@ -299,12 +299,12 @@ def test_an_impostor_is_not_written_for_it_could_not_be_read() -> None:
 # -- unions and choices ------------------------------------------------------------------------------------------------
 
 
-def test_a_union_with_text_cannot_be_told_apart() -> None:
+def test_a_union_with_str_is_refused() -> None:
     with pytest.raises(StructureHandlerNotFoundError, match="a file cannot tell"):
         plain().structure("int4", QuantizationLevel | str)  # type: ignore[arg-type]  # no TypeForm yet
 
 
-def test_a_union_with_a_literal_that_is_a_level_cannot_be_told_apart() -> None:
+def test_a_union_with_the_name_of_a_level_is_refused() -> None:
     with pytest.raises(StructureHandlerNotFoundError, match="a file cannot tell"):
         plain().structure("int4", QuantizationLevel | Literal["Int4"])  # type: ignore[arg-type]  # no TypeForm yet
 
@@ -342,7 +342,7 @@ def test_one_of() -> None:
 
 
 @pytest.mark.parametrize("choices", [(), ("Int4",), (INT4, 4)])
-def test_one_of_what(choices: tuple[Any, ...]) -> None:
+def test_one_of_needs_levels(choices: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         OneOf(*choices)
 
@@ -401,7 +401,7 @@ def test_canonical_writes_the_five_only(canonical: Any) -> None:
 # -- tomlkit's own values ----------------------------------------------------------------------------------------------
 
 
-def test_the_items_of_tomlkit_are_plain_to_us() -> None:
+def test_items_of_tomlkit_are_read_as_plain_values() -> None:
     class Config(TypedDict):
         weights: QuantizationLevel | int
         acme: QuantizationLevel

@@ -109,7 +109,7 @@ def test_lines_of_json_and_yaml(text: str, format: DocumentFormat) -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "toml", "msgpack"])  # YAML's lines are found as JSON's are
-def test_large_documents_take_no_long_time(format: DocumentFormat) -> None:
+def test_large_documents_are_read_in_linear_time(format: DocumentFormat) -> None:
     lists = {f"k{number}": [[number]] * 900 for number in range(20)}
     content = dump({"lists": lists, "keys": dict.fromkeys(map(str, range(40_000)), 1)}, format)
     start = perf_counter()
@@ -196,14 +196,14 @@ def test_merges_that_explode_are_refused_at_once() -> None:
         assert perf_counter() - start < 30  # seconds; a bomb of this kind can be made to take hours
 
 
-def test_aliases_and_merges_that_do_not() -> None:
+def test_ordinary_aliases_and_merges_are_read() -> None:
     document = parse("base: &b {x: 1, y: None}\nall:\n- *b\n- {<<: *b, y: 2}\n- {<<: [{y: 3}, *b]}\n", "yaml")
     assert document.data["all"] == [{"x": 1, "y": "None"}, {"x": 1, "y": 2}, {"x": 1, "y": 3}]
     assert not document.faults
 
 
 @pytest.mark.parametrize("format", ["json", "toml", "yaml"])
-def test_a_byte_order_mark_is_no_trouble(format: DocumentFormat) -> None:
+def test_a_byte_order_mark_is_ignored(format: DocumentFormat) -> None:
     text = dump({"a": "b"}, format)
     assert parse(b"\xef\xbb\xbf" + text, format).data == {"a": "b"}
 
@@ -221,7 +221,7 @@ def test_a_byte_order_mark_is_no_trouble(format: DocumentFormat) -> None:
 @example("off")
 @example("2020-01-01")
 @example("1e3")
-def test_a_yaml_word_is_a_value_where_both_versions_agree_and_else_text(word: str) -> None:
+def test_yaml_words_are_values_only_if_both_versions_agree(word: str) -> None:
     try:
         old = yaml.safe_load(f"[ {word} ]")
         new = parse(f"[ {word} ]", "yaml").data

@@ -84,7 +84,7 @@ def test_pydantic_round_trip(weights: QuantizationLevel, many: list[Quantization
         ({"weights": "int4", "perhaps": "int4"}, "expected 'Int8', got 'Int4'"),
     ],
 )
-def test_pydantic_says_what_we_say(values: dict[str, object], text: str) -> None:
+def test_pydantic_reports_the_messages_of_quantlevels(values: dict[str, object], text: str) -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         Model(**values)
     assert text in str(caught.value)

@@ -158,7 +158,7 @@ def test_a_class_within_itself(tmp_path: Path) -> None:
     assert load(tmp_path / "tree.toml", Tree) == tree
 
 
-def test_any_type_will_do() -> None:
+def test_files_may_hold_lists_and_mappings() -> None:
     assert loads('["int4", "int8"]', "json", list[QuantizationLevel]) == [INT4, INT8]
     assert loads("int4: [None, ~]", "yaml", dict[QuantizationLevel, list[QuantizationLevel | None]]) == {
         INT4: [FP32, None]
@@ -267,7 +267,7 @@ def test_a_key_read_as_two_keys_of_one_value_is_refused() -> None:
         loads("1: a\n'1': b", "yaml", dict[int, str])
 
 
-def test_the_author_s_own_checks_are_told_in_their_own_words() -> None:
+def test_messages_of_validators_are_kept() -> None:
     @attrs.define
     class Config:
         port: int = attrs.field(validator=attrs.validators.lt(65_536))
@@ -289,12 +289,12 @@ def test_what_validators_add_to_their_message_is_left_out() -> None:
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
 TEN_MISTAKES = """\
-wieghts: int4                    # a key that is none
+wieghts: int4                    # an unknown key
 port: "8080"                     # text for an integer
 host: 1                          # an integer for text
-mode: fats                       # no member
+mode: fats                       # not a member
 cache:
-  level: in4                     # no level
+  level: in4                     # not a level
   gigabytes: big                 # text for a number
 layers:
   lm_head: fp4                   # a spelling that means two things
@@ -337,7 +337,7 @@ def test_a_missing_key_stands_at_its_table() -> None:
     assert caught.value.messages == ("<yaml>: $.weights: missing, expected a level (line 1)",)
 
 
-def test_keys_given_twice_are_told_with_the_rest() -> None:
+def test_keys_given_twice_are_reported_with_the_rest() -> None:
     with pytest.raises(ConfigError) as caught:
         loads('{"weights": "int4",\n"weights": "int8",\n"port": "x"}', "json", Engine)
     assert caught.value.messages == (
@@ -346,7 +346,7 @@ def test_keys_given_twice_are_told_with_the_rest() -> None:
     )
 
 
-def test_places_that_are_no_words_are_quoted() -> None:
+def test_keys_that_are_not_identifiers_are_quoted() -> None:
     with pytest.raises(ConfigError) as caught:
         loads('{"a b\\u001b[31m": ["in4"]}', "json", dict[str, list[QuantizationLevel]])
     assert caught.value.messages == (
@@ -365,12 +365,12 @@ def test_messages_survive_pickling() -> None:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_suffix_that_is_no_format(tmp_path: Path) -> None:
+def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"the suffix must be one of \.json"):
         load(tmp_path / "serve.ini", Engine)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_raises_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "serve.json", Engine)
 
@@ -391,7 +391,7 @@ def test_the_missing_writer_of_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         save(tmp_path / "serve.toml", ENGINE)
 
 
-def test_save_refuses_what_could_not_be_read_and_leaves_the_file(tmp_path: Path) -> None:
+def test_a_refused_save_leaves_the_file_unchanged(tmp_path: Path) -> None:
     @attrs.define
     class Config:
         levels: dict[QuantizationLevel, int]
@@ -405,7 +405,7 @@ def test_save_refuses_what_could_not_be_read_and_leaves_the_file(tmp_path: Path)
     assert path.read_text(encoding="utf-8") == "before"
 
 
-def test_what_cannot_be_written_is_told_with_its_place(tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_written_has_its_place(tmp_path: Path) -> None:
     @attrs.define
     class Config:
         many: list[dict[str, float | None]]
@@ -432,14 +432,14 @@ def test_times_of_messagepack_are_text_or_the_numbers_of_cattrs() -> None:
             read(value, type_)
 
 
-def test_a_time_of_toml_is_no_date_nor_a_date_a_time() -> None:
+def test_dates_and_times_of_toml_are_not_mixed_up() -> None:
     with pytest.raises(ConfigError, match="expected a date, got 2026-01-31 12:00:00"):
         loads("x = 2026-01-31T12:00:00", "toml", dict[str, date])
     with pytest.raises(ConfigError, match="expected a date and time, got 2026-01-31"):
         loads("x = 2026-01-31", "toml", dict[str, datetime])
 
 
-def test_none_in_toml_is_left_out_only_where_it_comes_back(tmp_path: Path) -> None:
+def test_none_in_toml_is_left_out_if_it_is_the_default(tmp_path: Path) -> None:
     @attrs.define
     class Config:
         required: int | None
@@ -452,7 +452,7 @@ def test_none_in_toml_is_left_out_only_where_it_comes_back(tmp_path: Path) -> No
         save(path, Config(None))
 
 
-def test_a_class_that_cannot_be_read_is_no_mistake_in_the_file() -> None:
+def test_an_unreadable_class_is_not_a_config_error() -> None:
     class Strange: ...
 
     with pytest.raises(Exception, match="Strange") as caught:
@@ -530,7 +530,7 @@ def test_levels_of_a_file_are_registered(tmp_path: Path) -> None:
     assert levels_file(path, registry=registry)[0] is acme4
 
 
-def test_all_levels_of_a_file_or_none_and_every_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_levels_is_registered_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("levels.yaml").write_text(
         """\
