@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -11,6 +12,8 @@ from quantlevels import levels
 from quantlevels.checkpoint.catalogue import SAFETENSORS
 from quantlevels.container import JSON, Checkpoint, Tensor
 from quantlevels.inspection.report import inspected
+from quantlevels.scheme import AmbiguousLayoutError, Hint, LayoutError, TensorInfo
+from quantlevels.schemes.catalogue import CATALOGUE, SchemeModule
 
 #: suffix → dtype and shape
 MISFITS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
@@ -81,3 +84,41 @@ def test_shapes_that_do_not_fit_are_a_finding(
     assert [(finding.code, finding.where) for finding in report.findings] == [("QL303", "up")]
     assert report.stored
     assert sum(level.nbytes for level in report.stored.levels) == report.stored.tensor_bytes
+
+
+SIZES = (0, 1, 1, 2, 3, 4, 7, 8, 16, 32, 64, 128, 256)
+TYPES = ("Int8", "UInt8", "Int32", "Int16", "Float8E4M3FN", "Float16", "None", "Float8E8M0FNU", "Bool", "Int64")
+DECLARED = ("Int4", "Int8", "UInt4", "UInt1", "NVFP4", "MXFP4", "MXFP8_E4M3", "Float8E4M3FN", "Float6E3M2")
+
+
+def random_tensor(random: Random) -> TensorInfo:
+    dtype = levels[random.choice(TYPES)]
+    shape = tuple(random.choice(SIZES) for _ in range(random.choice((0, 1, 1, 2, 2, 2, 3, 4, 5))))
+    return TensorInfo(dtype, shape, math.prod(shape) * dtype.block.bits // 8)
+
+
+def random_hint(random: Random) -> Hint:
+    declared = random.choice((*DECLARED, None))
+    return Hint(
+        level=levels[declared] if declared else None,
+        group_size=random.choice((None, -1, 16, 32, 64, 128)),
+        symmetric=random.choice((None, True, False)),
+        block=random.choice((None, (128, 128))),
+    )
+
+
+@pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.name)
+def test_tensors_of_any_shape_are_a_weight_or_a_misfit(row: SchemeModule) -> None:
+    random = Random(row.name)
+    for packing in dict.fromkeys(row.packings()):
+        for _ in range(300):
+            sides = [rule.name for rule in packing.sides if random.random() < 0.3]
+            module = {name: random_tensor(random) for name in (packing.codes, *packing.needs, *sides)}
+            try:
+                weight = packing.weight(module, random_hint(random))
+            except (LayoutError, AmbiguousLayoutError):
+                continue
+            if weight:
+                assert weight.parameters > 0
+                assert weight.code_bits > 0
+                assert not weight.shape or math.prod(weight.shape) == weight.parameters

@@ -42,19 +42,18 @@ def _level(bits: int) -> QuantizationLevel:
 def _fold(module: Module, hint: Hint) -> Weight | None:
     """weight I8 [N*K/g, g*b/8 + 4]."""
     codes = module["weight"]
-    if not codes.is_a("Int8") or hint.level is None or not hint.group_size:
+    group_size = hint.group_size or 0
+    if not codes.is_a("Int8") or hint.level is None or group_size <= 0:
         return None
     groups, row = codes.matrix
     bits = hint.level.bits_per_param
-    if (row - _SCALE_BYTES) * BITS_PER_BYTE != hint.group_size * bits:
-        raise LayoutError(
-            f"rows of {row} bytes; {hint.group_size} codes of {bits} bits and a scale take another number"
-        )
+    if (row - _SCALE_BYTES) * BITS_PER_BYTE != group_size * bits:
+        raise LayoutError(f"rows of {row} bytes; {group_size} codes of {bits} bits and a scale take another number")
     return Weight(
         level=hint.level,
-        parameters=groups * hint.group_size,
+        parameters=groups * group_size,
         code_bits=Fraction(bits),
-        group_size=hint.group_size,
+        group_size=group_size,
         symmetric=True,
     )
 

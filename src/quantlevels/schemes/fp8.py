@@ -192,7 +192,7 @@ class NVFP4Config(MethodConfig):
 def _fold_blocks(module: Module, hint: Hint) -> Weight:
     """blocks U8 [..., K/32, 16], two codes per byte; scales U8 [..., K/32]."""
     codes, scales = module["blocks"], module["scales"]
-    if codes.shape != (*scales.shape, 16):
+    if not scales.shape or codes.shape != (*scales.shape, 16):
         raise LayoutError(f"blocks {list(codes.shape)} are not 16 bytes for each scale {list(scales.shape)}")
     return microscaling(levels["MXFP4"], (*scales.shape[:-1], 32 * scales.shape[-1]))
 

@@ -63,6 +63,8 @@ def _fold(module: Module, hint: Hint) -> Weight:
 def _unpacked(codes: TensorInfo, scales: TensorInfo, layout: _Layout) -> Weight | None:
     """The weight if its words are of a layout; None if words and scales do not fit each other in it."""
     words = layout.group_size // layout.per_word
+    if len(codes.shape) < 2:
+        return None
     *stack, rows, columns = codes.shape
     if codes.dtype.name != "UInt32" or scales.shape[:-2] != tuple(stack) or len(scales.shape) != len(codes.shape):
         return None

@@ -226,6 +226,8 @@ def _scale_layout(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> _ScaleLay
         TensorRuleError: if so many scales cannot cover them.
         LayoutError: if groups do not tile a row.
     """
+    if not scale.elements:
+        raise _impossible(codes, scale, hint)
     # the axes of a convolution are not those of a stack of matrices
     shape = codes.shape if len(codes.shape) in (2, 3) else ()
     if scale.elements == 1 or len(codes.shape) < 2 or _is_reduced(codes, scale):
