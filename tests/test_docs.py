@@ -32,11 +32,13 @@ _BLOCK = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<text>.*?)^``
 _OWN_TESTS = ("command-line.md",)
 #: page → the libraries that its examples show, and that may be missing
 _LIBRARIES = {
+    "remote.md": ("fsspec", "huggingface_hub", "urllib3"),
     "survey.md": ("duckdb",),
     "settings.md": ("click", "typer", "pydantic_settings", "omegaconf", "hydra"),
 }
 #: page → what has to be in the folder in which it is run
 _PREPARED: dict[str, Callable[[Path], object]] = {
+    "remote.md": lambda folder: shutil.copytree(EXAMPLES, folder / "examples"),
     "survey.md": write_fleet,
     "values.md": write_release,
     "tutorial.md": lambda folder: shutil.copytree(EXAMPLES, folder / "examples"),
