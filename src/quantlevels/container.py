@@ -111,7 +111,7 @@ class Places:
             OverflowError: if an offset is not below 2 to the 63.
         """
         if isinstance(offsets, array):  # the fast way for many
-            column = offsets
+            column: array[int] = offsets  # pyrefly: ignore[bad-assignment]  # an array holds no None
         else:
             column = array("q", (_NOWHERE if offset is None else offset for offset in offsets))
         return cls((file,), array("I", [0]) * len(column), column)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeAlias, TypeVar, final, get_args
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from quantlevels.container import JSON, UnknownType
 from quantlevels.vocabulary.builtin import BUILTIN
@@ -293,10 +293,9 @@ class Matrix:
         return math.ceil(Fraction(count) / unit)
 
 
-def _parsed_shapes(text: str | tuple[tuple[Axis, ...], ...]) -> tuple[tuple[Axis, ...], ...]:
-    if isinstance(text, tuple):  # of a rule that is evolved from another
-        return text
-    return tuple(tuple(_parsed_axis(word) for word in shape.split()) for shape in text.split("|")) if text else ()
+def _parsed_shapes(rule: TensorRule) -> tuple[tuple[Axis, ...], ...]:
+    shapes = rule.shapes.split("|") if rule.shapes else ()
+    return tuple(tuple(_parsed_axis(word) for word in shape.split()) for shape in shapes)
 
 
 def _parsed_axis(word: str) -> Any:  # Any: a Literal cannot be narrowed by membership of a set
@@ -323,9 +322,13 @@ class TensorRule:
 
     name: str
     dtypes: tuple[str, ...] = ()
-    shapes: tuple[tuple[Axis, ...], ...] = field(default="", converter=_parsed_shapes)
+    shapes: str = ""
     role: Role = field(default="state", kw_only=True)
     nbytes: Callable[[Matrix], int] | None = field(default=None, kw_only=True)
+    #: what ``shapes`` says, one tuple per shape
+    axes: tuple[tuple[Axis, ...], ...] = field(
+        init=False, eq=False, repr=False, default=Factory(_parsed_shapes, takes_self=True)
+    )
 
     def check(self, tensor: TensorInfo, matrix: Matrix | None) -> None:
         """Refuse a tensor that cannot be this one.
@@ -341,13 +344,13 @@ class TensorRule:
         if self.dtypes and not tensor.is_a(*self.dtypes):
             kinds = " or ".join(dict.fromkeys(self.dtypes))
             raise TensorRuleError(f"{self.name} is {tensor.dtype} {list(tensor.shape)}; expected {kinds}")
-        fixed = [tuple(axis for axis in axes if isinstance(axis, int)) for axes in self.shapes]
-        if not self.shapes or (matrix is None and list(map(len, fixed)) != list(map(len, self.shapes))):
+        fixed = [tuple(axis for axis in axes if isinstance(axis, int)) for axes in self.axes]
+        if not self.axes or (matrix is None and list(map(len, fixed)) != list(map(len, self.axes))):
             return
-        shapes = [self.shape(matrix, tensor.bits, axes) for axes in self.shapes] if matrix else fixed
+        shapes = [self.shape(matrix, tensor.bits, axes) for axes in self.axes] if matrix else fixed
         stacked = [(*(matrix.stack if matrix else ()), *shape) for shape in shapes]
         if _without_ones(tensor.shape) not in map(_without_ones, [*shapes, *stacked]):
-            names = " or ".join(f"[{', '.join(map(str, axes))}]" for axes in self.shapes)
+            names = " or ".join(f"[{', '.join(map(str, axes))}]" for axes in self.axes)
             expected = " or ".join(str(list(shape)) for shape in stacked)
             raise TensorRuleError(f"{self.name} has shape {list(tensor.shape)}; expected {names} = {expected}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -120,7 +120,7 @@ class Check:
 
 
 @contextmanager
-def _executor(options: Options, roots: Sequence[str]) -> Iterator[tuple[Executor | None, int]]:
+def _executor(options: Options, roots: Sequence[str]) -> Generator[tuple[Executor | None, int]]:
     """Where to read the headers, and how many tasks run there at once."""
     if options.dask:
         try:
@@ -141,7 +141,7 @@ def _executor(options: Options, roots: Sequence[str]) -> Iterator[tuple[Executor
 
 
 @contextmanager
-def _rows_out(options: Options) -> Iterator[Any]:  # Any: the protocol of a RowWriter
+def _rows_out(options: Options) -> Generator[Any]:  # Any: the protocol of a RowWriter
     format: RowFormat = "ndjson" if options.format == "table" else options.format
     if options.out is None:
         with writer(format, sys.stdout.buffer) as rows:

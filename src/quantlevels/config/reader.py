@@ -255,7 +255,7 @@ def _is_for(type_: Any, value: object) -> bool:  # Any: a type form
     if isinstance(value, list):
         return is_list(type_)
     kinds = {type(word) for word, _ in choices(type_)} or {type_}
-    return type(value) in kinds or (float in kinds and type(value) is int)
+    return type(value) in kinds or (float in kinds and type(value) is int)  # pyright: ignore[reportUnnecessaryContains]
 
 
 _SCALARS: Final = (bool, int, float, str)

@@ -375,7 +375,7 @@ def _fold(piece: _Piece, context: _Context) -> Iterator[FoldedWeight]:
     rest = dict(module)
     if found:
         packing, weight = found
-        roles = {suffix: role for suffix, role in packing.roles.items() if suffix in rest}
+        roles: dict[str, Role] = {suffix: role for suffix, role in packing.roles.items() if suffix in rest}
         strangers = [suffix for suffix in rest if suffix in _SIDES_ONLY and suffix not in roles]
         nbytes = sum(rest.pop(suffix).nbytes for suffix in roles)
         if bias := rest.pop("bias", None):

@@ -135,7 +135,7 @@ class _Graph:
     def weight(self, chain: _Chain) -> FoldedWeight:
         """A quantized weight with the bytes of all that it owns."""
         codes = self.stored[chain.codes]
-        own = {side: role for side, role in chain.sides.items() if self.owners[side] == chain.codes}
+        own: dict[str, Role] = {side: role for side, role in chain.sides.items() if self.owners[side] == chain.codes}
         scale = next((self.stored[side] for side in chain.scales if self.stored[side].elements > 1), None)
         return FoldedWeight.of(
             _weight(codes, scale, self.stored.get(chain.zero_point), self.stored.get(chain.codebook)),

@@ -285,7 +285,8 @@ class SDNQConfig(SDNQSettings):
         """The modules that have a type or settings of their own."""
         settings: dict[str, SDNQSettings] = {}
         for word, modules in (self.modules_dtype_dict or {}).items():
-            settings |= dict.fromkeys(map(pattern, modules), evolve(self, weights_dtype=self._at_least(word)))
+            narrowed = evolve(self, weights_dtype=self._at_least(word))
+            settings.update({pattern(module): narrowed for module in modules})
         for module, changes in (self.modules_quant_config or {}).items():
             settings[pattern(module)] = changes.applied_to(self)
         return level_of_each(settings, SDNQSettings.declared)

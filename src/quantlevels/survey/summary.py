@@ -59,7 +59,7 @@ class Summary:
     stores: dict[str, StoreTotal] = field(factory=lambda: defaultdict(StoreTotal))
     #: code of a finding → checkpoints that have it
     findings: Counter[str] = field(factory=Counter[str])
-    severities: Counter[Severity] = field(factory=Counter["Severity"])
+    severities: Counter[Severity] = field(factory=Counter)
     troubles: list[Trouble] = field(factory=list)
     #: rows whose bytes another row has as well
     same: list[tuple[str, str, int]] = field(factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
@@ -219,7 +219,7 @@ def writer(format: RowFormat, stream: IO[bytes]) -> RowWriter:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Generator[IO[bytes]]:
     """A stream to a new file that takes the place of ``path`` when it is complete, or was interrupted by the user.
 
     After any other error the file at ``path`` is as it was.

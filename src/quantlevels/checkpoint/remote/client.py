@@ -102,11 +102,11 @@ def _watch(connection: HTTPConnection) -> None:
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Guarded  # type: ignore[mutable-override]
+    ConnectionCls = _Guarded  # type: ignore[mutable-override]  # ty: ignore[invalid-assignment]
 
 
 class _PoolTLS(HTTPSConnectionPool):
-    ConnectionCls = _GuardedTLS  # type: ignore[mutable-override]
+    ConnectionCls = _GuardedTLS  # type: ignore[mutable-override]  # ty: ignore[invalid-assignment]
 
 
 @final
@@ -139,7 +139,7 @@ class Client:
             urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
         )
         guarded: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {"http": _Pool, "https": _PoolTLS}
-        self._pools.pool_classes_by_scheme = guarded
+        self._pools.pool_classes_by_scheme = guarded  # ty: ignore[invalid-assignment]  # its own type is narrower
 
     def may_connect(self, host: str, address: str) -> bool:
         """Whether a socket to this address may be used.

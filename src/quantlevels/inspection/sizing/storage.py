@@ -78,5 +78,5 @@ def _tensor_bytes(rule: TensorRule, storage: Storage, matrix: Matrix, scale: Qua
         bits = zero_bits
     chosen = rule.role == "scale" and storage.grouped and scale.name in rule.dtypes
     element = scale if chosen else levels[rule.dtypes[0]]
-    lengths = (matrix.length(axis, element.block.bits, bits) for axis in rule.shapes[0])
+    lengths = (matrix.length(axis, element.block.bits, bits) for axis in rule.axes[0])
     return math.prod(lengths) * element.block.bits // BITS_PER_BYTE
