@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from quantlevels.inspection.disagreements import claims, configs, contents, geometry, labels, modules, storage
+from quantlevels.inspection.disagreements import claims, configs, contents, geometry, modules, storage
 from quantlevels.inspection.disagreements.evidence import Evidence
 from quantlevels.inspection.disagreements.storage import layout_problems
 
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 Rule: TypeAlias = Callable[[Evidence], Iterator["Finding"]]
 
+
+def _gguf_labels(evidence: Evidence) -> Iterator[Finding]:
+    """The rules on the labels and names of GGUF files."""
+    if evidence.is_gguf:  # other files do not need llama.cpp's tables, which take time to import
+        from quantlevels.inspection.disagreements import labels
+
+        for rule in (labels.label_mismatch, labels.row_fallback, labels.file_name):
+            yield from rule(evidence)
+
+
 #: every rule; findings are sorted, so that the order only matters for the last
 RULES: Final[tuple[Rule, ...]] = (
     claims.parameter_claim,
@@ -33,9 +43,7 @@ RULES: Final[tuple[Rule, ...]] = (
     storage.other_layout,
     modules.skipped_but_quantized,
     modules.target_not_quantized,
-    labels.label_mismatch,
-    labels.row_fallback,
-    labels.file_name,
+    _gguf_labels,
     configs.configs_disagree,
     geometry.layers,
     geometry.shapes,

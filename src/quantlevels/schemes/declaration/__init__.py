@@ -12,7 +12,6 @@ from typing import Final
 from quantlevels.container import JSON, Checkpoint
 from quantlevels.errors import PluginError
 from quantlevels.findings import Finding
-from quantlevels.llamacpp import FILE_TYPES, GUESSED
 from quantlevels.scheme import UNQUANTIZED_BITS, DeclaredLevel
 from quantlevels.schemes.declaration.declared import Declared
 from quantlevels.schemes.declaration.methods import Claim, claim_of
@@ -80,6 +79,8 @@ def _label(checkpoint: Checkpoint, findings: list[Finding]) -> Declared | None:
     label = checkpoint.metadata.get(_LABEL)
     if label is None:
         return None
+    from quantlevels.llamacpp import FILE_TYPES, GUESSED  # here: only labels need them
+
     source = checkpoint.files[0].path
     number = label & ~GUESSED if type(label) is int else None
     if number not in FILE_TYPES:
