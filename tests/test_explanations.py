@@ -18,7 +18,7 @@ import pytest
 from fuzz.writers import gguf, safetensors
 from tests.values import examples as values
 
-from quantlevels.cli.commands import run
+from quantlevels.cli.program import run
 from quantlevels.findings import CODES
 from quantlevels.inspection.explanations import explanation
 

@@ -716,7 +716,7 @@ WARM = (
 #: that it must not lead to
 PROGRAM = """
 import contextlib, io, json, os, resource, sys, time
-from quantlevels.cli.commands import run
+from quantlevels.cli.program import run
 
 inner = tuple({os.path.realpath(path) + os.sep for path in sys.path if path})
 watched = {"os.system", "os.exec", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "os.mkdir", "os.symlink",
@@ -867,7 +867,7 @@ def test_a_process_of_its_own_says_the_same(tmp_path: Path, content: bytes, stat
 
 def test_the_watch_sees_what_is_done(tmp_path: Path) -> None:
     acts = "run = lambda path: len([open(os.devnull), os.system('true'), eval('1'), __import__('this')])"
-    program = PROGRAM.replace("from quantlevels.cli.commands import run\n", f"{acts}\n")
+    program = PROGRAM.replace("from quantlevels.cli.program import run\n", f"{acts}\n")
     lines = f'[]\n["{tmp_path}/x", "{tmp_path}"]'
     done = subprocess.run([sys.executable, "-c", program], input=lines, capture_output=True, text=True, check=True)
     assert {event for event, _ in json.loads(done.stdout)[1]} == {"open", "os.system", "compile", "exec", "import"}

@@ -12,7 +12,7 @@ import pytest
 from attrs import frozen
 from fuzz.writers import Tensors, write_safetensors
 
-from quantlevels.cli.commands import run
+from quantlevels.cli.program import run
 
 #: a quantized linear layer, and the embedding and the norm its quantizer leaves alone
 W4A16: Tensors = {

@@ -47,7 +47,7 @@ def test_no_command_shows_the_help(process: Ask) -> None:
 
 
 def test_a_pipe_gets_no_color_and_rich_is_not_imported() -> None:
-    code = "import sys; from quantlevels.cli.commands import run; run(['list']); assert 'rich' not in sys.modules"
+    code = "import sys; from quantlevels.cli.program import run; run(['list']); assert 'rich' not in sys.modules"
     out = subprocess.check_output([sys.executable, "-c", code], text=True, env={**os.environ, "TERM": "xterm-256color"})
     assert "\x1b" not in out
 

@@ -146,7 +146,7 @@ def test_a_bar_counts_the_files_of_a_slow_folder_and_is_wiped_away(tmp_path: Pat
     slow = (
         "import sys, quantlevels.cli.progress as p\n"
         "p.progress_bar.__defaults__ = (-1,)\n"
-        "from quantlevels.cli.commands import run\n"
+        "from quantlevels.cli.program import run\n"
         "sys.exit(run(sys.argv[1:]))\n"
     )
     (tmp_path / "slow.py").write_text(slow)

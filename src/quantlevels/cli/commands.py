@@ -34,7 +34,6 @@ from quantlevels.cli.options import (
     share,
 )
 from quantlevels.cli.program import cli, complain
-from quantlevels.cli.program import run as run
 from quantlevels.cli.progress import progress_bar
 from quantlevels.cli.render import Line, show, show_json
 from quantlevels.cli.values import values_options
