@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,6 +116,19 @@ def test_weights_are_read_by_ranges_too(folder: Path, server: Server) -> None:
     assert checkpoint.folder is not None
     with checkpoint.folder.open(place.file) as source:
         assert source.read(place.offset, checkpoint.tensors[7].nbytes) == WEIGHTS[:2].tobytes()
+
+
+def test_a_long_vocabulary_takes_few_requests(folder: Path, server: Server) -> None:
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    count = 262_144
+    tokens = b"".join(text(f"token {number * 7919}") for number in range(count))
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, count)
+    (folder / "m.gguf").write_bytes(header + tokens)
+    inspect(server.url("m.gguf"))
+    assert len(server.seen) <= 6
+    assert server.sent <= 1.5 * len(tokens) + (512 << 10)
 
 
 def test_an_index_leads_to_its_shards_and_nowhere_else(folder: Path, server: Server) -> None:

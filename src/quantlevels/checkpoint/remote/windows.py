@@ -49,7 +49,7 @@ class RemoteFile:
     """A file that is fetched by ranges.
 
     The first window has 128 KiB. While reading goes on without a gap, windows double up to 4 MiB; after a jump they
-    begin at 64 KiB again. More than a window is one request of its size.
+    begin at 64 KiB again. What a reader announces, and what is more than a window, is one request of its size.
 
     Args:
         file: fetches ranges.
@@ -127,10 +127,12 @@ class RemoteFile:
         goes_on = bool(segment)
         if self._segments:
             self._window = min(2 * self._window, _LARGEST) if goes_on else _SMALLEST
-        end = max(offset + count, begin + self._window, self._promised if self._promised > begin else 0)
-        # what is larger than a window is wanted whole, without more behind it
-        if offset + count - begin > self._window:
-            end = max(offset + count, min(self._promised, begin + _LARGEST))
+        needed = offset + count
+        if 0 < needed <= self._promised:  # the reader knows how much follows: neither less nor more is of use
+            end = max(needed, min(self._promised, begin + _LARGEST))
+        else:
+            end = max(needed, begin + self._window)
+        self._window = max(self._window, min(end - begin, _LARGEST))
         fetched = self._file.fetch(begin, end - begin)
         if begin < offset + count and not fetched:
             raise TruncatedError(self.path, "ended while it was read", begin)
