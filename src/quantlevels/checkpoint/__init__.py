@@ -158,7 +158,9 @@ def _read_named(files: Files, path: Path | str, name: str) -> Checkpoint:
             return Checkpoint(path=path, container=None, folder=files.folder, configs={name: config})
         part = numbered(name) is not None
         joined = read_parts(files, name) if part and container.part_is_whole else files.read_as(container, source)
-    checkpoint = _checkpoint(files, path, joined, files.folder.names())
+    # on a web server each name that is looked for takes a request
+    names = files.folder.names() if container.configs_beside else ()
+    checkpoint = _checkpoint(files, path, joined, names)
     return evolve(checkpoint, partial=True) if part and not container.part_is_whole else checkpoint
 
 
