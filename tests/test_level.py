@@ -269,8 +269,8 @@ def test_bits_per_weight_of_layouts_are_exact(layout: Layout, bits_per_weight: F
         ({"group_size": 0}, ValueError, "group_size must be at least 1, not 0"),
         ({"group_size": -1}, ValueError, "group_size must be at least 1, not -1"),
         ({"group_size": 128.0}, TypeError, "group_size must be an integer, not 128.0"),
-        ({"group_size": 128, "scale": -16}, ValueError, "scale_bits must not be negative, not -16"),
-        ({"group_size": 128, "zero_point": 4.0}, TypeError, "zero_point_bits must be an integer, not 4.0"),
+        ({"group_size": 128, "scale": -16}, ValueError, "scale must not be negative, not -16"),
+        ({"group_size": 128, "zero_point": 4.0}, TypeError, "zero_point must be a level or a number of bits, not 4.0"),
     ],
 )
 def test_a_layout_names_what_is_wrong(options: dict[str, int], error: type[Exception], text: str) -> None:

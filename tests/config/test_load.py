@@ -582,3 +582,8 @@ def test_levels_of_a_file_cannot_change_registered_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\$\.levels\.Int3Acme: 'Int3Acme' already names a different"):
         levels_file(path, registry=registry)
     assert "Int4Acme" not in registry
+
+
+def test_a_format_that_is_not_known_is_named() -> None:
+    with pytest.raises(ConfigError, match="unknown document format 'ini'; known are json, toml, yaml, msgpack"):
+        loads("x", "ini", dict)  # type: ignore[arg-type]

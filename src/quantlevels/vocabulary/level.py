@@ -281,9 +281,9 @@ class QuantizationLevel(_AttrsFields):
             zero_point: the level of a zero point, or its width in bits; 0 if none is stored.
 
         Raises:
-            TypeError, ValueError: for anything but such integers.
+            TypeError, ValueError: for anything but levels and such integers.
         """
-        return Layout(self, group_size, _width(scale), _width(zero_point))
+        return Layout(self, group_size, _width("scale", scale), _width("zero_point", zero_point))
 
     def spelling(self, dialect: str) -> str:
         """The preferred word for this level in a dialect.
@@ -342,8 +342,14 @@ setattr(_AttrsFields, "__attrs_attrs__", fields(QuantizationLevel))  # noqa: B01
 delattr(QuantizationLevel, "__attrs_attrs__")
 
 
-def _width(value: QuantizationLevel | int) -> int:
-    return value.bits_per_param if isinstance(value, QuantizationLevel) else value
+def _width(argument: str, value: QuantizationLevel | int) -> int:
+    if isinstance(value, QuantizationLevel):
+        return value.bits_per_param
+    if type(value) is not int:
+        raise TypeError(f"{argument} must be a level or a number of bits, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{argument} must not be negative, not {value}")
+    return value
 
 
 @final

@@ -45,13 +45,24 @@ _FORMATS: Final[Mapping[DocumentFormat, _Support]] = {
 }
 
 
+def _support(format: DocumentFormat) -> _Support:
+    """What reads and writes a format.
+
+    Raises:
+        ConfigError: if no format has that name, which users without a type checker learn only here.
+    """
+    if format not in _FORMATS:
+        raise ConfigError((f"unknown document format {format!r}; known are {', '.join(_FORMATS)}",))
+    return _FORMATS[format]
+
+
 def parse(content: bytes | str, format: DocumentFormat) -> Document:
     """Read a document.
 
     Raises:
         ConfigError: with one message, if it is not a document of that format, or the library for it is missing.
     """
-    support = _FORMATS[format]
+    support = _support(format)
     try:
         if isinstance(content, str):
             content = content.encode()
@@ -83,7 +94,7 @@ def dump(data: object, format: DocumentFormat) -> bytes:
     Raises:
         ConfigError: if the format cannot hold the data, or the library for it is missing.
     """
-    support = _FORMATS[format]
+    support = _support(format)
     try:
         return support.write(data)
     except RecursionError:
