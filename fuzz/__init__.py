@@ -10,11 +10,15 @@ from importlib import import_module
 from typing import Final, Protocol, cast
 
 #: targets, each a module of this package
-TARGETS: Final = ("safetensors", "gguf", "onnx", "pytorch", "configs", "folding")
+TARGETS: Final = (
+    *("safetensors", "gguf", "onnx", "pytorch"),
+    *("ctranslate2", "openvino", "numpy_files", "mlc", "distributed", "legacy_ggml", "nemo"),
+    *("configs", "folding"),
+)
 
 
 class Target(Protocol):
-    """A module that is fuzzed by."""
+    """A module that defines a fuzz target."""
 
     #: inputs to start from
     SEEDS: Sequence[bytes]

@@ -626,6 +626,8 @@ NUMPY_FILES: Mapping[str, bytes] = {
     "a shape larger than the file": npy(F32_TEXT.replace("(2,)", f"({U64},)")),
     "more text than bytes": npy(F32_TEXT, b"", length=60_000),
     "fields": npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }"),
+    "a size without a comma": npy(F32_TEXT.replace("(2,)", "(1 2)")),
+    "a size of many digits": npy(F32_TEXT.replace("(2,)", f"({'9' * 5000},)")),
     "version 9": npy(F32_TEXT).replace(b"NUMPY\x01", b"NUMPY\x09"),
 }
 MLC_LISTS: Mapping[str, Files] = {
@@ -648,6 +650,11 @@ DISTRIBUTED: Mapping[str, Files] = {
 LEGACY_GGML: Mapping[str, bytes] = {
     "settings alone": b"lmgg" + bytes(44),
     "a vocabulary larger than the file": b"fmgg" + struct.pack("<8i", 1, 2**23, 64, 1, 1, 1, 64, 2),
+    "a scalar of a type in blocks": b"tjgg"
+    + struct.pack("<8i", 3, 0, 32, 1, 1, 1, 32, 2)
+    + struct.pack("<3i", 0, 1, 2)
+    + b"a"
+    + bytes(64),
     "negative sizes": b"tjgg" + struct.pack("<8i", 3, -1, -1, -1, -1, -1, -1, -1),
 }
 NEMO: Mapping[str, bytes] = {

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.survey.stores import write_plain, write_tree
 
+ONLY_LOCAL = "only folders of this machine are surveyed; `quantlevels inspect` reads one remote checkpoint"
+
 
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "quantlevels", "survey", *arguments]
@@ -90,6 +92,7 @@ def test_what_came_went_and_changed_is_told(tmp_path: Path) -> None:
     ("arguments", "reason"),
     [
         (["nowhere"], "nowhere: cannot be read: No such file or directory"),
+        (["s3://bucket"], f"s3://bucket: {ONLY_LOCAL}"),
         (["tree", "--format", "parquet"], "--format parquet needs --out FILE"),
         (["tree", "--strict"], "--strict, --select and --ignore need --check"),
         (["tree", "--since", "nowhere.ndjson"], "nowhere.ndjson: No such file or directory"),

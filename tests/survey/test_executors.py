@@ -68,7 +68,7 @@ class Counting(Executor):
 
 
 def test_few_tasks_wait_however_many_checkpoints_there_are(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_LOCAL_BATCH", 1)
+    monkeypatch.setattr(running, "_BATCH", 1)
     counting = Counting()
     for _ in survey(tree, executor=counting, workers=1):
         counting.collected += 1

@@ -179,8 +179,9 @@ def _tensor(cursor: Cursor, form: _Form, blocks_are_old: bool, level_of: TypeLoo
     if block is None:
         raise CheckpointError(path, f"{name} has the type {number}, which ggml does not have", here)
     elements = math.prod(shape)
-    if (shape[-1] if shape else 1) % block.weights:
-        raise CheckpointError(path, f"{name} has rows of {shape[-1]:,}, not a multiple of {block.weights}", here)
+    row = shape[-1] if shape else 1
+    if row % block.weights:
+        raise CheckpointError(path, f"{name} has rows of {row:,}, not a multiple of {block.weights}", here)
     cursor.skip(-cursor.offset % form.alignment)
     nbytes = elements // block.weights * block.bits // BITS_PER_BYTE
     cursor.skip(nbytes)

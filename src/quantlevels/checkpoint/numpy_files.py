@@ -34,7 +34,8 @@ _MOST_DIMS: Final = 64
 #: the text is a Python dict; of all that Python allows, numpy writes just this
 _TEXT: Final = re.compile(
     r"\s*\{\s*'descr'\s*:\s*'([^'\\]*)'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
-    r"\s*'shape'\s*:\s*\(([\d,\s]*)\)\s*,?\s*\}\s*"
+    r"\s*'shape'\s*:\s*\(\s*((?:\d{1,19}\s*,\s*)*(?:\d{1,19})?)\s*\)\s*,?\s*\}\s*",
+    re.ASCII,
 )
 #: byte order, kind and bytes of an element
 _DTYPE: Final = re.compile(r"[<>|=]?([?a-zA-Z])(\d*)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from importlib import import_module
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["table"] | RowFormat
 FORMATS: Final = ("table", *ROW_FORMATS)
 
-#: what many requests at once gain if the headers come over a network
-_REMOTE_THREADS: Final = 16
 _NAMED: Final = 5
 _STYLES: Final[dict[int, Style]] = {3: "bad", 2: "bad", 1: "warning"}
 
@@ -73,7 +71,7 @@ def survey_command(options: Options, counts: Check | None) -> int:
     earlier = list(read_rows(options.since)) if options.since else []
     summary, kept, failed = Summary(), [], 0
     with ExitStack() as stack:
-        executor, workers = stack.enter_context(_executor(options, roots))
+        executor, workers = stack.enter_context(_executor(options))
         rows: Iterable[SurveyRow] = survey(roots, executor=executor, workers=workers, earlier=earlier)
         out = stack.enter_context(_rows_out(options)) if options.format != "table" or options.out else None
         for row in _counted(rows):
@@ -120,7 +118,7 @@ class Check:
 
 
 @contextmanager
-def _executor(options: Options, roots: Sequence[str]) -> Generator[tuple[Executor | None, int]]:
+def _executor(options: Options) -> Generator[tuple[Executor | None, int]]:
     """Where to read the headers, and how many tasks run there at once."""
     if options.dask:
         try:
@@ -133,9 +131,6 @@ def _executor(options: Options, roots: Sequence[str]) -> Generator[tuple[Executo
     elif options.workers:
         with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield pool, options.workers
-    elif any("://" in root for root in roots):
-        with ThreadPoolExecutor(_REMOTE_THREADS) as threads:
-            yield threads, _REMOTE_THREADS
     else:
         yield None, 1
 

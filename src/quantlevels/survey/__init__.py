@@ -1,4 +1,4 @@
-"""Many checkpoints at once: one row for each that a tree, a cache, a store or a bucket holds."""
+"""Many checkpoints at once: one row for each that a tree, a cache or a store holds."""
 
 from quantlevels.inspection.records import SurveyRow as SurveyRow
 from quantlevels.survey.stores import default_roots as default_roots

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, final
 from attrs import frozen
 
 #: how a program lays out its models on disk
-Store: TypeAlias = Literal["tree", "huggingface", "ollama", "lmstudio", "llamacpp", "docker", "bucket"]
+Store: TypeAlias = Literal["tree", "huggingface", "ollama", "lmstudio", "llamacpp", "docker"]
 
 #: what makes files the same: the device and inode of a local file, or the digest of a blob
 Identity: TypeAlias = tuple[int, int] | str
@@ -21,7 +21,7 @@ class Place:
     """One checkpoint in a store.
 
     Args:
-        root: the folder or address that is surveyed, as the caller named it.
+        root: the folder that is surveyed, as the caller named it.
         store: the program whose layout it is in.
         name: what users call it: ``org/model``, ``name:tag``, a path below the root.
         path: what `inspect` reads.

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from quantlevels.survey.places import Place
 
 #: checkpoints in one task: fewer cost more in sending than in reading
-_LOCAL_BATCH: Final = 32
-_REMOTE_BATCH: Final = 4
+_BATCH: Final = 32
 #: tasks that are waiting or running for each worker: more would only cost memory
 _WINDOW_PER_WORKER: Final = 4
 _DEFAULT_WORKERS: Final = 16
@@ -57,16 +56,10 @@ def batches(places: Iterable[Place], size: int) -> Iterator[Batch]:
         yield tuple(group)
 
 
-def batch_size(places: Iterable[str]) -> int:
-    """How many checkpoints one task reads: few if each waits for a network."""
-    return _REMOTE_BATCH if any("://" in root for root in places) else _LOCAL_BATCH
-
-
 def run(
     places: Iterable[Place],
     executor: Executor | None,
     *,
-    size: int,
     workers: int = _DEFAULT_WORKERS,
     renew: Callable[[], Executor] | None = None,
 ) -> Iterator[SurveyRow]:
@@ -75,7 +68,6 @@ def run(
     Args:
         places: what to read; taken as they are needed.
         executor: where to read; None for this thread. Only ``submit`` is used, and it is never shut down.
-        size: places in one task.
         workers: how many tasks run at once, which bounds how many wait.
         renew: makes a fresh executor after a worker has broken the one before; None if the executor recovers itself,
             as Dask's does.
@@ -87,7 +79,7 @@ def run(
         for place in places:
             yield from rows_of([place])
         return
-    yield from _Window(executor, renew, _WINDOW_PER_WORKER * workers).rows(batches(places, size))
+    yield from _Window(executor, renew, _WINDOW_PER_WORKER * workers).rows(batches(places, _BATCH))
 
 
 class _Window:

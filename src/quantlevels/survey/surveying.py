@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import evolve
 
 from quantlevels.errors import SurveyError
-from quantlevels.survey.run import batch_size, run
+from quantlevels.survey.run import run
 from quantlevels.survey.stores import default_roots, places
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def survey(
     so in ``same_as``.
 
     Args:
-        roots: folders, files or addresses; None for the stores of this user (see `default_roots`).
+        roots: folders or files; None for the stores of this user (see `default_roots`).
         executor: where to read the headers: any ``concurrent.futures.Executor``, or ``client.get_executor(pure=False)``
             of Dask. None for this thread. It is not shut down.
         workers: how many tasks the executor runs at once; a few more are kept waiting, whatever the number of
@@ -82,7 +82,7 @@ def _survey(
 
     # a pool of processes runs nothing more once one of them has died; other executors start another worker
     renewal = renew if isinstance(executor, ProcessPoolExecutor) else None
-    rows = run(to_read(), executor, size=batch_size(roots), workers=workers, renew=renewal)
+    rows = run(to_read(), executor, workers=workers, renew=renewal)
     try:
         for row in rows:
             yield from unchanged
@@ -96,6 +96,9 @@ def _survey(
 
 def _all_places(roots: Iterable[str]) -> Iterator[Place]:
     for root in roots:
+        if "://" in root:
+            reason = "only folders of this machine are surveyed; `quantlevels inspect` reads one remote checkpoint"
+            raise SurveyError(f"{root}: {reason}")
         try:
             yield from places(root)
         except OSError as error:

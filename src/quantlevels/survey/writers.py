@@ -109,7 +109,7 @@ def _encodable(text: str) -> str:
 
 
 class _ParquetWriter(RowWriter):
-    """Row groups of a thousand rows, with the types of DESIGN's schema whatever the values are."""
+    """Row groups of a thousand rows, with the same column types whatever the values are."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(stream)
