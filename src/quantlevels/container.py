@@ -346,7 +346,7 @@ class Container:
         looks: what first bytes of such a file match; it decides if the name has no known ending, as in a cache of
             blobs, or one that several containers share.
         is_text: whether its files are text, so that text is not a sign of an error page.
-        graph: whose operators say which tensors are quantized, and how; empty if there are none.
+        graph: whose operators say which tensors are quantized, and how; empty for a container without operators.
         self_described: whether the storage types say how weights are quantized, without any config.
         configs_beside: whether config files in the same folder speak of the weights.
         part_is_whole: whether any numbered part, named alone, stands for the whole model.

@@ -232,7 +232,7 @@ class VerificationError(QuantLevelsError):
 
 
 def closest(word: object, known: Iterable[object]) -> str | None:
-    """The known word that was most likely meant: one that is close, or begins the same way; None if there is none."""
+    """The known word that was most likely meant: one that is close, or begins the same way; None if nothing is near."""
     words = [candidate for candidate in known if isinstance(candidate, str)]
     if not isinstance(word, str) or not word:
         return None

@@ -554,7 +554,7 @@ class MethodConfig:
     modules_to_not_convert: tuple[str, ...] | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """The level of all quantized weights that are not named otherwise; None if there is none.
+        """The level of all quantized weights that are not named otherwise; None if the config names no such level.
 
         Raises:
             NotImplementedError: if a method does not define it.

@@ -126,7 +126,7 @@ def _read_folder(files: Files, path: Path | str) -> Checkpoint:
 
 
 def _read_model(files: Files, path: Path | str, names: Sequence[str]) -> Checkpoint:
-    """The only model in a folder; a finding if there is none."""
+    """The only model in a folder; a finding if nothing there is a model."""
     located = locate(files, names)
     if not located.files:
         configs, findings = _configs(files, names)

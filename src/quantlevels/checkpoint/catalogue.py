@@ -271,7 +271,7 @@ def beginning_of_text(source: Source) -> str:
     """The beginning of a file that is text, such as an error message of a server; empty if it is not text."""
     head = source.read(0, min(source.size, _HEAD))
     try:
-        # a character that is cut at the end of the head is no reason to call it binary
+        # a character that is cut at the end of the head does not make it binary
         text = getincrementaldecoder("utf-8")().decode(head).strip()
     except UnicodeDecodeError:
         return ""

@@ -303,7 +303,7 @@ def _key_values(cursor: _Cursor, count: int) -> dict[str, Scalar]:
             cursor.skip_array()
         elif type == _STRING:
             if (text := cursor.string(_LONGEST_VALUE)) is not None:
-                kept[key] = text.decode(errors="replace")  # tokenizers have words that are no whole characters
+                kept[key] = text.decode(errors="replace")  # tokenizers have words that end within a character
         elif type in _SCALARS:
             (kept[key],) = cursor.unpack(_SCALARS[type])
         else:

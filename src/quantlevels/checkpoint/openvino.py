@@ -119,6 +119,16 @@ class _Graph:
             self.around.pop()
 
 
+def _node(layer: _Layer, values: Mapping[str, str]) -> Node:
+    return Node(
+        op_type=layer.type,
+        domain=_DOMAIN,
+        inputs=tuple(values[before] for _, before in sorted(layer.inputs.items()) if before in values),
+        outputs=(_value(layer.key),),
+        attributes={},
+    )
+
+
 def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
     """The constants of a model, and the operators that read them; constants that share their bytes are one tensor.
 
@@ -144,17 +154,6 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
                     raise graph.broken(f"{tensor.name} shows bytes of {first.name} as another type or shape")
                 tied.append(tensor.name)
     _check_apart(graph, constants, size)
-    nodes = tuple(
-        Node(
-            op_type=layer.type,
-            domain=_DOMAIN,
-            inputs=tuple(values[before] for _, before in sorted(layer.inputs.items()) if before in values),
-            outputs=(_value(layer.key),),
-            attributes={},
-        )
-        for layer in graph.layers.values()
-        if layer.type != "Const"
-    )
     findings = [
         Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
         for tensor in constants.values()
@@ -168,7 +167,7 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
         metadata=graph.claims,
         files=() if size is None else (File(weights, size),),
         findings=tuple(findings),
-        nodes=nodes,
+        nodes=tuple(_node(layer, values) for layer in graph.layers.values() if layer.type != "Const"),
         tied=tuple(tied),
     )
 

@@ -332,7 +332,7 @@ def _byte_order(archive: Archive, folder: str) -> ByteOrder:
 
 
 def _short_text(archive: Archive, name: str, default: str) -> str:
-    """The text of a small entry; a default if there is none."""
+    """The text of a small entry; a default if the archive has no such entry."""
     if name not in archive.entries:
         return default
     start, end = archive.span(name)

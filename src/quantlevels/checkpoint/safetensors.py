@@ -253,7 +253,7 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-# there is no other kind of integer in a header
+# a header has only integers that count something
 _DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_int=_natural, parse_float=finite, parse_constant=finite)
 _FAST_DECODER = json.JSONDecoder(parse_int=_natural, parse_float=finite, parse_constant=finite)
 
@@ -267,7 +267,7 @@ def _parse(text: str, describe: Callable[[JSON], Described]) -> _Header:
     if not text.lstrip(_JSON_SPACE).startswith("{"):
         raise ValueError("it does not begin with '{'")
     header = cast("dict[str, JSON]", decoded(text, _FAST_DECODER))
-    "".join(header).encode()  # a lone surrogate is no text
+    "".join(header).encode()  # fails on a lone surrogate, which UTF-8 does not have
     metadata = _checked_metadata(header.pop(_METADATA, None))
     tensors: list[Tensor] = []
     spans: list[tuple[int, int, Tensor]] = []
@@ -296,7 +296,7 @@ def _checked_metadata(value: JSON) -> Mapping[str, str]:
     if not isinstance(value, dict) or not all(isinstance(word, str) for word in value.values()):
         raise ValueError(f"{_METADATA} must be an object of strings, not {shown(value)}")
     metadata = cast("dict[str, str]", value)
-    "".join(chain.from_iterable(metadata.items())).encode()  # a lone surrogate is no text
+    "".join(chain.from_iterable(metadata.items())).encode()  # fails on a lone surrogate, which UTF-8 does not have
     return metadata
 
 

@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; None if there is none."""
+        """The command of a name; None if the name is unknown."""
         if cmd_name in COMMANDS:
             import_module("quantlevels.cli.commands")
         return super().get_command(ctx, cmd_name)
@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
         """The command that the first argument names.
 
         Raises:
-            UsageError: if there is none; it names those that are called alike.
+            UsageError: if the name is unknown; it names those that are called alike.
         """
         try:
             return super().resolve_command(ctx, args)

@@ -34,7 +34,7 @@ class LevelType(click.ParamType["QuantizationLevel"]):
     def convert(
         self, value: str | QuantizationLevel, param: click.Parameter | None, ctx: click.Context | None
     ) -> QuantizationLevel:
-        """The level that an argument or a default means; a usage error if there is none, or it is not a choice."""
+        """The level that an argument or a default means; a usage error if it is unknown, or not a choice."""
         try:
             level = as_level(value)
             return self._choice.check(level) if self._choice else level

@@ -339,7 +339,7 @@ def _unquantized(report: Inspection) -> Sequence[Tensor]:
 
     Raises:
         SizingError: if they are codes of a quantizer, or not understood.
-        CheckpointError: if there are none.
+        CheckpointError: if the checkpoint has no weights.
     """
     stored = report.stored
     if stored is None or not stored.tensors:

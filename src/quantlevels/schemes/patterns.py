@@ -314,7 +314,7 @@ class _Piece(NamedTuple):
         )
 
     def find(self, name: str, at: int) -> int:
-        """The first place from ``at`` on where a name has the piece; -1 if there is none."""
+        """The first place from ``at`` on where a name has the piece; -1 if it has it nowhere."""
         if not self.texts:
             return at if at + self.length <= len(name) else -1
         offset, text = self.texts[0]

@@ -29,7 +29,7 @@ class Place:
         version: changes when the files do: a commit, a digest, or sizes and times.
         file_bytes: bytes of its files with weights; of a link, of the file it leads to.
         identities: what its files are, to count the same bytes once.
-        same_as: path of an earlier place that has the very same files; None if there is none.
+        same_as: path of an earlier place that has the very same files; None if this is the first.
         error: why it cannot be read at all; empty if that is not known yet.
         certain: whether it has the name of a checkpoint; if not, a file that is not one gives no row.
     """

@@ -35,7 +35,7 @@ class Encoding:
 
     @property
     def sign(self) -> int:
-        """The bit of the sign; 0 if there is none."""
+        """The bit of the sign; 0 for a format without a sign."""
         return 1 << (self.bits - 1) if self.signed else 0
 
     @property

@@ -120,13 +120,7 @@ def examine(
     digests = _expected_digests(checkpoint) if checksums and mode == "all" else {}
     advance = _locked(started(_planned(checkpoint, by_file, digests, mode)))
     jobs = [
-        _Job(
-            checkpoint=checkpoint,
-            name=name,
-            subjects=by_file.get(name, ()),
-            expected=digests.get(name),
-            advance=advance,
-        )
+        _Job(checkpoint=checkpoint, name=name, subjects=by_file[name], expected=digests.get(name), advance=advance)
         for name in dict.fromkeys((*by_file, *digests))
     ]
     results = _run(jobs, _read_all) if mode == "all" else [_sample(job) for job in jobs]

@@ -63,7 +63,7 @@ def shown(value: object) -> str:
 
 
 def resolve_custom(level: QuantizationLevel, registry: Registry = levels) -> QuantizationLevel:
-    """The known level that equals a custom one; if there is none, the custom level itself.
+    """The known level that equals a custom one, or else the custom level itself.
 
     Raises:
         ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it uses a spelling of a different level.

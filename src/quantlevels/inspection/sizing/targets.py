@@ -64,7 +64,7 @@ class Target:
         return self.level.grouped(self.group_size, scale=self.scale, zero_point=self.zero_point or 0)
 
     def kept_level(self, name: str) -> QuantizationLevel | None:
-        """The level of the first glob that matches a tensor's name or its module's; None if there is none."""
+        """The level of the first glob that matches a tensor's name or its module's; None if no glob matches."""
         return next((level for glob, level in self.keep if matches(name, glob)), None)
 
     def check(self) -> None:
