@@ -27,7 +27,7 @@ class Cursor:
     __slots__ = ("_at", "_start", "_window", "source")
 
     def __init__(self, source: Source, offset: int = 0) -> None:
-        self.source = source
+        self.source: Source = source
         self._start = offset
         self._at = 0
         self._window = b""

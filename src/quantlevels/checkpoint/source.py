@@ -48,7 +48,7 @@ class LocalFile:
     __slots__ = ("_descriptor", "folder", "is_local", "name", "path", "size", "version")
 
     def __init__(self, folder: LocalFolder, name: str) -> None:
-        self.folder = folder
+        self.folder: LocalFolder = folder
         self.name: str = name
         self.path: Path = folder.path / name
         try:

@@ -55,7 +55,7 @@ class RefusedError(Exception):
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         super().__init__(mistakes)
-        self.mistakes = tuple(mistakes)
+        self.mistakes: tuple[Mistake, ...] = tuple(mistakes)
 
 
 class UnknownWordError(ConfigError):

@@ -174,7 +174,7 @@ class Matcher:
         *,
         reads_line_breaks: bool = True,
     ) -> None:
-        self.texts = texts
+        self.texts: frozenset[str] = texts
         self._expressions = expressions
         self._pieces = pieces
         self._reads_line_breaks = reads_line_breaks
@@ -216,7 +216,7 @@ class PatternIndex:
         #: patterns that may match any name
         self._everywhere: list[int] = []
         self._work = Work()
-        self.given_up = False
+        self.given_up: bool = False
 
     def __len__(self) -> int:
         return len(self._matchers)

@@ -45,7 +45,7 @@ class CodesInUse:
     __slots__ = ("_codes", "_kind", "_open", "_seen", "subject")
 
     def __init__(self, subject: Subject, kind: Kind) -> None:
-        self.subject = subject
+        self.subject: Subject = subject
         self._kind = kind
         self._seen = np.zeros(_BYTE, dtype=bool)
         self._codes = 0

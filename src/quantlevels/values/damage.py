@@ -47,9 +47,9 @@ class NotFinite:
     __slots__ = ("first", "infinities", "nans", "subject")
 
     def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        self.nans = 0
-        self.infinities = 0
+        self.subject: Subject = subject
+        self.nans: int = 0
+        self.infinities: int = 0
         self.first: int | None = None  # byte in the tensor
 
     @property
@@ -120,14 +120,14 @@ class Floats:
     )
 
     def __init__(self, subject: Subject, encoding: Encoding) -> None:
-        self.subject = subject
-        self.encoding = encoding
-        self.not_finite = NotFinite(subject)
-        self.largest = 0  # magnitude of the largest finite value
+        self.subject: Subject = subject
+        self.encoding: Encoding = encoding
+        self.not_finite: NotFinite = NotFinite(subject)
+        self.largest: int = 0  # magnitude of the largest finite value
         self.largest_at: int | None = None
-        self.is_zero = True
+        self.is_zero: bool = True
         self.zeros: list[int] = []  # the first elements that are zero, of a scale
-        self.has_subnormal = False
+        self.has_subnormal: bool = False
         self._implausible = encoding.power_of_two(_IMPLAUSIBLE)
         self._tiny = encoding.power_of_two(_USUAL[0])
 
@@ -237,12 +237,12 @@ class Blocks:
     __slots__ = ("_code", "_order", "codes_vary", "is_zero", "not_finite", "scales_are_zero", "subject")
 
     def __init__(self, subject: Subject, order: ByteOrder) -> None:
-        self.subject = subject
+        self.subject: Subject = subject
         self._order = ">" if order == "big" else "<"
-        self.not_finite = NotFinite(subject)
-        self.is_zero = True
-        self.scales_are_zero = True
-        self.codes_vary = False
+        self.not_finite: NotFinite = NotFinite(subject)
+        self.is_zero: bool = True
+        self.scales_are_zero: bool = True
+        self.codes_vary: bool = False
         self._code: int | None = None
 
     def read(self, chunk: Chunk) -> None:
@@ -305,9 +305,9 @@ class Words:
     __slots__ = ("first", "is_zero", "subject", "varies")
 
     def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        self.varies = False
-        self.is_zero = True
+        self.subject: Subject = subject
+        self.varies: bool = False
+        self.is_zero: bool = True
         self.first: int | None = None
 
     def read(self, chunk: Chunk) -> None:

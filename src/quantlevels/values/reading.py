@@ -38,7 +38,7 @@ class FileReader:
         #: bytes in the file
         self.size: int = self._source.size
         #: bytes that were read so far
-        self.bytes_read = 0
+        self.bytes_read: int = 0
         self._file: FileIO | None = None
         if isinstance(self._source.path, Path):
             # the source has made sure that it is a regular file; a second handle can read into memory in use

@@ -51,17 +51,19 @@ class TensorState:
     )
 
     def __init__(self, subject: Subject, order: ByteOrder) -> None:
-        self.subject = subject
-        self.bytes_read = 0
-        self.rows_read = 0  # bytes of a sample that only the tests of precision saw
-        self.values_tested = 0
+        self.subject: Subject = subject
+        self.bytes_read: int = 0
+        self.rows_read: int = 0  # bytes of a sample that only the tests of precision saw
+        self.values_tested: int = 0
         self.damage: list[Damage] = []
         self.precision: Precision | None = None
         self._swap = order == "big" and subject.encoding is not None and subject.encoding.nbytes > 1
-        self.floats = Floats(subject, subject.encoding) if subject.encoding else None
-        self.blocks = Blocks(subject, order) if not subject.encoding and subject.block_weights > 1 else None
-        self.words = None if self.blocks or (self.floats and subject.role != "codes") else Words(subject)
-        self.codes = CodesInUse.of(subject)
+        self.floats: Floats | None = Floats(subject, subject.encoding) if subject.encoding else None
+        self.blocks: Blocks | None = (
+            Blocks(subject, order) if not subject.encoding and subject.block_weights > 1 else None
+        )
+        self.words: Words | None = None if self.blocks or (self.floats and subject.role != "codes") else Words(subject)
+        self.codes: CodesInUse | None = CodesInUse.of(subject)
         self._tests: list[Test] | None = None
         self._columns: tuple[Precision | None, int] = (None, 0)
 

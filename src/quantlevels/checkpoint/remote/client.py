@@ -127,7 +127,7 @@ class Client:
         silence: float = 10.0,
         is_private: AddressCheck = is_private,
     ) -> None:
-        self.origin = origin(url)
+        self.origin: tuple[str, str, int | None] = origin(url)
         self._headers = dict(headers or {})
         self._is_private = is_private
         #: whether the address of the given URL is private; None before it was connected to

@@ -84,11 +84,11 @@ class HttpFile:
         size: int | None = None,
         explain: Explain | None = None,
     ) -> None:
-        self.path = clean(url)
+        self.path: str = clean(url)
         self.client = client
         self.limits = limits
-        self.requests = 0
-        self.nbytes = 0
+        self.requests: int = 0
+        self.nbytes: int = 0
         self.version: str | None = None
         self._url = url
         #: where a redirect led: signed storage, asked directly for further ranges

@@ -40,10 +40,10 @@ class StoreFile:
         self, store: AbstractFileSystem, key: str, path: str, limits: RemoteLimits, info: Mapping[str, object]
     ) -> None:
         self.path = path
-        self.requests = 0
-        self.nbytes = 0
-        self.size = _size(info)
-        self.version = _version(info)
+        self.requests: int = 0
+        self.nbytes: int = 0
+        self.size: int | None = _size(info)
+        self.version: str | None = _version(info)
         self._listed = info
         self._store = store
         self._key = key

@@ -41,9 +41,9 @@ class Node:
     __slots__ = ("line", "size", "value")
 
     def __init__(self, value: object, line: int, size: int = 1) -> None:
-        self.value = value
-        self.line = line
-        self.size = size
+        self.value: object = value
+        self.line: int = line
+        self.size: int = size
 
 
 class Pairs(list[tuple[object, Node]]):
