@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from quantlevels.checkpoint.remote.addresses import clean, is_private, is_safe_name, quoted
 from quantlevels.checkpoint.remote.client import Client
+from quantlevels.checkpoint.remote.listing import ListedFolder
 from quantlevels.checkpoint.remote.ranges import HttpFile
-from quantlevels.checkpoint.remote.windows import RemoteFile
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -72,76 +72,7 @@ def hub_place(url: str) -> HubPlace | None:
     return HubPlace(name, unquote(revision), path)
 
 
-@final
-@frozen
-class HubFolder:
-    """A folder of a repository at one commit.
-
-    Args:
-        path: as it is shown: ``hf://org/name@revision``, and the folder in it.
-        url: below which its files are resolved.
-        files: path within the repository → bytes.
-        below: the folder within the repository, with a slash at its end; empty for the repository.
-        client: sends requests.
-        limits: of each file.
-    """
-
-    path: str
-    url: str = field(repr=False)
-    files: Mapping[str, int] = field(repr=False)
-    below: str
-    client: Client = field(repr=False)
-    limits: RemoteLimits
-
-    is_local: bool = False
-
-    @property
-    def name(self) -> str:
-        """The last part of its path."""
-        return self.path.rpartition("/")[2]
-
-    def _inside(self) -> list[str]:
-        return [file[len(self.below) :] for file in self.files if file.startswith(self.below)]
-
-    def names(self) -> tuple[str, ...]:
-        """Names of the files in it, sorted."""
-        return tuple(sorted(file for file in self._inside() if "/" not in file))
-
-    def folders(self) -> tuple[str, ...]:
-        """Names of the folders in it, sorted."""
-        return tuple(sorted({file.partition("/")[0] for file in self._inside() if "/" in file}))
-
-    def dangling(self) -> tuple[str, ...]:
-        """None: a listing has files only."""
-        return ()
-
-    def others(self) -> tuple[str, ...]:
-        """Its folders."""
-        return self.folders()
-
-    def subfolder(self, name: str) -> HubFolder:
-        """One of its folders."""
-        return evolve(self, path=f"{self.path}/{name}", below=f"{self.below}{name}/")
-
-    def size(self, name: str) -> int | None:
-        """Bytes in a file, by its path within the folder; None if it is not in the listing."""
-        return self.files.get(self.below + name)
-
-    def open(self, name: str) -> RemoteFile:
-        """One of its files, by its path within the folder.
-
-        Raises:
-            CheckpointError: if it is not in the listing, or cannot be read.
-        """
-        path = self.below + name
-        if path not in self.files:
-            raise CheckpointError(f"{self.path}/{name}", "is not in the repository")
-        file = HttpFile(self.client, self.url + quoted(path), self.limits, self.files[path], _explain)
-        file.path = f"{self.path}/{name}"
-        return RemoteFile(file, name, self.size)
-
-
-def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_private) -> tuple[HubFolder, str]:
+def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_private) -> tuple[ListedFolder, str]:
     """The folder of the Hub that was named, and the file in it; an empty name for the folder itself.
 
     Raises:
@@ -164,7 +95,13 @@ def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_p
     below = f"{above}/" if above else ""
     if not any(file.startswith(below) for file in files):
         raise CheckpointError(f"{shown}/{place.path}", "is not in the repository")
-    return HubFolder(f"{shown}/{above}".rstrip("/"), url, files, below, client, limits), name
+
+    def opener(path: str, shown: str) -> HttpFile:
+        file = HttpFile(client, url + quoted(path), limits, files[path], _explain)
+        file.path = shown
+        return file
+
+    return ListedFolder(f"{shown}/{above}".rstrip("/"), files, below, opener, "repository"), name
 
 
 def _listing(

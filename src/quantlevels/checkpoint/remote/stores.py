@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar, final
 
-from attrs import evolve, field, frozen
-
 from quantlevels.checkpoint.remote.addresses import clean, is_safe_name
-from quantlevels.checkpoint.remote.windows import RemoteFile
+from quantlevels.checkpoint.remote.listing import ListedFolder
 from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
@@ -83,77 +81,7 @@ class StoreFile:
             raise CheckpointError(self.path, "changed while it was read")
 
 
-@final
-@frozen
-class StoreFolder:
-    """A folder in a store.
-
-    Args:
-        path: as it is shown.
-        key: its path in the store.
-        files: path within the listed folder → entry.
-        below: this folder within the listed one, with a slash at its end; empty for the listed one.
-        store: reads the files.
-        limits: of each file.
-    """
-
-    path: str
-    key: str = field(repr=False)
-    files: Mapping[str, Mapping[str, object]] = field(repr=False)
-    below: str
-    store: AbstractFileSystem = field(repr=False)
-    limits: RemoteLimits
-
-    is_local: bool = False
-
-    @property
-    def name(self) -> str:
-        """The last part of its path."""
-        return self.path.rpartition("/")[2]
-
-    def _inside(self) -> list[str]:
-        return [file[len(self.below) :] for file in self.files if file.startswith(self.below)]
-
-    def names(self) -> tuple[str, ...]:
-        """Names of the files in it, sorted."""
-        return tuple(sorted(file for file in self._inside() if "/" not in file))
-
-    def folders(self) -> tuple[str, ...]:
-        """Names of the folders in it, sorted."""
-        return tuple(sorted({file.partition("/")[0] for file in self._inside() if "/" in file}))
-
-    def dangling(self) -> tuple[str, ...]:
-        """None: a listing has files only."""
-        return ()
-
-    def others(self) -> tuple[str, ...]:
-        """Its folders."""
-        return self.folders()
-
-    def subfolder(self, name: str) -> StoreFolder:
-        """One of its folders."""
-        return evolve(self, path=f"{self.path}/{name}", below=f"{self.below}{name}/")
-
-    def size(self, name: str) -> int | None:
-        """Bytes in a file, by its path within the folder; None if it is not in the listing."""
-        info = self.files.get(self.below + name)
-        return None if info is None else _size(info)
-
-    def open(self, name: str) -> RemoteFile:
-        """One of its files, by its path within the folder.
-
-        Raises:
-            CheckpointError: if it is not in the listing, or cannot be read.
-        """
-        info = self.files.get(self.below + name)
-        path = f"{self.path}/{name}"
-        if info is None:
-            raise CheckpointError(path, "is not in the store")
-        file = StoreFile(self.store, f"{self.key}/{self.below}{name}", path, self.limits, info)
-        return RemoteFile(file, name, self.size)
-
-
-def store_folder(url: str, limits: RemoteLimits) -> tuple[StoreFolder, str]:
+def store_folder(url: str, limits: RemoteLimits) -> tuple[ListedFolder, str]:
     """The folder of a store that a URL leads to, and the file in it; an empty name for the folder itself.
 
     Raises:
@@ -175,7 +103,11 @@ def store_folder(url: str, limits: RemoteLimits) -> tuple[StoreFolder, str]:
     files = {file: info for file, info in files.items() if is_safe_name(file)}
     if not files:
         raise CheckpointError(shown, "nothing is there")
-    return StoreFolder(shown, key, files, "", store, limits), name
+
+    def opener(path: str, shown: str) -> StoreFile:
+        return StoreFile(store, f"{key}/{path}", shown, limits, files[path])
+
+    return ListedFolder(shown, {file: _size(info) for file, info in files.items()}, "", opener, "store"), name
 
 
 def _size(info: Mapping[str, object]) -> int | None:
