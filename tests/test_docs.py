@@ -34,7 +34,7 @@ _OWN_TESTS = ("command-line.md",)
 _LIBRARIES = {
     "remote.md": ("fsspec", "huggingface_hub", "urllib3"),
     "survey.md": ("duckdb",),
-    "settings.md": ("click", "typer", "pydantic_settings", "omegaconf", "hydra"),
+    "settings.md": ("click", "typer", "cyclopts", "tyro", "pydantic_settings", "omegaconf", "hydra"),
 }
 #: page → what has to be in the folder in which it is run
 _PREPARED: dict[str, Callable[[Path], object]] = {
