@@ -110,7 +110,7 @@ class Places:
         Raises:
             OverflowError: if an offset is not below 2 to the 63.
         """
-        if isinstance(offsets, array):  # the fast way for many
+        if isinstance(offsets, array):  # readers of large headers have an array already: no Python object per tensor
             column: array[int] = offsets  # pyrefly: ignore[bad-assignment]  # an array holds no None
         else:
             column = array("q", (_NOWHERE if offset is None else offset for offset in offsets))
@@ -122,8 +122,12 @@ class Places:
         files: dict[str, int] = {}
         result = cls()
         for place in places:
-            result.numbers.append(0 if place is None else files.setdefault(place.file, len(files)))
-            result.offsets.append(_NOWHERE if place is None else place.offset)
+            if place is None:
+                result.numbers.append(0)  # never read: the offset says that there is no place
+                result.offsets.append(_NOWHERE)
+            else:
+                result.numbers.append(files.setdefault(place.file, len(files)))
+                result.offsets.append(place.offset)
         return cls(tuple(files), result.numbers, result.offsets)
 
     @classmethod
@@ -133,7 +137,7 @@ class Places:
         numbers, offsets = array("I"), array("q")
         for part in parts:
             renumbered = [files.setdefault(file, len(files)) for file in part.files]
-            if len(renumbered) == 1:
+            if len(renumbered) == 1:  # a shard is one file nearly always: repeating its number costs no loop in Python
                 numbers.extend(array("I", renumbered) * len(part))
             else:
                 numbers.extend(map(renumbered.__getitem__, part.numbers))
@@ -397,7 +401,8 @@ class Checkpoint(Contents):
 #: Last parts of names of small tensors whose bytes are text about the tensors beside them.
 MARKERS: Final = frozenset({"comfy_quant"})
 
-#: Config files that may stand beside the weights and say something of their levels: names and globs.
+#: Config files that may stand beside the weights and say something of their levels: names and globs. The order decides
+#: whose claim is the model's if several make one: ``config.json`` is what loaders read first.
 _CONFIG_FILES: Final = (
     "config.json",
     "quantize_config.json",
@@ -416,5 +421,7 @@ _CONFIG_FILES: Final = (
 
 def config_files(names: Collection[str]) -> list[str]:
     """The config files among the files of a folder, the model's own first."""
-    found = dict.fromkeys(name for known in _CONFIG_FILES for name in fnmatch.filter(names, known))
+    found: dict[str, None] = {}  # in the order of the table, each file once
+    for known in _CONFIG_FILES:
+        found.update(dict.fromkeys(fnmatch.filter(names, known)))
     return list(found)

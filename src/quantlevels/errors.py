@@ -49,6 +49,7 @@ class UnknownLevelError(QuantLevelsError, LookupError):
     def __init__(
         self, value: object, suggestions: tuple[str, ...] = (), where: str = "level", explanation: str = ""
     ) -> None:
+        # all of them, in order: pickle makes the error again from its `args`
         super().__init__(value, suggestions, where, explanation)
         self.value = value
         self.suggestions = suggestions
@@ -138,8 +139,10 @@ class UntranslatableLevelError(QuantLevelsError):
         self.known = known
 
     def __str__(self) -> str:
-        has = f"; it has one in {', '.join(self.known)}" if self.known else ""
-        return f"{self.level!r} has no spelling in {self.dialect!r}{has}"
+        text = f"{self.level!r} has no spelling in {self.dialect!r}"
+        if self.known:
+            text += f"; it has one in {', '.join(self.known)}"
+        return text
 
 
 class PluginError(QuantLevelsError):
@@ -202,8 +205,10 @@ class CheckpointError(QuantLevelsError):
         self.offset = offset
 
     def __str__(self) -> str:
-        place = "" if self.offset is None else f" (at byte {self.offset:,})"
-        return f"{self.path}: {self.reason}{place}"
+        text = f"{self.path}: {self.reason}"
+        if self.offset is not None:
+            text += f" (at byte {self.offset:,})"
+        return text
 
 
 class SizingError(QuantLevelsError):
@@ -238,6 +243,7 @@ def closest(word: object, known: Iterable[object]) -> str | None:
         return None
     from difflib import get_close_matches  # here: only mistakes need it
 
+    # difflib compares lengths too: it finds nothing for 'quant', the beginning of 'quantization_config'
     begin_so = (candidate for candidate in words if candidate.startswith(word))
     return next(iter(get_close_matches(word, words, n=1)), None) or next(begin_so, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from attrs import frozen
@@ -69,7 +70,8 @@ FILE_TYPES: Final[dict[int, tuple[str, str | None]]] = {
     41: ("MOSTLY_Q2_0", "Q2_0"),
 }
 
-#: Weights that a label does not speak of: llama-quantize gives them a type of their own.
+#: Weights that a label does not speak of: llama-quantize gives them a type of their own. Source: llama-quant.cpp,
+#: the branches for output.weight and token_embd.weight.
 UNLABELLED: Final = ("token_embd", "output", "per_layer_token_embd")
 #: Weights that mixtures give wider types than the label's. Source: llama.cpp llama-quant.cpp.
 WIDENED_BY_MIXTURES: Final = ("attn_v.", "attn_qkv.", "attn_output.", "ffn_down")
@@ -77,6 +79,7 @@ WIDENED_BY_MIXTURES: Final = ("attn_v.", "attn_qkv.", "attn_output.", "ffn_down"
 # -- recipes: which type llama-quantize gives each tensor --------------------------------------------------------------
 
 #: Words of llama-quantize for a recipe that has another name.
+#: Source: tools/quantize/quantize.cpp, where Q4_K is the same file type as Q4_K_M.
 _RECIPE_ALIASES: Final = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP32": "F32", "FP16": "F16"}
 #: Recipe → the type it begins with, if that is not the level of its label: llama_ftype_get_default_type.
 _DEFAULT_TYPES: Final = {"IQ3_XS": "IQ3_S"}
@@ -108,6 +111,7 @@ _NEVER_QUANTIZED: Final = (
     *(".position_embd", "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger"),
     *("a.rvq.codebook", "mm.a.code_embd"),
 )
+#: Matrices that llama-quantize leaves alone by their whole name, though their names end like those of weights.
 _POSITIONS: Final = ("position_embd.weight", "token_types.weight")
 
 
@@ -138,6 +142,8 @@ class ModelFacts:
         return self.architecture == "qwen2" or (self.architecture == "llama" and self.heads_per_kv_head > 1)
 
 
+#: How llama.cpp knows a 70B model, whose parameters it does not count: Llama 70B and Qwen 72B have 80 layers. So has
+#: LLaMA 65B, but without grouped queries.
 _LAYERS_OF_70B: Final = 80
 _BLOCK_NUMBER: Final = re.compile(r"blk\.(\d+)\.")
 
@@ -173,7 +179,9 @@ class _Rule(NamedTuple):
     when: Callable[[_Place], bool] = lambda place: True
 
 
+#: The recipes below 3 bits: they have a branch of their own in llama-quant.cpp, before all others.
 _LOW: Final = "IQ2_XXS IQ2_XS IQ1_S IQ2_S IQ2_M IQ1_M"
+#: The recipes that give the attention output of Mixtral (8 experts) more bits: it is small beside the experts.
 _MIXED_EXPERTS: Final = "Q2_K IQ3_XS IQ3_XXS Q3_K_S Q3_K_M IQ4_NL Q4_K_S Q4_K_M IQ3_S IQ3_M IQ4_XS"
 
 
@@ -281,6 +289,7 @@ def recipe_named(word: str) -> str:
 
 def is_quantized(name: str, shape: Sequence[int]) -> bool:
     """Whether llama-quantize quantizes a tensor of llama.cpp's name at all: matrices, but for some small ones."""
+    # ggml drops outer axes of one element, so that a 1 x n matrix counts as a vector there
     axes = next((len(shape) - place for place, size in enumerate(shape) if size != 1), 0)
     if axes < 2 or not name.endswith("weight") or name in _POSITIONS:
         return False
@@ -304,31 +313,43 @@ def recipe_levels(recipe: str, shapes: Mapping[str, Sequence[int]], facts: Model
         return dict.fromkeys(names, default)
     kinds = {name: _kind(name) for name in names}
     values = sum(kind == "value" for kind in kinds.values())
-    is_tied = _OUTPUT not in shapes
     seen: Counter[str] = Counter()
     chosen: dict[str, str] = {}
     for name in names:
         kind = kinds[name]
-        if name == _OUTPUT or (is_tied and name in _EMBEDDINGS):
-            chosen[name] = _output_type(recipe, shapes[name][-1], facts)
-        elif recipe == _MXFP4_MOE:
-            chosen[name] = "MXFP4" if len(shapes[name]) > 2 else "Q8_0"
-        elif name in _EMBEDDINGS:
-            chosen[name] = _EMBEDDING_TYPES.get(recipe, default)
-        else:
-            # experts are in any order, so their place is their layer's
-            by_layer = facts.experts > 1 and kind in ("up", "gate", "down") and recipe not in _LOW.split()
-            index = _by_block(name)[0] if by_layer else seen[kind]
-            place = _Place(facts, index, values if kind == "value" else facts.layers)
-            chosen[name] = _ruled(recipe, kind, default, place)
-            seen[kind] += 1
+        placeless = _type_by_name(recipe, name, shapes, facts)
+        if placeless:
+            chosen[name] = placeless
+            continue
+        # experts are in any order, so their place is their layer's
+        by_layer = facts.experts > 1 and kind in ("up", "gate", "down") and recipe not in _LOW.split()
+        index = _by_block(name)[0] if by_layer else seen[kind]
+        # llama.cpp counts the value matrices there are: hybrid models have layers without attention
+        place = _Place(facts, index, values if kind == "value" else facts.layers)
+        chosen[name] = _ruled(recipe, kind, default, place)
+        seen[kind] += 1
     return chosen
+
+
+def _type_by_name(recipe: str, name: str, shapes: Mapping[str, Sequence[int]], facts: ModelFacts) -> str | None:
+    """The type of a tensor if its layer does not matter: of the output matrix, the embeddings, MXFP4 experts."""
+    # a model without an output matrix multiplies by its embeddings, which then get the type of an output matrix
+    if name == _OUTPUT or (_OUTPUT not in shapes and name in _EMBEDDINGS):
+        return _output_type(recipe, shapes[name][-1], facts)
+    if recipe == _MXFP4_MOE:
+        is_stack_of_experts = len(shapes[name]) > 2
+        return "MXFP4" if is_stack_of_experts else "Q8_0"
+    if name in _EMBEDDINGS:
+        return _EMBEDDING_TYPES.get(recipe, RECIPES[recipe])
+    return None
 
 
 def _by_block(name: str) -> tuple[int, str]:
     """The order in which llama.cpp keeps tensors: by block, then by name."""
     match = _BLOCK_NUMBER.match(name)
-    return (int(match[1]) if match else -1, name)
+    if match is None:  # embeddings and the like come before all blocks
+        return (-1, name)
+    return (int(match[1]), name)
 
 
 def _kind(name: str) -> str:
@@ -338,7 +359,7 @@ def _kind(name: str) -> str:
 def _output_type(recipe: str, columns: int, facts: ModelFacts) -> str:
     if recipe == _MXFP4_MOE or facts.architecture == "falcon":
         return "Q8_0"
-    if columns % levels[RECIPES[recipe]].block.weights:
+    if columns % levels[RECIPES[recipe]].block.weights:  # Q8_0 has blocks of 32, which tile nearly every row
         return "Q8_0"
     if recipe in (*_LOW.split(), "IQ3_XXS"):
         return "Q5_K"
@@ -382,7 +403,10 @@ def model_facts(tensors: Iterable[Tensor], metadata: Mapping[str, object], confi
     blocks = {_by_block(name)[0] for name in shapes}
     heads = number("attention.head_count", "num_attention_heads")
     kv_heads = number("attention.head_count_kv", "num_key_value_heads")
-    shared = heads // kv_heads if heads and kv_heads else _shared_heads(shapes)
+    if heads and kv_heads:
+        shared = heads // kv_heads
+    else:  # GGUF gives a list if layers differ, and configs may lack both
+        shared = _shared_heads(shapes)
     experts = number("expert_count", "num_local_experts", "num_experts", "n_routed_experts")
     stacks = (shape[0] for name, shape in shapes.items() if "_exps." in name and len(shape) == 3)
     return ModelFacts(
@@ -436,7 +460,9 @@ def row_fallback(level: QuantizationLevel, columns: int) -> QuantizationLevel | 
     if level.name not in FALLBACKS:
         return None
     fallback = levels[FALLBACKS[level.name]]
-    return FP16 if columns % fallback.block.weights else fallback
+    if columns % fallback.block.weights:  # the fallbacks have blocks of 32; what they do not tile stays FP16
+        return FP16
+    return fallback
 
 
 def recipe_deviations(
@@ -458,6 +484,7 @@ def recipe_deviations(
         if tensor.name in expected:
             level = levels[expected[tensor.name]]
             given = row_fallback(level, tensor.shape[-1]) or level
+            # a fallback is no deviation, and it is reported by itself as QL110
             if tensor.dtype not in (level, given):
                 yield tensor.name, given, tensor.dtype
 
@@ -589,17 +616,19 @@ _FUSED: Final[dict[str, tuple[str, ...]]] = {
 def _inverted(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for given, names in table.items():
-        for part in _PARTS if "{}" in given else ("",):
-            for name in names.split():
-                key = name.replace("{}", part)
-                found[key] = (*found.get(key, ()), given.replace("{}", part))
+        parts = _PARTS if "{}" in given else ("",)
+        for name, part in product(names.split(), parts):
+            key = name.replace("{}", part)
+            found[key] = (*found.get(key, ()), given.replace("{}", part))
     return found
 
 
 _LAYER_NAMES: Final = _inverted(_LAYER)
 _OUTSIDE_NAMES: Final = _inverted(_OUTSIDE)
+#: What stands before the layers in the names of transformers: which wrapper a model has depends on its class alone.
 _WRAPPER: Final = r"(?:(?:model|language_model|text_model|transformer|backbone|gpt_neox|bert)\.)*"
 _NAME: Final = re.compile(rf"{_WRAPPER}(?:(?:layers|h|encoder\.layer)\.(\d+)\.)?(.+?)(\.bias)?")
+#: One expert of many: llama.cpp stacks all of a layer in one tensor, so that their numbers do not matter.
 _EXPERT: Final = re.compile(r"\bexperts\.\d+\.")
 
 
@@ -623,13 +652,16 @@ def matched(names: Iterable[str], known: Collection[str]) -> dict[str, str]:
     Of several possible names, it gets one that the file has and that certainly belongs to no other.
     """
     given = {name: gguf_names(name) for name in names}
+    # `post_attention_layernorm` is ffn_norm in Llama and post_attention_norm in Gemma: what is certain decides first
     taken = {candidates[0] for candidates in given.values() if len(candidates) == 1}
     return {name: _best_match(name, candidates, known, taken) for name, candidates in given.items()}
 
 
 def _best_match(name: str, candidates: Sequence[str], known: Collection[str], taken: Collection[str]) -> str:
-    if len(candidates) < 2:
-        return candidates[0] if candidates else name
+    if not candidates:
+        return name
+    if len(candidates) == 1:
+        return candidates[0]
     free = (candidate for candidate in candidates if candidate in known and candidate not in taken)
     return next(free, candidates[0])
 

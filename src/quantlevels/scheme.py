@@ -149,10 +149,10 @@ class Weight:
     Args:
         level: the level of its codes.
         parameters: logical weights.
-        code_bits: bits a code takes in storage, with what packing wastes: 8 for an int4 kept in a byte.
+        code_bits: storage bits per code, with what packing wastes: 8 for an int4 kept in a byte.
         group_size: weights that share one scale along a row; None per row, per tensor and for blocks in two dimensions.
         block: rows and columns that share one scale, if scales are two-dimensional.
-        symmetric: whether there are no zero points; None if unknown or without meaning.
+        symmetric: whether the codes need no zero point; None if unknown or without meaning.
         shape: logical weights per axis, rows (outputs) and columns (inputs) last; empty if unknown. The rules of the
             packing's tensors are checked against it.
     """
@@ -175,11 +175,11 @@ class TensorRuleError(LayoutError):
 
 
 class AmbiguousLayoutError(Exception):
-    """The tensors of a module fit several layouts and nothing tells which. Becomes a finding, never reaches a user."""
+    """The tensors of a module fit several layouts equally well. Becomes a finding, never reaches a user."""
 
 
 class UnknownTypeError(ValueError):
-    """A method's word for a level that is unknown. Becomes a finding; what is stored is reported all the same."""
+    """A method's word for a level that is unknown. Becomes a finding; what is stored is still reported."""
 
 
 _Settings = TypeVar("_Settings")
@@ -275,7 +275,9 @@ class Matrix:
         """
         if isinstance(axis, int):
             return axis
+        # a matrix without columns, or of an unknown type, must give a length that does not fit, not a division by zero
         group = self.group_size or self.columns or 1
+        # a fraction: ten 3-bit codes and two spare bits are one word for some tools, 32/3 codes for others
         word = Fraction(element_bits or 1, code_bits or self.bits or 1)
         lengths: dict[AxisName, tuple[int, int | Fraction]] = {
             "rows": (self.rows, 1),
@@ -294,8 +296,9 @@ class Matrix:
 
 
 def _parsed_shapes(rule: TensorRule) -> tuple[tuple[Axis, ...], ...]:
-    shapes = rule.shapes.split("|") if rule.shapes else ()
-    return tuple(tuple(_parsed_axis(word) for word in shape.split()) for shape in shapes)
+    if not rule.shapes:  # "".split("|") would be one shape: that of a scalar
+        return ()
+    return tuple(tuple(_parsed_axis(word) for word in shape.split()) for shape in rule.shapes.split("|"))
 
 
 def _parsed_axis(word: str) -> Any:  # Any: a Literal cannot be narrowed by membership of a set
@@ -344,15 +347,21 @@ class TensorRule:
         if self.dtypes and not tensor.is_a(*self.dtypes):
             kinds = " or ".join(dict.fromkeys(self.dtypes))
             raise TensorRuleError(f"{self.name} is {tensor.dtype} {list(tensor.shape)}; expected {kinds}")
-        fixed = [tuple(axis for axis in axes if isinstance(axis, int)) for axes in self.axes]
-        if not self.axes or (matrix is None and list(map(len, fixed)) != list(map(len, self.axes))):
-            return
-        shapes = [self.shape(matrix, tensor.bits, axes) for axes in self.axes] if matrix else fixed
-        stacked = [(*(matrix.stack if matrix else ()), *shape) for shape in shapes]
-        if _without_ones(tensor.shape) not in map(_without_ones, [*shapes, *stacked]):
+        shapes = self._possible_shapes(tensor.bits, matrix)
+        # stacked experts may share a tensor, such as one scale for all of them, or each have their own
+        stacked = [(*matrix.stack, *shape) for shape in shapes] if matrix else shapes
+        if shapes and _without_ones(tensor.shape) not in map(_without_ones, [*shapes, *stacked]):
             names = " or ".join(f"[{', '.join(map(str, axes))}]" for axes in self.axes)
             expected = " or ".join(str(list(shape)) for shape in stacked)
             raise TensorRuleError(f"{self.name} has shape {list(tensor.shape)}; expected {names} = {expected}")
+
+    def _possible_shapes(self, element_bits: int, matrix: Matrix | None) -> list[tuple[int, ...]]:
+        """The shapes it may have, without the axes of a stack; empty if any shape may be right."""
+        if matrix:
+            return [self.shape(matrix, element_bits, axes) for axes in self.axes]
+        fixed = [tuple(axis for axis in axes if isinstance(axis, int)) for axes in self.axes]
+        # one named axis among them has an unknown length, and then no shape can be called wrong
+        return fixed if list(map(len, fixed)) == list(map(len, self.axes)) else []
 
     def shape(self, matrix: Matrix, element_bits: int, axes: tuple[Axis, ...]) -> tuple[int, ...]:
         """The lengths of axes beside a weight, in elements of so many bits, without the axes of a stack."""
@@ -360,6 +369,7 @@ class TensorRule:
 
 
 def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    # tools differ in whether a scale per row is [rows], [rows, 1] or [1, rows], and in whether a scalar is [] or [1]
     return [length for length in shape if length != 1]
 
 
@@ -367,7 +377,8 @@ def _as_rules(rules: tuple[TensorRule | str, ...]) -> tuple[TensorRule, ...]:
     return tuple(TensorRule(rule) if isinstance(rule, str) else rule for rule in rules)
 
 
-#: Names of the levels that scales usually have, and of all that a scale may have.
+#: Names of the levels that scales usually have, and of all that a scale may have. UInt8 is E8M0 or E4M3 under the name
+#: of its bytes: gpt-oss, MLX and FP-Quant write scales so.
 FLOAT_TYPES: Final = ("Float16", "BFloat16", "None")
 SCALE_TYPES: Final = (*FLOAT_TYPES, "Float64", "Float8E4M3FN", "Float8E4M3FNUZ", "Float8E5M2", "Float8E8M0FNU", "UInt8")
 #: Names of the levels of words that packed codes and zero points are kept in, and of indices.
@@ -465,6 +476,7 @@ class Packing:
             LayoutError: if a tensor has no elements, or shapes or types do not fit.
             AmbiguousLayoutError: if shapes leave open what the config does not say.
         """
+        # an empty tensor divides every shape, so each later check would pass on it
         if not all(module[suffix].elements for suffix in (self.codes, *self.needs)):
             raise LayoutError("codes or scales without elements")
         weight = self.fold(module, hint)
@@ -474,13 +486,14 @@ class Packing:
 
     def _check_sides(self, module: Module, weight: Weight) -> None:
         matrix = None
-        if len(weight.shape) > 1:
+        if len(weight.shape) > 1:  # else the packing knows only the number of weights, not their rows and columns
             *stack, rows, columns = weight.shape
             bits = weight.level.bits_per_param
             matrix = Matrix(rows=rows, columns=columns, bits=bits, group_size=weight.group_size, stack=tuple(stack))
         rules = COMMON_SIDES | {rule.name: rule for rule in (BIAS, *self.sides)}
-        for suffix in module.keys() & rules.keys():
+        for suffix in module.keys() & rules.keys():  # tensors without a rule are reported as unexplained elsewhere
             rules[suffix].check(module[suffix], matrix)
+        # checked although "rows" has a rule: of a weight of unknown shape, the rule checks the type alone
         if (bias := module.get("bias")) and weight.parameters % (bias.elements or 1):
             raise TensorRuleError(
                 f"bias has {bias.elements:,} elements, which do not divide {weight.parameters:,} weights"
@@ -634,6 +647,7 @@ class Scheme:
 UNQUANTIZED_BITS: Final = 16
 #: What a config says for one scale per row.
 PER_ROW: Final = -1
+#: No row of a model is so long: a larger size is a slip, and the numbers computed from it would be of any length.
 _LARGEST_GROUP: Final = 2**31
 _INTEGERS: Final = {level.name: level for level in (*BUILTIN, *SHIPPED) if level.kind in ("int", "uint")}
 
@@ -658,6 +672,7 @@ def group_size(row: int, groups: int, hint: Hint) -> int | None:
         LayoutError: if they do not.
     """
     known = hint.group_size
+    # the declared size is taken only if it gives the stored number of groups: the tensors decide
     if known and known > 0 and -(-row // known) == groups:
         return known
     if groups == 1:
@@ -672,7 +687,9 @@ def code_bits(codes: TensorInfo, parameters: int) -> Fraction:
 
 def with_scales(bits: Fraction | int, group: int | None, side_bits: int) -> Fraction:
     """Bits per weight of codes in groups with so many bits of scale and zero point each, without per-row extras."""
-    return bits + Fraction(side_bits, group) if group and group > 0 else Fraction(bits)
+    if not group or group < 0:  # one scale per row: an extra per row, whose length is not known here
+        return Fraction(bits)
+    return bits + Fraction(side_bits, group)
 
 
 def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
@@ -692,14 +709,14 @@ def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
 
 
 def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], None]:  # Any: int or float fields
-    """A validator for a number with bounds; NaN is in none.
+    """A validator for a number with bounds; it refuses NaN.
 
     Raises:
         ValueError: (the validator) for one that is out of them.
     """
 
     def check(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: as above
-        if not least <= value <= most:
+        if not least <= value <= most:  # NaN fails both comparisons, which `value < least or value > most` would miss
             raise ValueError(f"{attribute.name} must be between {least} and {most}, not {value}")
 
     return check

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 Tensors: TypeAlias = "Mapping[str, tuple[str, Sequence[int]]]"
 
 _SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
-_TIMEOUT: Final = 120  # seconds
-_MOST_LEVELS: Final = 5
+_TIMEOUT: Final = 120  # seconds: an import that takes longer hangs, even on a loaded machine of a CI service
+_MOST_LEVELS: Final = 5  # of the stored levels, in the message of `assert_level`
 
-#: What the author of a plugin should do about its state.
+#: What the author of a plugin should do about its state. `PluginStatus.remedy` is what its users can do.
 _REPAIRS: Final[Mapping[State, str]] = {
     "rejected": "correct that; until then it is left out wherever it is installed",
     "failed": "correct that, and install it again",
@@ -90,7 +90,9 @@ def _evidence(report: Inspection) -> Iterator[str]:
     else:
         names = [str(row.level) for row in declared.levels] + [str(declared.dtype)] * (declared.dtype is not None)
         yield f"declared: {', '.join(names) or 'nothing'} in {declared.source}"
-    for row in report.stored.levels[:_MOST_LEVELS] if report.stored else ():
+    if report.stored is None:
+        return
+    for row in report.stored.levels[:_MOST_LEVELS]:
         group = f" in groups of {row.group_size}" if row.group_size else ""
         yield f"stored: {row.level}{group}, {row.parameters:,} parameters, {row.nbytes:,} bytes"
 
@@ -143,11 +145,13 @@ def _levels(plugins: Sequence[PluginStatus], registry: Registry) -> Iterator[str
         for dialect in level.spellings.keys() - dialects:
             for close in get_close_matches(dialect, dialects, n=1):
                 yield f"{plugin.name}: the dialect {dialect!r} is not known: call it {close!r} if that is meant"
+        # models are passed to worker processes by pickle, and a level goes with their configs
         if pickle.loads(pickle.dumps(level)) != level:
             yield f"{plugin.name}: it changes when pickled: use only plain values in its fields"
 
 
 def _modules(plugins: Sequence[PluginStatus]) -> Iterator[str]:
+    # reversed: of several plugins in one module, the first is named
     modules = {plugin.value.partition(":")[0]: plugin.name for plugin in reversed(plugins) if plugin.state == "loaded"}
     for module, name in modules.items():
         package = find_spec(module.partition(".")[0])
@@ -160,6 +164,7 @@ def _modules(plugins: Sequence[PluginStatus]) -> Iterator[str]:
 def _import_alone(module: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
+        # -B: bytecode that Python itself would write must not count as what the plugin writes
         child = subprocess.run(
             [sys.executable, "-B", "-m", __name__, module, str(report)],
             cwd=folder,
@@ -174,10 +179,11 @@ def _import_alone(module: str) -> Iterator[str]:
             yield f"{module} cannot be imported in a new process, which ended with {last!r}: make it importable alone"
             return
         result = json.loads(report.read_text(encoding="utf-8"))
-    if printed := child.stdout + child.stderr:
+    printed = child.stdout + child.stderr
+    if printed:
         yield f"{module} prints at import: {printed[:200]!r}: remove that"
-    if written := result["written"]:
-        yield f"{module} writes at import: {', '.join(written)}: do that only in a function"
+    if result["written"]:
+        yield f"{module} writes at import: {', '.join(result['written'])}: do that only in a function"
     if result["seconds"] > _SLOW:
         others = f", and imports {', '.join(result['others'])}" if result["others"] else ""
         yield (
@@ -271,6 +277,7 @@ def _wrong_size(weight: FoldedWeight, scheme: Scheme, level: QuantizationLevel, 
     rules = [rule for rule in scheme.storage if level.name in rule.levels]
     if not rules or len(weight.shape) < 2:
         return
+    # the group size of a microscaled level is that of its block, and `size` refuses another
     group = weight.group_size if rules[0].grouped and level.block.weights == 1 else None
     where = f"a weight of {list(weight.shape)} at {level.name}"
     with tempfile.TemporaryDirectory() as folder:
@@ -294,10 +301,13 @@ def _accepted_damage(config: Mapping[str, object], tensors: Tensors, scheme: Sch
         shaped.update((packing.codes, *packing.needs, *(rule.name for rule in packing.sides)))
     for name, (dtype, shape) in tensors.items():
         module, _, suffix = name.rpartition(".")
+        # a module's only tensor is left in place: without it there is no module, and nothing to be silent about
         if suffix in needed and any(other.startswith(f"{module}.") for other in tensors if other != name):
             rest = {other: tensor for other, tensor in tensors.items() if other != name}
             yield from _silence(config, rest, f"without {name}")
-        for axis in range(len(shape)) if suffix in shaped else ():
+        if suffix not in shaped:
+            continue
+        for axis in range(len(shape)):
             longer = [length + (place == axis) for place, length in enumerate(shape)]
             yield from _silence(config, {**tensors, name: (dtype, longer)}, f"if {name} has the shape {longer}")
 
@@ -305,7 +315,7 @@ def _accepted_damage(config: Mapping[str, object], tensors: Tensors, scheme: Sch
 def _silence(config: Mapping[str, object], tensors: Tensors, what: str) -> Iterator[str]:
     try:
         report = _small_model(config, tensors)
-    except Exception as error:
+    except Exception as error:  # a scheme of another author may raise anything
         yield f"{what}, {type(error).__name__} is raised ({error}): raise LayoutError in `fold`"
     else:
         if not report.findings:
@@ -318,8 +328,12 @@ def _probe(module: str, report: str) -> None:  # pyright: ignore[reportUnusedFun
     known = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names | {module.partition(".")[0]}
 
     def notice(event: str, details: tuple[object, ...]) -> None:
-        flags = details[2] if event == "open" else _WRITING if event in ("os.mkdir", "os.rename", "os.remove") else 0
-        if isinstance(flags, int) and flags & _WRITING:
+        if event == "open":  # details: path, mode, flags; the mode is None for os.open, the flags are always there
+            flags = details[2]
+            writes = isinstance(flags, int) and flags & _WRITING != 0
+        else:
+            writes = event in ("os.mkdir", "os.rename", "os.remove")
+        if writes:
             written.append(str(details[0]))
 
     sys.addaudithook(notice)

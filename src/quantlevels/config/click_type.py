@@ -37,7 +37,9 @@ class LevelType(click.ParamType["QuantizationLevel"]):
         """The level that an argument or a default means; a usage error if it is unknown, or not a choice."""
         try:
             level = as_level(value)
-            return self._choice.check(level) if self._choice else level
+            if self._choice is None:
+                return level
+            return self._choice.check(level)
         except (ValueError, ConfigError) as error:
             self.fail(str(error), param, ctx)
 
@@ -45,6 +47,7 @@ class LevelType(click.ParamType["QuantizationLevel"]):
         """The names that begin as typed, each with the level's summary."""
         from click.shell_completion import CompletionItem  # here: a shell asks for it, and no other run
 
+        # without choices, the levels known without a plugin: completion must not wait for imports of others
         known = self._choice.levels if self._choice else levels
         typed = incomplete.lower()
         return [

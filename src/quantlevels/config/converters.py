@@ -86,6 +86,7 @@ def configure_converter(
         _keep_repeated_names(converter)
     else:
         structure, unstructure = _any(converter, registry), partial(write_level, registry=registry)
+    # cattrs asks the factories registered last first: the corrections of its bugs see a type before all rules here
     converter.register_structure_hook(QuantizationLevel, structure)
     converter.register_unstructure_hook(QuantizationLevel, unstructure)
     converter.register_structure_hook_factory(_is_chosen, _structure_chosen)
@@ -169,7 +170,9 @@ def _as_cattrs_error(defect: TableDefect) -> Exception:
     if defect.kind == "unknown":
         error = ForbiddenExtraKeysError("", record, {key})
     else:
-        error = KeyError(key) if defect.kind == "missing" else ConfigError((defect.text,))
+        error = ConfigError((defect.text,))
+        if defect.kind == "missing":  # what cattrs raises for a field without default
+            error = KeyError(key)
         error.add_note(AttributeValidationNote(f"{record.__name__}.{key}", key, get_type_hints(record)[key]))
     for name in outer:
         error = _class_error(record, [error])
@@ -212,8 +215,12 @@ def _keep_repeated_names(converter: BaseConverter) -> None:
 
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         table = dict(items)
-        return table if len(table) == len(items) else _Repeated(items)
+        if len(table) == len(items):
+            return table
+        return _Repeated(items)
 
+    # `json` keeps the last of two equal keys without a word, and the original refuses them; no other parser of
+    # cattrs' preconf converters can be told to show both
     if isinstance(converter, JsonConverter):
         converter.loads = partial(converter.loads, object_pairs_hook=pairs)  # type: ignore[method-assign]
 
@@ -250,7 +257,9 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
     """The hook for a union of a level and other types; the docstring of `configure_converter` has the rules."""
     level_type = next(filter(is_level, get_args(union)))
     others = tuple(t for t in get_args(union) if not is_level(t))
-    members_by_word = {word: member for t in others for word, member in choices(t) if isinstance(word, str)}
+    members_by_word: dict[str, object] = {}
+    for choice in others:
+        members_by_word |= {word: member for word, member in choices(choice) if isinstance(word, str)}
     if str in others or _reads_as_level(registry, others, members_by_word.keys()):
         message = f"a file cannot tell the members of {union} apart; use a Literal, or a class of your own"
         raise StructureHandlerNotFoundError(message, union)
@@ -266,6 +275,7 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
         try:
             return structure_level(value, level_type)
         except UnknownLevelError as error:
+            # a misspelt member of the Literal is reported by its own word, before the closest levels
             meant = closest(value, members_by_word)
             if meant is None:
                 raise
@@ -292,7 +302,7 @@ def _structure_other_members(types: tuple[Any, ...], converter: BaseConverter) -
     rest: Any = Union[objects] if objects else None  # noqa: UP007  # pyrefly: ignore[not-a-type]  # the operator cannot join a tuple
 
     def structure(value: Any) -> object:
-        if type(value) in scalars:
+        if type(value) in scalars:  # not isinstance: True is an int to Python, and a mistake in the place of one
             return value
         if type(value) is int and float in scalars:
             return float(value)
@@ -314,6 +324,7 @@ def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a
         ConfigError: (the hook) for two spellings of one key.
     """
     origin = get_origin(mapping) or mapping
+    # the hooks that cattrs itself has for these three kinds, made here since a factory cannot call the next one
     if issubclass(origin, defaultdict):
         structure = defaultdict_structure_factory(mapping, converter)
     elif issubclass(origin, Counter):
@@ -323,7 +334,7 @@ def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a
 
     def refuse_two_spellings(value: Any, type_: Any) -> object:  # Any: what a parser gave
         result = structure(value, type_)
-        if len(result) < len(value):
+        if len(result) < len(value):  # 'int4' and 'i4' gave one key: the value of the first would be lost
             raise ConfigError((f"two of the keys {', '.join(map(repr, value))} mean the same",))
         return result
 

@@ -51,14 +51,14 @@ class OneOf:
 
     def __init__(self, *levels: QuantizationLevel) -> None:
         if not levels or not all(isinstance(level, QuantizationLevel) for level in levels):
-            raise TypeError(f"levels to choose from are needed, not {levels!r}")
+            raise TypeError(f"expected one or more levels to choose from, got {levels!r}")
         object.__setattr__(self, "levels", levels)  # frozen for all others
 
     def check(self, value: T) -> T:
         """The value itself.
 
         Raises:
-            ConfigError: if it is a level, and none of these.
+            ConfigError: if it is a level other than these. A value of another type is for its own reader to judge.
         """
         if isinstance(value, QuantizationLevel) and value not in self.levels:
             raise ConfigError(
@@ -97,8 +97,10 @@ def as_level(value: str | QuantizationLevel) -> QuantizationLevel:
         return read_level(value)
     except (QuantLevelsError, TypeError) as error:
         text = str(error)
+        # without a suggestion, the message would not say how to go on
         if isinstance(error, UnknownLevelError) and not (error.suggestions or error.explanation):
             text += "; `quantlevels list` shows them all"
+        # a program that does not use argparse is spared its import
         error_class = _value_error() if "argparse" in sys.modules else ValueError
         raise error_class(text) from error
 

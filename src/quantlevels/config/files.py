@@ -65,7 +65,7 @@ def save(path: str | os.PathLike[str], obj: object) -> None:
         content = dump(shared_converter(format).unstructure(obj), format)
     except QuantLevelsError as error:
         raise ConfigError((f"{path}: {error}",)) from error
-    path.write_bytes(content)
+    path.write_bytes(content)  # only now: an object that cannot be written must not leave an empty file
 
 
 def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) -> tuple[QuantizationLevel, ...]:
@@ -112,9 +112,8 @@ def _structured(
     except ConfigError as error:
         raise ConfigError(tuple(f"{name}: {message}" for message in error.messages)) from error
     found = [Mistake(keys, text) for keys, text in document.faults]
-    structure = converter_for(format).get_structure_hook(
-        cls
-    )  # outside of try: a class that cannot be read is its author's mistake
+    # outside of try: a class that cannot be read is its author's mistake, not one in the file
+    structure = converter_for(format).get_structure_hook(cls)
     try:
         result: T = structure(document.data, cls)
     except Exception as error:  # a class of the user may raise anything for a value

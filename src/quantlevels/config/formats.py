@@ -35,6 +35,7 @@ def strict_converter(format: DocumentFormat) -> Converter:
         ConfigError: if the library for the format is missing.
     """
     converter = _preconf(format)
+    # first the levels, last the strict rules: cattrs asks newer factories first, and `make_strict` wraps the older ones
     configure_converter(converter)
     for kind in (date, datetime):
         # cattrs' hook for msgpack reads numbers of seconds; the other formats have no such numbers
@@ -73,6 +74,7 @@ def _structure_time(kind: type[date], structure_number: Hook | None) -> Hook:
     return structure
 
 
+#: A date is written as the seconds to its midnight; other seconds are a time, and reading one as a date would lose it.
 _SECONDS_OF_A_DAY: Final = 86_400
 
 
@@ -138,12 +140,14 @@ def _unstructure_keys(mapping: Any, converter: Converter) -> Callable[[Any], Any
     """Writes the keys of a mapping as text, since TOML has no others."""
     key, *values = get_args(mapping)
     write_key = converter.get_unstructure_hook(key)
+    # a Counter has no type of values to be given: they are integers
     by_text: Any = dict[(str, *(values or [int]))]  # type: ignore[misc]  # ty: ignore[invalid-type-form]
     write = converter.get_unstructure_hook(by_text)
     return lambda value: write({as_key(name, write_key(name)): item for name, item in value.items()})
 
 
 def _structure_namedtuple(type_: Any, converter: Converter) -> Hook:  # Any: a type form
+    # as a table by field names: cattrs' default is a list, in which a file could not say what is what
     return namedtuple_dict_structure_factory(type_, converter, "from_converter", True)
 
 
@@ -159,6 +163,7 @@ def _unstructure_without_null(type_: Any, converter: Converter) -> Callable[[Any
     cls = get_origin(type_) or type_
     defaults = _defaults(cls)
     # Any: the type of every keyword argument there is
+    # only those: left out, a field that is None but has another default would be read back as that default
     optional: dict[str, Any] = {n: override(omit_if_default=True) for n, default in defaults.items() if default is None}
     if is_namedtuple(cls):
         return namedtuple_dict_unstructure_factory(type_, converter, **optional)

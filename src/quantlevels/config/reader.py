@@ -99,7 +99,7 @@ def mistakes_in(error: BaseException) -> tuple[Mistake, ...]:
 def text_of(error: BaseException) -> str:
     """The message of an error on one line; of attrs' validators, which add the values they saw, the message alone."""
     text = str(error)
-    if len(error.args) > 1 and isinstance(error, ValueError):
+    if len(error.args) > 1 and isinstance(error, ValueError):  # attrs: (message, attribute, allowed values, value)
         text = str(error.args[0])
     return " ".join(text.split()) or type(error).__name__
 
@@ -140,7 +140,7 @@ def choice_reader(type_: Any) -> Reader:  # Any: a type form
 
     def read_choice(value: object) -> object:
         for word, member in members:
-            if type(value) is type(word) and value == word:
+            if type(value) is type(word) and value == word:  # 1 == True == 1.0
                 return member
         refusal = expected(" or ".join(map(shown, words)), value)
         if not isinstance(value, str):
@@ -166,6 +166,7 @@ def _record_reader(cls: Any) -> Reader:  # Any: an attrs class
         for field in fields:
             if field.name in value:
                 try:
+                    # looked up only now, so that a class can have fields of its own type
                     arguments[str(field.alias)] = reader(field.type)(value[field.name])
                 except Exception as error:  # collected
                     found += _at(field.name, error)
@@ -193,7 +194,7 @@ def _mapping_reader(type_: Any) -> Reader:  # Any: a type form
 
 def _list_reader(type_: Any) -> Reader:  # Any: a type form
     cls = get_origin(type_) or type_
-    make = tuple  # of any other kind of sequence, since records are frozen
+    make = tuple  # for Sequence and its like too: records are frozen, so their fields should be
     if cls in (list, set, frozenset):
         make = cls
     members = get_args(type_) or (Any, ...)
@@ -234,7 +235,7 @@ def _union_reader(union: Any) -> Reader:  # Any: a type form
 
     def read_union(value: object) -> object:
         candidates = [member for member in members if _is_for(member, value)]
-        if len(candidates) == 1:
+        if len(candidates) == 1:  # its mistakes are worth more than "expected a table or null"
             return reader(candidates[0])(value)
         for member in candidates:
             try:
@@ -254,13 +255,15 @@ def _is_for(type_: Any, value: object) -> bool:  # Any: a type form
         return is_table(type_)
     if isinstance(value, list):
         return is_list(type_)
+    # by the type of the words, not the words: a misspelt one should be refused by its Literal, with a suggestion
     kinds = {type(word) for word, _ in choices(type_)} or {type_}
     return type(value) in kinds or (float in kinds and type(value) is int)  # pyright: ignore[reportUnnecessaryContains]
 
 
 _SCALARS: Final = (bool, int, float, str)
 
-#: which types → how a function that reads them is made; the first that applies counts
+#: Which types → how a function that reads them is made; the first that applies counts. Records come before mappings and
+#: lists, because a class may be both.
 _READERS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any], Reader]], ...]] = (
     (lambda type_: type_ in (Any, object), lambda _: lambda value: value),
     (lambda type_: type_ is NoneType, lambda _: lambda value: value),  # asked for null alone, by a union

@@ -62,7 +62,7 @@ def structure_scalar(scalar: type) -> Hook:
         result = read_scalar(scalar, value)
         if type(result) is type_:
             return result
-        return type_(result)  # a subclass of the scalar
+        return type_(result)  # cattrs calls the hook of `int` for subclasses of int as well
 
     return structure
 
@@ -101,8 +101,10 @@ def _check_shape(kind: type, what: str, type_: object, structure: Hook) -> Hook:
 def _check_union(union: Any, structure: Hook) -> Hook:  # Any: a type form
     """Refuse true and false for an integer, which cattrs accepts, and name all members if a value fits none of them."""
     members = {getattr(t, "__supertype__", t) for t in get_args(union)}
-    literals = [t for t in members if get_origin(t) is Literal]
-    kinds_of_words = {type(word) for t in literals for word in get_args(t)}
+    kinds_of_words: set[object] = set()
+    for literal in members:
+        if get_origin(literal) is Literal:
+            kinds_of_words.update(map(type, get_args(literal)))
     is_counted = int in members and not {bool, object, Any} & {*members, *kinds_of_words}
 
     def structure_union(value: object, _: object) -> object:
@@ -113,7 +115,7 @@ def _check_union(union: Any, structure: Hook) -> Hook:  # Any: a type form
             raise
         except Exception:
             if isinstance(value, (str, Mapping, list)):
-                raise  # it says more
+                raise  # the member's own error says more: the closest word, or the place inside
         raise expected(in_words(union), value)
 
     return structure_union
@@ -126,6 +128,7 @@ def _is_record_or_other(type_: Any) -> bool:  # Any: a type form
     if any(map(is_level, members)):  # the converter has rules of its own for levels
         return False
     others = [t for t in members if t is not NoneType and not attrs.has(t)]
+    # cattrs cannot tell a class from a type that is not one; with two classes, its own rules for unions are needed
     return len(others) == 1 and sum(map(attrs.has, members)) == 1 and not is_table(others[0])
 
 
@@ -155,8 +158,9 @@ def _structure_choice(type_: Any) -> Hook:  # Any: a type form
 def mistakes(error: BaseException, type_: Any = None, data: object = None) -> list[Mistake]:  # Any: a type form
     """Every mistake in an error that a strict converter raised for data of a type, at the place where it was made."""
     found = list(_mistakes(error, (), type_, data))
+    # a misspelt key is one mistake to its author, not two: an unknown key and a missing one
     meant = {mistake.meant for mistake in found if not mistake.missing}
-    return [mistake for mistake in found if not (mistake.missing and mistake.meant in meant)]  # a misspelt key is one
+    return [mistake for mistake in found if not (mistake.missing and mistake.meant in meant)]
 
 
 def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Iterator[Mistake]:  # Any: a type form
@@ -176,6 +180,7 @@ def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Ite
         yield Mistake((), "nested too deeply")
     elif isinstance(error, QuantLevelsError):
         yield Mistake(keys, str(error))
+    # a KeyError for this very key, and absent: a class's own code may raise KeyError for anything
     elif isinstance(error, KeyError) and error.args[:1] == keys[-1:] and not _is_there(keys, data):
         yield Mistake(keys, f"missing, expected {in_words(type_)}", keys, missing=True)
     elif type_ is not None and _is_there(keys, data):

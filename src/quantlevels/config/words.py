@@ -39,13 +39,14 @@ def place(keys: Keys, root: str = "$") -> str:
 def _step(key: object) -> str:
     if isinstance(key, str) and key.isidentifier():
         return f".{key}"
-    return f"[{key!r:.80}]"
+    return f"[{key!r:.80}]"  # cut: a key of a hostile file may be as long as the file
 
 
 def in_words(type_: Any) -> str:  # Any: a type form
     """What a type expects, with its article: ``an integer or null``."""
     if type_ in _TYPES:
         return _TYPES[type_]
+    # the order matters below: an Enum may be a str, an Annotated may hold a union
     if getattr(type_, "__module__", "") == "datetime":
         return _TIMES.get(type_.__name__, str(type_.__name__))
     if is_union(type_):
@@ -139,7 +140,7 @@ def is_table(type_: Any) -> bool:  # Any: a type form
 
 def is_list(type_: Any) -> bool:  # Any: a type form
     """Whether a file has a list in the place of a type."""
-    is_text = _is_subclass(type_, (str, bytes, bytearray))
+    is_text = _is_subclass(type_, (str, bytes, bytearray))  # sequences to Python, but one value in a file
     return not is_text and not is_table(type_) and _is_subclass(type_, (Sequence, Set, deque))
 
 
@@ -151,7 +152,7 @@ def _is_subclass(type_: Any, of: type | tuple[type, ...]) -> bool:  # Any: a typ
 def keys_of(cls: Any) -> tuple[str, ...]:  # Any: a class or a generic alias of one
     """The names of the fields of an attrs class, dataclass, TypedDict or NamedTuple; empty for any other type."""
     cls = get_origin(cls) or cls
-    if attrs.has(cls):
+    if attrs.has(cls):  # not `__annotations__`, which lacks the fields of base classes
         return tuple(attribute.name for attribute in attrs.fields(cls))
     if is_dataclass(cls):
         return tuple(cls.__dataclass_fields__)

@@ -41,6 +41,7 @@ def work_around_cattrs_bugs(converter: BaseConverter, unstructure: Callable[[Qua
     converter.register_unstructure_hook_factory(_has_text_annotations, _unstructure_resolved)
     if not isinstance(converter, Converter):
         return
+    # by the modules of their classes: to import those would need every library that cattrs supports
     homes = {cls.__module__.removeprefix("cattrs.preconf.") for cls in type(converter).__mro__}
     if homes & {"bson", "tomlkit"}:
         converter.register_structure_hook_factory(is_typeddict, _structure_typeddict)

@@ -70,10 +70,10 @@ def parse(content: bytes | str, format: DocumentFormat) -> Document:
         _check_depth(document.data, MAX_DEPTH)
     except RecursionError:
         reason = "nested too deeply"
-    except UnicodeError as error:
-        reason = (
-            f"not UTF-8 text, from byte {error.start:,} on" if isinstance(error, UnicodeDecodeError) else str(error)
-        )
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 text, from byte {error.start:,} on"
+    except UnicodeEncodeError as error:  # a lone surrogate in text that was given as a str
+        reason = str(error)
     except ValueError as error:
         reason = " ".join(str(error).split())
     else:
@@ -82,6 +82,7 @@ def parse(content: bytes | str, format: DocumentFormat) -> Document:
 
 
 def _check_depth(data: object, levels_left: int) -> None:
+    # only JSON and TOML stop by themselves; PyYAML and msgpack nest as deep as memory allows
     if levels_left < 0:
         raise RecursionError
     for _, child in _children(data):
@@ -109,6 +110,7 @@ _UNWRITABLE: Final = (TypeError, ValueError, OverflowError)
 
 def _unwritable(data: object, write: Callable[[object], bytes]) -> Keys:
     """The place of the first value that cannot be written."""
+    # found by trying: no library says where it failed
     for key, child in _children(data):
         try:
             write({key if isinstance(data, Mapping) else "": child})  # a table, since TOML writes nothing else

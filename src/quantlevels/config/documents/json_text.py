@@ -32,12 +32,14 @@ def read(content: bytes) -> Document:
                 value, end = scan(string, index)
             except json.JSONDecodeError:
                 raise
-            except ValueError as error:
+            except ValueError as error:  # of `finite` or `_refuse_constant`, which do not know where they are
                 raise json.JSONDecodeError(str(error), string, index) from error
             return Node(value, bisect(line_ends, index) + 1), end
 
         return scan_once
 
+    # the scanner in C calls neither of the three hooks below, so the one in Python is taken: slower by far, but config
+    # files are small, and a mistake without its line is hard to find
     # Any: attributes that are there for this purpose, but not in typeshed
     decoder: Any = JSONDecoder(object_pairs_hook=Pairs, parse_constant=_refuse_constant, parse_float=finite)
     decoder.parse_object = lambda at, strict, scan, *rest: JSONObject(at, strict, with_line(scan), *rest)

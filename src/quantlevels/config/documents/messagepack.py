@@ -13,6 +13,7 @@ def read(content: bytes) -> Document:
     """
     msgpack = library("msgpack")
     try:
+        # keys of any type, since a config may have a mapping by numbers; two equal ones are refused by `_table`
         return Document(msgpack.unpackb(content, object_pairs_hook=_table, strict_map_key=False))
     except (msgpack.UnpackException, OverflowError, TypeError) as error:
         raise ValueError(str(error) or type(error).__name__) from error

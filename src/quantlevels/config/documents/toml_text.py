@@ -37,7 +37,7 @@ def read(content: bytes) -> Document:
         ValueError: if it is not TOML; RecursionError if it is nested too deeply.
     """
     text = text_of(content)
-    if _TOO_MANY_DOTS.search(text):
+    if _TOO_MANY_DOTS.search(text):  # before tomllib reads them
         raise RecursionError
     data = tomllib.loads(text, parse_float=finite)
     lines = cache(lambda: _lines(text))  # only mistakes need them
@@ -56,7 +56,7 @@ def _lines(text: str) -> dict[Keys, int]:
     array_lengths: dict[Keys, int] = {}  # of arrays of tables, so far
     table: Keys = ()
     number = 1
-    for statement in _statements(text.replace("\r\n", "\n")):
+    for statement in _statements(text.replace("\r\n", "\n")):  # as tomllib itself does before it parses
         if statement.lstrip().startswith("["):
             table = _header(tomllib.loads(statement), array_lengths, lines, number)
         else:

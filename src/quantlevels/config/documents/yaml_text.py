@@ -67,9 +67,10 @@ def _classes() -> tuple[Any, Any]:  # Any: classes of a library that may be miss
     dumper: Any = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})
     for tag, (pattern, _) in _SCALARS.items():
         if not tag.endswith("str"):
-            whole = re.compile(f"(?:{pattern.pattern})$")
+            whole = re.compile(f"(?:{pattern.pattern})$")  # PyYAML calls `match`, which stops before the end
             loader.add_implicit_resolver(tag, whole, None)
             dumper.add_implicit_resolver(tag, whole, None)
+    # read as text here, but as an octal number by YAML 1.2: quoted, it is text to both
     dumper.add_implicit_resolver(f"{_TAG}int", re.compile("0o[0-7]+$"), None)
     for kind, plain in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):  # of enums and the like
         dumper.add_multi_representer(kind, lambda self, value, plain=plain: self.represent_data(plain(value)))
@@ -104,7 +105,7 @@ class _Reader:
             size += sum(child.size for child in value)
         else:
             raise _unreadable_tag(source)
-        if size > _MAX_VALUES:
+        if size > _MAX_VALUES:  # counted as nodes are read, not by walking what they stand for
             raise _too_many_values(source)
         return Node(value, line, size)
 
