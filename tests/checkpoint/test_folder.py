@@ -334,7 +334,7 @@ def test_a_sparse_checkpoint_costs_no_memory_of_its_size(tmp_path: Path) -> None
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert found.tensors == [("a", levels["Float4E2M1"], (2, size), size)]
+    assert list(found.tensors) == [("a", levels["Float4E2M1"], (2, size), size)]
     assert peak < 1 << 20
 
 

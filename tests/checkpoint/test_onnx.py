@@ -58,7 +58,7 @@ def test_every_type_is_sized_as_onnx_packs_it(tmp_path: Path, number: int, raw: 
     nbytes = -(-math.prod(dims) * bits(number) // 8)
     values = bytes(nbytes) if raw else np.zeros(math.prod(dims))
     checkpoint = read_checkpoint(save(tmp_path / "m.onnx", helper.make_tensor("w", number, dims, values, raw=raw)))
-    assert checkpoint.tensors == (Tensor("w", levels.from_dialect("onnx", number), dims, nbytes),)
+    assert tuple(checkpoint.tensors) == (Tensor("w", levels.from_dialect("onnx", number), dims, nbytes),)
     assert not checkpoint.findings
 
 
@@ -86,7 +86,7 @@ def test_an_unknown_type_is_reported_with_the_size_it_has(tmp_path: Path) -> Non
     checkpoint = read_checkpoint(
         save(tmp_path / "m.onnx", TensorProto(name="w", data_type=77, dims=[5], raw_data=b"1234567"))
     )
-    assert checkpoint.tensors == (Tensor("w", UnknownType("onnx", 77), (5,), 7),)
+    assert tuple(checkpoint.tensors) == (Tensor("w", UnknownType("onnx", 77), (5,), 7),)
     assert [(finding.code, finding.where) for finding in checkpoint.findings] == [("QL301", "w")]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from quantlevels import BF16, FP16, levels
-from quantlevels.container import Tensor
+from quantlevels.container import Tensor, in_columns
 from quantlevels.schemes.folding import fold_modules
 
 
 def members(*tensors: Tensor) -> list[list[tuple[str, str]]]:
     """Name and role of the tensors of each weight."""
-    folding = fold_modules(tensors, (), None)
+    folding = fold_modules(in_columns(tensors), (), None)
     return [[(it.within(module), it.role) for it in part.members] for module, parts in folding for part in parts]
 
 

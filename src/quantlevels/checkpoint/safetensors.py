@@ -9,28 +9,22 @@ import json
 import re
 from array import array
 from functools import partial
-from itertools import accumulate, chain, repeat
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+from itertools import accumulate, chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from quantlevels.checkpoint.jsonfile import decoded, finite, unique
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import MARKERS, Contents, Places, Tensor, TruncatedError, UnknownType
+from quantlevels.container import MARKERS, Contents, Places, Tensors, TruncatedError, UnknownType
 from quantlevels.errors import CheckpointError
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from quantlevels.container import JSON, Source, TypeLookup
-    from quantlevels.vocabulary.level import QuantizationLevel
+    from quantlevels.container import JSON, Form, Source, TypeLookup
 
-    Described: TypeAlias = tuple[QuantizationLevel, tuple[int, ...], int]
-
-#: `Tensor` from its fields, at a third of the cost
-_new: Callable[[type[Tensor], tuple[str, QuantizationLevel, tuple[int, ...], int]], Tensor]
-_new = tuple.__new__  # pyrefly: ignore[bad-assignment]
-_tensor_name: Callable[[Tensor], str] = attrgetter("name")
+_form_bytes: Callable[[Form], int] = itemgetter(2)
 _LIMIT: Final = 1 << 64
 #: a little-endian u64 before the header: its bytes
 _PREFIX: Final = 8
@@ -41,6 +35,8 @@ _METADATA: Final = "__metadata__"
 #: bytes that are read of one marker, and of all of a file
 _LARGEST_MARKER: Final = 1 << 12
 _MOST_MARKER_BYTES: Final = 1 << 22
+#: dtypes of text, by the names of their levels
+_TEXT: Final = frozenset({"UInt8", "Int8"})
 _CONTROL_CHARACTERS: Final = bytes(range(0x20))
 _JSON_SPACE: Final = " \t\n\r"
 
@@ -62,8 +58,10 @@ class _Header(NamedTuple):
     """A header whose rules have been checked, but for the size of the file."""
 
     metadata: Mapping[str, str]
-    tensors: list[Tensor]
-    #: where each tensor begins in the data
+    tensors: Tensors
+    #: the forms that occur
+    forms: Collection[Form]
+    #: where each tensor begins in the file
     begins: array[int] | list[int]
     #: bytes of all tensors together
     nbytes: int
@@ -88,7 +86,7 @@ def read_safetensors(source: Source, level_of: TypeLookup) -> Contents:
     size = source.size - start
     describe = partial(_describe, level_of)
     try:
-        header = _FastScan(raw, describe).header() or _parse(raw.decode(), describe)
+        header = _FastScan(raw, start, describe).header() or _parse(raw.decode(), start, describe)
     except RecursionError as error:
         raise CheckpointError(path, "malformed header: nested too deeply") from error
     except ValueError as error:
@@ -97,22 +95,23 @@ def read_safetensors(source: Source, level_of: TypeLookup) -> Contents:
         raise TruncatedError(path, f"truncated: its tensors take {header.nbytes:,} bytes, {size:,} are there")
     if header.nbytes < size:
         raise CheckpointError(path, f"{size - header.nbytes:,} bytes after the last tensor belong to no tensor")
-    places = Places.in_file(source.name, array("q", map(start.__add__, header.begins)))
-    has_markers = any(marker.encode() in raw for marker in MARKERS)
+    places = Places.in_file(source.name, header.begins)
     return Contents(
         tensors=header.tensors,
         places=places,
         metadata=header.metadata,
-        markers=_markers(source, header.tensors, places) if has_markers else {},
+        markers=_markers(source, header, places),
     )
 
 
-def _markers(source: Source, tensors: list[Tensor], places: Places) -> dict[str, bytes]:
+def _markers(source: Source, header: _Header, places: Places) -> dict[str, bytes]:
     """The contents of the small tensors that hold text about other tensors."""
     markers: dict[str, bytes] = {}
+    if not any(dtype.name in _TEXT and nbytes <= _LARGEST_MARKER for dtype, _, nbytes in header.forms):
+        return markers  # most files have none, and going through all names takes time
     remain = _MOST_MARKER_BYTES
-    for tensor, place in zip(tensors, places, strict=True):
-        if place is None or tensor.name.rpartition(".")[2] not in MARKERS:
+    for tensor, place in zip(header.tensors, places, strict=True):
+        if place is None or tensor.dtype.name not in _TEXT or tensor.name.rpartition(".")[2] not in MARKERS:
             continue
         if tensor.nbytes <= min(_LARGEST_MARKER, remain):
             markers[tensor.name] = source.read(place.offset, tensor.nbytes)
@@ -127,17 +126,20 @@ class _FastScan:
 
     Args:
         raw: the header.
+        start: bytes of the file before the data of the tensors.
         describe: makes level, shape and bytes of the JSON that describes a tensor.
     """
 
-    def __init__(self, raw: bytes, describe: Callable[[JSON], Described]) -> None:
+    def __init__(self, raw: bytes, start: int, describe: Callable[[JSON], Form]) -> None:
         self.raw = raw
+        self.start = start
         self.describe = describe
         self.metadata: Mapping[str, str] = {}
-        self.tensors: list[Tensor] = []
+        self.names: list[str] = []
+        self.forms: list[Form] = []
         self.begins: array[int] = array("q")
         #: JSON of dtype and shape → what it describes; models repeat a few of them
-        self.described: dict[str, Described] = {}
+        self.described: dict[str, Form] = {}
         #: bytes of the tensors that lie in the order in which they are listed
         self.end = 0
         #: begin, end and size of the others
@@ -158,11 +160,10 @@ class _FastScan:
                 self.read_entries(pattern, piece)
         except (ValueError, OverflowError, RecursionError):
             return None
-        names = {_METADATA, *map(_tensor_name, self.tensors)}
         nbytes = _tiled(self.loose, self.end)
-        if len(names) != len(self.tensors) + 1 or nbytes is None:
+        if len({_METADATA, *self.names}) != len(self.names) + 1 or nbytes is None:
             return None
-        return _Header(self.metadata, self.tensors, self.begins, nbytes)
+        return _Header(self.metadata, Tensors(self.names, self.forms), self.described.values(), self.begins, nbytes)
 
     def read_metadata(self, stop: int) -> int:
         """Read the metadata, if the header begins with it, and return where the entries begin.
@@ -198,16 +199,18 @@ class _FastScan:
         if new:
             entries = _DECODER.decode("[{" + "},{".join(new) + "}]")
             self.described.update(zip(new, map(self.describe, entries), strict=True))
-        levels, shapes, sizes = zip(*map(self.described.__getitem__, specs), strict=True)
+        forms = list(map(self.described.__getitem__, specs))
+        sizes = list(map(_form_bytes, forms))
         stops = list(accumulate(sizes, initial=self.end))
         if _in_order(begins, ends, stops):
-            self.begins.extend(stops[:-1])
+            self.begins.extend(accumulate(sizes[:-1], initial=self.start + self.end))
             self.end = stops[-1]
         else:
             numbers = list(map(int, begins))
-            self.begins.extend(numbers)
+            self.begins.extend(map(self.start.__add__, numbers))
             self.loose += zip(numbers, map(int, ends), sizes, strict=True)
-        self.tensors += map(_new, repeat(Tensor), zip(names, levels, shapes, sizes, strict=True))
+        self.names += names
+        self.forms += forms
 
 
 def _pieces(raw: bytes, start: int, stop: int) -> Iterator[str]:
@@ -258,7 +261,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_int=_natural, parse_
 _FAST_DECODER = json.JSONDecoder(parse_int=_natural, parse_float=finite, parse_constant=finite)
 
 
-def _parse(text: str, describe: Callable[[JSON], Described]) -> _Header:
+def _parse(text: str, start: int, describe: Callable[[JSON], Form]) -> _Header:
     """The header, whatever its spelling; it may begin with white space, as the reference implementation allows.
 
     Raises:
@@ -269,25 +272,22 @@ def _parse(text: str, describe: Callable[[JSON], Described]) -> _Header:
     header = cast("dict[str, JSON]", decoded(text, _FAST_DECODER))
     "".join(header).encode()  # fails on a lone surrogate, which UTF-8 does not have
     metadata = _checked_metadata(header.pop(_METADATA, None))
-    tensors: list[Tensor] = []
-    spans: list[tuple[int, int, Tensor]] = []
+    forms: list[Form] = []
+    spans: list[tuple[int, int, int, str]] = []
     for name, entry in header.items():
         try:
-            tensor = Tensor(name, *describe(entry))
-            spans.append((*_offsets(entry), tensor))
+            forms.append(describe(entry))
+            spans.append((*_offsets(entry), _form_bytes(forms[-1]), name))
         except ValueError as error:
             raise ValueError(f"tensor {shown(name)}: {error}") from error
-        tensors.append(tensor)
     end = 0
-    for begin, stop, tensor in sorted(spans, key=lambda span: span[:2]):
+    for begin, stop, nbytes, name in sorted(spans, key=lambda span: span[:2]):
         if begin != end:
-            raise ValueError(f"tensor {shown(tensor.name)} begins at byte {begin:,} of the data, not {end:,}")
-        if stop - begin != tensor.nbytes:
-            raise ValueError(
-                f"tensor {shown(tensor.name)} spans {stop - begin:,} bytes, its shape and dtype take {tensor.nbytes:,}"
-            )
+            raise ValueError(f"tensor {shown(name)} begins at byte {begin:,} of the data, not {end:,}")
+        if stop - begin != nbytes:
+            raise ValueError(f"tensor {shown(name)} spans {stop - begin:,} bytes, its shape and dtype take {nbytes:,}")
         end = stop
-    return _Header(metadata, tensors, [begin for begin, _, _ in spans], end)
+    return _Header(metadata, Tensors(list(header), forms), forms, [start + begin for begin, *_ in spans], end)
 
 
 def _checked_metadata(value: JSON) -> Mapping[str, str]:
@@ -300,7 +300,7 @@ def _checked_metadata(value: JSON) -> Mapping[str, str]:
     return metadata
 
 
-def _describe(level_of: TypeLookup, entry: JSON) -> Described:
+def _describe(level_of: TypeLookup, entry: JSON) -> Form:
     """Level, shape and bytes of a header's entry.
 
     Raises:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast, final
 
 from attrs import Factory, define, evolve, field, frozen
@@ -16,12 +15,12 @@ from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import numbered, rank_of
 from quantlevels.checkpoint.source import shown
 from quantlevels.checkpoint.storage_types import type_lookup
-from quantlevels.container import Contents, File, Places, TruncatedError
+from quantlevels.container import Contents, File, Places, Tensors, TruncatedError
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding, pluralize
 
 if TYPE_CHECKING:
-    from quantlevels.container import JSON, Container, Folder, Source, Tensor, TypeLookup
+    from quantlevels.container import JSON, Container, Folder, Source, TypeLookup
     from quantlevels.vocabulary.registry import Registry
 
 #: Gets the names of files and yields them one by one as they are read: a place for a progress bar.
@@ -40,9 +39,6 @@ _COUNT: Final = "split.count"
 _ARCHITECTURE: Final = "general.architecture"
 #: what makes a name lead elsewhere, on any system
 _NOT_PLAIN: Final = frozenset("/\\:~\0")
-
-_tensor_name: Callable[[Tensor], str] = attrgetter("name")
-_tensor_bytes: Callable[[Tensor], int] = attrgetter("nbytes")
 
 
 @final
@@ -136,7 +132,7 @@ def read_index(files: Files, name: str) -> Joined:
     metadata = index.get("metadata")
     said = metadata if isinstance(metadata, dict) else {}
     claim = said.get("total_size")
-    total = sum(map(_tensor_bytes, joined.contents.tensors))
+    total = joined.contents.tensors.nbytes
     if claim not in (None, total) and not joined.unread:
         findings.append(Finding("QL204", f"total_size is {shown(claim)}, the tensors take {total:,} bytes", name))
     scalars = {key: value for key, value in said.items() if isinstance(value, str | int | float)}
@@ -150,9 +146,13 @@ def _shard_names(folder: object, name: str, index: Mapping[str, JSON]) -> dict[s
     shard_of = index.get("weight_map")
     if not isinstance(shard_of, dict):
         raise CheckpointError(path, "has no weight_map, an object of tensor and file names")
-    if set(map(type, shard_of.values())) - {str}:
+    try:
+        shards = set(shard_of.values())
+    except TypeError:  # a list or an object among them
+        shards = {None}
+    if set(map(type, shards)) - {str}:
         raise CheckpointError(path, "weight_map must name files, not numbers or other things")
-    for shard in set(cast("dict[str, str]", shard_of).values()):
+    for shard in cast("set[str]", shards):
         if not shard.strip(".") or _NOT_PLAIN & set(shard) or not is_weights(shard):
             raise CheckpointError(path, f"weight_map names {shown(shard)}, not the plain name of a file with weights")
     return cast("dict[str, str]", shard_of)
@@ -286,7 +286,7 @@ class _Shards:
 
     def tensor_counts(self) -> Counter[str]:
         """In how many files each tensor is."""
-        return Counter(chain.from_iterable(map(_tensor_name, shard.tensors) for shard in self.contents.values()))
+        return Counter(chain.from_iterable(shard.tensors.names for shard in self.contents.values()))
 
     def merged(self, claimed: Mapping[str, str]) -> Joined:
         """What the files hold together, each tensor once.
@@ -295,7 +295,7 @@ class _Shards:
             claimed: name of a tensor → the file that an index places it in; empty without an index.
         """
         shards = self.contents
-        tensors = list(chain.from_iterable(shard.tensors for shard in shards.values()))
+        tensors = Tensors.joined([shard.tensors for shard in shards.values()])
         places = Places.joined(shard.places for shard in shards.values())
         shard_of = claimed
         findings = [*self.findings, *chain.from_iterable(shard.findings for shard in shards.values())]
@@ -305,7 +305,7 @@ class _Shards:
                 several = f"{pluralize(len(repeated), 'tensor')} in more than one file: {_some(repeated)}"
                 findings.append(Finding("QL203", several, repeated[0]))
                 kept = self.indices(shard_of)
-                tensors, places = [tensors[index] for index in kept], places.chosen(kept) if places else places
+                tensors, places = tensors.chosen(kept), places.chosen(kept) if places else places
         contents = evolve(
             next(iter(shards.values()), Contents()),
             tensors=tensors,
@@ -327,9 +327,9 @@ class _Shards:
     def indices(self, shard_of: Mapping[str, str]) -> list[int]:
         """The indices of those tensors that are in the file given for them, among all tensors of all files."""
         holders = chain.from_iterable(repeat(name, len(shard.tensors)) for name, shard in self.contents.items())
-        tensors = chain.from_iterable(shard.tensors for shard in self.contents.values())
+        tensors = chain.from_iterable(shard.tensors.names for shard in self.contents.values())
         pairs = enumerate(zip(tensors, holders, strict=True))
-        return [index for index, (tensor, name) in pairs if shard_of[tensor.name] == name]
+        return [index for index, (tensor, name) in pairs if shard_of[tensor] == name]
 
 
 def _first_of(mappings: Iterable[Mapping[str, _V]]) -> dict[str, _V]:
@@ -344,8 +344,7 @@ def _first_of(mappings: Iterable[Mapping[str, _V]]) -> dict[str, _V]:
 def _agrees(claimed: Mapping[str, str], shards: Mapping[str, Contents]) -> bool:
     """Whether each tensor is in the shard the index claims, and the index claims no other."""
     return sum(len(shard.tensors) for shard in shards.values()) == len(claimed) and all(
-        [*map(claimed.get, map(_tensor_name, shard.tensors))] == [name] * len(shard.tensors)
-        for name, shard in shards.items()
+        [*map(claimed.get, shard.tensors.names)] == [name] * len(shard.tensors) for name, shard in shards.items()
     )
 
 
@@ -355,9 +354,9 @@ def _found(
     """The shard that holds each tensor, and the tensors that several hold: then the claimed one, else the first."""
     shard_of: dict[str, str] = {}
     for name, shard in reversed(list(shards.items())):
-        shard_of.update(zip(map(_tensor_name, shard.tensors), repeat(name)))
+        shard_of.update(zip(shard.tensors.names, repeat(name)))
     for name, shard in shards.items():
-        shard_of.update((tensor.name, name) for tensor in shard.tensors if claimed.get(tensor.name) == name)
+        shard_of.update((tensor, name) for tensor in shard.tensors.names if claimed.get(tensor) == name)
         shard_of.update((tied, name) for tied in shard.tied if tied not in shard_of)
     return shard_of, [name for name, count in counts.items() if count > 1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from os import PathLike
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, final
 from attrs import evolve, field, frozen
 
 from quantlevels.checkpoint import gc_paused, read_checkpoint
-from quantlevels.container import CONFIG, JSON, Checkpoint, Container, File, Scalar, Tensor, UnknownType
+from quantlevels.container import CONFIG, JSON, Checkpoint, Container, File, Scalar, Tensor, Tensors, UnknownType
 from quantlevels.findings import Finding
 from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.disagreements import disagreements
@@ -75,7 +75,7 @@ class Inspection:
     components: tuple[Inspection, ...] = ()
     values: Values | None = None
     _folding: Folding | None = field(default=None, eq=False, repr=False, alias="folding")
-    tensors: Sequence[Tensor] = field(default=(), eq=False, repr=False)
+    tensors: Tensors = field(default=Tensors(), eq=False, repr=False)
     metadata: Mapping[str, Scalar] = field(factory=dict[str, Scalar], eq=False, repr=False)
     configs: Mapping[str, Mapping[str, JSON]] = field(factory=dict[str, Mapping[str, JSON]], eq=False, repr=False)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
-from operator import attrgetter
 from typing import final
 
 from attrs import evolve, frozen
@@ -125,7 +124,7 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
         parameters=sum(level.parameters for level in found),
         quantized_parameters=sum(level.parameters for level in found if level.quantized),
         tensors=len(checkpoint.tensors),
-        tensor_bytes=sum(map(attrgetter("nbytes"), checkpoint.tensors)),
+        tensor_bytes=checkpoint.tensors.nbytes,
         levels=_largest_first(found),
         buffers=tallies["buffers"],
         unexplained=tallies["unexplained"],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
 from attrs import evolve, field, frozen
 
-from quantlevels.container import Tensor, UnknownType
+from quantlevels.container import Tensors, UnknownType
 from quantlevels.scheme import (
     BIAS,
     COMMON_SIDES,
@@ -214,7 +214,7 @@ class Folding:
         return ((name, parts) for parts, names in self.alike for name in names)
 
 
-def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: Declared | None) -> Folding:
+def fold_modules(tensors: Tensors, own: Sequence[Packing], declared: Declared | None) -> Folding:
     """The weights of tensors whose names tell modules apart.
 
     Args:
@@ -247,26 +247,31 @@ def fold_modules(tensors: Sequence[Tensor], own: Sequence[Packing], declared: De
     return Folding(alike)
 
 
-def _by_members(tensors: Sequence[Tensor]) -> list[tuple[list[_Piece], list[str]]]:
+def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
     """Modules apart in their parameters, and the names of all modules with equal tensors.
 
     Modules take steps through a tree, one for each of their tensors: those that end at one place have equal tensors.
     """
     reached: dict[str, int] = {}
-    steps: dict[tuple[int, str, int, tuple[int, ...], int], int] = {}
+    steps: dict[tuple[int, str, int], int] = {}
+    equal: dict[tuple[int, str, int, tuple[int, ...], int], int] = {}
+    has_centroids = tensors.mention("centroids.weight")  # seldom: so it is asked once, not for each tensor
     places: list[tuple[int, _Member]] = []  # where a step came from, and for which tensor
-    for name, dtype, shape, nbytes in tensors:
+    for name, form in zip(tensors.names, tensors.forms, strict=True):
         module, _, suffix = name.rpartition(".")
-        if suffix in _INNER or (suffix == "weight" and module.endswith("centroids")):
+        if suffix in _INNER or (has_centroids and suffix == "weight" and module.endswith("centroids")):
             module, suffix = _outer(module, suffix)
         elif suffix in _BELOW_WEIGHT and module.endswith(".weight"):
             module, suffix = module.removesuffix(".weight"), f"weight.{suffix}"
-        # a level is known by its identity, which is hashed in no time
-        step = (reached.get(module, _ROOT), suffix, id(dtype), shape, nbytes)
+        step = (reached.get(module, _ROOT), suffix, id(form))
         place = steps.get(step)
         if place is None:
-            place = steps[step] = len(places)
-            places.append((step[0], (suffix, dtype, shape, nbytes)))
+            # shards have equal forms that are not identical; a level by its identity, which is hashed in no time
+            dtype, shape, nbytes = form
+            same = (step[0], suffix, id(dtype), shape, nbytes)
+            place = steps[step] = equal.setdefault(same, len(places))
+            if place == len(places):
+                places.append((step[0], (suffix, dtype, shape, nbytes)))
         reached[module] = place
     names: dict[int, list[str]] = defaultdict(list)
     for name, place in reached.items():

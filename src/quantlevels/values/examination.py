@@ -132,7 +132,7 @@ def examine(
         Values(
             mode=mode,
             bytes_read=sum(result.bytes_read for result in results),
-            nbytes=sum(tensor.nbytes for tensor in checkpoint.tensors),
+            nbytes=checkpoint.tensors.nbytes,
             complete=not unread and all(result.complete for result in results),
             read=tuple(_read_per_level(states)),
             unread=unread,

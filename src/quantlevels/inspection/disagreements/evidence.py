@@ -64,7 +64,10 @@ class Evidence:
     @cached_property
     def is_adapter(self) -> bool:
         """Whether these are the matrices of an adapter. One beside a model, or in it, makes no adapter of the model."""
-        low_rank = sum(tensor.nbytes for tensor in self.checkpoint.tensors if ".lora_" in tensor.name)
+        tensors = self.checkpoint.tensors
+        low_rank = 0
+        if tensors.mention(".lora_"):
+            low_rank = sum(tensor.nbytes for tensor in tensors if ".lora_" in tensor.name)
         return 2 * low_rank > self.stored.tensor_bytes or any(
             file.path.startswith("adapter") for file in self.checkpoint.files
         )
