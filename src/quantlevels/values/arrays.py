@@ -82,6 +82,6 @@ def finite_values(bits: Bits, encoding: Encoding) -> npt.NDArray[np.float64]:
     magnitude = magnitudes(bits, encoding)
     exponent = (magnitude >> np.uint8(encoding.mantissa)).astype(np.int64)
     fraction = (magnitude & magnitude.dtype.type(encoding.fraction)).astype(np.float64) / (1 << encoding.mantissa)
-    normal = exponent > 0
+    normal = exponent > 0  # the others have no leading one, and the exponent of the smallest normal numbers
     exponent = np.where(normal, exponent, 1) - encoding.bias
     return np.ldexp(fraction + normal, exponent)

@@ -109,7 +109,7 @@ class Digester:
 def _new_hash(algorithm: str, size: int) -> _Hash:
     if algorithm == "sha256":
         return hashlib.sha256(usedforsecurity=False)
-    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)  # git's header: so it names what it stores
 
 
 def expected(path: Path) -> Expected | None:
@@ -118,8 +118,10 @@ def expected(path: Path) -> Expected | None:
 
 
 def _expected(path: Path) -> Iterator[Expected]:
+    # a cache has links with the names of files, which lead to blobs that are named by their digest
     for name in (path, path.resolve()):
-        if found := _named(name):
+        found = _named(name)
+        if found:
             yield found
     yield from _downloaded(path)
     yield from _beside(path)
@@ -127,7 +129,8 @@ def _expected(path: Path) -> Iterator[Expected]:
 
 def _named(path: Path) -> Expected | None:
     """The digest in the name of a blob: of the cache of Hugging Face, of Ollama, of an OCI store."""
-    if match := _OLLAMA.fullmatch(path.name):
+    match = _OLLAMA.fullmatch(path.name)
+    if match:
         return Expected("sha256", match[1], "blob-name")
     parents = (path.parent.name, path.parent.parent.name)
     if _SHA256.fullmatch(path.name) and (parents[0] == "blobs" or parents == ("sha256", "blobs")):
@@ -138,7 +141,8 @@ def _named(path: Path) -> Expected | None:
 
 
 def _downloaded(path: Path) -> Iterator[Expected]:
-    """The ETag that ``hf download --local-dir`` keeps: commit, ETag and time, a line each."""
+    """The ETag that ``hf download --local-dir`` keeps: commit, ETag and time, one per line."""
+    # a repository's file may be a few folders below the one that was downloaded into
     for folder in (path.parent, *path.parent.parents[:3]):
         metadata = folder / ".cache" / "huggingface" / "download" / f"{path.relative_to(folder)}.metadata"
         lines = _text(metadata, _POINTER).splitlines()
@@ -146,6 +150,7 @@ def _downloaded(path: Path) -> Iterator[Expected]:
             continue
         etag = lines[1].strip().strip('"').lower()
         recorded = _time(lines[2]) if len(lines) > 2 else None
+        # the Hub's ETag is the SHA-256 of a file in LFS or Xet, and git's name for any other
         if _SHA256.fullmatch(etag):
             yield Expected("sha256", etag, "download-metadata", recorded)
         elif _SHA1.fullmatch(etag):
@@ -167,7 +172,8 @@ def _time(text: str) -> float | None:
 def _beside(path: Path) -> Iterator[Expected]:
     """Sums in files of their own or in lists, and pointers of Git LFS."""
     for sidecar in (path.with_name(f"{path.name}.sha256"), path.with_name(f"{path.name}.sha256sum")):
-        if (match := _SUM.fullmatch(_text(sidecar, _POINTER))) and match[2] in (None, path.name):
+        match = _SUM.fullmatch(_text(sidecar, _POINTER))
+        if match and match[2] in (None, path.name):
             yield Expected("sha256", match[1].lower(), "sidecar")
     for name in _LISTS:
         for line in _text(path.with_name(name), _LIST).splitlines():
@@ -175,8 +181,9 @@ def _beside(path: Path) -> Iterator[Expected]:
             if match and match[2] and match[2].removeprefix("./") == path.name:
                 yield Expected("sha256", match[1].lower(), "sidecar")
     for pointer in sorted(path.parent.glob(f"{_escaped(path.name)}.*")):
-        if pointed := _LFS.match(_text(pointer, _POINTER)):
-            yield Expected("sha256", pointed[1], "lfs-pointer")
+        match = _LFS.match(_text(pointer, _POINTER))
+        if match:
+            yield Expected("sha256", match[1], "lfs-pointer")
 
 
 def _escaped(name: str) -> str:
@@ -184,7 +191,7 @@ def _escaped(name: str) -> str:
 
 
 def _text(path: Path, most: int) -> str:
-    """The text of a small file; empty if it is missing, longer, or no text."""
+    """The text of a small file; empty if it is missing, longer, or not text."""
     try:
         if not path.is_file() or path.stat().st_size > most:
             return ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from quantlevels.values.arrays import Bytes, Chunk
     from quantlevels.values.subjects import Subject
 
-#: fewest codes of a module, and distinct ones, that say something
+#: fewest codes of a module, and distinct ones, that say something: with one or two it is constant, or a mask
 _LEAST_CODES: Final = 4096
 _LEAST_DISTINCT: Final = 3
 _BYTE: Final = 256
@@ -68,7 +68,8 @@ class CodesInUse:
 
     def _count(self, data: Bytes) -> None:
         self._seen |= np.bincount(data, minlength=_BYTE) > 0
-        self._codes += data.size * (2 if self._kind == "nibbles" else 1)
+        codes_per_byte = 2 if self._kind == "nibbles" else 1
+        self._codes += data.size * codes_per_byte
         self._open = self._bits() is not None
         if not self._open:
             self._seen = _NONE
@@ -85,19 +86,28 @@ class CodesInUse:
         """Bits that hold all codes seen, if the level has more."""
         if self._kind == "nibbles":
             distinct = self._nibbles()
-            return 1 if distinct <= 2 else 2 if distinct <= 4 else None
+            if distinct > 4:
+                return None
+            return 2 if distinct > 2 else 1
         codes = np.flatnonzero(self._seen)
         if self._kind == "bytes":
             signed = codes.astype(np.uint8).view(np.int8)
+            # torchao and compressed-tensors keep int4 a byte each, signed or from 0 to 15
             if self.subject.dtype == "Int8" and int(signed.min()) >= -8 and int(signed.max()) <= 7:
                 return 4
             return 4 if int(codes.max()) <= 15 else None
+        # E4M3: four bits of exponent, three of fraction. Only the highest of the fraction in use is an E2M1 number
+        # with a scale that is a power of two
         normal = codes[(codes & 0x78) != 0]
-        return 4 if not bool((normal & 0x03).any()) else None
+        if bool((normal & 0x03).any()):
+            return None
+        return 4
 
     def shown(self) -> Effective | None:
         """What the codes would fit in."""
-        bits = self._bits() if self._open and self._codes >= _LEAST_CODES else None
+        if not self._open or self._codes < _LEAST_CODES:
+            return None
+        bits = self._bits()
         if bits is None or self._distinct() < _LEAST_DISTINCT:
             return None
         return Effective(

@@ -27,16 +27,17 @@ if TYPE_CHECKING:
     from quantlevels.values.encodings import Encoding
     from quantlevels.values.subjects import Subject
 
-#: the largest magnitude that real weights come near, as a power of two
+#: the largest magnitude that real weights come near, as a power of two: a survey of eight models found 1,000 at most
+#: (paiml/aprender#2039)
 _IMPLAUSIBLE: Final = 14
 #: the magnitudes that real weights keep to, as powers of two; FP16 has no larger exponents that would show a mistake
 _USUAL: Final = (-47, 13)
 _USUAL_F16: Final = (-24, 4)
-#: how many may be outside them as stored, and with bytes swapped
+#: how many may be outside them as stored, and with bytes swapped: far apart, since a wrong order gives random exponents
 _MOST_UNUSUAL: Final = 0.30
 _MOST_UNUSUAL_SWAPPED: Final = 0.01
 _LEAST_NONZERO: Final = 1024
-#: scales of zero that are looked at
+#: scales of zero that are looked at: for each, the codes of its group are read again
 _MOST_ZEROS: Final = 64
 
 
@@ -66,8 +67,10 @@ class NotFinite:
         else:
             bad = magnitude >= magnitude.dtype.type(encoding.limit)
             # formats whose limit has a fraction of its own have no infinity
-            infinite = encoding.limit & encoding.fraction == 0 and encoding.mantissa > 0
-            nans = bad & (magnitude > magnitude.dtype.type(encoding.limit)) if infinite else bad
+            has_infinity = encoding.limit & encoding.fraction == 0 and encoding.mantissa > 0
+            nans = bad
+            if has_infinity:
+                nans = bad & (magnitude > magnitude.dtype.type(encoding.limit))
         self.count_in(chunk, bad, nans, encoding.nbytes)
 
     def count_in(self, chunk: Chunk, bad: npt.NDArray[np.bool_], nans: npt.NDArray[np.bool_], step: int) -> None:
@@ -142,14 +145,14 @@ class Floats:
             self.is_zero = False
         if self.subject.role == "scale":
             self._note_zeros(chunk, bits)
-        if largest >= encoding.limit:
+        if largest >= encoding.limit:  # rare, so that only then memory is taken to look at each value
             self.not_finite.add(chunk, bits, encoding)
             magnitude = magnitudes(bits, encoding)
             finite = magnitude[magnitude < magnitude.dtype.type(encoding.limit)]
             largest = int(finite.max()) if finite.size else 0
         if largest > self.largest:
             self.largest = largest
-            if largest > self._implausible and encoding.nbytes > 1:
+            if largest > self._implausible and encoding.nbytes > 1:  # FP8 weights use their whole range, by their scale
                 place = int(np.argmax(magnitudes(bits, encoding) == bits.dtype.type(largest)))
                 self.largest_at = chunk.position(place * encoding.nbytes)
 
@@ -180,6 +183,7 @@ class Floats:
         if self.largest_at is None or not self.subject.is_matrix or self.subject.role != "weight":
             return None
         values = finite_values(sample, self.encoding)
+        # large values are usual in this tensor, or it holds whole numbers: positions, token counts
         if float(np.median(values)) > 1 or bool((values == np.rint(values)).all()):
             return None
         first = self.subject.index(self.largest_at // self.encoding.nbytes)
@@ -258,7 +262,7 @@ class Blocks:
         if self.subject.blocks and not self.codes_vary:
             begin, end = self.subject.blocks.codes
             codes = blocks[:, begin:end]
-            if codes.size:
+            if codes.size:  # some types keep their codes among finer scales: then nothing is known of them alone
                 low, high = int(codes.min()), int(codes.max())
                 self.codes_vary = low != high or self._code not in (None, low)
                 self._code = low
@@ -271,6 +275,7 @@ class Blocks:
             return None
         bad: npt.NDArray[np.bool_] | None = None
         for offset in scales.offsets:
+            # the field of every block, a block's length apart, without copying them
             field = np.ndarray(
                 (blocks.shape[0],),
                 np.dtype(f"{self._order}u{scales.encoding.nbytes}"),
@@ -294,7 +299,7 @@ class Blocks:
             scale |= (words[:, nibble] >> np.uint16(12)) << np.uint16(4 * nibble)
         if bool((scale & 0x7FFF).any()):
             self.scales_are_zero = False
-        bad = (scale & 0x7C00) == 0x7C00
+        bad = (scale & 0x7C00) == 0x7C00  # the exponent of FP16 in NaN and infinity
         return bad if bool(bad.any()) else None
 
 
@@ -314,7 +319,8 @@ class Words:
         """Take the next bytes."""
         if self.varies:
             return
-        words = as_bits(chunk.data, self.subject.block_nbytes if self.subject.block_nbytes in (1, 2, 4, 8) else 1)
+        width = self.subject.block_nbytes
+        words = as_bits(chunk.data, width if width in (1, 2, 4, 8) else 1)
         low, high = int(words.min()), int(words.max())
         self.varies = low != high or self.first not in (None, low)
         self.first = low

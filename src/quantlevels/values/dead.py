@@ -28,7 +28,7 @@ def dead_groups(reader: FileReader, states: Iterable[TensorState]) -> Iterator[t
 
     Not asked of scales in FP8 and FP16 that come near to the smallest number: a group of tiny weights has such a scale.
     """
-    states = list(states)
+    states = list(states)  # walked twice
     codes = {state.subject.module: state.subject for state in states if state.subject.role == "codes"}
     for state in states:
         floats, owner = state.floats, codes.get(state.subject.module)
@@ -58,8 +58,11 @@ def _damage(state: TensorState, owner: Subject, dead: list[int]) -> Damage:
 def _codes_vary(reader: FileReader, codes: Subject, scale: Subject, element: int) -> bool:
     """Whether the codes that a scale belongs to differ; False if it cannot be told which these are."""
     rows, columns = math.prod(codes.shape[:-1]), codes.shape[-1]
-    bands, groups = (math.prod(scale.shape[:-1]), scale.shape[-1]) if len(scale.shape) > 1 else (scale.elements, 1)
+    bands, groups = scale.elements, 1  # one scale per row, or per band of rows
+    if len(scale.shape) > 1:
+        bands, groups = math.prod(scale.shape[:-1]), scale.shape[-1]
     row_nbytes = codes.nbytes // (rows or 1)
+    # scales that do not tile the codes belong to a layout with another order, such as interleaved rows
     whole = rows and bands and groups and not (rows % bands or row_nbytes % groups or codes.nbytes % rows)
     if not whole or columns == 0 or codes.weight.code_bits not in _WHOLE_WIDTHS:
         return False

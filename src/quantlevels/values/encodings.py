@@ -51,7 +51,9 @@ class Encoding:
     def power_of_two(self, exponent: int) -> int:
         """The bits of 2 to a power, at least those of the smallest number and at most the limit."""
         field = min(exponent + self.bias, self.limit >> self.mantissa)
-        return field << self.mantissa if field > 0 else 1 << max(self.mantissa + field - 1, 0)
+        if field > 0:
+            return field << self.mantissa
+        return 1 << max(self.mantissa + field - 1, 0)  # subnormal: one bit of the fraction, at least the lowest
 
     def value(self, magnitude: int) -> float:
         """The number that has these bits."""

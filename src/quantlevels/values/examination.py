@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import chain
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, TypeAlias, final
@@ -37,7 +38,7 @@ _ROWS_WINDOW: Final = 64 << 10
 _WHOLE_SIDES: Final = 256 << 10
 #: how far a sample follows a run of zeros on each side
 _MOST_FOLLOWED: Final = 8 << 20
-_MOST_WORKERS: Final = 4
+_MOST_WORKERS: Final = 4  # more threads than that wait for the disk, and each has buffers of its own
 
 #: called with the number of bytes that were just read
 Advance: TypeAlias = Callable[[int], None]
@@ -114,20 +115,14 @@ def examine(
         CheckpointError: if a file cannot be read.
     """
     found, unread = subjects(checkpoint, weights)
-    by_file: dict[str, list[Subject]] = defaultdict(list)
-    for subject in sorted(found, key=lambda subject: subject.place.offset):
-        by_file[subject.place.file].append(subject)
-    digests = _expected_digests(checkpoint) if checksums and mode == "all" else {}
-    advance = _locked(started(_planned(checkpoint, by_file, digests, mode)))
-    jobs = [
-        _Job(checkpoint=checkpoint, name=name, subjects=by_file[name], expected=digests.get(name), advance=advance)
-        for name in dict.fromkeys((*by_file, *digests))
-    ]
-    results = _run(jobs, _read_all) if mode == "all" else [_sample(job) for job in jobs]
-    states = [state for result in results for state in result.states]
+    digests: dict[str, Expected] = {}
+    if checksums and mode == "all":  # a digest needs every byte of its file
+        digests = _expected_digests(checkpoint)
+    results = _read_files(checkpoint, found, digests, mode, started)
+    states = list(chain.from_iterable(result.states for result in results))
     return judged(
         states,
-        [region for result in results for region in result.blank],
+        list(chain.from_iterable(result.blank for result in results)),
         [result.checksum for result in results if result.checksum],
         Values(
             mode=mode,
@@ -139,6 +134,29 @@ def examine(
         ),
         is_adapter="adapter_config.json" in checkpoint.configs,
     )
+
+
+def _read_files(
+    checkpoint: Checkpoint,
+    found: Iterable[Subject],
+    digests: dict[str, Expected],
+    mode: Mode,
+    started: Callable[[int], Advance],
+) -> list[FileResult]:
+    """What each file gave that holds a tensor to judge, or has a digest to compare."""
+    by_file: dict[str, list[Subject]] = defaultdict(list)
+    # in the order of the file: a whole file is read once from its beginning to its end
+    for subject in sorted(found, key=lambda subject: subject.place.offset):
+        by_file[subject.place.file].append(subject)
+    advance = _locked(started(_planned(checkpoint, by_file, digests, mode)))
+    jobs = [
+        _Job(checkpoint=checkpoint, name=name, subjects=by_file[name], expected=digests.get(name), advance=advance)
+        for name in dict.fromkeys((*by_file, *digests))
+    ]
+    if mode == "all":
+        return _run(jobs, _read_all)
+    # one after the other: a sample is a few small reads per tensor, for which threads cost more than they save
+    return [_sample(job) for job in jobs]
 
 
 def _locked(advance: Advance) -> Advance:
@@ -158,12 +176,13 @@ def _planned(
     sizes = {file.path: file.nbytes for file in checkpoint.files}
     if mode == "all":
         return sum(sizes.get(name, 0) for name in {*by_file, *digests})
-    return sum(
-        sizes.get(name, 0)
-        if sizes.get(name, 0) <= _SMALL_FILE
-        else sum(min(subject.nbytes, _WINDOWS * _WINDOW + _ROWS_WINDOW) for subject in listed)
-        for name, listed in by_file.items()
-    )
+    total = 0
+    for name, listed in by_file.items():
+        nbytes = sizes.get(name, 0)
+        if nbytes > _SMALL_FILE:
+            nbytes = sum(min(subject.nbytes, _WINDOWS * _WINDOW + _ROWS_WINDOW) for subject in listed)
+        total += nbytes
+    return total
 
 
 def _expected_digests(checkpoint: Checkpoint) -> dict[str, Expected]:
@@ -193,6 +212,7 @@ def _run(jobs: Sequence[_Job], work: Callable[[_Job], FileResult]) -> list[FileR
                 for job in jobs:
                     job.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
+    # the error that stopped the others is raised, not the one that they stopped with
     failed = [future for future in futures if not future.cancelled() and future.exception()]
     for future in sorted(failed, key=lambda future: isinstance(future.exception(), StoppedError)):
         future.result()
@@ -256,6 +276,7 @@ def _checksum(job: _Job, digester: Digester) -> Checksum | None:
     folder, digest = job.checkpoint.folder, job.expected
     if digest is None or actual is None or folder is None:
         return None
+    # a file that was changed on purpose after its download is no damage, and the finding says which of both it is
     edited = digest.recorded is not None and (Path(folder.path) / job.name).stat().st_mtime > digest.recorded
     return Checksum(
         path=job.name,
@@ -315,6 +336,7 @@ def _sample_tensor(reader: FileReader, state: TensorState) -> list[Run]:
     if subject.nbytes <= whole:
         _read_tensor(reader, state)
         return []
+    # windows of whole blocks, the first at the beginning and the last at the end, the others evenly between
     unit = subject.block_nbytes
     length = max(_WINDOW // unit, 1) * unit
     last = (subject.nbytes - length) // unit
@@ -328,7 +350,7 @@ def _sample_tensor(reader: FileReader, state: TensorState) -> list[Run]:
         rows = reader.read(subject.place.offset + low, count)
         state.read_rows(rows)
     windows = data.reshape(_WINDOWS, length)
-    if windows[:, 0].all():
+    if windows[:, 0].all():  # eight bytes decide for nearly every tensor
         return []
     return [
         Run(subject.place.offset + start, subject.place.offset + start + length)
@@ -341,6 +363,7 @@ def _followed(reader: FileReader, runs: Iterable[Run]) -> list[Run]:
     """Runs of zeros with their true edges, as far as they are near; those of which no edge is found are left out."""
     found: dict[Run, None] = {}
     for run in sorted(runs):
+        # several windows may lie in one run of zeros, which is followed only once
         if any(known.begin <= run.begin and run.end <= known.end for known in found):
             continue
         begin, end = _follow(reader, run.begin, -1), _follow(reader, run.end, 1)
@@ -352,14 +375,16 @@ def _followed(reader: FileReader, runs: Iterable[Run]) -> list[Run]:
 def _follow(reader: FileReader, edge: int, direction: int) -> int:
     """Where zeros end, from an edge of theirs on; where the search was given up if they go on for long."""
     for _ in range(_MOST_FOLLOWED // CHUNK):
-        low = max(edge - CHUNK, 0) if direction < 0 else edge
-        high = edge if direction < 0 else min(edge + CHUNK, reader.size)
+        low, high = edge, min(edge + CHUNK, reader.size)
+        if direction < 0:
+            low, high = max(edge - CHUNK, 0), edge
         if low == high:
             return edge
-        data = reader.read(low, high - low)
-        nonzero = np.flatnonzero(data)
+        nonzero = np.flatnonzero(reader.read(low, high - low))
+        if nonzero.size and direction < 0:
+            return low + int(nonzero[-1]) + 1
         if nonzero.size:
-            return low + int(nonzero[-1]) + 1 if direction < 0 else low + int(nonzero[0])
+            return low + int(nonzero[0])
         edge = low if direction < 0 else high
     return edge
 

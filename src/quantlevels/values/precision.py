@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 #: rows and columns of the blocks that share a scale in FP8
 BLOCK: Final = 128
-#: fewest elements and shortest rows that are tested
+#: fewest elements that are tested: A_log of state-space models has log(1) to log(16) in every short row
 LEAST_ELEMENTS: Final = 1024
-#: most distinct values → the groups in which they are counted; None for whole rows
+#: most distinct values → the groups in which they are counted; None for whole rows. From 16 values on, groups are at
+#: least twice as long, since honest weights fill a shorter group with values that happen to be few. The largest group
+#: comes first: what holds in rows holds in their groups too.
 _GROUPS: Final[dict[int, tuple[int | None, ...]]] = {
     4: (None, 256, 128, 64, 32, 16),
     8: (None, 256, 128, 64, 32, 16),
@@ -36,13 +38,17 @@ _GROUPS: Final[dict[int, tuple[int | None, ...]]] = {
     64: (None, 256, 128),
     256: (None,),
 }
-#: rows in which 256 distinct values are counted: at least so long, and longer ones in slices
+#: rows in which 256 distinct values are counted: at least so long, and longer ones in slices. Measured: a row of 2,048
+#: has 802 values at least in BF16, 58 to 198 if it was INT8.
 _LEAST_ROW_OF_256: Final = 1024
 _SLICE_OF_256: Final = 2048
-#: fewest groups that must count, by the most distinct values
+#: fewest groups that must count, by the most distinct values: a few groups can be poor by chance
 _LEAST_GROUPS: Final = {4: 32, 8: 32, 16: 32, 32: 16, 64: 16, 256: 4}
+#: fewest normal numbers in a block, for each fraction that is allowed there: 8 fractions among 20 numbers show nothing
 _NORMALS_PER_FRACTION: Final = 32
+#: the same in a group of 16, which is too short for that; one bit of fraction is two of 128 in BF16
 _NORMALS_IN_GROUP: Final = 8
+#: fewest nonzero values, and powers of two between them: a tensor of one magnitude has few fractions, and is honest
 _LEAST_NONZERO: Final = 256
 _LEAST_BINADES: Final = 4
 #: the share of zeros that a ternary weight has at least
@@ -136,6 +142,7 @@ class Distinct:
         """Note which groups could have shown more, and how much more the format could have shown in them."""
         magnitude = magnitudes(groups, self._encoding)
         nonzero = np.count_nonzero(magnitude, axis=1)
+        # pruned weights have few values in a group because they have few weights there
         counting = 2 * nonzero >= 3 * self._limit
         self._counting += int(np.count_nonzero(counting))
         if self._counting == 0:
@@ -152,8 +159,10 @@ class Distinct:
 
     def shown(self) -> Precision | None:
         """The precision, if enough groups counted and the format could have shown more in them."""
+        # a mask, a one-hot table or a Hadamard matrix has few values in the whole weight, not only in each group
         if self._counting < _LEAST_GROUPS[self._limit] or self._all is None or self._all.size < 2 * self._limit:
             return None
+        # weights near one in BF16, or underflowing FP16, have few values because the format has no more there
         if float(np.median(np.concatenate(self._room))) < 4 * self._limit:
             return None
         size = None if self._whole_rows else self._size
@@ -176,7 +185,10 @@ class Ternary:
         if largest and self._magnitude not in (None, largest):
             return False
         zeros = int(np.count_nonzero(magnitude == 0))
-        if int(np.count_nonzero(magnitude == largest)) + (zeros if largest else 0) != magnitude.size:
+        of_one_magnitude = int(np.count_nonzero(magnitude == largest))  # all of them, if the rows are zero
+        if largest:
+            of_one_magnitude += zeros
+        if of_one_magnitude != magnitude.size:
             return False
         self._magnitude = largest or self._magnitude
         self._zeros += zeros
@@ -206,7 +218,9 @@ def _binades(rows: Bits, encoding: Encoding) -> tuple[int, int]:
     """The least and the largest exponent of normal numbers."""
     exponents = magnitudes(rows, encoding) >> rows.dtype.type(encoding.mantissa)
     normal = exponents[exponents > 0]
-    return (int(normal.min()), int(normal.max())) if normal.size else (0, 0)
+    if not normal.size:
+        return (0, 0)
+    return (int(normal.min()), int(normal.max()))
 
 
 @final
@@ -251,9 +265,13 @@ class Fractions:
         height, width = self._scope
         fractions = _fractions(rows, self._encoding)
         if height == 1:
-            return self._judge(_in_groups(fractions, width) if width else fractions)
+            if width:
+                fractions = _in_groups(fractions, width)
+            return self._judge(fractions)
         while fractions.shape[0]:
-            take = fractions.shape[0] if height is None else min(height - self._rows % height, fractions.shape[0])
+            take = fractions.shape[0]
+            if height is not None:  # only up to the last row of the block that is open
+                take = min(height - self._rows % height, take)
             if not self._judge(self._with_carried(_in_blocks(fractions[:take], width))):
                 return False
             self._rows += take
@@ -263,7 +281,9 @@ class Fractions:
         return True
 
     def _with_carried(self, blocks: Bits) -> Bits:
-        return blocks if self._carried is None else np.concatenate([self._carried, blocks], axis=1)
+        if self._carried is None:
+            return blocks
+        return np.concatenate([self._carried, blocks], axis=1)
 
     def _judge(self, blocks: Bits) -> bool:
         ordered = np.sort(blocks, axis=1)
@@ -274,7 +294,10 @@ class Fractions:
         if int(counts.max(initial=0)) > self._limit:
             return False
         normals = np.count_nonzero(blocks, axis=1)
-        enough = normals >= (_NORMALS_IN_GROUP if self._scope == _GROUP_SCOPE else _NORMALS_PER_FRACTION * self._limit)
+        least = _NORMALS_PER_FRACTION * self._limit
+        if self._scope == _GROUP_SCOPE:
+            least = _NORMALS_IN_GROUP
+        enough = normals >= least
         if bool(enough.any()):
             most = int(counts[enough].max())
             self._fewest = most if self._fewest is None else max(self._fewest, most)
@@ -343,13 +366,14 @@ class Fits:
 
     def read(self, rows: Bits) -> bool:
         """Take whole rows; whether every value still fits."""
+        # BF16 is the upper half of FP32, so that one OR of all values decides
         if self._narrow is BF16 and int(np.bitwise_or.reduce(rows, axis=None)) & 0xFFFF:
             return False
         self._spread.read(rows)
         if self._narrow is BF16:
             return True
         values = np.ascontiguousarray(rows).view(np.float32)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # NaN and infinity are values here, and overflow is an answer
             back = values.astype(np.float16).astype(np.float32)
         return np.array_equal(back.view(rows.dtype), rows)
 
@@ -357,11 +381,14 @@ class Fits:
         """The level, if enough values are not zero and they differ enough in size."""
         if not self._spread.is_wide:
             return None
-        return Precision(bits=16, rule="significant-bits", level="BFloat16" if self._narrow is BF16 else "Float16")
+        level = "BFloat16" if self._narrow is BF16 else "Float16"
+        return Precision(bits=16, rule="significant-bits", level=level)
 
 
+#: Q8_0: 32 weights share an FP16 scale, and the largest code is 127. Source: ggml-quants.c quantize_row_q8_0_ref
 _LATTICE_GROUP: Final = 32
 _LATTICE_TOP: Final = 127
+#: The scale is among the FP16 numbers so near to the largest magnitude / 127, which rounding to BF16 may have moved.
 _LATTICE_STEPS: Final = 12
 #: distinct values that a group must have to count, and the whole weight
 _LATTICE_DISTINCT: Final = 8
@@ -385,7 +412,7 @@ class Lattice:
         if rows.shape[1] % _LATTICE_GROUP:
             return False
         groups = np.ascontiguousarray(rows).reshape(-1, _LATTICE_GROUP)
-        # each group is compared with twenty-five candidates, so that few are taken at a time
+        # each group is compared with twenty-five candidates: 256 groups are 800 KiB of floats, which a cache holds
         return all(self._holds(groups[begin : begin + 256]) for begin in range(0, groups.shape[0], 256))
 
     def _holds(self, groups: Bits) -> bool:
@@ -442,7 +469,7 @@ def _size_of(group: int | None, columns: int, limit: int) -> int | None:
         return group if group <= columns else None
     if limit == 256:
         return None if columns < _LEAST_ROW_OF_256 else min(columns, _SLICE_OF_256)
-    return columns if columns > 256 else None
+    return columns if columns > 256 else None  # a row up to 256 is one of the groups in `_GROUPS`
 
 
 @final
@@ -475,7 +502,7 @@ class _Glance:
     @staticmethod
     def _count(encoding: Encoding, values: list[int]) -> int:
         distinct = set(values)
-        return len(distinct) - (encoding.sign in distinct and 0 in distinct)
+        return len(distinct) - (encoding.sign in distinct and 0 in distinct)  # +0 and -0 are one value
 
     @property
     def may_be_lattice(self) -> bool:
@@ -498,8 +525,9 @@ def tests(encoding: Encoding, rows: Bits, height: int) -> list[Test]:
         height: rows of the whole weight.
     """
     columns = rows.shape[1]
-    # a weight that is one block itself is told as such
+    # a weight that is not larger than a block is reported as a block, not as a whole weight
     scopes = _SCOPES[1:] if max(height, columns) <= BLOCK else _SCOPES
+    # the middle row: the first and the last rows of embeddings may be padding
     glance = _Glance(encoding, rows[rows.shape[0] // 2])
     few: list[Test] = [Ternary(encoding)] if glance.is_ternary else []
     few += _distinct(encoding, columns, glance.distinct, (4, 8, 16))
@@ -526,7 +554,9 @@ def column_precision(encoding: Encoding, rows: Bits) -> tuple[Precision | None, 
     tile = np.ascontiguousarray(rows[:_TILE_ROWS, :_TILE_COLUMNS].T)
     grouped = [test for test in tests(encoding, tile, tile.shape[0]) if isinstance(test, Distinct | Lattice)]
     for test in grouped:
-        shown = test.shown() if test.read(tile) else None
+        if not test.read(tile):
+            continue
+        shown = test.shown()
         if shown and shown.group_size:
             return evolve(shown, by_columns=True), tile.size
     return None, 0

@@ -61,7 +61,7 @@ class FileReader:
             CheckpointError: if the file cannot be read, or ends before.
         """
         self.bytes_read += buffer.size
-        if self._file is None:
+        if self._file is None:  # remote
             buffer[:] = np.frombuffer(self._source.read(offset, buffer.size), np.uint8)
             return
         try:
@@ -94,7 +94,7 @@ def _fill(file: FileIO, offset: int, buffer: Bytes) -> None:
     view = buffer.data
     while view.nbytes:
         count = file.readinto(view)
-        if not count:
+        if not count:  # the end, although the file had enough bytes when it was opened
             raise EOFError
         view = view[count:]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from quantlevels.findings import Finding
 
 Mode: TypeAlias = Literal["sample", "all"]
-MODES: tuple[Mode, ...] = ("sample", "all")
+MODES: tuple[Mode, ...] = ("sample", "all")  # as `Mode` has them: get_args would cost the checkers their exact type
 #: How a precision was found; see `Effective`.
 Rule: TypeAlias = Literal["distinct", "mantissas", "significant-bits", "lattice", "unused-codes"]
 
@@ -230,7 +230,7 @@ class Values:
         damage: damaged tensors.
         checksums: digests that were compared.
         unread: names of tensors that do not stand in a file as a plain array, so that their values cannot be read.
-        findings: QL601 to QL623.
+        findings: QL601 to QL623, at most one per code.
     """
 
     mode: Mode

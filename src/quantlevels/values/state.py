@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from quantlevels.values.records import Damage
     from quantlevels.values.subjects import Subject
 
-#: what is read of a tensor with an odd value to find out what is usual in it
+#: what is read of a tensor with an odd value to find out what is usual in it: 8 x 8 KiB are 16,384 FP32 values
 _USUAL_WINDOWS: Final = 8
 _USUAL_WINDOW: Final = 8 << 10
 
@@ -59,10 +59,13 @@ class TensorState:
         self.precision: Precision | None = None
         self._swap = order == "big" and subject.encoding is not None and subject.encoding.nbytes > 1
         self.floats: Floats | None = Floats(subject, subject.encoding) if subject.encoding else None
-        self.blocks: Blocks | None = (
-            Blocks(subject, order) if not subject.encoding and subject.block_weights > 1 else None
-        )
-        self.words: Words | None = None if self.blocks or (self.floats and subject.role != "codes") else Words(subject)
+        self.blocks: Blocks | None = None
+        if not subject.encoding and subject.block_weights > 1:
+            self.blocks = Blocks(subject, order)
+        # codes are watched as words too if their type is FP8: whether they vary is asked of every module
+        self.words: Words | None = None
+        if not self.blocks and not (self.floats and subject.role != "codes"):
+            self.words = Words(subject)
         self.codes: CodesInUse | None = CodesInUse.of(subject)
         self._tests: list[Test] | None = None
         self._columns: tuple[Precision | None, int] = (None, 0)
@@ -93,7 +96,7 @@ class TensorState:
         rows = most // row
         if rows >= BLOCK:
             return rows // BLOCK * BLOCK * row
-        return (1 << (rows.bit_length() - 1)) * row
+        return (1 << (rows.bit_length() - 1)) * row  # a power of two divides a block of 128 rows without a rest
 
     def rows_window(self, most: int) -> tuple[int, int]:
         """First byte and number of bytes of some whole rows in the middle, the first of a block of rows."""
@@ -127,8 +130,9 @@ class TensorState:
             return
         rows = as_bits(data, encoding.nbytes).reshape(-1, self.subject.matrix[1])
         self.values_tested += rows.size
-        self.rows_read += 0 if whole else data.size
-        if self._tests is None:
+        if not whole:
+            self.rows_read += data.size
+        if self._tests is None:  # the first rows: they choose the tests, and nearly always refute all of them
             self._tests = tests(encoding, rows, self.subject.matrix[0])
             if rows.shape[0] >= LEAST_TILE and whole:
                 self._columns = column_precision(encoding, rows)
@@ -136,21 +140,35 @@ class TensorState:
 
     def finish(self, reader: FileReader) -> None:
         """Settle what needs a second look, once all bytes have come."""
+        self._settle_damage(reader)
+        if not self.damage:  # of damaged values, the tests below say nothing about how the intact ones were made
+            self._settle_precision()
+        self._tests = None  # frees what they hold: the states of all tensors live until the verdict
+
+    def _settle_damage(self, reader: FileReader) -> None:
         values_read = self.subject.values_in(self.bytes_read)
-        if self.floats and self.subject.role != "codes" and self.floats.is_suspicious:
-            self._look_again(reader, self.floats, values_read)
-        for judge in (self.floats if self.floats and not self.floats.is_mask else None, self.blocks):
-            wrong = judge.not_finite.damage(values_read) if judge else None
-            if wrong and not any(found.code == "QL607" for found in self.damage):
+        floats = self.floats
+        if floats and self.subject.role != "codes" and floats.is_suspicious:
+            self._look_again(reader, floats, values_read)
+        if any(found.code == "QL607" for found in self.damage):  # swapped bytes explain what is not finite
+            return
+        judges: list[Floats | Blocks] = []
+        if floats and not floats.is_mask:
+            judges.append(floats)
+        if self.blocks:
+            judges.append(self.blocks)
+        for judge in judges:
+            wrong = judge.not_finite.damage(values_read)
+            if wrong:
                 self.damage.append(wrong)
-        if not self.damage and self._tests:
-            self.precision = next((shown for test in self._tests if (shown := test.shown())), None)
+
+    def _settle_precision(self) -> None:
+        if self._tests:
+            self.precision = next(filter(None, (test.shown() for test in self._tests)), None)
         by_columns, tested = self._columns
         # groups of four bits name a precision before the tests that know no direction, wider groups after them
-        is_first = by_columns and (self.precision is None or by_columns.bits <= 4 < self.precision.bits)
-        if not self.damage and is_first:
+        if by_columns and (self.precision is None or by_columns.bits <= 4 < self.precision.bits):
             self.precision, self.values_tested = by_columns, tested
-        self._tests = None
 
     def _look_again(self, reader: FileReader, floats: Floats, values_read: int) -> None:
         sample = self._usual(reader, floats.encoding.nbytes)

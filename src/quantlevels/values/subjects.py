@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: tensors that hold parameters or what decodes them; others are not judged
 _JUDGED: Final = ("weight", "codes", "scale", "zero_point", "bias", "activation", "codebook", "correction")
-#: those that are judged if they are integers
+#: those that are judged if they are integers: zero points and indices are constant in many honest models
 _INTEGERS_JUDGED: Final = ("weight", "codes", "scale")
 #: A scale stored as plain bytes → its encoding, by the level of the weight.
 _BYTE_SCALES: Final = {
@@ -104,7 +104,9 @@ class Subject:
     def row_nbytes(self) -> int:
         """Bytes of a row of `matrix`; 0 if a row is not a whole number of bytes."""
         rows = self.matrix[0] if self.is_matrix else 1
-        return self.nbytes // rows if rows and self.nbytes % rows == 0 else 0
+        if not rows or self.nbytes % rows:
+            return 0
+        return self.nbytes // rows
 
     def values_in(self, nbytes: int) -> int:
         """Elements in so many of its bytes."""
@@ -165,7 +167,7 @@ def _subject(tensor: Tensor, place: Place, role: Role, weight: FoldedWeight, mod
         encoding = None  # a wide floating type as a container of packed codes
     if encoding is None and role == "scale" and level.name == "UInt8":
         encoding = _BYTE_SCALES.get(weight.level.name)
-    scales = BLOCK_SCALES.get(level.name) if block.weights > 1 else None
+    scales = BLOCK_SCALES.get(level.name) if block.weights > 1 else None  # by ggml's name: MXFP4 is of others too
     if scales and scales.nbytes * 8 != block.bits:
         scales = None  # the same level, stored in a layout that is not ggml's
     return Subject(

@@ -25,7 +25,7 @@ _ZERO_BY_DESIGN: Final = re.compile(
     r"|(^|\.)(gate|attn_gate|mlp_gate|[^.]*gating[^.]*)(\.weight)?$",
     re.IGNORECASE,
 )
-_LEAST_ZERO: Final = 1024
+_LEAST_ZERO: Final = 1024  # elements: small matrices are zero for many reasons
 #: what a module's codes need at least for constant ones to be damage
 _LEAST_CODES: Final = 1024
 #: where a digest is from, in words
@@ -58,7 +58,7 @@ def judged(
     regions = list(_blank(blank, states))
     damage = [damage for state in states for damage in state.damage]
     damage += regions
-    if not is_adapter:
+    if not is_adapter:  # lora_B is zero before training, and an adapter may be stored before it
         damage += _zero_weights(states, blank)
     damage += _modules(states)
     effective = [*_effective(states), *_unused(states)]
@@ -219,16 +219,18 @@ def _unused(states: Iterable[TensorState]) -> list[Effective]:
     """Codes of which few are in use, those alike as one."""
     alike: dict[tuple[str, int], list[Effective]] = defaultdict(list)
     for state in states:
-        shown = state.codes.shown() if state.codes else None
+        if state.codes is None:
+            continue
+        shown = state.codes.shown()
         if shown:
             alike[shown.stored, shown.bits].append(shown)
     return [
         evolve(
             several[0],
-            levels=max(one.levels or 0 for one in several),
+            levels=max(weight.levels or 0 for weight in several),
             weights=len(several),
-            parameters=sum(one.parameters for one in several),
-            values_read=sum(one.values_read for one in several),
+            parameters=sum(weight.parameters for weight in several),
+            values_read=sum(weight.values_read for weight in several),
         )
         for several in alike.values()
     ]
@@ -237,13 +239,16 @@ def _unused(states: Iterable[TensorState]) -> list[Effective]:
 def _damage_findings(damage: Iterable[Damage]) -> Iterator[Finding]:
     """One finding per code: the worst tensor, and how many others there are."""
     by_code: dict[str, list[Damage]] = defaultdict(list)
-    for one in damage:
-        by_code[one.code].append(one)
+    for defect in damage:
+        by_code[defect.code].append(defect)
     for code, several in sorted(by_code.items()):
-        worst = max(several, key=lambda one: one.count)
-        read = "" if code in ("QL602", "QL603", "QL604", "QL605") else f" ({worst.values_read:,} values read)"
-        others = f"; and {pluralize(len(several) - 1, 'other')}" if len(several) > 1 else ""
-        yield Finding(code, f"{worst.message}{read}{others}", worst.tensor)
+        worst = max(several, key=lambda defect: defect.count)
+        message = worst.message
+        if code not in ("QL602", "QL603", "QL604", "QL605"):  # the messages of these have their own count
+            message += f" ({worst.values_read:,} values read)"
+        if len(several) > 1:
+            message += f"; and {pluralize(len(several) - 1, 'other')}"
+        yield Finding(code, message, worst.tensor)
 
 
 def _checksum_findings(checksums: Iterable[Checksum]) -> Iterator[Finding]:
@@ -252,14 +257,12 @@ def _checksum_findings(checksums: Iterable[Checksum]) -> Iterator[Finding]:
     if not wrong:
         return
     first = wrong[0]
-    edited = "; it was changed after its digest was recorded" if first.edited else ""
-    others = f"; and {pluralize(len(wrong) - 1, 'other')}" if len(wrong) > 1 else ""
-    yield Finding(
-        "QL611",
-        f"{first.algorithm} is {first.actual[:12]}..., but {_ORIGINS[first.origin]} says {first.expected[:12]}..."
-        f"{edited}{others}",
-        first.path,
-    )
+    message = f"{first.algorithm} is {first.actual[:12]}..., but {_ORIGINS[first.origin]} says {first.expected[:12]}..."
+    if first.edited:
+        message += "; it was changed after its digest was recorded"
+    if len(wrong) > 1:
+        message += f"; and {pluralize(len(wrong) - 1, 'other')}"
+    yield Finding("QL611", message, first.path)
 
 
 def _precision_findings(
@@ -267,16 +270,17 @@ def _precision_findings(
 ) -> Iterator[Finding]:
     """QL621 and QL622, if what they say holds for at least half of the checkpoint."""
     plain = [state.subject for state in states if state.subject.is_plain]
-    upcast = [one for one in effective if one.bits == 16]
-    if upcast and 2 * 4 * sum(one.parameters for one in upcast) >= nbytes:
+    upcast = [weights for weights in effective if weights.bits == 16]
+    # in bytes, four per parameter: GGUF keeps norms and routers in F32 by convention, whose values often fit BF16
+    if upcast and 2 * 4 * sum(weights.parameters for weights in upcast) >= nbytes:
         most = upcast[0]
         yield Finding(
             "QL621",
             f"{_weights(upcast)} hold only values of {_LABELS[most.level or '']} ({_read(upcast)}): half of their bytes"
             " are padding",
         )
-    narrow = [one for one in effective if one.bits < 16 and one.rule != "unused-codes"]
-    if narrow and 2 * sum(one.parameters for one in narrow) >= sum(subject.elements for subject in plain):
+    narrow = [weights for weights in effective if weights.bits < 16 and weights.rule != "unused-codes"]
+    if narrow and 2 * sum(weights.parameters for weights in narrow) >= sum(subject.elements for subject in plain):
         most = narrow[0]
         stored = {"Float64": 64, "None": 32}.get(most.stored, 16)
         yield Finding(
@@ -286,44 +290,43 @@ def _precision_findings(
 
 
 def _weights(several: Sequence[Effective]) -> str:
-    return f"{sum(one.weights for one in several):,} {_LABELS[several[0].stored]} weights"
+    return f"{sum(weights.weights for weights in several):,} {_LABELS[several[0].stored]} weights"
 
 
 def _read(several: Sequence[Effective]) -> str:
-    read, parameters = (
-        sum(counts) for counts in zip(*((one.values_read, one.parameters) for one in several), strict=True)
-    )
+    read = sum(weights.values_read for weights in several)
+    parameters = sum(weights.parameters for weights in several)
     return f"{read:,} of {parameters:,} values read"
 
 
-def _distinct(one: Effective) -> str:
-    where = f"each group of {one.group_size}" if one.group_size else "each row"
-    where += " along columns" if one.by_columns else ""
-    if one.level:
+def _distinct(weights: Effective) -> str:
+    if weights.level:  # the only level that this rule fixes is Ternary
         return "hold one magnitude, its negative and zero"
-    return f"hold at most {one.levels} distinct values in {where}"
+    where = f"each group of {weights.group_size}" if weights.group_size else "each row"
+    if weights.by_columns:
+        where += " along columns"
+    return f"hold at most {weights.levels} distinct values in {where}"
 
 
-def _mantissas(one: Effective) -> str:
+def _mantissas(weights: Effective) -> str:
     where = "the whole weight or each row"
-    if one.block:
-        where = f"each block of {one.block[0]}x{one.block[1]}"
-    elif one.group_size:
-        where = f"each group of {one.group_size}"
-    return f"hold at most {one.levels} distinct mantissas in {where}{_named(one)}"
-
-
-def _named(one: Effective) -> str:
-    return f", as {one.level} with a scale does" if one.level else ""
+    if weights.block:
+        where = f"each block of {weights.block[0]}x{weights.block[1]}"
+    elif weights.group_size:
+        where = f"each group of {weights.group_size}"
+    text = f"hold at most {weights.levels} distinct mantissas in {where}"
+    if weights.level:
+        text += f", as {weights.level} with a scale does"
+    return text
 
 
 #: rule → what such weights do
 _RULES: Final[dict[str, Callable[[Effective], str]]] = {
     "distinct": _distinct,
     "mantissas": _mantissas,
-    "significant-bits": lambda one: f"hold no value of more than {2 if one.bits == 4 else 4} significant bits",
-    "lattice": lambda one: (
-        f"hold whole multiples of one FP16 number in each group of {one.group_size}, as {one.level} does"
+    "significant-bits": lambda weights: f"hold no value of more than {2 if weights.bits == 4 else 4} significant bits",
+    "lattice": lambda weights: (
+        f"hold whole multiples of one FP16 number in each group of {weights.group_size}, as {weights.level} does"
     ),
 }
 
@@ -334,11 +337,12 @@ def _unused_findings(effective: Iterable[Effective], states: Iterable[TensorStat
     for state in states:
         if state.codes:
             parameters[state.subject.weight.level.name] += state.subject.weight.parameters
-    for one in effective:
-        if one.rule == "unused-codes" and 2 * one.parameters > parameters[one.stored]:
+    for unused in effective:
+        # over half: a few modules of a model may be nearly constant for reasons of their own
+        if unused.rule == "unused-codes" and 2 * unused.parameters > parameters[unused.stored]:
             yield Finding(
                 "QL623",
-                f"{one.levels} codes are in use in {pluralize(one.weights, 'weight')} of {one.stored}"
-                f" ({one.values_read:,} of {one.parameters:,} values read): {one.bits} bits would hold them",
+                f"{unused.levels} codes are in use in {pluralize(unused.weights, 'weight')} of {unused.stored}"
+                f" ({unused.values_read:,} of {unused.parameters:,} values read): {unused.bits} bits would hold them",
             )
             return

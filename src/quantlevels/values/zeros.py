@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: the shortest run of zero bytes that counts, and what file systems and downloads write at a time
 LEAST_RUN: Final = 16 << 10
 PAGE: Final = 4096
-#: what is looked at together; a run of `LEAST_RUN` holds several blocks whole
+#: what is looked at together; a run of `LEAST_RUN` holds several blocks whole, so none can hide between two blocks
 _BLOCK: Final = 2048
 #: good data may begin or end in so many bytes of zeros
 _SLACK: Final = 8
@@ -53,10 +53,10 @@ class ZeroRuns:
         for run in runs:
             if run.begin and run.end < data.size:
                 self._add(offset + run.begin, offset + run.end)
-        trailing = (
-            data.size - runs[-1].begin if runs and runs[-1].end == data.size else _leading(data[: -_BLOCK - 1 : -1])
-        )
-        self._begin = stop - trailing
+        if runs and runs[-1].end == data.size:
+            self._begin = offset + runs[-1].begin
+        else:  # less than a block of zeros may begin a run that the next bytes continue
+            self._begin = stop - _leading(data[: -_BLOCK - 1 : -1])
 
     def found(self) -> list[Run]:
         """The runs that have ended, and the one that reaches to the end of what was read."""
@@ -72,7 +72,9 @@ class ZeroRuns:
 def _leading(data: Bytes) -> int:
     """How many zeros stand at the beginning."""
     nonzero = np.flatnonzero(data)
-    return int(nonzero[0]) if nonzero.size else data.size
+    if not nonzero.size:
+        return data.size
+    return int(nonzero[0])
 
 
 def _runs(data: Bytes) -> list[Run]:
@@ -82,7 +84,8 @@ def _runs(data: Bytes) -> list[Run]:
     blocks = data[: data.size - data.size % _BLOCK].reshape(-1, _BLOCK)
     # one word of each block is enough to pass over nearly all of them
     blank = np.flatnonzero(blocks.view(np.uint64)[:, 0] == 0)
-    blank = blank[~blocks[blank].any(axis=1)] if blank.size else blank
+    if blank.size:
+        blank = blank[~blocks[blank].any(axis=1)]
     if not blank.size:
         return []
     breaks = np.flatnonzero(np.diff(blank) > 1) + 1
@@ -104,6 +107,7 @@ def blank_regions(runs: Iterable[Run], subjects: Sequence[Subject]) -> Iterator[
         subjects: the tensors of that file, in the order in which they lie.
     """
     offsets = [subject.place.offset for subject in subjects]
+    # zeros that end where rows end were meant: padding rows of an embedding, pruned rows
     for run in runs:
         for edge, page in ((run.begin, -(-run.begin // PAGE) * PAGE), (run.end, run.end // PAGE * PAGE)):
             at = bisect_right(offsets, page - 1) - 1

@@ -125,6 +125,7 @@ INT4: Final[QuantizationLevel] = QuantizationLevel(
         "torch": ("int4",),
         "numpy": ("int4",),
         "jax": ("int4",),
+        # no word of safetensors and none of ggml: neither stores a bare 4-bit integer
         "onnx": ("INT4", 22),
         "tensorrt": ("kINT4", "INT4", 9),
         "openvino": ("i4", "int4_t"),

@@ -78,6 +78,7 @@ class InstalledPlugins:
 
     def named(self, group: str, word: str) -> tuple[FoundPlugin, ...]:
         """Those of a group whose entry point has a normalised name, sorted."""
+        # a distribution gives all of its plugins, so those of other names are left out again
         plugins = _sorted_plugins(self._by_name.get((group, word), ()))
         return tuple(plugin for plugin in plugins if (plugin.group, normalized(plugin.entry)) == (group, word))
 
@@ -109,6 +110,7 @@ class _DistributionEntries:
     @cached_property
     def plugins(self) -> tuple[FoundPlugin, ...]:
         defect = self.defect
+        # the folder stands for the name of a distribution that cannot say its own, so that users find what to remove
         try:
             name, version = self.distribution.name, self.distribution.version
         except Exception as error:
@@ -130,7 +132,7 @@ class _DistributionEntries:
 
 
 def _sorted_plugins(distributions: Iterable[_DistributionEntries]) -> tuple[FoundPlugin, ...]:
-    plugins: set[FoundPlugin] = set()
+    plugins: set[FoundPlugin] = set()  # one folder may be on sys.path twice
     for entries in distributions:
         plugins.update(entries.plugins)
     return tuple(sorted(plugins))
@@ -179,7 +181,7 @@ def _alone(words: Iterable[str]) -> str:
 
 
 def _canonical(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+    return re.sub(r"[-_.]+", "-", distribution).lower()  # PEP 503
 
 
 # -- reading metadata --------------------------------------------------------------------------------------------------
@@ -207,17 +209,20 @@ def _entries_of(distribution: Distribution) -> _DistributionEntries | None:
         text = distribution.read_text("entry_points.txt")
     except Exception as error:
         return _DistributionEntries(distribution, (), f"its entry_points.txt cannot be read: {one_line(error)}")
-    if not text or _SECTION not in text:
+    if not text or _SECTION not in text:  # before parsing: nearly no distribution has plugins of ours
         return None
     try:
         entries = tuple(entry for entry in distribution.entry_points if entry.group.startswith(GROUP_PREFIX))
     except Exception as error:
         return _DistributionEntries(distribution, (), f"its entry_points.txt is malformed: {one_line(error)}")
+    # the name of a group in some other place of the file: a header that lost its line break, say
     if not entries and not _HEADER.search(text):
         return _DistributionEntries(
             distribution, (), f"its entry_points.txt is malformed: {_SECTION!r} does not begin the header of a section"
         )
-    return _DistributionEntries(distribution, entries) if entries else None
+    if not entries:
+        return None
+    return _DistributionEntries(distribution, entries)
 
 
 def _is_shadowed(distribution: Distribution, name: str) -> bool:
@@ -225,6 +230,7 @@ def _is_shadowed(distribution: Distribution, name: str) -> bool:
     import importlib_metadata
 
     try:
+        # a user's own installation before the system's, say: only what the first one lists can be imported
         first = importlib_metadata.distribution(name)
         return str(first.locate_file("")) != str(distribution.locate_file(""))
     except Exception:
@@ -243,9 +249,12 @@ def _is_editable(distribution: Distribution) -> bool:
 
 def _reference_defect(entry: EntryPoint) -> str:
     try:
-        return "" if entry.attr else f"{entry.value!r} is a whole module: it has to be 'module:NAME'"
-    except Exception:
+        names_object = bool(entry.attr)
+    except Exception:  # importlib_metadata parses the value only here
         return f"{entry.value!r} is not an object reference: it has to be 'module:NAME'"
+    if names_object:
+        return ""
+    return f"{entry.value!r} is a whole module: it has to be 'module:NAME'"
 
 
 def load(plugin: FoundPlugin) -> object:

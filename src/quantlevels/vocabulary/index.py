@@ -64,7 +64,9 @@ _FLOAT: Final = re.compile(r"(float|fp|f)(\d+)_?(e\d+m\d+\w*)")
 
 def normalized(spelling: str) -> str:
     """The form in which names are compared: lower case, ``-`` as ``_``. Text that is not ASCII is left unchanged."""
-    return spelling.lower().replace("-", "_") if spelling.isascii() else spelling
+    if not spelling.isascii():  # lower case is not one letter for one everywhere: "İ" has two in lower case
+        return spelling
+    return spelling.lower().replace("-", "_")
 
 
 def own_words(level: QuantizationLevel) -> tuple[str, ...]:
@@ -98,9 +100,14 @@ def unwrapped(word: str) -> Printed | None:
     for before, after, dialects in _WRAPPINGS:
         if word.startswith(before) and word.endswith(after):
             name = word[len(before) : len(word) - len(after)]
-            return Printed(name, dialects) if dialects else unwrapped(name) or Printed(name, ())
+            if dialects:
+                return Printed(name, dialects)
+            return unwrapped(name) or Printed(name, ())  # <class 'numpy.float32'> has a prefix inside
+    # the longest: "tensorrt." also begins "tensorrt.datatype.fp8"
     prefix = max((prefix for prefix in _PREFIXES if word.startswith(prefix)), key=len, default=None)
-    return None if prefix is None else Printed(word.removeprefix(prefix), _PREFIXES[prefix])
+    if prefix is None:
+        return None
+    return Printed(word.removeprefix(prefix), _PREFIXES[prefix])
 
 
 class Index:
@@ -185,7 +192,9 @@ class Index:
         level = self.dialects.get((dialect, spelling))
         if level:
             return level
-        printed = unwrapped(normalized(spelling)) if isinstance(spelling, str) else None
+        if not isinstance(spelling, str):  # a number has no prefix
+            return None
+        printed = unwrapped(normalized(spelling))
         if printed is None or (printed.dialects and dialect not in printed.dialects):
             return None
         return self._printed.get((dialect, printed.name))
@@ -193,7 +202,9 @@ class Index:
     def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
         """The level of this index that equals another one, or None."""
         known = self.meanings.get(normalized(level.name), {}).get(level.name)
-        return known if known == level else None
+        if known != level:  # another level of that name
+            return None
+        return known
 
     def clash(self, level: QuantizationLevel) -> tuple[str, str] | None:
         """The first word of a new level that is taken here, and the name of its owner: ``("q4_k", "Q4_K")``."""
@@ -205,6 +216,7 @@ class Index:
             owner = self.dialects.get((dialect, word))
             if owner:
                 return f"{dialect} {word}", owner.name
+            # a word without its dialect is looked up as well, so a new one must not make `levels["q4_k"]` ambiguous
             meanings = self.means(word) if isinstance(word, str) else {}
             if meanings:
                 return str(word), " or ".join(meanings)

@@ -27,7 +27,7 @@ __all__ = [
 Spelling: TypeAlias = str | int
 Spellings: TypeAlias = Mapping[str, tuple[Spelling, ...]]
 
-#: Another name of a dialect → the name that the tables use.
+#: Another name of a dialect → the name that the tables use. People say GGUF, the format of the file, for ggml's types.
 _DIALECT_ALIASES: Final[dict[str, str]] = {"gguf": "ggml"}
 Kind: TypeAlias = Literal[
     "float", "int", "uint", "bool", "complex", "ternary", "block", "microscaling", "codebook", "custom"
@@ -36,12 +36,12 @@ Kind: TypeAlias = Literal[
 _KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
 BITS_PER_BYTE: Final = 8
 _FP32_BITS: Final = 32
-_MAX_BITS: Final = 1024  # of a code: far wider than any number format
+_MAX_BITS: Final = 1024  # of a code: far wider than any number format, so that a slip is not taken for a level
 
 
 def positive(instance: object, attribute: Attribute[int], value: int) -> None:
     """Raise TypeError or ValueError for anything but an integer of at least 1."""
-    if type(value) is not int:
+    if type(value) is not int:  # not isinstance: True is an int to Python
         raise TypeError(f"{attribute.name} must be an integer, not {value!r}")
     if value < 1:
         raise ValueError(f"{attribute.name} must be at least 1, not {value}")
@@ -62,7 +62,7 @@ def canonical_dialect(dialect: str) -> str:
 
 def ceil_div(dividend: int, divisor: int) -> int:
     """The quotient of two integers, rounded up."""
-    return -(-dividend // divisor)
+    return -(-dividend // divisor)  # in integers: math.ceil of a float quotient is wrong from 2 to the 53 on
 
 
 @final
@@ -99,14 +99,15 @@ class Block:
             TypeError, ValueError: for sizes that are not integers, or are negative.
         """
         *outer, row = axes(shape)
-        if row == 0:
+        if row == 0:  # no weights, so no row scale either
             return 0
         bits = ceil_div(row, self.weights) * self.bits + self.row_bits
         return math.prod(outer) * ceil_div(bits, BITS_PER_BYTE)
 
     def __repr__(self) -> str:
-        row_bits = f", row_bits={self.row_bits}" if self.row_bits else ""
-        return f"Block(weights={self.weights}, bits={self.bits}{row_bits})"
+        if self.row_bits:
+            return f"Block(weights={self.weights}, bits={self.bits}, row_bits={self.row_bits})"
+        return f"Block(weights={self.weights}, bits={self.bits})"
 
 
 def axes(shape: Sequence[int]) -> list[int]:
@@ -115,7 +116,7 @@ def axes(shape: Sequence[int]) -> list[int]:
     Raises:
         TypeError, ValueError: for sizes that are not integers, or are negative.
     """
-    sizes = [index(size) for size in shape] or [1]
+    sizes = [index(size) for size in shape] or [1]  # `index` takes numpy's integers and refuses 3.0
     if min(sizes) < 0:
         raise ValueError(f"shape must have no negative sizes, not {shape!r}")
     return sizes
@@ -124,12 +125,13 @@ def axes(shape: Sequence[int]) -> list[int]:
 def _read_only(spellings: Spellings) -> Spellings:
     if not isinstance(spellings, Mapping):
         raise TypeError(f"spellings must be a mapping of dialects to words, not {spellings!r}")
-    return MappingProxyType(dict(spellings))
+    return MappingProxyType(dict(spellings))  # a copy, so that nobody can change it through their own dict
 
 
 def _check_name(level: QuantizationLevel, attribute: Attribute[str], name: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, not {name!r}")
+    # the name becomes a constant, a mapping key in TOML and part of file names: what an identifier is fits all of them
     if not (name.isascii() and name.isidentifier()):
         raise ValueError(f"name must be ASCII letters, digits and underscores, no digit first, not {name!r}")
 
@@ -154,7 +156,7 @@ def _check_bits(level: QuantizationLevel, attribute: Attribute[int], bits: int) 
 
 
 def _check_block(level: QuantizationLevel | None, attribute: Attribute[Block], block: Block) -> None:
-    if type(block) is not Block:
+    if type(block) is not Block:  # exactly: equality of levels is over all fields
         raise TypeError(f"block must be a Block, not {block!r}")
     if level is None:  # a table of a config file, whose fields are checked one by one
         return
@@ -309,7 +311,7 @@ class QuantizationLevel(_AttrsFields):
         return f"QuantizationLevel(name={self.name!r}, bits_per_param={self.bits_per_param}{block})"
 
     def __hash__(self) -> int:
-        return hash(self.name)
+        return hash(self.name)  # a string caches its hash, and levels are keys of dictionaries that folding asks
 
     def __copy__(self) -> QuantizationLevel:
         return self

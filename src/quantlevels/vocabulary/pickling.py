@@ -23,7 +23,7 @@ __all__ = ["_custom_level", "_shipped_level"]  # pickles name them as quantlevel
 
 def pickled(level: QuantizationLevel) -> tuple[Callable[..., QuantizationLevel], tuple[object, ...]]:
     """The function and arguments that restore a level from a pickle."""
-    if shipped().equal(level) is level:
+    if shipped().equal(level) is level:  # a name and no table: pickles of many tensors repeat it
         return _shipped_level, (level.name,)
     return _custom_level, (level_to_table(level),)
 
@@ -45,5 +45,6 @@ def _custom_level(table: Mapping[str, object]) -> QuantizationLevel:
     return levels.canonical(level_from_table(table))
 
 
+# pickle writes a function as its module and name: this path is kept, wherever the module moves
 for _function in (_shipped_level, _custom_level):
     _function.__module__ = "quantlevels"

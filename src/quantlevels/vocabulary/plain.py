@@ -46,7 +46,7 @@ def not_a_level(value: object) -> QuantLevelsError:
     """The error for a value that is neither a spelling nor a table."""
     if value is None:
         return ConfigError(("expected a level, got null; FP32 is written 'None'",))
-    if type(value) is int:
+    if type(value) is int:  # a number is refused, since 16 would be two levels; the message names what it can be
         return UnknownLevelError(value, tuple(level.name for level in BUILTIN if level.bits_per_param == value))
     return ConfigError((f"expected the name of a level or a table that defines one, got {shown(value)}",))
 
@@ -59,7 +59,9 @@ def shown(value: object) -> str:
         return "a table"
     if type(value).__module__ == "datetime":  # not isinstance: the import takes time, and few files have dates
         return str(value)
-    return "a list" if isinstance(value, (list, tuple)) else f"{value!r:.80}"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return f"{value!r:.80}"  # cut: a message is one line, however long the text in the file is
 
 
 def resolve_custom(level: QuantizationLevel, registry: Registry = levels) -> QuantizationLevel:
@@ -69,10 +71,10 @@ def resolve_custom(level: QuantizationLevel, registry: Registry = levels) -> Qua
         ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if it uses a spelling of a different level.
     """
     known = registry.get(level.name)
-    if known is None:
+    if known is None:  # its aliases and spellings may still be taken
         return registry._vet(level)
     if known != level:
-        registry._vet(level)
+        registry._vet(level)  # raises first if the name is reserved: that says more than "already registered"
         raise DuplicateLevelError(level.name, known.name)
     return known
 
@@ -151,7 +153,9 @@ def level_from_table(table: Mapping[Any, object]) -> QuantizationLevel:  # Any: 
 def _as_tuples(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _as_tuples(words) for key, words in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(value)
+    return value
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -163,6 +167,7 @@ def write_level(level: QuantizationLevel, registry: Registry = levels) -> str | 
     Raises:
         ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if that would be read as a different level.
     """
+    # never a name that the reader would resolve to another level: `resolve_custom` raises for it
     if resolve_custom(level, registry) in registry:
         return level.name
     return level_to_table(level)
@@ -181,11 +186,15 @@ def level_to_table(level: QuantizationLevel) -> dict[str, object]:
 
 def _as_plain(value: object) -> object:
     if isinstance(value, Block):
-        row_bits = {"row_bits": value.row_bits} if value.row_bits else {}
-        return {"weights": value.weights, "bits": value.bits, **row_bits}
+        table = {"weights": value.weights, "bits": value.bits}
+        if value.row_bits:  # rare, and left out if it has its default as every other field is
+            table["row_bits"] = value.row_bits
+        return table
     if isinstance(value, Mapping):
         return {key: list(words) for key, words in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return list(value)
+    return value
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------------

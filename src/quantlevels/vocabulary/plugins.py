@@ -104,7 +104,9 @@ class PluginContract(Generic[T]):
     def reserved_reason(self, name: str) -> str:
         """Why an entry point must not have a name; empty if it may."""
         meaning = self.reserved(name)
-        return _RESERVED.format(name, meaning) if meaning else ""
+        if not meaning:
+            return ""
+        return _RESERVED.format(name, meaning)
 
     def refusal(self, plugin: FoundPlugin, value: object) -> str:
         """Why a plugin must not bring an object; empty if it may."""
@@ -116,7 +118,9 @@ class PluginContract(Generic[T]):
         if self.clash is None:
             return next(filter(None, map(self.reserved_reason, names)), "")
         clash = self.clash(value)
-        return _RESERVED.format(*clash) if clash else ""
+        if clash is None:
+            return ""
+        return _RESERVED.format(*clash)
 
 
 @cache
@@ -124,8 +128,9 @@ def contract_of(group: str) -> PluginContract[Any] | None:  # Any: objects of an
     """The contract of a group; None if quantlevels has no such group."""
     from pkgutil import resolve_name  # here: it takes a while to import
 
-    reference = _CONTRACTS.get(group)
-    contract: PluginContract[Any] | None = resolve_name(reference) if reference else None
+    if group not in _CONTRACTS:
+        return None
+    contract: PluginContract[Any] = resolve_name(_CONTRACTS[group])
     return contract
 
 
@@ -173,7 +178,10 @@ class PluginStatus:
         return _REMEDIES[self.state]
 
     def __str__(self) -> str:
-        return f"{self.name} {self.state}" + (f": {self.reason}" if self.reason else "")
+        text = f"{self.name} {self.state}"
+        if self.reason:
+            text += f": {self.reason}"
+        return text
 
 
 @final
@@ -189,7 +197,9 @@ class _Outcome:
     def state(self) -> State:
         if self.error is None:
             return "loaded"
-        return "rejected" if isinstance(self.error, PluginContractError) else "failed"
+        if isinstance(self.error, PluginContractError):  # imported, and not what its group asks for
+            return "rejected"
+        return "failed"
 
 
 def _unusable(plugin: FoundPlugin) -> PluginError | None:
@@ -214,7 +224,7 @@ def _load_and_check(plugin: FoundPlugin) -> _Outcome:
     start = perf_counter()
     try:
         value = load(plugin)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # Ctrl-C is the user's, not a defect of the plugin that happens to be importing
         raise
     except BaseException as cause:  # SystemExit, and what test runners raise to skip
         error = PluginLoadError(str(plugin), f"it cannot be imported: {one_line(cause)}")
@@ -291,8 +301,9 @@ class Plugins:
         meanings = self._meanings.get(place, {})
         values = [value for value in meanings.values() if isinstance(value, contract.class_)]
         if any(value != values[0] for value in values):
+            # sorted, so that the message does not depend on the order in which the plugins were loaded
             raise AmbiguousLevelError(word, tuple(map(str, sorted(meanings))))
-        return values[0] if values else None
+        return next(iter(values), None)
 
     def load(self, group: str) -> None:
         """Import all plugins of a group, with a PluginWarning, once, for each that cannot be used."""
@@ -325,9 +336,9 @@ class Plugins:
         """
         plugins = self._scan().plugins
         for plugin in plugins:
-            if load or _unusable(plugin):
+            if load or _unusable(plugin):  # what is unusable by its metadata is never imported: `_load` records why
                 self._load(plugin)
-        return tuple(map(self._status, plugins))
+        return tuple(map(self._status, plugins))  # only now: each may conflict with those after it
 
     def _status(self, plugin: FoundPlugin) -> PluginStatus:
         state: State = "found"
@@ -337,8 +348,10 @@ class Plugins:
             state, seconds = outcome.state, outcome.seconds
             if outcome.error:
                 reason = outcome.error.reason
-            elif reason := self._conflict(plugin, outcome.value):
-                state = "conflicting"
+            else:
+                reason = self._conflict(plugin, outcome.value)
+                if reason:
+                    state = "conflicting"
         return PluginStatus(
             distribution=plugin.distribution,
             version=plugin.version,
@@ -376,6 +389,7 @@ class Plugins:
         outcome = self._outcomes.get(plugin)
         if outcome:
             return outcome
+        # by thread: another thread that wants the same plugin must wait for its import, not be told of a cycle
         this_import = threading.get_ident(), plugin
         if this_import in self._importing:
             return _Outcome(error=PluginLoadError(str(plugin), "it is looked up while it is being imported"))
@@ -389,12 +403,14 @@ class Plugins:
     def _publish(self, plugin: FoundPlugin, outcome: _Outcome) -> _Outcome:
         with self._lock:
             known = self._outcomes.get(plugin)
+            # another thread was first; its failure does not stand if this import worked
             if known and not (known.error and outcome.error is None):
-                return known  # another thread was first
+                return known
             if outcome.error is None:
                 outcome = self._index(plugin, outcome)
             self._outcomes[plugin] = outcome
             reason = outcome.error.reason if outcome.error else self._conflict(plugin, outcome.value)
+        # both outside of the lock: they run code of others, which may look up a level
         self._changed()
         if reason:
             warnings.warn(f"{plugin}: {reason}", PluginWarning, stacklevel=2)
@@ -417,7 +433,9 @@ class Plugins:
 
     def _clashes(self, plugin: FoundPlugin, value: object) -> Iterator[tuple[str, str]]:
         contract = contract_of(plugin.group)
-        for where, word in contract.places_of(value) if contract else ():
+        if contract is None:
+            return
+        for where, word in contract.places_of(value):
             for other, meant in self._meanings[where, word].items():
                 if meant != value:
                     yield str(word) if where in _CONTRACTS else f"{where} {word}", str(other)

@@ -75,6 +75,7 @@ def _ggml_levels(base: str) -> tuple[str, ...]:
     names = [level.name for level in shipped().levels if "ggml" in level.spellings]
     exact = tuple(name for name in names if normalized(name) == base)
     family = base.partition("_")[0]
+    # only IQ recipes lack a type of their name (IQ3_M, IQ2_M); a word like q9_k stays unknown
     return exact or tuple(name for name in names if normalized(name).partition("_")[0] == family and family[0] == "i")
 
 
@@ -96,7 +97,9 @@ def _removed(match: re.Match[str]) -> Explanation:
 
 def _weights_and_activations(match: re.Match[str]) -> Explanation | None:
     bits = int(match["weights"])
-    levels = ("Int8", "Float8E4M3FN") if bits == 8 else (f"Int{bits}",)
+    levels: tuple[str, ...] = (f"Int{bits}",)
+    if bits == 8:  # W8A8 is INT8 in compressed-tensors' presets and FP8 in the names of many models
+        levels = ("Int8", "Float8E4M3FN")
     return _by_weights(levels, f"{bits}-bit weights, {match['activations']}-bit activations")
 
 
@@ -115,7 +118,7 @@ def _bitsandbytes(match: re.Match[str]) -> Explanation | None:
 
 
 def _by_weights(levels: tuple[str, ...], parts: str) -> Explanation | None:
-    if not all(map(shipped().find, levels)):
+    if not all(map(shipped().find, levels)):  # w9a16: no such width, so the word is not a recipe but a slip
         return None
     return Explanation(f"a recipe of a quantizer ({parts}); for the weights, {_ask(levels)}", levels)
 
@@ -139,11 +142,13 @@ def _bits_and_rest(match: re.Match[str]) -> Explanation | None:
     if bits == "0":
         return Explanation(f"a recipe that quantizes nothing; {_ask((other.name,))}", (other.name,))
     levels = tuple(name for name in (f"Int{bits}", f"UInt{bits}") if shipped().find(name))
+    if not levels:
+        return None
     text = (
         f"a recipe of transformers.js and MLC: {bits}-bit weights in groups, all other tensors in {other.label};"
         f" for the weights, {_ask(levels)}"
     )
-    return Explanation(text, levels) if levels else None
+    return Explanation(text, levels)
 
 
 # -- widths and methods ------------------------------------------------------------------------------------------------
@@ -155,8 +160,9 @@ def _width(match: re.Match[str]) -> Explanation | None:
     if not names:
         return None
     shown = ", ".join(names[:_SHOWN])
-    more = f" ({len(names)} levels, which `quantlevels list --bits {bits}` shows)" if len(names) > _SHOWN else ""
-    return Explanation(f"a width that several levels have; ask for one of them: {shown}{more}", names[:_SHOWN])
+    if len(names) > _SHOWN:
+        shown += f" ({len(names)} levels, which `quantlevels list --bits {bits}` shows)"
+    return Explanation(f"a width that several levels have; ask for one of them: {shown}", names[:_SHOWN])
 
 
 def _exact_width(match: re.Match[str]) -> Explanation:
@@ -175,6 +181,7 @@ def _container(match: re.Match[str]) -> Explanation:
     return Explanation("a container, which holds tensors of any level; ask for the level of the weights", ())
 
 
+#: Longer than any recipe's name: the patterns below must not run over a whole file that was given as a word.
 _MAX_LENGTH: Final = 80
 _SHOWN: Final = 6
 

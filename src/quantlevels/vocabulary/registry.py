@@ -98,9 +98,10 @@ class Registry:
     def _resolve(self, spelling: str) -> QuantizationLevel:
         if not isinstance(spelling, str):
             raise UnknownLevelError(spelling)
-        version = self._cache_version
+        version = self._cache_version  # read before the look-up, which may import a plugin and change what is known
         level = self._find(spelling)
         with self._lock:  # not if something that is looked up first was added in the meantime
+            # a subclass of str may compare as it likes, and would decide for all later look-ups
             if type(spelling) is str and version == self._cache_version and len(self._cache) < _MAX_CACHED:
                 self._cache[spelling] = level
         return level
@@ -118,6 +119,7 @@ class Registry:
         brought = self._installed.find(LEVEL_PLUGINS, spelling)
         if brought:
             return brought
+        # last: a plugin may bring a level that is called like a recipe
         from quantlevels.vocabulary.recipes import explain
 
         recipe = explain(spelling)
@@ -254,6 +256,7 @@ class Registry:
         Raises:
             UnknownLevelError: if it is not such a dtype, or its values are not numbers.
         """
+        # by the names of classes: to compare with the classes themselves would import torch
         class_ = dtype if isinstance(dtype, type) else type(dtype)
         library = class_.__module__.partition(".")[0]
         if library in ("numpy", "ml_dtypes", "jax", "jaxlib"):
@@ -283,7 +286,7 @@ class Registry:
         """
         known: list[QuantizationLevel] = []
         with self._lock:
-            registered = self._registered
+            registered = self._registered  # grows on the side, and replaces the old one only if all are accepted
             for level in new:
                 known.append(_vetted(level, registered))
                 if not (registered.equal(level) or shipped().equal(level)):

@@ -25,7 +25,7 @@ SHIPPED: Final[tuple[QuantizationLevel, ...]] = (
 
 def _ggml_blocks() -> dict[int, Block]:
     blocks: dict[int, Block] = {}
-    for level in (*BUILTIN, *SHIPPED):
+    for level in (*BUILTIN, *SHIPPED):  # the five too: F32, F16, BF16 and I8 are types of ggml
         ids = (word for word in level.spellings.get("ggml", ()) if isinstance(word, int))
         blocks.update(dict.fromkeys(ids, level.block))
     return blocks

@@ -15,6 +15,7 @@ NF4: Final = QuantizationLevel(
     summary="4-bit NormalFloat: 16 quantiles of the normal distribution",
     source="QLoRA (arXiv:2305.14314), bitsandbytes 0.50.2",
 )
+# named with its library: the bare word "fp4" means E2M1 to most other tools
 BNB_FP4: Final = QuantizationLevel(
     name="BNB_FP4",
     bits_per_param=4,

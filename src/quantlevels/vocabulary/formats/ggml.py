@@ -68,7 +68,7 @@ IQ4_XS: Final = _grid("IQ4_XS", 23, 4, 256, 136, "8 x 32 4-bit indices into 16 v
 def _old(word: str, weights: int, nbytes: int, summary: str) -> QuantizationLevel:
     return QuantizationLevel(
         name=f"{word}_V1",
-        bits_per_param=8 if word.startswith("Q8") else 4,
+        bits_per_param=int(word[1]),  # Q4_0, Q8_0
         block=Block(weights, nbytes * BITS_PER_BYTE),
         spellings={"ggjt": (f"{word}_V1",)},
         kind="block",

@@ -6,7 +6,7 @@ from typing import Final
 
 from quantlevels.vocabulary.level import Block, QuantizationLevel, Spelling
 
-_SCALE_BITS: Final = 8
+_SCALE_BITS: Final = 8  # E8M0 in MX, E4M3 in NVFP4, whose FP32 scale per tensor is not part of a block
 
 
 def _microscaled(
