@@ -58,6 +58,8 @@ class DeclaredLevel:
         usual_group: whether the group size is only the usual one: the config cannot say it, the tensors carry theirs.
         average: whether its width is the mean over weights that each have a width of their own (EXL2, EXL3).
         parameters: logical weights of each of its modules, if the config gives their number (VPTQ).
+        alternative: what the method may give modules of its own choice instead, beside others at this level:
+            embeddings, heads, sensitive layers (NNCF).
     """
 
     level: QuantizationLevel
@@ -69,6 +71,7 @@ class DeclaredLevel:
     usual_group: bool = False
     average: bool = False
     parameters: int | None = None
+    alternative: DeclaredLevel | None = None
 
 
 class TensorInfo(NamedTuple):

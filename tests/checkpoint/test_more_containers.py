@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,6 +121,17 @@ def test_openvino_is_exact(compression: str) -> None:
 def test_openvino_without_its_bytes_is_a_finding(tmp_path: Path) -> None:
     shutil.copy(CONTAINERS / "openvino/int4_sym/openvino_model.xml", tmp_path)
     assert [finding.code for finding in inspect(tmp_path / "openvino_model.xml").findings] == ["QL201"]
+
+
+def test_constants_of_one_name_are_counted_apart(tmp_path: Path) -> None:
+    folder = CONTAINERS / "openvino/fp32"
+    xml = (folder / "openvino_model.xml").read_text()
+    first, second, *_ = re.findall(r'name="([^"]+)" type="Const"', xml)
+    (tmp_path / "openvino_model.xml").write_text(xml.replace(f'name="{second}"', f'name="{first}"'))
+    shutil.copy(folder / "openvino_model.bin", tmp_path)
+    report = inspect(tmp_path)
+    check_books(report)
+    assert report.stored == inspect(folder).stored
 
 
 def test_an_entity_in_openvino_xml_is_refused(tmp_path: Path) -> None:
@@ -302,6 +314,14 @@ def test_rwkv_has_numbers_of_its_own(tmp_path: Path, version: int) -> None:
     report = inspect(path)
     check_books(report)
     assert levels_of(report).keys() == {"Float16", "Q4_0_V1" if version == 100 else "Q4_0", "Q5_0"}
+
+
+def test_two_ggml_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    embedding = GgmlTensor(name="embedding", type=1, shape=(5, 256), block=BLOCKS[1])
+    path = tmp_path / "model.bin"
+    path.write_bytes(ggml_file(whisper_head(2007), [embedding, embedding]))
+    with pytest.raises(CheckpointError, match="two tensors of one name"):
+        inspect(path)
 
 
 def test_a_ggml_file_of_an_unknown_form_is_one_clear_line(tmp_path: Path) -> None:

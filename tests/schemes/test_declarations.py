@@ -909,26 +909,21 @@ def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
     assert found.declared.levels == ()
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "name"),
-    [
-        (
-            "openvino_config.json",
-            {
-                "dtype": "int4",
-                "quantization_config": {"bits": 4, "group_size": 128, "quant_method": "awq"},
-            },
-            "openvino",
-        ),
-    ],
-)
-def test_files_of_other_runtimes_have_unknown_methods(
-    file: str, content: dict[str, Any], name: str, write: Write
-) -> None:
-    found = inspect(write(None, files={file: content}) / file)
+OPENVINO_CONFIG = {"dtype": "int4", "quantization_config": {"bits": 4, "group_size": 128, "quant_method": "awq"}}
+
+
+def test_a_config_of_openvino_does_not_speak_of_other_weights(write: Write) -> None:
+    found = inspect(write({"norm.weight": ("BF16", [8])}, files={"openvino_config.json": OPENVINO_CONFIG}))
     assert found.declared is not None
-    assert (found.declared.method, found.declared.known, found.declared.dtype) == (name, False, None)
+    assert (found.declared.method, found.declared.known, found.declared.dtype) == ("openvino", False, None)
     assert [finding.code for finding in found.findings] == ["QL302"]
+
+
+def test_a_config_of_openvino_alone_declares_its_levels(write: Write) -> None:
+    found = inspect(write(None, files={"openvino_config.json": OPENVINO_CONFIG}) / "openvino_config.json")
+    assert found.declared is not None
+    assert (found.declared.method, found.declared.known, found.declared.dtype) == ("openvino", True, None)
+    assert [(level.level.name, level.group_size) for level in found.declared.levels] == [("UInt4", 128), ("UInt8", -1)]
 
 
 def test_unquantized_models_of_other_runtimes_declare_nothing(write: Write) -> None:

@@ -64,6 +64,8 @@ def read_distributed(source: Source, level_of: TypeLookup) -> Contents:
             raise _broken(source, "a tensor without a name")
         if value.function == _TENSOR and not name.startswith(_OPTIMIZERS):
             tensors.append(_tensor(source, name, value, level_of))
+    if len({tensor.name for tensor in tensors}) < len(tensors):
+        raise _broken(source, "two tensors of one name")
     findings = [
         Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
         for tensor in tensors

@@ -141,6 +141,8 @@ def _read(source: Source, form: _Form, level_of: TypeLookup) -> Contents:
     while cursor.remaining:
         tensors.append(_tensor(cursor, form, block_version < _CURRENT_BLOCKS, level_of))
         offsets.append(cursor.offset - tensors[-1].nbytes)
+    if len({tensor.name for tensor in tensors}) < len(tensors):
+        raise CheckpointError(source.path, "has two tensors of one name", cursor.offset)
     embedding = settings["n_vocab"], settings[form.width]
     if all(tensor.shape != embedding for tensor in tensors):
         raise CheckpointError(

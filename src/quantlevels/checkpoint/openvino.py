@@ -30,8 +30,8 @@ _DEEPEST: Final = 64
 #: graphs may be in layers (loops and branches), but not deeper than this
 _DEEPEST_GRAPH: Final = 8
 _MOST_DIMS: Final = 16
-#: what nncf says of the weights, below ``rt_info``
-_CLAIMS: Final = ("rt_info", "nncf", "weight_compression")
+#: below it nncf says what it did to the weights
+_CLAIMS: Final = ("rt_info", "nncf")
 _LONGEST_CLAIM: Final = 1 << 12
 _DOMAIN: Final = "openvino"
 
@@ -89,8 +89,8 @@ class _Graph:
             self.around[-1].data = attributes
         elif tag == "edge":
             self.add_edge(attributes)
-        elif tuple(self.open[1:-1]) == _CLAIMS and "value" in attributes:
-            self.claims[tag] = attributes["value"][:_LONGEST_CLAIM]
+        elif tuple(self.open[1:3]) == _CLAIMS and "value" in attributes:
+            self.claims[".".join(self.open[2:])] = attributes["value"][:_LONGEST_CLAIM]
 
     def start_layer(self, attributes: dict[str, str]) -> None:
         try:
@@ -140,6 +140,7 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
     size = source.sibling_size(weights)
     #: place and bytes → the first constant that is there
     constants: dict[tuple[int, int], Tensor] = {}
+    names: set[str] = set()
     tied: list[str] = []
     #: key of a layer → the name of what it gives: its own, or that of the constant whose bytes it shares
     values: dict[str, str] = {}
@@ -147,6 +148,11 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
         values[layer.key] = _value(layer.key)
         if layer.type == "Const":
             offset, tensor = _constant(graph, layer, level_of)
+            if tensor.name in names:  # OpenVINO keeps names apart within a graph, but not from those in its layers
+                tensor = tensor._replace(name=f"{tensor.name}#{layer.key}")
+            if tensor.name in names:
+                raise graph.broken(f"two constants are named {shown(tensor.name)}")
+            names.add(tensor.name)
             first = constants.setdefault((offset, tensor.nbytes), tensor)
             values[layer.key] = first.name
             if first is not tensor:

@@ -123,6 +123,7 @@ CATALOGUE: Final = (
     _row("spqr", "spqr", "dense_weights"),
     _row("higgs", "higgs", "weight scales tables"),
     _row("onnxruntime", "onnxruntime"),
+    _row("nncf", "openvino nncf"),
     _row("bitnet", "bitnet"),
     _row("eetq", "eetq"),
     _row("gemma", "gemma"),

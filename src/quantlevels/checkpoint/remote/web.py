@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 #: config files that are looked for beside a file with weights: each takes a request
 _LOOKED_FOR: Final = ("config.json", "quantize_config.json", "hf_quant_config.json")
+#: ending of a file's name → the config file that only its container has
+_LOOKED_FOR_BESIDE: Final = {
+    ".xml": "openvino_config.json",
+    "tensor-cache.json": "mlc-chat-config.json",
+    "ndarray-cache.json": "mlc-chat-config.json",
+}
 
 
 @final
@@ -54,7 +60,8 @@ class WebFolder:
 
     def names(self) -> tuple[str, ...]:
         """The file that was named, and the config files beside it."""
-        beside = (name for name in _LOOKED_FOR if self.url and name != self.named and self._find(name))
+        own = (config for ending, config in _LOOKED_FOR_BESIDE.items() if self.named.endswith(ending))
+        beside = (name for name in (*_LOOKED_FOR, *own) if self.url and name != self.named and self._find(name))
         return tuple(sorted([self.named, *beside]))
 
     def folders(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from attrs import frozen
 
-from quantlevels.container import Checkpoint
+from quantlevels.container import Checkpoint, UnknownType
+from quantlevels.inspection.disagreements.formats import is_other_format
 from quantlevels.schemes.declaration import Declared
 from quantlevels.schemes.folding import FoldedWeight, Folding
 
@@ -106,18 +107,36 @@ class Evidence:
         """The quantized weights for which a level is declared, whether or not the config skips their modules."""
         if not (self.claims_levels and self.declared) or self.is_gguf:
             return ()
-        return [
+        judged = [
             Judged(weight, declared, named)
             for weight, modules in self.quantized()
             for declared, named in self.declared.by_level(modules)
             if declared is not None
         ]
+        kept = {found.declared for found in judged if _is_at(found.declared, found.weight)}
+        return [_with_alternative(found) if found.declared in kept else found for found in judged]
 
     def not_skipped(self, modules: Sequence[str]) -> list[str]:
         """Those of the modules that the config does not leave unquantized."""
         if not (self.declared and self.declared.skipped):
             return list(modules)
         return [module for module in modules if module not in self.declared.skipped_modules]
+
+
+def _is_at(declared: DeclaredLevel, weight: FoldedWeight) -> bool:
+    """Whether codes have the width and the number format of a declared level."""
+    if weight.code_bits is None or isinstance(weight.level, UnknownType):
+        return False
+    is_width = abs(weight.code_bits - declared.level.bits_per_param) < 1
+    return is_width and not is_other_format(declared.level, weight.level)
+
+
+def _with_alternative(found: Judged) -> Judged:
+    """A weight at the level that its method may choose instead of the declared one, if it is at that; else itself."""
+    alternative = found.declared.alternative
+    if alternative is None or _is_at(found.declared, found.weight) or not _is_at(alternative, found.weight):
+        return found
+    return found._replace(declared=alternative)
 
 
 def unnumbered(module: str) -> str:

@@ -12,7 +12,7 @@ from quantlevels.findings import Finding
 from quantlevels.scheme import Config, Scheme
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.catalogue import CATALOGUE
-from quantlevels.schemes.declaration.places import FOREIGN, SECTION_KEYS, Section
+from quantlevels.schemes.declaration.places import SECTION_KEYS, Section
 from quantlevels.vocabulary.plain import shown
 from quantlevels.vocabulary.registry import Registry
 
@@ -100,7 +100,7 @@ def claim_of(section: Section, registry: Registry, findings: list[Finding]) -> C
         message = f"{section.path}: names no method, and its keys ({keys}) tell none; its claims are not read"
         findings.append(Finding("QL302", message, section.file))
         return Claim(section, word, None)
-    scheme = None if section.file in FOREIGN else find_scheme(method, registry)
+    scheme = None if section.foreign else find_scheme(method, registry)
     if scheme is None:
         findings.append(Finding("QL302", _unknown(method), section.file))
     return Claim(section, method, scheme)

@@ -7,15 +7,18 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, cast, final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from quantlevels.container import JSON, Checkpoint
+from quantlevels.container import CONFIG, JSON, Checkpoint
 from quantlevels.findings import Finding
 from quantlevels.scheme import Config
 from quantlevels.vocabulary.plain import shown
 
-#: Files of other runtimes, which use the names of methods with meanings of their own → the method of their weights.
+#: Files of other runtimes, which use the names of methods with meanings of their own → the method of their weights,
+#: which is also the name of their container.
 FOREIGN: Final = {"openvino_config.json": "openvino"}
+#: Parts of the metadata of an OpenVINO model that NNCF writes: how it compressed weights, how it quantized everything.
+_NNCF: Final = ("nncf.weight_compression.", "nncf.quantization.")
 #: Objects of a config.json that may hold the text model's own config.
 _INNER_CONFIGS: Final = (
     "text_config",
@@ -57,6 +60,7 @@ class Section:
         config: what stands there.
         method: the method that alone writes sections in this place; None if the section has to name it.
         whole_file: whether it is a file of which it is not known that it declares anything.
+        foreign: whether it speaks of the weights of another runtime, not of those that are here.
     """
 
     file: str
@@ -64,6 +68,7 @@ class Section:
     config: Config
     method: str | None = None
     whole_file: bool = False
+    foreign: bool = False
 
 
 class _Candidate(NamedTuple):
@@ -79,12 +84,15 @@ def sections(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[Sectio
     """The sections of a checkpoint, the model's own config first; QL305 for what stands in their place instead."""
     for file, config in checkpoint.configs.items():
         if file not in _OTHER_FILES:
-            yield from _checked(file, _candidates(file, config), findings)
+            is_foreign = file in FOREIGN and checkpoint.format not in (FOREIGN[file], CONFIG)
+            for section in _checked(file, _candidates(file, config), findings):
+                yield evolve(section, foreign=is_foreign)
     if checkpoint.files:
         in_weights = (
             *_in_metadata(checkpoint, findings),
             *_in_markers(checkpoint, findings),
             *_in_module_settings(checkpoint),
+            *_of_nncf(checkpoint),
         )
         yield from _checked(checkpoint.files[0].path, iter(in_weights), findings)
 
@@ -169,6 +177,17 @@ def _in_markers(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_Ca
             layers[name.rpartition(".")[0]] = value
     if layers:
         yield _Candidate("comfy_quant", {"layers": layers}, "comfy")
+
+
+def _of_nncf(checkpoint: Checkpoint) -> Iterator[_Candidate]:
+    """What NNCF says in an OpenVINO model of the weights; if it both compressed and quantized, no mode is of all."""
+    compressed, quantized = (
+        {key.removeprefix(prefix): value for key, value in checkpoint.metadata.items() if key.startswith(prefix)}
+        for prefix in _NNCF
+    )
+    claims: dict[str, JSON] = {**quantized} or {**compressed}
+    if claims:
+        yield _Candidate("rt_info.nncf", claims, "openvino")
 
 
 def _in_module_settings(checkpoint: Checkpoint) -> Iterator[_Candidate]:

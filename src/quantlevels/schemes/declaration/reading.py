@@ -171,6 +171,8 @@ def distinct(general: DeclaredLevel | None, overrides: Mapping[str, DeclaredLeve
         if level is not None:
             targets.setdefault(evolve(level, targets=None, parameters=None), []).append(module)
     found = dict.fromkeys([general] if general else [])
+    if general and general.alternative:
+        found[general.alternative] = None
     # the general level may be for named modules itself: those of the only group of compressed-tensors
     found |= dict.fromkeys(evolve(level, targets=tuple(modules)) for level, modules in targets.items())
     return tuple(found)
