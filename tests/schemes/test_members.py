@@ -53,3 +53,28 @@ def test_a_plain_tensor_is_its_own_only_member() -> None:
     )
 
     assert sorted(found) == [[("fc.weight", "weight")], [("norm.weight", "weight")], [("top", "weight")]]
+
+
+def test_many_tensors_without_a_module_stand_alone() -> None:
+    matrices = [tensor(f"onnx_MatMul_{number}", "BFloat16", 8, 8) for number in range(100)]
+    folding = fold_modules(in_columns([*matrices, tensor("inv_freq", "None", 8)]), (), None)
+    found = [((module + part.name).removeprefix("."), part.account, part.parameters) for module, (part,) in folding]
+    expected = [(matrix.name, "weights", 64) for matrix in matrices]
+    assert sorted(found) == sorted([*expected, ("inv_freq", "buffers", 0)])
+    assert [[member.within(module) for member in part.members] for module, (part,) in folding] == [
+        [name] for name, _, _ in found
+    ]
+
+
+def test_a_packed_module_without_a_name_stays_whole_among_many_tensors() -> None:
+    packed = [
+        tensor("qweight", "Int32", 16, 128),
+        tensor("qzeros", "Int32", 1, 16),
+        tensor("scales", "Float16", 1, 128),
+        tensor("g_idx", "Int32", 128),
+    ]
+    others = [tensor(f"other_{number}", "BFloat16", 8, 8) for number in range(100)]
+    folding = fold_modules(in_columns([*packed, *others]), (), None)
+    levels_of = [part.level.name for _, parts in folding for part in parts]
+    assert levels_of.count("Int4") == 1
+    assert levels_of.count("BFloat16") == len(others)

@@ -45,6 +45,11 @@ _BELOW: Final = {
 _INDEX_TYPES: Final = ("Bool", "Int64", "UInt64")
 
 
+def is_common(suffix: str) -> bool:
+    """Whether the last part of a name alone says what a tensor is, parameter or buffer."""
+    return suffix in ("weight", "bias") or suffix in _NAMES or suffix in COMMON_SIDES or suffix in _BELOW
+
+
 def is_buffer(module: str, suffix: str, tensor: TensorInfo) -> bool:
     """Whether a tensor that no packing explains is a buffer.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
 from attrs import evolve, field, frozen
 
-from quantlevels.container import Tensors, UnknownType
+from quantlevels.container import Form, Tensors, UnknownType
 from quantlevels.scheme import (
     BIAS,
     COMMON_SIDES,
@@ -30,7 +30,7 @@ from quantlevels.scheme import (
     TensorRuleError,
     Weight,
 )
-from quantlevels.schemes.buffers import is_buffer
+from quantlevels.schemes.buffers import is_buffer, is_common
 from quantlevels.schemes.catalogue import needs_of, packings_for
 from quantlevels.vocabulary.level import QuantizationLevel
 
@@ -94,6 +94,8 @@ _SIDES_ONLY: Final = frozenset(_SIDES_NAMES.split())
 _PLAIN_ROLES: Final[dict[str, Role]] = {"bias": "bias"}
 
 _ROOT: Final = -1
+#: tensors that a module may have; real ones have fewer than twenty
+_LARGEST_MODULE: Final = 64
 #: (suffix, dtype, shape, bytes) of a tensor in a module
 _Member: TypeAlias = tuple[str, QuantizationLevel | UnknownType, tuple[int, ...], int]
 
@@ -124,13 +126,17 @@ class _Piece(NamedTuple):
     #: suffix in ``module`` → suffix in the checkpoint, if they differ
     stored_names: Mapping[str, str]
 
+    def part(self, suffix: str) -> str:
+        """What the name of one of its tensors adds to the name of the module, which may be that of the tensor."""
+        return f"{self.name}.{suffix}" if suffix else self.name
+
     def tensor(self, suffix: str, role: Role) -> FoldedTensor:
         """One of its tensors under the name it has in the checkpoint."""
-        return FoldedTensor(f".{self.stored_names.get(suffix, suffix)}", role)
+        return FoldedTensor(f".{self.stored_names.get(suffix, suffix)}" if suffix else "", role)
 
     def plain(self, suffix: str, role: Role, tensor: TensorInfo) -> FoldedWeight:
         """One of its tensors that stands for itself."""
-        folded = plain(f"{self.name}.{suffix}", tensor, role, is_weight=suffix == "weight")
+        folded = plain(self.part(suffix), tensor, role, is_weight=suffix == "weight")
         return evolve(folded, tensors=(self.tensor(suffix, role),)) if self.stored_names else folded
 
 
@@ -255,6 +261,7 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
     reached: dict[str, int] = {}
     steps: dict[tuple[int, str, int], int] = {}
     equal: dict[tuple[int, str, int, tuple[int, ...], int], int] = {}
+    at_root: list[tuple[str, Form]] = []
     has_centroids = tensors.mention("centroids.weight")  # seldom: so it is asked once, not for each tensor
     places: list[tuple[int, _Member]] = []  # where a step came from, and for which tensor
     for name, form in zip(tensors.names, tensors.forms, strict=True):
@@ -263,6 +270,9 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
             module, suffix = _outer(module, suffix)
         elif suffix in _BELOW_WEIGHT and module.endswith(".weight"):
             module, suffix = module.removesuffix(".weight"), f"weight.{suffix}"
+        if not module:
+            at_root.append((suffix, form))
+            continue
         step = (reached.get(module, _ROOT), suffix, id(form))
         place = steps.get(step)
         if place is None:
@@ -276,7 +286,27 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
     names: dict[int, list[str]] = defaultdict(list)
     for name, place in reached.items():
         names[place].append(name)
-    return [(_split(_path(places, place)), same) for place, same in names.items()]
+    modules = [(_split(_path(places, place)), same) for place, same in names.items()]
+    return [*modules, *_at_root(at_root)] if at_root else modules
+
+
+def _at_root(members: Sequence[tuple[str, Form]]) -> Iterator[tuple[list[_Piece], list[str]]]:
+    """Tensors of no module: of one without a name, or each by itself if they are more than a module can have.
+
+    Exporters (ONNX) number the tensors of a whole model that way.
+    """
+    of_module: list[_Member] = []
+    alone: dict[Form, list[str]] = defaultdict(list)
+    is_packed = any(name in _CODES_ONLY or name in _SIDES_ONLY or name.endswith(_FUSED_ENDINGS) for name, _ in members)
+    for name, form in members:
+        if is_packed or len(members) <= _LARGEST_MODULE or is_common(name):
+            of_module.append((name, *form))
+        else:
+            alone[form].append(name)
+    if of_module:
+        yield _split(of_module), [""]
+    for form, names in alone.items():
+        yield _split([("", *form)]), names
 
 
 def _path(places: Sequence[tuple[int, _Member]], place: int) -> list[_Member]:
@@ -438,7 +468,7 @@ def _alone(piece: _Piece, suffix: str, tensor: TensorInfo, context: _Context) ->
     if is_rotation or is_buffer(context.module, stored_name, tensor):
         common = COMMON_SIDES.get(suffix)
         return FoldedWeight(
-            name=f"{piece.name}.{suffix}",
+            name=piece.part(suffix),
             level=tensor.dtype,
             parameters=0,
             nbytes=tensor.nbytes,

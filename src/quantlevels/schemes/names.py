@@ -89,19 +89,27 @@ class ModulePatterns:
         return None if number is None else self._entries[number]
 
     def match_all(self, names: Sequence[str]) -> list[str | None]:
-        """What `first` says of each name; fast for the layers of a model.
-
-        Entries without a digit cannot tell ``layers.1`` from ``layers.2``: of such names one is matched.
-        """
-        alike = names if self._numbered else "\n".join(names).translate(_ALIKE).split("\n")
-        if len(alike) != len(names):  # a name with a line break
-            alike = names
+        """What `first` says of each name; fast for the layers of a model."""
+        alike = self._alike(names)
         entries = {name: self.first(name) for name in set(alike)}
         return [entries[like] for like in alike]
 
     def filter(self, names: Sequence[str]) -> list[str]:
         """Those of ``names`` that an entry names, in their order."""
-        return [name for name, entry in zip(names, self.match_all(names), strict=True) if entry is not None]
+        alike = self._alike(names)
+        named = {like for like in set(alike) if self.first(like) is not None}
+        # most often none is, and then there is no need to go through all of them
+        return [name for name, like in zip(names, alike, strict=True) if like in named] if named else []
+
+    def _alike(self, names: Sequence[str]) -> Sequence[str]:
+        """For each name, one that the same entry names.
+
+        Entries without a digit cannot tell ``layers.1`` from ``layers.2``: of such names one is matched.
+        """
+        if self._numbered:
+            return names
+        alike = "\n".join(names).translate(_ALIKE).split("\n")
+        return alike if len(alike) == len(names) else names  # a name may have a line break
 
 
 @final
