@@ -197,7 +197,7 @@ class Places:
         result = cls()
         for place in places:
             if place is None:
-                result.numbers.append(0)  # never read: the offset says that there is no place
+                result.numbers.append(0)  # never read, because of the offset
                 result.offsets.append(_NOWHERE)
             else:
                 result.numbers.append(files.setdefault(place.file, len(files)))

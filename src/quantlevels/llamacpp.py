@@ -484,7 +484,7 @@ def recipe_deviations(
         if tensor.name in expected:
             level = levels[expected[tensor.name]]
             given = row_fallback(level, tensor.shape[-1]) or level
-            # a fallback is no deviation, and it is reported by itself as QL110
+            # a fallback does not deviate from the recipe, and QL110 reports it
             if tensor.dtype not in (level, given):
                 yield tensor.name, given, tensor.dtype
 

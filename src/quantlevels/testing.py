@@ -301,7 +301,7 @@ def _accepted_damage(config: Mapping[str, object], tensors: Tensors, scheme: Sch
         shaped.update((packing.codes, *packing.needs, *(rule.name for rule in packing.sides)))
     for name, (dtype, shape) in tensors.items():
         module, _, suffix = name.rpartition(".")
-        # a module's only tensor is left in place: without it there is no module, and nothing to be silent about
+        # a module's only tensor is left in place: without it the whole module is gone, which nothing can notice
         if suffix in needed and any(other.startswith(f"{module}.") for other in tensors if other != name):
             rest = {other: tensor for other, tensor in tensors.items() if other != name}
             yield from _silence(config, rest, f"without {name}")

@@ -158,7 +158,7 @@ def test_methods_are_known_in_any_case_and_by_aliases(word: str, look: Look) -> 
         ({"quant_method": "gptqq", "bits": 4}, "did you mean 'gptq'?"),
         ({"quant_method": "bitandbytes", "load_in_4bit": True}, "did you mean 'bitsandbytes'?"),
         ({"quant_method": "acme"}, "method 'acme' is not known: only tensors that show their own layout are read"),
-        ({"bits": 4}, "$.quantization_config: names no method, and its keys ('bits') tell none"),
+        ({"bits": 4}, "$.quantization_config: names no method, and no known method writes its keys ('bits')"),
     ],
     ids=str,
 )

@@ -19,7 +19,8 @@ def shipped() -> dict[str, Scheme]:
 
 def find_scheme(method: str, registry: Registry = levels) -> Scheme | None:
     """The scheme of a ``quant_method``: of this package, or of a plugin that a registry sees; None if none has it."""
-    if scheme := shipped_scheme(method):
+    scheme = shipped_scheme(method)
+    if scheme:
         return scheme
     from quantlevels.schemes.plugins import SCHEME_PLUGINS  # here: most checkpoints need no plugin
 

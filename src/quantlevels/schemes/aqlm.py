@@ -35,6 +35,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     count, size, out_group, in_group = codebooks
     if not module["codes"].is_a(*WORD_TYPES) or module["scales"].elements != codes[0]:
         raise LayoutError(f"scales {list(module['scales'].shape)} for {codes[0]} rows of {module['codes'].dtype} codes")
+    # by the size of a codebook: indices are stored in I8 or I16, which may be wider than they need
     bits = Fraction(count * (size - 1).bit_length(), out_group * in_group)
     rows, columns = codes[0] * out_group, codes[1] * in_group
     return Weight(

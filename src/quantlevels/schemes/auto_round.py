@@ -79,21 +79,23 @@ class AutoRoundConfig(MethodConfig):
         Raises:
             UnknownTypeError: for a data type that is not known.
         """
-        if self.bits > 8:
+        if self.bits > 8:  # 16 and 32 are how `extra_config` leaves a layer as it is
             return None
         data_type = self.data_type.replace("_", "")
         kind = next((part for part in _FORMATS if part in data_type), "")
-        if name := _FORMATS.get(kind, {}).get(self.bits):
+        name = _FORMATS.get(kind, {}).get(self.bits)
+        if name:
             declared = declared_as(name)
             if self.weight_block_size:  # scales are as wide as the model's own dtype
                 return evolve(declared, block=self.weight_block_size, bits_per_weight=None)
             return declared
         if "int" not in data_type:
             raise UnknownTypeError(f"data_type {self.data_type!r:.80} of {self.bits} bits is not known")
-        if self.packing_format == "mlx":
+        side_bits = _SCALE_BITS + self.bits
+        if self.packing_format == "mlx":  # a bias of 16 bits in place of a zero point
             side_bits = 2 * _SCALE_BITS
-        else:
-            side_bits = BITS_PER_BYTE if kind == "mxint" else _SCALE_BITS + self.bits
+        elif kind == "mxint":  # AutoRound's MXINT4 has no level of its own: INT4 with a power of two per group
+            side_bits = BITS_PER_BYTE
         return declared_integer(self.bits, self.group_size, self.sym, side_bits=side_bits)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
@@ -117,8 +119,8 @@ def _prepare(config: Config) -> Config:
     extra = config.get("extra_config")
     if not isinstance(extra, dict):
         return _sized(config)
-    own = {name: _sized(one) if isinstance(one, dict) else one for name, one in extra.items()}
-    return {**_sized(config), "extra_config": own}
+    layers = {name: _sized(settings) if isinstance(settings, dict) else settings for name, settings in extra.items()}
+    return {**_sized(config), "extra_config": layers}
 
 
 def _sized(settings: Config) -> dict[str, JSON]:

@@ -75,7 +75,9 @@ def _padded(inputs: int, words: int, hint: Hint) -> int:
     Raises:
         LayoutError, AmbiguousLayoutError: if groups of no known size, or of several, are padded so.
     """
-    known = [hint.group_size] if hint.group_size and hint.group_size > 0 else list(_WORDS_AT_ONCE)
+    known = list(_WORDS_AT_ONCE)
+    if hint.group_size and hint.group_size > 0:
+        known = [hint.group_size]
     fits = [size for size in known if words == _words(inputs, size)]
     if len(fits) > 1:
         raise AmbiguousLayoutError(f"padded zero points fit groups of {' or '.join(map(str, fits))}")
@@ -123,9 +125,12 @@ class AWQConfig(DynamicConfig):
 
     def general(self) -> DeclaredLevel:
         """Integers with a 16-bit scale and perhaps a zero point per group: packed, but for gemv_fast."""
-        fast = (self.version or "").lower() == "gemv_fast"
-        zero_bits = (_SCALE_BITS if fast else self.bits) if self.zero_point else 0
-        return declared_integer(self.bits, self.group_size, not self.zero_point, side_bits=_SCALE_BITS + zero_bits)
+        side_bits = _SCALE_BITS
+        if self.zero_point and (self.version or "").lower() == "gemv_fast":  # whose kernel reads them as FP16
+            side_bits += _SCALE_BITS
+        elif self.zero_point:
+            side_bits += self.bits
+        return declared_integer(self.bits, self.group_size, not self.zero_point, side_bits=side_bits)
 
 
 SCHEMES = (

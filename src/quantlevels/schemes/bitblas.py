@@ -40,14 +40,14 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     codes, scales = module["qweight"], module["scales"]
     if not codes.is_a("Int8"):
         return None
-    rows, groups = scales.matrix
+    rows, groups = scales.matrix  # not those of the codes, which a kernel may have put into an order of its own
     zeros = module.get("zeros")
     if zeros and zeros.is_a("Int8"):
         bits = exact(BITS_PER_BYTE * zeros.elements, rows * groups, "bits of a zero point")
     elif hint.bits:
         bits = hint.bits
     else:
-        raise AmbiguousLayoutError("bytes of codes, and neither a config nor packed zero points tell their width")
+        raise AmbiguousLayoutError("bit width of the packed bytes is unknown: no config, no packed zero points")
     columns = exact(BITS_PER_BYTE * codes.elements, bits * rows, "codes of a row")
     return Weight(
         level=integer(bits),

@@ -29,7 +29,7 @@ class BitNetConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel:
         """Ternary codes, four per byte with a scale per tensor; mode online stores floats and quantizes on loading."""
-        return declared_as("Ternary")
+        return declared_as("Ternary")  # stored in 2 bits, although papers and configs say 1.58
 
     def quantized_on_disk(self) -> bool:
         """Whether the mode is offline."""

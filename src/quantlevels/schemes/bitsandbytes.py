@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _LEVELS = {"nf4": "NF4", "fp4": "BNB_FP4"}
 _BLOCK_SIZE = 64
 _BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # those that bitsandbytes has kernels for
-_NESTED_BLOCK_SIZE = 256
+_NESTED_BLOCK_SIZE = 256  # scales that share a scale in double quantization (QLoRA, arXiv:2305.14314, section 3)
 _STATE = "weight.quant_state.bitsandbytes__"
 
 
@@ -46,11 +46,13 @@ def _fold_4bit(module: Module, hint: Hint) -> Weight:
     """weight: two codes per byte, in any type and shape; weight.absmax: one scale per block, U8 if quantized."""
     if module["weight.absmax"].is_a("UInt8") and not module.keys() & {"weight.nested_absmax", "weight_nested_absmax"}:
         raise LayoutError("absmax is quantized to bytes, but nested_absmax is missing")
+    # by bytes: `bnb_4bit_quant_storage` may have packed the codes into any type, BF16 for FSDP
     parameters = 2 * module["weight"].nbytes
     kinds = [level for kind, level in _LEVELS.items() if _STATE + kind in module]
+    # only the name of the state shows which table the codes are of
     level = levels[kinds[0]] if kinds else hint.level
     if len(kinds) > 1 or level is None:
-        raise AmbiguousLayoutError("4-bit codes of bitsandbytes, and nothing tells NF4 from FP4")
+        raise AmbiguousLayoutError("can be NF4 or FP4 of bitsandbytes: no quant_state tensor or config says which")
     return Weight(
         level=level,
         parameters=parameters,
@@ -64,7 +66,11 @@ def _block_size(parameters: int, blocks: int, hint: Hint) -> int | None:
     fits = [size for size in _BLOCK_SIZES if -(-parameters // size) == blocks]
     if not fits:
         raise LayoutError(f"{blocks:,} scales for {parameters:,} weights")
-    return fits[0] if len(fits) == 1 else hint.group_size if hint.group_size in fits else None
+    if len(fits) == 1:
+        return fits[0]
+    if hint.group_size in fits:
+        return hint.group_size
+    return None
 
 
 def _fold_8bit(module: Module, hint: Hint) -> Weight:
@@ -184,7 +190,8 @@ class BitsAndBytesConfig(DynamicConfig):
         bits = with_scales(4, self.block_size, 32)
         if self.bnb_4bit_use_double_quant:
             bits = with_scales(4, self.block_size, 8) + Fraction(32, self.block_size * _NESTED_BLOCK_SIZE)
-        level = levels[_LEVELS[self.format if self.format in _LEVELS else self.bnb_4bit_quant_type]]
+        kind = self.format if self.format in _LEVELS else self.bnb_4bit_quant_type
+        level = levels[_LEVELS[kind]]
         return DeclaredLevel(level=level, group_size=self.block_size, bits_per_weight=bits, usual_group=True)
 
 

@@ -29,7 +29,7 @@ _KINDS: Final = {
     "state of NVIDIA Transformer Engine": "_extra_state",
     "what msModelSlim applies to activations": "heads_rotation kronecker_rotation_m kronecker_rotation_n mul_scale",
 }
-_NAMES: Final = frozenset(name for names in _KINDS.values() for name in names.split())
+_NAMES: Final = frozenset(" ".join(_KINDS.values()).split())
 _ROTARY_MODULES: Final = ("rope", "rotary_emb", "rotary", "rotary_pos_emb", "rope_embed")
 #: Last parts of modules whose ``weight`` is a table of places, in GGUF files.
 _TABLE_MODULES: Final = frozenset({"ffn_gate_tid2eid"})
@@ -67,7 +67,7 @@ def is_buffer(module: str, suffix: str, tensor: TensorInfo) -> bool:
         return True
     if suffix == "bias":  # the causal masks of GPT-2 and GPT-NeoX
         return len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1) and tensor.shape[2] == tensor.shape[3] > 1
-    return _is_integer(tensor) and tensor.elements <= 1
+    return _is_integer(tensor) and tensor.elements <= 1  # a counter: no packed weight is a single integer
 
 
 def _is_integer(tensor: TensorInfo) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib import import_module
+from itertools import chain
 from typing import Final, NamedTuple
 
 from quantlevels.scheme import Packing, Scheme
@@ -147,6 +148,7 @@ def shipped_scheme(method: str) -> Scheme | None:
 
 
 def _normalized(method: str) -> str:
+    # hyphens in compressed-tensors and auto-round, underscores in fbgemm_fp8: people write either
     return method.strip().lower().replace("_", "-")
 
 
@@ -158,16 +160,20 @@ def packings_for(suffixes: frozenset[str], explained: frozenset[str] = frozenset
         suffixes: of the tensors in the module.
         explained: suffixes of tensors that are no longer a question: packings with their codes in one are left out.
     """
+    # by the table first, so that only modules are imported whose tensors are there
     rows = [row for row in CATALOGUE if any(_fits(tensors, suffixes, explained) for tensors in row.tensors)]
-    found = dict.fromkeys(packing for row in rows for packing in row.packings())
+    found = dict.fromkeys(chain.from_iterable(row.packings() for row in rows))
     undeclared = (packing for packing in found if not packing.declared_only)
     return tuple(packing for packing in undeclared if _fits((packing.codes, *packing.needs), suffixes, explained))
 
 
 def needs_of(codes: str) -> tuple[str, ...]:
     """The suffixes that stand beside codes of a name, in the first packing that has such codes."""
-    found = (tensors[1:] for row in CATALOGUE for tensors in row.tensors if tensors[0] == codes)
-    return next(found, ())
+    for row in CATALOGUE:
+        for first, *needs in row.tensors:
+            if first == codes:
+                return tuple(needs)
+    return ()
 
 
 def _fits(tensors: tuple[str, ...], suffixes: frozenset[str], explained: frozenset[str]) -> bool:

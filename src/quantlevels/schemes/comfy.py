@@ -51,14 +51,16 @@ _AWQ_GROUP: Final = 64
 _LUT_GROUP: Final = 16
 #: Rows and groups of the tiles to which ComfyUI pads block scales.
 _TILE_ROWS, _TILE_GROUPS = 128, 4
-#: Tiles of SVDQuant's codes: [N/128, K/64, 32, 128] bytes.
+#: Tiles of SVDQuant's codes, in the order in which its kernel reads them: [N/128, K/64, 32, 128] bytes.
 _TILED_AXES: Final = 4
 _TILE: Final = (32, 128)
 _TILED_ROWS, _TILED_COLUMNS = 128, 64
 
 
 def _grouped(group_size: int | None, default: int) -> int:
-    return group_size if group_size and group_size > 0 else default
+    if group_size and group_size > 0:
+        return group_size
+    return default
 
 
 def _declared_lut(group_size: int | None) -> DeclaredLevel:
@@ -116,8 +118,9 @@ def _fold_lut(module: Module, hint: Hint) -> Weight | None:
         return None
     rows, columns = codes.matrix[0], _CODES_PER_BYTE * codes.matrix[1]
     table = "weight_codebook" in module
+    level = codebook_level("LUT", _BITS) if table else integer(_BITS)
     return Weight(
-        level=codebook_level("LUT", _BITS) if table else integer(_BITS),
+        level=level,
         parameters=rows * columns,
         code_bits=Fraction(_BITS),
         group_size=exact(columns, scales.matrix[1], "scale groups do not tile a row"),
@@ -195,9 +198,11 @@ def _tiled(rows: int, groups: int) -> int:
 _SCALE: Final = TensorRule("weight_scale", FLOAT_TYPES, "groups rows", role="scale")
 _AWQ_ZEROS: Final = ("weight_zeros", "weight_zero")
 _LOW_RANK: Final = tuple(
-    TensorRule(f"{prefix}{name}", FLOAT_TYPES, role="correction")
-    for prefix in ("", "weight_")
-    for name in ("proj_down", "proj_up", "smooth_factor")
+    TensorRule(name, FLOAT_TYPES, role="correction")
+    for name in (
+        *("proj_down", "proj_up", "smooth_factor"),
+        *("weight_proj_down", "weight_proj_up", "weight_smooth_factor"),
+    )
 )
 _LUT: Final = Packing(
     "weight",
@@ -275,7 +280,9 @@ class ComfyLayer:
         declare = _FORMATS.get(self.format)
         if declare is None:
             raise UnknownTypeError(f"format {self.format!r:.80} is not known; known are {', '.join(_FORMATS)}")
-        return declare(self.group_size or (self.params.group_size if self.params else None))
+        if self.group_size is None and self.params:  # comfy-quants keeps it in an object of its own
+            return declare(self.params.group_size)
+        return declare(self.group_size)
 
 
 @frozen(kw_only=True)
@@ -296,6 +303,7 @@ class ComfyConfig(MethodConfig):
 
 
 def _marker(text: str) -> TensorRule:
+    # JSON as bytes, one per letter: its length is part of the size of every layer
     return TensorRule("comfy_quant", ("UInt8",), nbytes=lambda _: len(text), role="state")
 
 

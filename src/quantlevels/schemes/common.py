@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
 _LARGEST_GROUP: Final = 2**31
+#: DeepSeek's FP8, and all that follow it, keep the scale of a block in FP32
 _BLOCK_SCALE_BITS: Final = 32
-#: of a code of a codebook method
+#: of a code of a codebook method: more would be wider than the weight itself in FP32
 _MOST_BITS: Final = 32
 #: what AutoRound keeps of activations, calibration and kernels, in the configs of other methods too
 AUTO_ROUND_KEYS: Final = words(
@@ -75,7 +76,7 @@ def codebook_level(name: str, bits_per_weight: Fraction | int) -> QuantizationLe
     return QuantizationLevel(
         name=f"{name}_{''.join(char if char.isalnum() else '_' for char in text)}",
         label=f"{name} {text} bpw",
-        bits_per_param=math.ceil(exact) or 1,
+        bits_per_param=math.ceil(exact) or 1,  # an average below half a bit still needs a code
         kind="codebook",
     )
 
@@ -91,7 +92,9 @@ def float_level(exponent_bits: int, mantissa_bits: int, *, signed: bool = True) 
     if shipped and signed:
         return levels[shipped]
     bits = exponent_bits + mantissa_bits + signed
-    name = f"Float{bits}E{exponent_bits}M{mantissa_bits}FN{'' if signed else 'U'}"
+    name = f"Float{bits}E{exponent_bits}M{mantissa_bits}FN"
+    if not signed:  # as in ml_dtypes' float8_e8m0fnu
+        name += "U"
     return QuantizationLevel(name=name, bits_per_param=bits, kind="float")
 
 
@@ -111,9 +114,10 @@ def check_low_rank(up: TensorInfo, down: TensorInfo, rows: int, columns: int) ->
 def declared_as(name: str) -> DeclaredLevel:
     """A level that says all of its storage itself: microscaling formats, and floats scaled per row or tensor."""
     level = levels[name]
+    weights = level.block.weights
     return DeclaredLevel(
         level=level,
-        group_size=level.block.weights if level.block.weights > 1 else None,
+        group_size=weights if weights > 1 else None,
         symmetric=True,
         bits_per_weight=level.bits_per_weight,
     )

@@ -51,7 +51,7 @@ from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 _SCALE_BITS = 16
-_BLOCK = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")
+_BLOCK = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")  # digits are bounded: `int` of a long text takes quadratic time
 
 
 def _fold_microscaled(module: Module, hint: Hint) -> Weight | None:
@@ -64,18 +64,16 @@ def _fold(module: Module, hint: Hint) -> Weight:
     packed, scale = module["weight_packed"], module["weight_scale"]
     if packed.bits < 32:
         raise LayoutError("packed bytes whose scales fit no microscaling format")
-    (outputs, columns), groups = packed.matrix, scale.matrix[1] if len(scale.shape) > 1 else 1
+    outputs, columns = packed.matrix
+    groups = scale.matrix[1] if len(scale.shape) > 1 else 1
     row_bits = packed.bits * columns
-    if zero_point := module.get("weight_zero_point"):
-        bits = (
-            exact(zero_point.bits * zero_point.matrix[0], outputs, "bits of a zero point")
-            if outputs % 32 == 0
-            else hint.bits
-        )
-    else:
-        bits = hint.bits
+    zero_point = module.get("weight_zero_point")
+    bits = hint.bits
+    # zero points are packed along the outputs: their words show a width if none of them is padded
+    if zero_point and outputs % 32 == 0:
+        bits = exact(zero_point.bits * zero_point.matrix[0], outputs, "bits of a zero point")
     if not bits:
-        raise AmbiguousLayoutError("packed words, and neither a config nor zero points tell the bits of a code")
+        raise AmbiguousLayoutError("bit width of the packed words is unknown: no config, no zero points")
     if bits > packed.bits:
         raise LayoutError(f"{bits}-bit codes in words of {packed.bits}")
     inputs = _row(columns, packed.bits, groups, bits, hint)
@@ -107,14 +105,14 @@ def _row(columns: int, word: int, groups: int, bits: int, hint: Hint) -> int | N
                 return inputs
         return None
     if columns * word % bits:
-        raise AmbiguousLayoutError(f"rows of {bits}-bit codes that end within a word, and no group size tells where")
+        raise AmbiguousLayoutError(f"row length unknown: {bits}-bit codes may end within a word, and no group size")
     return columns * word // bits
 
 
 _WEIGHT_PACKED = TensorRule("weight_packed", ("Int32",), "rows packed_columns", role="codes")
 _SCALE = TensorRule("weight_scale", FLOAT_TYPES, "rows groups | 1", role="scale")
 _ZERO_POINT = TensorRule("weight_zero_point", WORD_TYPES, "packed_rows groups", role="zero_point")
-_SHAPE = TensorRule("weight_shape", ("Int64", "Int32"), "2")
+_SHAPE = TensorRule("weight_shape", ("Int64", "Int32"), "2")  # its values would settle the shape; headers have none
 _GLOBAL_SCALE = TensorRule("weight_global_scale", ("None", *FLOAT_TYPES), "1", role="scale")
 MICROSCALED = Packing("weight_packed", ("weight_scale",), _fold_microscaled, sides=(_GLOBAL_SCALE,))
 PACKED = Packing(
@@ -246,7 +244,9 @@ class QuantizationArgs:
         bits = level.bits_per_weight
         if level.block.weights == 1:
             width = BITS_PER_BYTE if format in _WHOLE_BYTES else self.num_bits
-            sides = _SCALE_BITS + (0 if self.symmetric else width)
+            sides = _SCALE_BITS
+            if not self.symmetric:  # zero points are packed as the codes are
+                sides += width
             bits = with_scales(width, block[0] * block[1] if block else self.group_size, sides)
         return DeclaredLevel(
             level=level,
@@ -273,7 +273,7 @@ _NVFP4 = QuantizationArgs(num_bits=4, type="float", group_size=16)
 _MX = {
     bits: QuantizationArgs(num_bits=bits, type="float", group_size=32, scale_dtype="torch.uint8") for bits in (4, 6, 8)
 }
-#: name of a preset → how it rounds weights; ``W4A16`` and its like are told by the bits in the name
+#: name of a preset → how it rounds weights; ``W4A16`` and its like, with the bits in their names, are added below
 _PRESETS = {
     "W8A8": QuantizationArgs(num_bits=8),
     "INT8": QuantizationArgs(num_bits=8),
@@ -287,13 +287,11 @@ _PRESETS = {
     **dict.fromkeys(("MXFP8", "MXFP8A16"), _MX[8]),
     "W4AFP8": QuantizationArgs(num_bits=4, group_size=128),
     "W4A16_ASYM": QuantizationArgs(num_bits=4, group_size=128, symmetric=False),
-    **{
-        f"W{bits}A{activation}": QuantizationArgs(num_bits=bits, group_size=128)
-        for bits in range(2, 9)
-        for activation in (4, 8, 16)
-        if (bits, activation) != (8, 8)
-    },
 }
+for _bits in range(2, 9):
+    for _activation in (4, 8, 16):
+        # not W8A8, which has a scale per row
+        _PRESETS.setdefault(f"W{_bits}A{_activation}", QuantizationArgs(num_bits=_bits, group_size=128))
 
 
 #: class of modules → the names that its modules go by
@@ -374,6 +372,7 @@ class CompressedTensorsConfig(MethodConfig):
         for name, targets in self._targets().items():
             if self._is_quantized(name):
                 for target in targets:
+                    # a module that several groups name belongs to the first of them
                     groups.setdefault(_CLASSES.get(target, target), name)
         groups.pop(_LINEAR, None)
         return level_of_each(groups, cache(self._level))  # one level per group: modules are grouped by identity
@@ -385,24 +384,34 @@ class CompressedTensorsConfig(MethodConfig):
 
     def _is_quantized(self, name: str) -> bool:
         group = (self.config_groups or {})[name]
-        return group.weights is not None if isinstance(group, Group) else name.upper() != _UNQUANTIZED
+        if isinstance(group, Group):  # a group may be for activations or the cache alone
+            return group.weights is not None
+        return name.upper() != _UNQUANTIZED
 
     def _level(self, name: str) -> DeclaredLevel | None:
         group = (self.config_groups or {})[name]
         if isinstance(group, Group):
-            return group.weights.declared(group.format or self.format) if group.weights else None
+            if group.weights is None:
+                return None
+            return group.weights.declared(group.format or self.format)
         if name.upper() not in _PRESETS:
             raise UnknownTypeError(f"the preset {name!r:.80} is not known{hint(closest(name.upper(), _PRESETS))}")
         return _PRESETS[name.upper()].declared(self.format)
 
     def buffers(self) -> frozenset[str]:
         """The rotations of ``transform_config``: modules named after the transform and where it is applied."""
-        groups = self.transform_config.config_groups if self.transform_config else {}
-        return frozenset(f"{name}_{args.location}" for name, transform in groups.items() for args in transform.apply)
+        if self.transform_config is None:
+            return frozenset()
+        names: set[str] = set()
+        for name, transform in self.transform_config.config_groups.items():
+            names.update(f"{name}_{args.location}" for args in transform.apply)
+        return frozenset(names)
 
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of ``kv_cache_scheme``."""
-        return self.kv_cache_scheme.level() if self.kv_cache_scheme else None
+        if self.kv_cache_scheme is None:
+            return None
+        return self.kv_cache_scheme.level()
 
 
 def _prepare(config: Config) -> Config:
@@ -414,7 +423,8 @@ def _prepare(config: Config) -> Config:
 
 
 def _group(group: JSON) -> JSON:
-    if not isinstance(group, dict) or not isinstance(weights := group.get("weights"), dict):
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(group, dict) or not isinstance(weights, dict):
         return group
     block = weights.get("block_structure")
     if not isinstance(block, str) or not _BLOCK.fullmatch(block):
@@ -422,6 +432,7 @@ def _group(group: JSON) -> JSON:
     return {**group, "weights": {**weights, "block_structure": [int(side) for side in block.split("x")]}}
 
 
+#: W4A8 and W2A8 are stored as INT8: compressed-tensors never packs two codes into an I8
 _SCALED = scaled_packings(codes_in_bytes=True)
 
 SCHEMES = (

@@ -17,7 +17,7 @@ _INT16_BITS: Final = 16
 def _fold_int16(module: Module, hint: Hint) -> Weight | None:
     """weight I16 [N, K] of 10 bits' range, weight_scale F32 []."""
     codes, scale = module["weight"], module["weight_scale"]
-    if not codes.is_a("Int16") or scale.shape:
+    if not codes.is_a("Int16") or scale.shape:  # one scale for the tensor, stored as a scalar
         return None
     return Weight(
         level=Int16,

@@ -45,7 +45,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     group_size = hint.group_size or 0
     if not codes.is_a("Int8") or hint.level is None or group_size <= 0:
         return None
-    groups, row = codes.matrix
+    groups, row = codes.matrix  # one group per row: the rows of the weight are not kept apart
     bits = hint.level.bits_per_param
     if (row - _SCALE_BYTES) * BITS_PER_BYTE != group_size * bits:
         raise LayoutError(f"rows of {row} bytes; {group_size} codes of {bits} bits and a scale take another number")

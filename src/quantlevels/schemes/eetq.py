@@ -25,7 +25,7 @@ class EETQConfig(MethodConfig):
     weights: Literal["int8"] = "int8"
 
     def general(self) -> DeclaredLevel:
-        """8-bit codes with a scale an output channel."""
+        """8-bit codes with a scale per output channel."""
         return declared_as("Int8")
 
 

@@ -37,6 +37,7 @@ def _fold_exl2(module: Module, hint: Hint) -> Weight:
     parameters = module["q_invperm"].elements * codes.matrix[1]
     bits = code_bits(codes, parameters)
     return Weight(
+        # rounded: each module has an average of its own, and a level for every one of them would say little
         level=codebook_level("EXL2", round(bits, 2)),
         parameters=parameters,
         code_bits=bits,
@@ -50,7 +51,7 @@ def _fold_exl3(module: Module, hint: Hint) -> Weight:
     if len(trellis.shape) < 3:
         raise LayoutError(f"a trellis of tiles is needed, not a shape of {list(trellis.shape)}")
     inputs, outputs, words = trellis.shape[-3:]
-    bits = Fraction(words * trellis.bits, 256)
+    bits = Fraction(words * trellis.bits, 256)  # of the 16 x 16 weights of a tile
     shape = (*trellis.shape[:-3], 16 * outputs, 16 * inputs)
     return Weight(level=codebook_level("EXL3", bits), parameters=math.prod(shape), code_bits=bits, shape=shape)
 

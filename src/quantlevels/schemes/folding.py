@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
 from attrs import evolve, field, frozen
@@ -179,7 +179,9 @@ class FoldedWeight:
     @property
     def members(self) -> tuple[FoldedTensor, ...]:
         """Its tensors with their roles; none if its layout is not understood."""
-        return self.tensors or ((FoldedTensor(self.name, self.role),) if self.role else ())
+        if self.tensors or self.role is None:
+            return self.tensors
+        return (FoldedTensor(self.name, self.role),)
 
     @classmethod
     def of(cls, weight: Weight, *, name: str, nbytes: int, tensors: tuple[FoldedTensor, ...]) -> FoldedWeight:
@@ -217,7 +219,9 @@ class Folding:
     alike: Sequence[tuple[tuple[FoldedWeight, ...], list[str]]]
 
     def __iter__(self) -> Iterator[tuple[str, tuple[FoldedWeight, ...]]]:
-        return ((name, parts) for parts, names in self.alike for name in names)
+        for parts, names in self.alike:
+            for name in names:
+                yield name, parts
 
 
 def fold_modules(tensors: Tensors, own: Sequence[Packing], declared: Declared | None) -> Folding:
@@ -246,7 +250,7 @@ def fold_modules(tensors: Tensors, own: Sequence[Packing], declared: Declared | 
 
     alike = folded(None)
     # a row that fits in one group shows no group size, but the other rows of a model without a config may
-    weights = [part for parts, _ in alike for part in parts if part.code_bits]
+    weights = [part for part in chain.from_iterable(parts for parts, _ in alike) if part.code_bits]
     sizes = {part.group_size for part in weights}
     if len(sizes - {None}) == 1 and None in sizes:
         alike = folded(max(size for size in sizes if size))
@@ -283,6 +287,8 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
             if place == len(places):
                 places.append((step[0], (suffix, dtype, shape, nbytes)))
         reached[module] = place
+    # the order of the tensors is part of the way: writers keep one order for all layers, and modules whose tensors
+    # stand in another order only fold once more, to the same weights
     names: dict[int, list[str]] = defaultdict(list)
     for name, place in reached.items():
         names[place].append(name)
@@ -323,6 +329,7 @@ def _outer(module: str, suffix: str) -> tuple[str, str]:
     first = suffix.partition(".")[0]
     if first not in _INNER and not module.endswith("centroids"):
         return module, suffix
+    # one step at a time: quanto nests `weight._data._data`, and VPTQ's `centroids.weight` has a part of its own
     parts = module.split(".")
     kept = len(parts)
     while kept and (first in _INNER or parts[kept - 1].endswith("centroids")):
@@ -340,11 +347,14 @@ def _by_declaration(
     groups: list[tuple[list[DeclaredLevel | None], list[str]]] = [([], names)]
     for piece in pieces:
         added = piece.name
-        groups = [
-            ([*levels, level], [module.removesuffix(added) for module in modules] if added else modules)
-            for levels, same in groups
-            for level, modules in declared.by_level([name + added for name in same] if added else same)
-        ]
+        split: list[tuple[list[DeclaredLevel | None], list[str]]] = []
+        for levels, same in groups:
+            if added:  # a fused parameter is declared under its own name: `mlp.experts.down_proj`
+                by_level = declared.by_level([name + added for name in same])
+                split += [([*levels, level], [name.removesuffix(added) for name in named]) for level, named in by_level]
+            else:
+                split += [([*levels, level], named) for level, named in declared.by_level(same)]
+        groups = split
     return groups
 
 
@@ -364,7 +374,11 @@ def _fused(module: Module) -> list[str]:
     """Names of the parameters of a module whose side tensors are told by an ending alone, longest first."""
     # all endings at once: a module may have a million tensors, if names have no dots
     fused = [suffix for suffix in module if suffix.endswith(_FUSED_ENDINGS)]
-    bases = {suffix.removesuffix(ending) for suffix in fused for ending in _FUSED if suffix.endswith(ending)}
+    bases: set[str] = set()
+    for suffix in fused:
+        bases.update(suffix.removesuffix(ending) for ending in _FUSED if suffix.endswith(ending))
+    # a float of the bare name is a plain parameter; longest first, since `down_proj_weight_scale` may belong to
+    # `down_proj_weight` as well as to `down_proj`
     return sorted(
         (
             base
@@ -411,9 +425,11 @@ def _fold(piece: _Piece, context: _Context) -> Iterator[FoldedWeight]:
     if found:
         packing, weight = found
         roles: dict[str, Role] = {suffix: role for suffix, role in packing.roles.items() if suffix in rest}
+        # a quantizer's side tensor that the layout has no place for: the layout is another, however well the rest fits
         strangers = [suffix for suffix in rest if suffix in _SIDES_ONLY and suffix not in roles]
         nbytes = sum(rest.pop(suffix).nbytes for suffix in roles)
-        if bias := rest.pop("bias", None):
+        bias = rest.pop("bias", None)
+        if bias:  # its parameters count by themselves, its bytes with the weight: each byte is in one place
             nbytes += bias.nbytes
             yield piece.plain("bias", "bias", bias._replace(nbytes=0))
         tensors = tuple(piece.tensor(suffix, role) for suffix, role in roles.items())
@@ -439,6 +455,7 @@ def _torn(piece: _Piece, rest: dict[str, TensorInfo], context: _Context) -> Iter
     if sides or rest.keys() >= _SCALE_AND_ZERO:
         sides += [suffix for suffix in rest if suffix in _COMPANIONS]
     codes = [suffix for suffix in rest if suffix in _CODES_ONLY]
+    # with tensors of other names beside them, the module is of a method that is not known, not one that lost a tensor
     strangers = rest.keys() - {*codes, *sides, *COMMON_SIDES, "bias", "weight"}
     if codes and not strangers:
         missing = " and ".join(need for need in context.needs(codes[0]) if need not in rest) or "its scales"
@@ -476,6 +493,7 @@ def _alone(piece: _Piece, suffix: str, tensor: TensorInfo, context: _Context) ->
             account="buffers",
             tensors=(piece.tensor(suffix, common.role if common else "state"),),
         )
+    # a plain weight of 8 bits may stand for itself, but not if its method stores scales beside such a weight
     folded = piece.plain(suffix, _PLAIN_ROLES.get(suffix, "weight"), tensor)
     if suffix == "weight" and context.scales_missing(tensor):
         reason = f"weight is {tensor.dtype}, declared {context.hint.level}, but its scales are missing"
@@ -518,7 +536,7 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
         # a layout that fits but for one side tensor says more than one that explains fewer tensors
         if misfit := next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), None):
             raise misfit
-        #: level, group size and number of weights → who reads them so
+        #: level, group size and number of weights → the packing that reads them so
         fits: dict[str, tuple[Packing, Weight]] = {}
         for packing in packings:
             if packing.matches(module):
@@ -536,7 +554,7 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
         for packing, weight in fits.values():
             _check_single(module, packing)
             return packing, weight
-    if misfits:
+    if misfits:  # the error of the layout that came nearest: only one of its tensors is wrong
         raise next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), misfits[0])
     return None
 

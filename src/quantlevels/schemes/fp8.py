@@ -84,7 +84,9 @@ class _ExpertsConfig(MethodConfig):
             experts = Layer(quant_algo=self.moe_quant_algo, group_size=self.group_size)
             return level_of_each({_EXPERTS: experts}, Layer.declared)
         words = {self.expert_dtype, self.store_dtype, self.routed_experts_quant_method}
-        return {_EXPERTS: declared_as("MXFP4")} if words & {"fp4", "mxfp4"} else {}
+        if not words & {"fp4", "mxfp4"}:
+            return {}
+        return {_EXPERTS: declared_as("MXFP4")}  # DeepSeek's fp4: E2M1 with a power of two per 32, two codes in an I8
 
 
 @frozen(kw_only=True)
@@ -102,15 +104,18 @@ class FP8Config(_ExpertsConfig):
         """FP8, if the cache has a scheme that names no other level."""
         if isinstance(self.kv_cache_scheme, QuantizationArgs):
             return self.kv_cache_scheme.level()
-        return levels["Float8E4M3FN"] if self.kv_cache_scheme else None
+        if not self.kv_cache_scheme:
+            return None
+        return levels["Float8E4M3FN"]
 
     def general(self) -> DeclaredLevel:
         """FP8 with an F32 scale per block; if scales are powers of two, their width is unknown."""
         word = (self.format or "").removeprefix("float8_")
         name = _FORMATS.get(word, _FORMATS[self.fmt.removeprefix("float8_")])
         declared = declared_in_blocks(name, self.weight_block_size)
-        is_known = declared.block is None or self.scale_fmt in (None, "float")
-        return declared if is_known else evolve(declared, bits_per_weight=None)
+        if declared.block is None or self.scale_fmt in (None, "float"):
+            return declared
+        return evolve(declared, bits_per_weight=None)  # ue8m0 is stored in a byte by some writers, in FP32 by others
 
 
 def _from_mistral(config: Config) -> Config:

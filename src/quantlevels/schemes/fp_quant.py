@@ -69,7 +69,7 @@ def _fold_fp_quant(module: Module, hint: Hint) -> Weight:
     if not codes.is_a("UInt8") or codes.shape[:-1] != scales.shape[:-1]:
         raise LayoutError("not bytes of two codes with scales along each row")
     columns, groups = 2 * codes.matrix[1], scales.matrix[1]
-    for name in _FORMATS.values():
+    for name in _FORMATS.values():  # by their groups: the scales of both are stored as bytes
         level = levels[name]
         if columns == level.block.weights * groups:
             return microscaling(level, (*codes.shape[:-1], columns))

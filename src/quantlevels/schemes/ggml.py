@@ -54,7 +54,8 @@ class GGUFConfig(DynamicConfig):
 def _spelled_out(config: Config) -> Config:
     """``bits`` may be all of a type: ``q4_k_m``."""
     bits = config.get("bits")
-    if not isinstance(bits, str) or not (match := _GGML_TYPE.fullmatch(bits)):
+    match = _GGML_TYPE.fullmatch(bits) if isinstance(bits, str) else None
+    if match is None:
         return config
     return {**config, "bits": int(match[2]), "format": match[1] + match[3]}
 
@@ -65,7 +66,7 @@ def _fold_ggml(module: Module, hint: Hint) -> Weight | None:
     if not codes.is_a("UInt8") or not module.keys() <= {"qweight", "bias"}:
         return None
     if hint.level is None or hint.level.block.weights == 1:
-        raise AmbiguousLayoutError("bytes without scales, and no config says of which ggml type")
+        raise AmbiguousLayoutError("ggml type of the blocks is unknown: no config")
     block = hint.level.block
     blocks = exact(codes.matrix[1] * BITS_PER_BYTE, block.bits, "blocks of a row")
     shape = (*codes.shape[:-1], blocks * block.weights)

@@ -49,14 +49,16 @@ def _fold(module: Module, hint: Hint) -> Weight:
     (rows, columns), (groups, outputs) = qweight.matrix, scales.matrix
     if columns != outputs:
         raise TensorRuleError(f"scales has shape {list(scales.shape)}; expected [groups, rows] = [{groups}, {columns}]")
-    if qzeros := module.get("qzeros"):
+    qzeros, g_idx = module.get("qzeros"), module.get("g_idx")
+    # the tensors before the config: each of the two gives the width by its length
+    if qzeros:
         bits = exact(qzeros.bits * qzeros.matrix[1], outputs, "bits of a zero point")
-    elif g_idx := module.get("g_idx"):
+    elif g_idx:
         bits = exact(qweight.bits * rows, g_idx.elements, "bits of a code")
     elif hint.bits:
         bits = hint.bits
     else:
-        raise LayoutError("neither zero points nor a config tell the bits of a code")
+        raise LayoutError("bit width of the packed words is unknown: no qzeros, no g_idx, no config")
     inputs = exact(qweight.bits * rows, bits, "codes of a column")
     return unpacked(module, bits, inputs, outputs, groups, hint)
 
@@ -64,7 +66,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
 def _fold_marlin(module: Module, hint: Hint) -> Weight:
     """Marlin's tiles: qweight [K/16, N*b/2], scales [groups, N], no zero points."""
     (tiles, columns), (groups, outputs) = module["qweight"].matrix, module["scales"].matrix
-    if "qzeros" in module or columns == outputs:
+    if "qzeros" in module or columns == outputs:  # that of plain GPTQ
         raise LayoutError("not in Marlin's tiles")
     return unpacked(module, exact(2 * columns, outputs, "bits of a code"), 16 * tiles, outputs, groups, hint)
 
@@ -82,6 +84,7 @@ def unpacked(module: Module, bits: int, inputs: int, outputs: int, groups: int, 
         parameters=parameters,
         code_bits=code_bits(qweight, parameters),
         group_size=group_size(inputs, groups, hint),
+        # GPTQ stores zero points of symmetric weights as well, all alike: only a config shows that they say nothing
         symmetric=hint.symmetric if "qzeros" in module else True,
         shape=(*qweight.shape[:-2], outputs, inputs),
     )
@@ -146,11 +149,11 @@ class DynamicConfig(MethodConfig):
         return {f"re:{key.removeprefix('+:').removeprefix('-:')}": levels.get(key) for key in self.dynamic or {}}
 
     def _with(self, changes: Override | None) -> DeclaredLevel | None:
-        changed = {} if changes is None else asdict(changes)
-        known = fields_dict(type(self))
-        return evolve(
-            self, **{key: value for key, value in changed.items() if value is not None and key in known}
-        ).general()
+        if changes is None:
+            return self.general()
+        known = fields_dict(type(self))  # `dynamic` may set what another method of gptqmodel has
+        changed = {key: value for key, value in asdict(changes).items() if value is not None and key in known}
+        return evolve(self, **changed).general()
 
     def skipped(self) -> tuple[str, ...]:
         """The modules that ``dynamic`` leaves alone."""

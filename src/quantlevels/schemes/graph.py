@@ -6,7 +6,7 @@ Operators and the order of their inputs: onnx 1.23.2 ``defs``, onnxruntime 1.32.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from quantlevels.container import Checkpoint, Node, UnknownType
@@ -67,6 +67,7 @@ _MOVES: Final = frozenset(
 _SETTINGS: Final = {"Resize": (1, 2), "Upsample": (1,)}
 #: weights that share a scale if the operator does not say
 _BLOCK_SIZES: Final = {"MatMulNBits": 32, "MatMulBnb4": 64, "GatherBlockQuantized": 128}
+#: of the ONNX standard: its operators that are not in these tables read plain tensors
 _OWN_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 #: operators with several codes in a byte
 _PACKED: Final = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized", "QMoE"})
@@ -139,24 +140,30 @@ class _Graph:
         operands = _OPERANDS.get(op_type, ())
         for operand in operands:
             self.read_operand(node, operand)
-        for place in _BUFFERS.get(op_type, ()):
-            if place < len(inputs) and (buffer := self.origin.get(inputs[place])):
-                self.buffers.add(buffer)
-        if op_type == "QuantizeLinear":
+        self.buffers.update(filter(None, map(self.origin.get, _inputs_in(node, _BUFFERS))))
+        if op_type == "QuantizeLinear":  # of activations: their scale and zero point belong to no weight
             for value in inputs[1:3]:
                 self.own(value, None)
         elif op_type in _MOVES and inputs:
-            for known in (self.origin, self.dequantized, self.summed):
-                if inputs[0] in known:
-                    known[output] = known[inputs[0]]
+            self.move(inputs[0], output)
         elif op_type == "Mul":
             self.multiply(inputs, output)
-        elif op_type == "Constant" and output in self.stored and self.stored[output].elements == 1:
+        elif op_type == "Constant" and self.is_single(output):
             self.settings.add(output)
         elif op_type in _SETTINGS:
-            self.settings.update(inputs[place] for place in _SETTINGS[op_type] if place < len(inputs))
+            self.settings.update(_inputs_in(node, _SETTINGS))
         elif not operands and node.domain not in _OWN_DOMAINS:
             self.foreign.update((value, f"{node.domain}.{op_type}") for value in inputs if value in self.stored)
+
+    def move(self, value: str, output: str) -> None:
+        """Take note that an output holds what a value holds: quantizers put Transpose or Cast between the two."""
+        for known in (self.origin, self.dequantized, self.summed):
+            if value in known:
+                known[output] = known[value]
+
+    def is_single(self, name: str) -> bool:
+        """Whether a stored tensor is one number, with or without an axis."""
+        return name in self.stored and self.stored[name].elements == 1
 
     def read_operand(self, node: Node, operand: _Operand) -> None:
         def value(place: int | None) -> str | None:
@@ -177,6 +184,7 @@ class _Graph:
     def own(self, value: str | None, codes: str | None) -> str | None:
         """Take note that what a value holds, or was dequantized from, belongs to codes; the name of that tensor."""
         side = self.origin.get(value or "") or self.dequantized.get(value or "")
+        # the first codes keep it: one scale may serve several operators, but its bytes count once
         if side and side != codes and not self.sides.get(side):
             self.sides[side] = codes
         return side
@@ -186,12 +194,16 @@ class _Graph:
         tensors = [value for value in inputs if value in self.stored]
         if tensors:
             self.products[output] = tensors
-        for value, other in (inputs, inputs[::-1]) if len(inputs) == 2 else ():
-            if codes := self.summed.get(value):
-                for scale in self.products.get(other, [other]):
-                    name = scale.removesuffix(_SCALE_ENDING)
-                    owner = name + _CODES_ENDING
-                    self.own(scale, owner if owner in self.found else codes)
+        if len(inputs) != 2:
+            return
+        for value, other in (inputs, inputs[::-1]):
+            codes = self.summed.get(value)
+            if codes is None:
+                continue
+            for scale in self.products.get(other, [other]):
+                # of two scales in a product, only names tell which is the weight's and which the activations'
+                owner = scale.removesuffix(_SCALE_ENDING) + _CODES_ENDING
+                self.own(scale, owner if owner in self.found else codes)
 
     def parts(self, name: str) -> Iterator[FoldedWeight]:
         """What a tensor amounts to; nothing for what is counted with another."""
@@ -277,7 +289,7 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
         case "MatMulNBits":  # B [N, K / block, block * bits / 8]
             bits = _setting(node, "bits", 4)
             if not group:
-                raise LayoutError(f"{node.op_type} in blocks of no weights")
+                raise LayoutError(f"{node.op_type} has block_size 0")
             parameters = _setting(node, "N") * _setting(node, "K")
             stored = _setting(node, "N") * -(-_setting(node, "K") // group) * -(-group * bits // BITS_PER_BYTE)
             if codes.nbytes != stored:
@@ -293,12 +305,14 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
             parameters = exact(codes.nbytes * BITS_PER_BYTE, bits, "codes in bytes")
             level = integer(bits)
         case _:
+            # DequantizeLinear in blocks (opset 21): its inputs run along an axis, which need not be the last
             along = _setting(node, "axis", 1)
-            if group and scale and (weight := microscaled(_rows(codes, along), _rows(scale, along), Hint())):
+            weight = microscaled(_rows(codes, along), _rows(scale, along), Hint()) if group and scale else None
+            if weight:
                 return weight
             level, parameters = codes.dtype, codes.elements
     if not parameters:
-        raise LayoutError(f"{node.op_type} of no weights")
+        raise LayoutError(f"{node.op_type} has codes without elements")
     return Weight(
         level=level,
         parameters=parameters,
@@ -306,6 +320,11 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
         group_size=group or None,
         symmetric=symmetric,
     )
+
+
+def _inputs_in(node: Node, table: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The inputs of an operator in the places that a table has for it; optional inputs may be missing at the end."""
+    return [node.inputs[place] for place in table.get(node.op_type, ()) if place < len(node.inputs)]
 
 
 def _is_integer(tensor: TensorInfo) -> bool:

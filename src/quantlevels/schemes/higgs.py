@@ -35,7 +35,7 @@ def _fold_higgs(module: Module, hint: Hint) -> Weight:
     """weight I16 [N*b/16, K], scales [N, K/g], tables [2^b]."""
     codes, tables = module["weight"], module["tables"].elements
     bits = max(tables - 1, 1).bit_length()
-    if tables != 2**bits:
+    if tables != 2**bits:  # a grid has an entry for every code
         raise LayoutError(f"a table of {tables} entries")
     rows, columns = codes.matrix
     outputs = exact(codes.bits * rows, bits, "codes of a column")

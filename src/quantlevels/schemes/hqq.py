@@ -37,7 +37,7 @@ from quantlevels.vocabulary.registry import levels
 if TYPE_CHECKING:
     from attrs import Attribute
 
-#: bits of a code → bits it takes in storage
+#: bits of a code → bits it takes in storage: 5 and 6 bits have a byte each, 3 bits ten to a word of 32
 _STORED = {
     8: Fraction(8),
     6: Fraction(8),
@@ -47,20 +47,24 @@ _STORED = {
     2: Fraction(2),
     1: Fraction(1),
 }
-_TERNARY = 1.58
+_TERNARY = 1.58  # how HQQ writes three values: as a width, stored in 2 bits
 _NBITS = (8, 6, 5, 4, 3, 2, _TERNARY, 1)
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
     """W_q in bytes or words of any type, scale one per group: groups times group size are the weights."""
     if hint.level is None or not hint.group_size:
-        raise AmbiguousLayoutError("codes in groups, and no config tells the bits of a code or the size of a group")
+        raise AmbiguousLayoutError("bit width or group size of W_q is unknown: no config")
     codes, groups = module["W_q"], module["scale"].elements
     if hint.level.bits_per_param not in _STORED:
         raise LayoutError(f"codes of {hint.level.bits_per_param} bits")
     stored = _STORED[hint.level.bits_per_param]
     held = codes.nbytes * 8 / stored
-    parameters = groups * hint.group_size if hint.group_size > 0 else _rows(module, stored) * codes.matrix[1]
+    if hint.group_size > 0:
+        parameters = groups * hint.group_size
+    else:
+        parameters = _rows(module, stored) * codes.matrix[1]
+    # codes may be fewer than what is held, since the last bytes are padded, but never more
     if not 0 < parameters <= held:
         raise LayoutError(f"{groups} groups of {hint.group_size} weights do not fit in {codes.nbytes} bytes of codes")
     return Weight(
@@ -81,7 +85,7 @@ def _rows(module: Module, stored: Fraction) -> int:
     if "bias" in module:
         return module["bias"].elements
     if stored.denominator > 1:
-        raise AmbiguousLayoutError("rows padded to whole words, and nothing tells how many there are")
+        raise AmbiguousLayoutError("number of rows unknown: columns of 3-bit codes are padded to whole words")
     return most
 
 
@@ -139,8 +143,10 @@ class QuantConfig:
 
     def declared(self) -> DeclaredLevel | None:
         """The level of weights, if they are quantized; how much quantized scales take cannot be told."""
-        declared = self.weight_quant_params.declared() if self.weight_quant_params else None
-        if declared and (self.scale_quant_params or self.zero_quant_params):
+        if self.weight_quant_params is None:
+            return None
+        declared = self.weight_quant_params.declared()
+        if self.scale_quant_params or self.zero_quant_params:
             return evolve(declared, bits_per_weight=None)
         return declared
 
@@ -170,10 +176,12 @@ class HQQConfig(MethodConfig):
 
 def _prepare(config: Config) -> Config:
     """Tell a ``quant_config`` for all layers from one that maps the names of layers (``dynamic_config``)."""
-    own = config.get("quant_config")
-    if isinstance(own, dict) and own and "weight_quant_params" not in own:
-        return {**config, "quant_config": {}, "layers": own}
-    return config if own else {**config, "quant_config": {**config}}
+    inner = config.get("quant_config")
+    if isinstance(inner, dict) and inner and "weight_quant_params" not in inner:
+        return {**config, "quant_config": {}, "layers": inner}
+    if inner:
+        return config
+    return {**config, "quant_config": {**config}}  # the parameters stand in the section itself
 
 
 @frozen(kw_only=True)

@@ -72,13 +72,14 @@ def level_of(word: str) -> QuantizationLevel:
         UnknownTypeError: for a word that humming does not have.
     """
     name = word.lower()
-    if match := _INTEGER.fullmatch(name):
+    match = _INTEGER.fullmatch(name)
+    if match:
         return integer(int(match[2]), unsigned=bool(match[1]))
     plain = name.replace("_", "")
     if plain in _BYTES:
         return levels[_BYTES[plain]]
     match = _FLOAT.fullmatch(name)
-    if match and int(match[1]) == 1 + int(match[2]) + int(match[3]):
+    if match and int(match[1]) == 1 + int(match[2]) + int(match[3]):  # else it is a slip: float8_e5m3
         return float_level(int(match[2]), int(match[3]))
     raise UnknownTypeError(f"b_dtype {word!r:.80} is not known")
 
@@ -108,7 +109,7 @@ def _bits(rows: int, zero_point: TensorInfo | None, hint: Hint) -> int:
         return exact(_WORD_BITS * zero_point.matrix[0], rows, "bits of a zero point")
     if hint.bits:
         return hint.bits
-    raise AmbiguousLayoutError("words of codes, and neither a config nor packed zero points tell their width")
+    raise AmbiguousLayoutError("bit width of the packed words is unknown: no config, no packed zero points")
 
 
 def _group_size(stack: int, rows: int, columns: int, scale: TensorInfo, hint: Hint) -> int | None:
@@ -172,7 +173,9 @@ class HummingSettings(MethodConfig):
         scale_bits = BITS_PER_BYTE if scales.startswith("float8") else _SCALE_BITS
         if not self.has_zero_point:
             return scale_bits
-        return scale_bits + (_SCALE_BITS if self.is_fp_zero_point else bits)
+        if self.is_fp_zero_point:
+            return scale_bits + _SCALE_BITS
+        return scale_bits + bits
 
 
 @frozen(kw_only=True)
@@ -221,7 +224,9 @@ class HummingConfig(HummingSettings):
         )
 
     def _level_of(self, key: str) -> DeclaredLevel | None:
-        return None if key.startswith("-:") else (self.dynamic or {})[key].applied_to(self).declared()
+        if key.startswith("-:"):
+            return None
+        return (self.dynamic or {})[key].applied_to(self).declared()
 
     def skipped(self) -> tuple[str, ...]:
         """The modules that ``dynamic`` or a list leaves alone."""
@@ -239,7 +244,9 @@ def _prepare(config: Config) -> Config:
 
 
 def _renamed_changes(changes: JSON) -> JSON:
-    return _renamed(changes) if isinstance(changes, dict) else changes or {}
+    if isinstance(changes, dict):
+        return _renamed(changes)
+    return changes or {}  # null and false beside ``-:`` change nothing
 
 
 def _renamed(config: Config) -> dict[str, JSON]:

@@ -54,7 +54,7 @@ def _fold_bytes(module: Module, hint: Hint) -> Weight | None:
         return None
     if hint.level is None:
         wide, narrow = codes.elements, codes.elements * BITS_PER_BYTE // _NARROW
-        raise AmbiguousLayoutError(f"can be {wide:,} weights of INT8 or {narrow:,} of INT4, and no config tells which")
+        raise AmbiguousLayoutError(f"can be {wide:,} weights of INT8 or {narrow:,} of INT4, and no config says which")
     rows, bits = scale.elements, hint.level.bits_per_param
     columns, rest = divmod(BITS_PER_BYTE * codes.elements, bits * rows)
     if rest:

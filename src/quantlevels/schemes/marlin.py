@@ -65,6 +65,7 @@ def _fold_dense(module: Module, hint: Hint) -> Weight:
 def _fold_sparse(module: Module, hint: Hint) -> Weight:
     """B_24 I32 [K/32, N*b/2], B_meta I16 [K/32, 2*N], s [K/g, N]. All weights count, those left out too."""
     weight = _tiled(module, "B_24", _SPARSITY, hint)
+    # two bits of place per weight that is kept, half of the weights: an element of 16 bits for 16 weights
     if module["B_meta"].elements * _TILE != weight.parameters:
         raise TensorRuleError(
             f"B_meta has shape {list(module['B_meta'].shape)}; expected an element per {_TILE} weights"

@@ -40,7 +40,7 @@ class MiniMaxM3Config(MethodConfig):
         return levels["Float8E4M3FN"]
 
 
-_PACKINGS: Final = tuple(packing for scheme in COMPRESSED_TENSORS for packing in scheme.packings)
+_PACKINGS: Final = COMPRESSED_TENSORS[0].packings
 
 _SOURCE: Final = "sglang 0.5.23, layers/quantization/minimax_m3_nvfp4.py"
 _STORAGE: Final = (

@@ -50,13 +50,17 @@ _LAYOUTS: Final = (_Layout(3, 10, 40), _Layout(4, 8, 32), _Layout(8, 4, 32))
 def _fold(module: Module, hint: Hint) -> Weight:
     """q_weight U32 [..., N, words], q_scale [..., N, groups]; or both with rows and columns exchanged."""
     codes, scales = module["q_weight"], module["q_scale"]
-    fits = [weight for layout in _LAYOUTS if (weight := _unpacked(codes, scales, layout))]
+    readings = (_unpacked(codes, scales, layout) for layout in _LAYOUTS)
+    fits = [weight for weight in readings if weight]
+    # a config that fits none of the readings is compared with the stored level later; it must not hide that level
     chosen = [weight for weight in fits if hint.bits is None or weight.level.bits_per_param == hint.bits] or fits
     if not chosen:
-        raise LayoutError(f"{codes.shape} words and {scales.shape} scales are of no layout of MLC")
+        raise LayoutError(
+            f"words of shape {list(codes.shape)} and scales of shape {list(scales.shape)} fit no layout of MLC"
+        )
     if len(chosen) > 1:
-        readings = " or ".join(f"{weight.level} in groups of {weight.group_size}" for weight in chosen)
-        raise AmbiguousLayoutError(f"can be {readings}; mlc-chat-config.json would tell")
+        candidates = " or ".join(f"{weight.level} in groups of {weight.group_size}" for weight in chosen)
+        raise AmbiguousLayoutError(f"can be {candidates}, and no mlc-chat-config.json says which")
     return chosen[0]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import product
 from typing import ClassVar, Literal
 
 from attrs import evolve, field, frozen
@@ -66,14 +67,19 @@ def _fold_affine(module: Module, hint: Hint) -> Weight:
 
 def equal_readings(bits: int, group_size: int) -> list[tuple[int, int]]:
     """The pairs of bits and group size that the same shapes may have, without the pair itself."""
-    pairs = [(width, group) for width in _WIDTHS for group in _GROUPS if width * group == bits * group_size]
-    return [pair for pair in pairs if pair != (bits, group_size)]
+    return [pair for pair in _readings(bits * group_size) if pair != (bits, group_size)]
+
+
+def _readings(group_bits: int) -> list[tuple[int, int]]:
+    """The pairs of bits and group size with a product: 4 in 64 is 8 in 32 and 2 in 128."""
+    return [(bits, group) for bits, group in product(_WIDTHS, _GROUPS) if bits * group == group_bits]
 
 
 def _settled(group_bits: int, hint: Hint) -> tuple[int, int]:
     """Bits and group size whose product is the bits of a group: the declared ones, or those that hold one of them."""
-    fits = [(bits, group) for bits in _WIDTHS for group in _GROUPS if bits * group == group_bits]
+    fits = _readings(group_bits)
     declared = [fit for fit in fits if fit == (hint.bits, hint.group_size)]
+    # mixed recipes of mlx-lm change the bits of some layers and keep the group size
     declared = declared or [fit for fit in fits if hint.bits and hint.group_size == fit[1]]
     if declared:
         return declared[0]
@@ -81,7 +87,7 @@ def _settled(group_bits: int, hint: Hint) -> tuple[int, int]:
         raise LayoutError(f"groups of {group_bits} bits")
     if len(fits) > 1:
         candidates = " or ".join(f"{bits} bits in groups of {group}" for bits, group in fits)
-        raise AmbiguousLayoutError(f"can be {candidates}, and no config tells")
+        raise AmbiguousLayoutError(f"can be {candidates}, and no config says which")
     return fits[0]
 
 
@@ -162,16 +168,18 @@ class MLXConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """The settings for all."""
-        return self.settings.declared() if self.settings else None
+        if self.settings is None:
+            return None
+        return self.settings.declared()
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
-        """The modules with settings of their own; those said ``false`` are left as they are."""
+        """The modules with settings of their own; those with ``false`` are left as they are."""
         named = {name: settings for name, settings in self.modules.items() if settings is not True}
         return level_of_each(named, lambda settings: settings.declared() if isinstance(settings, Settings) else None)
 
     def skipped(self) -> tuple[str, ...]:
-        """The modules said ``false``."""
-        return tuple(name for name, own in self.modules.items() if own is False)
+        """The modules with ``false`` in place of settings."""
+        return tuple(name for name, settings in self.modules.items() if settings is False)
 
 
 def _prepare(config: Config) -> Config:

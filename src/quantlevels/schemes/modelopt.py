@@ -35,22 +35,21 @@ from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 _SCALE_BITS = 32
-#: algorithm → level: those with a scale per row, and formats with blocks of their own
-_ALGORITHMS: dict[str, str] = {
-    algorithm: level
-    for level, algorithms in {
-        "Float8E4M3FN": "FP8 FP8_AFFINE FP8_PER_CHANNEL_PER_TOKEN",
-        "NVFP4": "NVFP4 NVFP4_AFFINE NVFP4_AWQ NVFP4_SVD W4A16_NVFP4 W4A8_NVFP4_FP8",
-        "MXFP4": "MXFP4 W4A16_MXFP4 W4A8_MXFP4_FP8 W4A8_MXFP4_MXFP8",
-        "MXFP8_E4M3": "MXFP8",
-        "Int8": "INT8 INT8_SQ W8A16 W8A8_SQ_PER_CHANNEL W8A8_SQ_PER_TENSOR_PLUGIN "
-        "W8A8_SQ_PER_CHANNEL_PER_TOKEN_PLUGIN W8A8_SQ_PER_CHANNEL_PER_TENSOR_PLUGIN "
-        "W8A8_SQ_PER_TENSOR_PER_TOKEN_PLUGIN",
-        "Int4": "W4A16 W4A8_QSERVE_PER_CHANNEL",
-        "NF4": "NF4",
-    }.items()
-    for algorithm in algorithms.split()
+#: level → the algorithms that make it with a scale per row, or in blocks of its own
+_LEVELS: dict[str, str] = {
+    "Float8E4M3FN": "FP8 FP8_AFFINE FP8_PER_CHANNEL_PER_TOKEN",
+    "NVFP4": "NVFP4 NVFP4_AFFINE NVFP4_AWQ NVFP4_SVD W4A16_NVFP4 W4A8_NVFP4_FP8",
+    "MXFP4": "MXFP4 W4A16_MXFP4 W4A8_MXFP4_FP8 W4A8_MXFP4_MXFP8",
+    "MXFP8_E4M3": "MXFP8",
+    "Int8": "INT8 INT8_SQ W8A16 W8A8_SQ_PER_CHANNEL W8A8_SQ_PER_TENSOR_PLUGIN "
+    "W8A8_SQ_PER_CHANNEL_PER_TOKEN_PLUGIN W8A8_SQ_PER_CHANNEL_PER_TENSOR_PLUGIN "
+    "W8A8_SQ_PER_TENSOR_PER_TOKEN_PLUGIN",
+    "Int4": "W4A16 W4A8_QSERVE_PER_CHANNEL",
+    "NF4": "NF4",
 }
+_ALGORITHMS: dict[str, str] = {}
+for _level, _algorithms in _LEVELS.items():
+    _ALGORITHMS.update(dict.fromkeys(_algorithms.split(), _level))
 #: algorithm of integers in groups → bits of a code, and whether their scales are known to be of 32 bits
 _IN_GROUPS = {
     "INT4_AWQ": (4, True),
@@ -79,7 +78,7 @@ class Layer:
     has_zero_point: bool = False
 
     def declared(self) -> DeclaredLevel | None:
-        """The level the algorithm makes; None if there is no algorithm.
+        """The level the algorithm makes; None if the layer has none.
 
         Raises:
             UnknownTypeError: for an algorithm that is not known.
@@ -89,15 +88,18 @@ class Layer:
             block = self.group_size if self.group_size and self.group_size > 0 else _BLOCK
             return declared_in_blocks("Float8E4M3FN", (block, block))
         if algorithm in _IN_GROUPS:
-            bits, told = _IN_GROUPS[algorithm]
+            bits, scales_are_known = _IN_GROUPS[algorithm]
             declared = declared_integer(bits, self.group_size, not self.has_zero_point, side_bits=_SCALE_BITS)
-            return declared if told else evolve(declared, bits_per_weight=None)
+            if not scales_are_known:
+                return evolve(declared, bits_per_weight=None)
+            return declared
         if algorithm in _NONE:
             return None
         if algorithm not in _ALGORITHMS:
             meant = hint(closest(algorithm, (*_ALGORITHMS, *_IN_GROUPS, *_IN_BLOCKS)))
             raise UnknownTypeError(f"quant_algo {self.quant_algo!r:.80} is not known{meant}")
         declared = declared_as(_ALGORITHMS[algorithm])
+        # a format of that name with other groups than its own: the level is kept, since its codes are the same
         if declared.level.kind == "microscaling" and self.group_size not in (None, declared.group_size):
             stored = with_scales(declared.level.bits_per_param, self.group_size, BITS_PER_BYTE)
             return evolve(declared, group_size=self.group_size, bits_per_weight=stored)
@@ -128,6 +130,8 @@ class ModelOptConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """The level of all layers, if there is one algorithm for all."""
+        # modelopt writes `quant_algo` beside groups in the words of compressed-tensors, whose `type` may be wrong:
+        # "float" for the int4 weights of W4A8_AWQ. So the groups count only if the algorithm says nothing
         if (self.quant_algo or _MIXED).upper() == _MIXED:
             return self._groups().general()
         return Layer(
@@ -163,8 +167,9 @@ def _prepare(config: Config) -> Config:
     if not isinstance(word, str):
         return config
     weights = word.upper().partition("_")[0]
-    renaming = renamed(block_quantize="group_size")(config) if weights in _IN_GROUPS else config
-    kept = {key: value for key, value in renaming.items() if key not in ("quant_type", "block_quantize")}
+    if weights in _IN_GROUPS:  # the blocks of NVFP4 and its like are fixed
+        config = renamed(block_quantize="group_size")(config)
+    kept = {key: value for key, value in config.items() if key not in ("quant_type", "block_quantize")}
     return {**kept, "quant_algo": weights}
 
 

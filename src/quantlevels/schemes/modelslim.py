@@ -114,12 +114,14 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     codes, scale = module["weight"], module["weight_scale"]
     if not codes.is_a("Int8") or len(codes.shape) < 2 or len(scale.shape) < 2:
         return SCALED[0].fold(module, hint)
+    # the scales have a row for each row of the weight, which shows whether two of them share a row of bytes
     rows, columns = scale.matrix[0], codes.matrix[1]
     groups = module.get("weight_scale_second", scale).matrix[1]
     codes_per_byte = 2 if rows == 2 * codes.matrix[0] else 1
-    narrow = hint.level is not None and hint.level.name == "Int4"
+    declared_narrow = hint.level is not None and hint.level.name == "Int4"
+    level = integer(4) if codes_per_byte > 1 or declared_narrow else integer(BITS_PER_BYTE)
     return Weight(
-        level=integer(4 if codes_per_byte > 1 or narrow else BITS_PER_BYTE),
+        level=level,
         parameters=codes_per_byte * codes.elements,
         code_bits=Fraction(BITS_PER_BYTE, codes_per_byte),
         group_size=group_size(columns, groups, hint),
@@ -176,7 +178,9 @@ class ModelSlimConfig(MethodConfig):
     def kv_cache(self) -> QuantizationLevel | None:
         """INT8, if the cache has scales."""
         name = _CACHES.get(self.kv_cache_type or "")
-        return levels[name] if name else None
+        if name is None:
+            return None
+        return levels[name]
 
     def _declared(self, word: str) -> DeclaredLevel | None:
         level = level_of(word)
@@ -186,7 +190,9 @@ class ModelSlimConfig(MethodConfig):
             return declared_as(level.name)
         group = self.group_size if self.group_size > 0 else None
         declared = declared_integer(level.bits_per_param, group, True, side_bits=2 * _SCALE_BITS)
-        return declared if group else evolve(declared, bits_per_weight=Fraction(level.bits_per_param))
+        if group is None:  # scales and offsets per row are extras per row
+            return evolve(declared, bits_per_weight=Fraction(level.bits_per_param))
+        return declared
 
 
 _SETTINGS: Final = ("model_quant_type", "group_size", "kv_cache_type")
@@ -194,6 +200,7 @@ _SETTINGS: Final = ("model_quant_type", "group_size", "kv_cache_type")
 
 def _prepare(config: Config) -> Config:
     """A description has settings beside its tensors; tensors have a dot in their names and a word for their type."""
+    # a description names biases and scales as well, each with the type of its weight: only weights declare a level
     tensors: dict[str, JSON] = {name: word for name, word in config.items() if name.endswith(_WEIGHT)}
     return {**{key: config[key] for key in _SETTINGS if key in config}, "tensors": tensors}
 

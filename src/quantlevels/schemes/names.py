@@ -36,8 +36,10 @@ class ModulePatterns:
     def __init__(self, entries: Iterable[str], matching: Matching = "parts") -> None:
         self._entries = tuple(dict.fromkeys(entries))
         self._numbered = any(map(_DIGIT.search, self._entries))
-        spelled = (entry.replace("\\", "") for entry in self._entries)
-        self._wrappers = tuple(dict.fromkeys(found[0] for text in spelled for found in _WRAPPED.finditer(text)))
+        wrappers: dict[str, None] = {}
+        for entry in self._entries:  # in regular expressions, dots are escaped
+            wrappers.update(dict.fromkeys(found[0] for found in _WRAPPED.finditer(entry.replace("\\", ""))))
+        self._wrappers = tuple(wrappers)
         self._tree = _Tree()
         #: whole name → number of the entry
         self._exact: dict[str, int] = {}
@@ -53,7 +55,7 @@ class ModulePatterns:
                 self._add(number, glob(entry, below=True))
             elif plain.count(".") < DEEPEST:
                 self._tree.plant(plain.split("."), number)
-            else:
+            else:  # a name of a thousand parts would make a chain of a thousand nodes, each a dict
                 self._add(number, regex(rf"({ANY}*\.)?{re.escape(plain)}(\.{ANY}*)?$"))
 
     def _add(self, number: int, matcher: Matcher | None) -> None:
@@ -74,10 +76,14 @@ class ModulePatterns:
     def first(self, name: str) -> str | None:
         """The first of the entries that names the module ``name``, None if none does."""
         found = self._first(name)
-        if found is None and self._wrappers and (own := _WRAPPED.match(name)):
-            others = (wrapper + name[own.end() :] for wrapper in self._wrappers if wrapper != own[0])
-            found = next((entry for other in others if (entry := self._first(other)) is not None), None)
-        return found
+        if found is not None or not self._wrappers:
+            return found
+        wrapped = _WRAPPED.match(name)
+        if wrapped is None:
+            return None
+        others = (wrapper + name[wrapped.end() :] for wrapper in self._wrappers if wrapper != wrapped[0])
+        entries = (self._first(other) for other in others)
+        return next((entry for entry in entries if entry is not None), None)
 
     def _first(self, name: str) -> str | None:
         found = [
@@ -86,7 +92,9 @@ class ModulePatterns:
             self._index.first(name),
         ]
         number = min((number for number in found if number is not None), default=None)
-        return None if number is None else self._entries[number]
+        if number is None:
+            return None
+        return self._entries[number]
 
     def match_all(self, names: Sequence[str]) -> list[str | None]:
         """What `first` says of each name; fast for the layers of a model."""

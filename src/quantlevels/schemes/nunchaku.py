@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import chain
 from typing import ClassVar, Final, Literal
 
 from attrs import field, frozen
@@ -49,7 +50,7 @@ _MODULATION: Final = ("*norm*.linear", "*.img_mod.1", "*.txt_mod.1")
 #: Of the low-rank branch, by the first names and those of today: the matrix of the outputs, that of the inputs.
 _LOW_RANK_NAMES: Final = (("proj_up", "proj_down"), ("lora_up", "lora_down"))
 _LOW_RANK: Final = tuple(
-    TensorRule(name, FLOAT_TYPES, role="correction") for names in _LOW_RANK_NAMES for name in names
+    TensorRule(name, FLOAT_TYPES, role="correction") for name in chain.from_iterable(_LOW_RANK_NAMES)
 )
 _SMOOTHING: Final = tuple(
     TensorRule(name, FLOAT_TYPES, "columns", role="correction")
@@ -60,8 +61,8 @@ _SMOOTHING: Final = tuple(
 def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
     """qweight I8 [N, K/2]; wscales FP8 [K/16, N] for NVFP4, floats of 16 bits [K/g, N] for INT4."""
     codes, scales = module["qweight"], module["wscales"]
-    own_names = {rule.name for rule in (*_SMOOTHING, *_LOW_RANK)}
-    if not codes.is_a("Int8") or not (hint.level or own_names & module.keys()):
+    names_of_nunchaku = {rule.name for rule in (*_SMOOTHING, *_LOW_RANK)}
+    if not codes.is_a("Int8") or not (hint.level or names_of_nunchaku & module.keys()):
         return None  # bytes beside scales alone may be anything
     rows, columns = codes.matrix[0], _CODES_PER_BYTE * codes.matrix[1]
     group = exact(columns, scales.matrix[0], "scale groups do not tile a row")
@@ -195,11 +196,13 @@ class NunchakuLiteConfig(MethodConfig):
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The named layers."""
         declared: dict[str, DeclaredLevel | None] = {}
-        if awq := self.awq_w4a16:
+        awq, svdquant = self.awq_w4a16, self.svdq_w4a4
+        if awq:
             declared |= dict.fromkeys(awq.targets, declared_awq(awq.group_size))
-        if svdq := self.svdq_w4a4:
-            level = declared_as("NVFP4") if svdq.precision == "nvfp4" else declared_svdquant(svdq.group_size)
-            declared |= dict.fromkeys(svdq.targets, level)
+        if svdquant:
+            is_nvfp4 = svdquant.precision == "nvfp4"
+            level = declared_as("NVFP4") if is_nvfp4 else declared_svdquant(svdquant.group_size)
+            declared |= dict.fromkeys(svdquant.targets, level)
         return declared
 
 

@@ -59,7 +59,9 @@ class ORTConfig(MethodConfig):
         types: set[QuantType] = {model.weight_type for model in self.per_model_config.values()}
         if self.weights_dtype:
             types.add(self.weights_dtype)
-        return self._declared(types.pop()) if len(types) == 1 else None
+        if len(types) != 1:
+            return None
+        return self._declared(types.pop())
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The files of a model, by their names, if they differ."""

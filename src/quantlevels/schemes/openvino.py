@@ -66,8 +66,9 @@ class _Graph:
         self.settings: set[str] = set()
         for node in checkpoint.nodes:
             self.read(node)
-        for side in {side for chain in self.found.values() for side in chain.sides}:
-            self.found.pop(side, None)  # a scale that is scaled itself
+        for chain in list(self.found.values()):
+            for side in chain.sides:
+                self.found.pop(side, None)  # a scale that is scaled itself
         #: a scale, zero point or codebook → the codes it belongs to, the first if there are several
         self.owners: dict[str, str] = {}
         for codes, chain in self.found.items():
@@ -85,6 +86,7 @@ class _Graph:
             chain = first._replace(zero_point=second.codes)
         elif node.op_type == "Multiply" and first and second:
             chain = self.scaled(first, second)
+        # Gather also looks up embeddings: there, the codes come first and the indices are computed
         elif node.op_type == "Gather" and first and second and self.is_code(second.codes):
             chain = second._replace(codebook=first.codes)
         elif node.op_type in _SETTINGS:
@@ -110,7 +112,8 @@ class _Graph:
         tensor = self.stored[name]
         if name in self.owners:
             return
-        if chain := self.found.get(name):
+        chain = self.found.get(name)
+        if chain:
             yield self.weight(chain)
         elif self.is_buffer(name, tensor):
             yield FoldedWeight(
@@ -153,7 +156,8 @@ def _weight(
 ) -> Weight:
     """The weight of codes [N, groups, size] or [N, K], its scale [N, groups, 1], [N, 1] or one number."""
     rows, group = _grouped(codes, scale)
-    if scale is not None and group and (weight := microscaled(rows, _scale_rows(scale), Hint())):
+    weight = microscaled(rows, _scale_rows(scale), Hint()) if scale is not None and group else None
+    if weight:
         return evolve(weight, shape=rows.shape)
     level = codes.dtype
     assert isinstance(level, QuantizationLevel)  # `is_code` has seen to it
@@ -172,7 +176,7 @@ def _weight(
 
 def _grouped(codes: TensorInfo, scale: TensorInfo | None) -> tuple[TensorInfo, int | None]:
     """Codes with the groups of a row put together, and the weights of one group; None for one scale per row or less."""
-    *stack, groups, size = (*codes.shape, 1, 1) if len(codes.shape) < 2 else codes.shape
+    *stack, groups, size = codes.shape if len(codes.shape) >= 2 else (*codes.shape, 1, 1)
     if not stack or scale is None or scale.shape != (*stack, groups, 1):
         return codes, None
     return codes._replace(shape=(*stack, groups * size)), size if groups > 1 else None

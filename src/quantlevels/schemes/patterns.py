@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from heapq import merge
+from itertools import chain, product
 from typing import Final, NamedTuple, TypeAlias, final
 
 #: States one pattern may take, and characters it may have.
@@ -78,7 +79,10 @@ def regex(pattern: str) -> Matcher | None:
             _Parser(expression).whole()
     except _UnsupportedError:
         return None
-    pieces = None if barred else _Pieces.of(part.tokens, whole=False, below=False)
+    pieces = None
+    if not barred:
+        pieces = _Pieces.of(part.tokens, whole=False, below=False)
+    # a dot does not match a line break, which pieces cannot say: such names go to the machine
     return Matcher((rest, *barred), part.best_texts, pieces, reads_line_breaks=False)
 
 
@@ -113,16 +117,24 @@ def glob_expression(pattern: str) -> str:
         if members:
             escaped = members.replace("\\", r"\\").replace("^", r"\^")
             return f"[{'^' if negated else ''}{escaped}]"
-        return ANY + "*" if star else ANY if one else re.escape(token[0])
+        if star:
+            return ANY + "*"
+        return ANY if one else re.escape(token[0])
 
-    # a longer pattern is turned away as it is
-    return pattern if len(pattern) > MOST_STATES else _GLOB_TOKEN.sub(expression, pattern)
+    if len(pattern) > MOST_STATES:  # the parser refuses it for its length; to write it out first would double the cost
+        return pattern
+    return _GLOB_TOKEN.sub(expression, pattern)
 
 
 def _glob_tokens(pattern: str) -> Iterator[_Token]:
     for token in _GLOB_TOKEN.finditer(pattern):
         star, one, *_ = token.groups()
-        yield None if star else "" if one else token[0]
+        if star:
+            yield None
+        elif one:
+            yield ""
+        else:
+            yield token[0]
 
 
 @final
@@ -198,6 +210,7 @@ class Matcher:
         if self._pieces and (self._reads_line_breaks or "\n" not in name):
             return self._pieces.matches(name, work)
         if not self._machines:
+            # built only now: most patterns of a config never meet a name that their pieces cannot decide
             work.spend(_COST_OF_MACHINE * len(self._expressions))
             self._machines = [_Machine(expression) for expression in self._expressions]
         wanted, *barred = self._machines
@@ -251,7 +264,9 @@ class PatternIndex:
 
     def _candidates(self, name: str) -> Iterator[int]:
         """The patterns that may match a name, in rising order."""
-        ends = {end for run in _DIGITS.finditer(name) for end in range(run.start() + 1, run.end() + 2)}
+        ends: set[int] = set()
+        for run in _DIGITS.finditer(name):
+            ends.update(range(run.start() + 1, run.end() + 2))
         found = dict(_at(self._numbered, name, ends))
         found |= _at(self._others, name, range(1, len(name) + 1))
         return merge(*found.values(), self._everywhere)
@@ -259,7 +274,9 @@ class PatternIndex:
 
 def _at(index: dict[str, list[int]], name: str, ends: Iterable[int]) -> Iterator[tuple[str, list[int]]]:
     """What an index has for the texts that end in these places of a name, each once or more."""
-    for end in ends if index else ():
+    if not index:
+        return
+    for end in ends:
         for length in _WINDOWS[: bisect_right(_WINDOWS, end)]:
             text = name[end - length : end]
             if text in index:
@@ -269,7 +286,9 @@ def _at(index: dict[str, list[int]], name: str, ends: Iterable[int]) -> Iterator
 def _window(text: str) -> tuple[bool, str]:
     """Whether a text has a number, and the end of it that stands for it in an index: up to its last number, if any."""
     runs = [run.end() for run in _DIGITS.finditer(text)]
-    end = min(runs[-1] + 1, len(text)) if runs else len(text)
+    end = len(text)
+    if runs:  # names differ by their layer: the texts around a number leave few patterns for each name
+        end = min(runs[-1] + 1, end)
     length = _WINDOWS[bisect_right(_WINDOWS, end) - 1]
     return bool(runs), text[end - length : end]
 
@@ -315,13 +334,15 @@ class _Piece(NamedTuple):
 
     def find(self, name: str, at: int) -> int:
         """The first place from ``at`` on where a name has the piece; -1 if it has it nowhere."""
-        if not self.texts:
+        if not self.texts:  # single characters alone fit anywhere
             return at if at + self.length <= len(name) else -1
         offset, text = self.texts[0]
         found = name.find(text, at + offset)
         while found >= 0 and not self.fits(name, found - offset):
             found = name.find(text, found + 1)
-        return found - offset if found >= 0 else -1
+        if found < 0:
+            return -1
+        return found - offset
 
 
 @final
@@ -381,6 +402,7 @@ class _Pieces:
         work.spend(self._cost + len(name) // 16)
         if not others:
             return self._ends(name, first.length)
+        # the first place is always the best: what it leaves of the name is longest
         at = first.length
         for piece in others[:-1]:
             at = piece.find(name, at)
@@ -498,8 +520,10 @@ class _Machine:
                 after.update(then)
         self.visited += len(states)
         reached = self.closure(after, "")
-        self._remembered += 1 if reached in self._known else 1 + len(reached)
-        if self._remembered > _MOST_REMEMBERED:
+        self._remembered += 1
+        if reached not in self._known:
+            self._remembered += len(reached)
+        if self._remembered > _MOST_REMEMBERED:  # a hostile pattern can have as many sets as its states have subsets
             self._forget()
         if reached not in self._known:
             self._known[reached] = _DfaState(self, reached)
@@ -573,9 +597,10 @@ class _Parser:
         return self.machine.add(reads, anchor, then=then)
 
     def take(self, text: str) -> bool:
-        taken = self.pattern.startswith(text, self.at)
-        self.at += len(text) if taken else 0
-        return taken
+        if not self.pattern.startswith(text, self.at):
+            return False
+        self.at += len(text)
+        return True
 
     def char(self) -> str:
         _require(self.at < len(self.pattern))
@@ -587,10 +612,11 @@ class _Parser:
         while self.take("|"):
             branches.append(self.sequence())
         (first, *others) = branches
+        tokens = None if others else first.tokens  # alternatives are not pieces: a machine decides between them
         return _Part(
             lambda then: self.add(then=[branch.build(then) for branch in branches]),
             _sized(1 + sum(branch.size for branch in branches)),
-            None if others else first.tokens,
+            tokens,
             _union([branch.texts for branch in branches]),
             _union([branch.best_texts or None for branch in branches]) or frozenset(),
         )
@@ -606,12 +632,10 @@ class _Parser:
             return then
 
         texts, needs = _in_a_row(parts)
-        tokens: list[_Token] | None = []
-        for part in parts:
-            tokens = None if tokens is None or part.tokens is None else [*tokens, *part.tokens]
-        return _Part(
-            build, _sized(sum(part.size for part in parts)), None if tokens is None else tuple(tokens), texts, needs
-        )
+        tokens: tuple[_Token, ...] | None = None
+        if all(part.tokens is not None for part in parts):
+            tokens = tuple(chain.from_iterable(part.tokens or () for part in parts))
+        return _Part(build, _sized(sum(part.size for part in parts)), tokens, texts, needs)
 
     def repeated(self) -> _Part:
         anchor = next((_ANCHORS[text] for text in _ANCHORS if self.take(text)), None)
@@ -619,7 +643,8 @@ class _Parser:
             _require(self.quantifier() is None)
             return _Part(lambda then: self.add(anchor=anchor, then=[then]), 1, (_Anchor(anchor),), frozenset({""}))
         _require(self.quantifier() is None)
-        if run := _PLAIN_RUN.match(self.pattern, self.at):
+        run = _PLAIN_RUN.match(self.pattern, self.at)
+        if run:  # one part for a whole run of letters: exact names of modules are parsed in one step
             self.at = run.end()
             return self.plain(run[0].replace("\\", ""))
         part = self.atom()
@@ -654,7 +679,9 @@ class _Parser:
                 then = part.build(then)
             return then
 
-        size = (1 + part.size if most is None else (most - least) * (1 + part.size)) + least * part.size
+        # checked before a state is built: `(a{999}){999}` would have a million
+        times = 1 if most is None else most - least
+        size = times * (1 + part.size) + least * part.size
         tokens: tuple[_Token, ...] | None = None
         if part.tokens == ("",) and most is None:
             tokens = ("",) * least + (None,)
@@ -670,9 +697,10 @@ class _Parser:
             return {"*": (0, None), "+": (1, None), "?": (0, 1)}[sign]
         _require(len(least) <= 4 and len(most) <= 4)
         low = int(least or 0)
-        high = int(most) if most else None if comma else low
-        _require(high is None or low <= high)
-        return low, high
+        if most:
+            _require(low <= int(most))
+            return low, int(most)
+        return low, (None if comma else low)
 
     def atom(self) -> _Part:
         if self.take("("):
@@ -692,7 +720,7 @@ class _Parser:
         char = self.char()
         if char in _CLASSES:
             return self.reading(_CLASSES[char])
-        _require(not (char.isascii() and char.isalnum()))
+        _require(not (char.isascii() and char.isalnum()))  # \b, \1 and the like: not what the letter says
         return self.plain(char)
 
     def reading(self, reads: _Reads) -> _Part:
@@ -744,7 +772,7 @@ def _in_a_row(parts: Sequence[_Part]) -> tuple[frozenset[str] | None, frozenset[
         texts = part.texts
         joined = None
         if texts is not None and len(row) * len(texts) <= _MOST_TEXTS:
-            joined = frozenset([before + text for before in row for text in texts])
+            joined = frozenset(map("".join, product(row, texts)))
         if joined is not None and max(map(len, joined)) <= _LONGEST_TEXT:
             row = joined
             continue
@@ -760,7 +788,9 @@ def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
     if any(texts is None for texts in sets):
         return None
     union = frozenset[str]().union(*(texts for texts in sets if texts is not None))
-    return union if len(union) <= _MOST_TEXTS else None
+    if len(union) > _MOST_TEXTS:
+        return None
+    return union
 
 
 def _sized(size: int) -> int:

@@ -42,7 +42,9 @@ def _fold(module: Module, hint: Hint) -> Weight:
         raise LayoutError(f"qweight is {codes.dtype}; expected Int8")
     rows, columns = codes.matrix[0], 2 * codes.matrix[1]
     scales = module.get("s2_scales")
-    group = exact(columns, scales.matrix[0], "scale groups do not tile a row") if scales else None
+    group = None
+    if scales:
+        group = exact(columns, scales.matrix[0], "scale groups do not tile a row")
     return Weight(
         level=integer(_BITS),
         parameters=rows * columns,

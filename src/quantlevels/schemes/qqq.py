@@ -45,7 +45,9 @@ class QQQConfig(DynamicConfig):
 def _fold_qqq(module: Module, hint: Hint) -> Weight:
     """B I32 [K/16, N*b/2] in Marlin's tiles, s_channel F32 [1, N], s_group F16 [groups, N] or empty."""
     (tiles, columns), outputs = module["B"].matrix, module["s_channel"].elements
-    groups = module["s_group"].elements // outputs if "s_group" in module else 0
+    groups = 0
+    if "s_group" in module:  # empty for one scale per row
+        groups = module["s_group"].elements // outputs
     bits = exact(2 * columns, outputs, "bits of a code")
     return Weight(
         level=integer(bits),

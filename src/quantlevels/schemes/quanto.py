@@ -71,12 +71,15 @@ def _fold_packed(module: Module, hint: Hint) -> Weight:
     """weight._data._data U8 [ceil(groups*b/8), group], a byte for 8/b groups; weight._scale and _shift [groups, 1]."""
     codes, groups = module["weight._data._data"], module["weight._scale"].elements
     rows = codes.shape[0] if codes.shape else 0
+    # 4 bits and 2 bits take the same rows of bytes only for one or two groups: very small weights
     fits = [bits for bits in _PACKED if -(-groups * bits // BITS_PER_BYTE) == rows]
     if not fits:
         raise LayoutError(f"{rows} rows of bytes are not codes of {groups} groups")
     if len(fits) > 1 and hint.bits not in fits:
-        raise AmbiguousLayoutError(f"a byte for {groups} groups, and no quanto_qmap.json or config tells their bits")
-    bits = hint.bits if hint.bits in fits else fits[0]
+        raise AmbiguousLayoutError(f"bit width of {groups} groups in a byte is unknown: no quanto_qmap.json, no config")
+    bits = fits[0]
+    if hint.bits in fits:
+        bits = hint.bits
     group = codes.elements // rows
     return Weight(
         level=integer(bits),
@@ -146,7 +149,9 @@ class QuantoConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """The level of all modules, if no map names each."""
-        return _declared(self.weights) if self.modules is None else None
+        if self.modules is not None:
+            return None
+        return _declared(self.weights)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules of the map."""
@@ -158,13 +163,16 @@ def _declared(qtype: str) -> DeclaredLevel | None:
     if qtype == "none":
         return None
     level = _level(qtype)
-    in_bytes = level.bits_per_param == BITS_PER_BYTE
-    return DeclaredLevel(level=level, symmetric=in_bytes, bits_per_weight=level.bits_per_weight if in_bytes else None)
+    if level.bits_per_param == BITS_PER_BYTE:
+        return DeclaredLevel(level=level, symmetric=True, bits_per_weight=level.bits_per_weight)
+    return DeclaredLevel(level=level, symmetric=False)
 
 
 def _prepare(config: Config) -> Config:
     is_map = "weights" not in config and all(isinstance(value, dict) for value in config.values())
-    return {"modules": dict(config)} if is_map else renamed(weights_dtype="weights")(config)  # as diffusers has it
+    if is_map:
+        return {"modules": dict(config)}
+    return renamed(weights_dtype="weights")(config)  # as diffusers has it
 
 
 SCHEMES = (Scheme(method="quanto", config=QuantoConfig, packings=PACKINGS, prepare=_prepare, storage=_STORAGE),)

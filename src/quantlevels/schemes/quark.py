@@ -36,7 +36,11 @@ _FLOATS = {
 }
 #: element → level, if groups of 32 share a scale that is a power of two
 _MX = {"fp8_e4m3": "MXFP8_E4M3", "fp8_e5m2": "MXFP8_E5M2", "int8": "MXINT8"}
-_INTEGERS = {f"{sign}int{bits}": (bits, sign == "u") for bits in (2, 3, 4, 8) for sign in ("", "u")}
+#: dtype → bits, and whether codes are unsigned
+_INTEGERS = {
+    **{f"int{bits}": (bits, False) for bits in (2, 3, 4, 8)},
+    **{f"uint{bits}": (bits, True) for bits in (2, 3, 4, 8)},
+}
 _SCALE_BITS = 16
 
 
@@ -74,11 +78,15 @@ class Spec:
                 bits, self.group_size, self.symmetric, side_bits=_SCALE_BITS + bits, unsigned=unsigned
             )
         if self.dtype not in _FLOATS:
+            # bfloat16 and the like: weights that are only rounded, or whose quantization was simulated
             if level_named(self.dtype, "dtype").bits_per_param < UNQUANTIZED_BITS:
                 raise UnknownTypeError(f"the dtype {self.dtype!r:.80} is not known")
             return None
-        declared = declared_as("NVFP4" if self.dtype == "fp4" and self.group_size == 16 else _FLOATS[self.dtype])
-        if self.block_size:  # how wide their scales are nothing says
+        name = _FLOATS[self.dtype]
+        if self.dtype == "fp4" and self.group_size == 16:  # with E4M3 scales; in groups of 32 they are E8M0
+            name = "NVFP4"
+        declared = declared_as(name)
+        if self.block_size:  # the config does not say how wide their scales are
             return evolve(declared, block=self.block_size, bits_per_weight=None)
         return declared
 
@@ -90,7 +98,9 @@ def _declared(specs: Specs) -> DeclaredLevel | None:
     """The level of a tensor: that of the last of several roundings, but for those of scales."""
     roundings = specs if isinstance(specs, tuple) else (specs,)
     last = next((spec for spec in reversed(roundings) if spec and not spec.is_scale_quant), None)
-    return last.declared() if last else None
+    if last is None:
+        return None
+    return last.declared()
 
 
 @frozen(kw_only=True)
@@ -132,8 +142,10 @@ class QuarkConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """``global_quant_config``, or what ``layer_type_quant_config`` says of linear layers."""
-        own = (self.layer_type_quant_config or {}).get("Linear", self.global_quant_config)
-        return _declared(own.weight) if own else None
+        layer = (self.layer_type_quant_config or {}).get("Linear", self.global_quant_config)
+        if layer is None:
+            return None
+        return _declared(layer.weight)
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers, by name or glob, with a config of their own."""
@@ -141,10 +153,13 @@ class QuarkConfig(MethodConfig):
 
     def kv_cache(self) -> QuantizationLevel | None:
         """The level of what the projections for keys and values put out."""
-        own, names = self.layer_quant_config or {}, self.export.kv_cache_group if self.export else None
-        group = {name: own[name] for name in names or () if name in own}
-        for layer in ({**(self.kv_cache_quant_config or {}), **group}).values():
-            if declared := _declared(layer.output_tensors):
+        layers = dict(self.kv_cache_quant_config or {})
+        if self.export:  # which names the projections; their settings stand among those of all layers
+            by_name = self.layer_quant_config or {}
+            layers |= {name: by_name[name] for name in self.export.kv_cache_group or () if name in by_name}
+        for layer in layers.values():
+            declared = _declared(layer.output_tensors)
+            if declared:
                 return declared.level
         return None
 

@@ -34,7 +34,7 @@ _CODEBOOKS = {"E8P12": 2, "D4": 2, "HI4B1C": 4, "E8P12RVQ3B": 3, "E8P12RVQ4B": 4
 def _fold_quip(module: Module, hint: Hint) -> Weight:
     """Qidxs [N, K/(codesz*packsz)], SU [K], SV [N]."""
     parameters = module["SU"].elements * module["SV"].elements
-    bits = code_bits(module["Qidxs"], parameters)
+    bits = code_bits(module["Qidxs"], parameters)  # by bytes: versions differ in the type that holds the indices
     shape = (module["SV"].elements, module["SU"].elements)
     return Weight(level=codebook_level("QUIP", bits), parameters=parameters, code_bits=bits, shape=shape)
 

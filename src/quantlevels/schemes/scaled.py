@@ -55,6 +55,7 @@ _FORMATS: Final = (
     _Format("MXFP8_E5M2", 8, 32, ("Float8E5M2",), _E8M0),
     _Format("MXINT8", 8, 32, ("Int8",), _E8M0),
 )
+#: `weight_scale_inv` is a multiplier as the others are, whatever its name says (DeepSeek).
 _SCALES: Final = ("weight_scale", "weight_scale_inv", "scale", "weight_scales", "scale_weight")
 _SIDES: Final = (
     *(TensorRule(name, SCALE_TYPES, role="scale") for name in _SCALES),
@@ -71,7 +72,7 @@ _MOST_PARTS: Final = 64
 
 
 def microscaled(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> Weight | None:
-    """A microscaling weight, told by the types of codes and scales and how many share one; None if it is not one.
+    """A microscaling weight, by the types of codes and scales and how many codes share one; None if it is not one.
 
     codes [N, K*b/8] in bytes, or [N, K] elements of that width; scales [N, K/16] or [N, K/32], or padded to the tiles
     of a kernel. Fused experts may have both with rows and columns exchanged.
@@ -109,7 +110,9 @@ def _chosen_level(found: _Format, codes: TensorInfo, scale: TensorInfo, hint: Hi
     if level is None or not untyped or hint.bits != found.bits:
         return levels[found.level]
     own_group = level.block.weights if level.block.weights > 1 else hint.group_size
-    return level if own_group in (None, found.group_size) else levels[found.level]
+    if own_group in (None, found.group_size):
+        return level
+    return levels[found.level]  # the stored groups are those of another format: the tensors decide
 
 
 def _serves(codes: TensorInfo, scale: TensorInfo, found: _Format) -> bool:
@@ -120,6 +123,7 @@ def _serves(codes: TensorInfo, scale: TensorInfo, found: _Format) -> bool:
         return True
     if _is_exchanged(codes, scale, found):
         return True
+    # torchao swizzles scales into tiles, so that only their number can be compared, not their axes
     padded = -(-rows // _TILE_ROWS) * _TILE_ROWS * -(-across // _TILE_GROUPS) * _TILE_GROUPS
     if len(scale.shape) < 2 or (scale.matrix[0] == rows and rows % _TILE_ROWS):
         return False
@@ -154,7 +158,8 @@ def _fold(
     """
     codes = module["weight"]
     scale = next(module[name] for name in _SCALES if name in module)
-    if weight := microscaled(codes, scale, hint):
+    weight = microscaled(codes, scale, hint)
+    if weight:
         return weight
     if codes.is_a("Int32", "UInt32"):
         return _transposed(codes, scale, hint) if len(scale.shape) > 1 else _rows(module, codes, hint)
@@ -163,12 +168,8 @@ def _fold(
     level = codes.dtype
     if not isinstance(level, QuantizationLevel) or level.bits_per_param > BITS_PER_BYTE:
         return None  # scales of activations, or of a quantization that was only simulated
-    if level.name == "Int8" and hint.level and hint.level.kind in ("int", "uint") and (hint.bits or 0) < BITS_PER_BYTE:
-        level = hint.level
-        if not codes_in_bytes:
-            codes = _unpacked(codes, scale, hint)
-    elif level.name == "Int8" and hint.level is None and _serves(codes, scale, _FORMATS[1]):
-        raise AmbiguousLayoutError("can be INT8 in groups of 16 or pairs of MXFP4 in groups of 32, and no config tells")
+    if level.name == "Int8":
+        level, codes = _integers(level, codes, scale, hint, codes_in_bytes=codes_in_bytes)
     _check_zero_point(module, scale)
     layout = _scale_layout(codes, scale, hint)
     symmetric = "weight_zero_point" not in module
@@ -183,16 +184,38 @@ def _fold(
     )
 
 
+def _integers(
+    level: QuantizationLevel, codes: TensorInfo, scale: TensorInfo, hint: Hint, *, codes_in_bytes: bool
+) -> tuple[QuantizationLevel, TensorInfo]:
+    """The level and the axes of the integers in bytes: INT8, or the narrower ones that only a config shows.
+
+    Raises:
+        AmbiguousLayoutError: if several readings are left.
+    """
+    declared = hint.level
+    if declared is None and _serves(codes, scale, _FORMATS[1]):
+        raise AmbiguousLayoutError(
+            "can be INT8 in groups of 16 or pairs of MXFP4 in groups of 32, and no config says which"
+        )
+    if declared is None or declared.kind not in ("int", "uint") or declared.bits_per_param >= BITS_PER_BYTE:
+        return level, codes
+    if codes_in_bytes:
+        return declared, codes
+    return declared, _unpacked(codes, scale, hint)
+
+
 def _unpacked(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> TensorInfo:
     """Bytes that hold narrow integers, with the axes of the integers: one or several per byte, as groups tell.
 
     Raises:
-        AmbiguousLayoutError: if nothing tells.
+        AmbiguousLayoutError: if groups leave both open.
     """
     per_byte = BITS_PER_BYTE // (hint.bits or BITS_PER_BYTE)
     if per_byte == 1:  # widths that do not share bytes
         return codes
-    packed = codes._replace(shape=(*codes.shape[:-1], codes.shape[-1] * per_byte)) if codes.shape else codes
+    packed = codes
+    if codes.shape:
+        packed = codes._replace(shape=(*codes.shape[:-1], codes.shape[-1] * per_byte))
     size = hint.group_size or 0
     if size > 0 and len(scale.shape) > 1 and len(codes.shape) > 1 and scale.matrix[0] == codes.matrix[0]:
         fits = [reading for reading in (codes, packed) if -(-reading.matrix[1] // size) == scale.matrix[1]]
@@ -249,7 +272,7 @@ def _scale_layout(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> _ScaleLay
 def _is_reduced(codes: TensorInfo, scale: TensorInfo) -> bool:
     """Whether there is one scale per row, per matrix of a stack, or per output of a convolution."""
     if len(scale.shape) == len(codes.shape):
-        kept = [size for size, own in zip(scale.shape, codes.shape, strict=True) if size == own]
+        kept = [size for size, length in zip(scale.shape, codes.shape, strict=True) if size == length]
         ones = scale.shape.count(1)
         return scale.shape[-1] == 1 and len(kept) + ones >= len(codes.shape)
     return scale.shape == codes.shape[: len(scale.shape)] or scale.shape == (codes.matrix[0],)
@@ -259,13 +282,17 @@ def _whole_row(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> int | None:
     """The declared size of groups, if one of them holds a whole row."""
     size = hint.group_size
     one_group = len(scale.shape) > 1 and len(codes.shape) > 1 and scale.matrix == (codes.matrix[0], 1)
-    return size if one_group and size and 0 < size >= codes.matrix[1] else None
+    if one_group and size and 0 < size >= codes.matrix[1]:
+        return size
+    return None
 
 
 def _blocks(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> Iterator[tuple[int, int]]:
     """Blocks of rows and columns that so many scales can serve, the declared one first."""
     rows, columns = codes.matrix
     if hint.block and scale.matrix[1] == -(-columns // hint.block[1]):
+        # fused projections (q, k, v in one matrix) are cut for each device before their blocks are counted, so that
+        # every part may end with a block that is not full
         parts = (count for count in range(1, min(rows, _MOST_PARTS) + 1) if rows % count == 0)
         if any(count * -(-(rows // count) // hint.block[0]) == scale.matrix[0] for count in parts):
             yield hint.block
@@ -306,7 +333,7 @@ def _rows(module: Module, words: TensorInfo, hint: Hint) -> Weight:
     elif zero_point:
         bits = exact(zero_point.bits * zero_point.elements, words.matrix[0], "bits of a zero point")
     else:
-        raise AmbiguousLayoutError("words of codes, and neither a config nor zero points tell the bits of a code")
+        raise AmbiguousLayoutError("bit width of the packed words is unknown: no config, no zero points")
     parameters = exact(words.bits * words.elements, bits, "codes in words")
     return Weight(level=_integer(bits, hint), parameters=parameters, code_bits=Fraction(bits), symmetric=hint.symmetric)
 
@@ -328,12 +355,13 @@ def _bytes(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> Weight:
             shape=(*codes.shape[:-2], 2 * rows, columns),
         )
     if hint.level is None:
-        raise AmbiguousLayoutError("bytes of codes with a scale, and no config tells how many codes a byte holds")
+        raise AmbiguousLayoutError("bit width of the packed bytes is unknown: no config")
     if scale.elements > codes.stack and scale.shape[: len(codes.shape) - 1] != codes.shape[:-1]:
         raise _impossible(codes, scale, hint)
     bits = hint.level.bits_per_param
     parameters = exact(BITS_PER_BYTE * codes.elements, bits, "codes in bytes")
     groups = scale.matrix[1] if len(scale.shape) > 1 else 1
+    # one number may be a scale per tensor or that of a single row: neither shows groups
     return Weight(
         level=hint.level,
         parameters=parameters,

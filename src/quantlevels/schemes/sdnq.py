@@ -85,13 +85,16 @@ def level_of(word: str) -> QuantizationLevel:
     word = word.lower()
     if word in _SHIPPED:
         return levels[_SHIPPED[word]]
-    if match := _INTEGER.fullmatch(word):
+    match = _INTEGER.fullmatch(word)
+    if match:
         return _integer(int(match[2]), unsigned=bool(match[1]))
-    if match := _FLOAT.fullmatch(word):
+    match = _FLOAT.fullmatch(word)
+    if match:
         return float_level(int(match[1]), int(match[2]), signed=not match[3])
-    if (match := _SHORT_FLOAT.fullmatch(word)) and int(match[2]) in _SHORT_EXPONENTS:
+    match = _SHORT_FLOAT.fullmatch(word)
+    if match and int(match[2]) in _SHORT_EXPONENTS:
         bits = int(match[2])
-        signed = not match[1] and bits > 1
+        signed = not match[1] and bits > 1  # a float of one bit has no room for a sign
         exponent = _SHORT_EXPONENTS[bits]
         return float_level(exponent, bits - exponent - signed, signed=signed)
     raise UnknownTypeError(f"weights_dtype {word!r:.80} is not known")
@@ -100,9 +103,10 @@ def level_of(word: str) -> QuantizationLevel:
 def _integer(bits: int, *, unsigned: bool) -> QuantizationLevel:
     if 1 <= bits <= BITS_PER_BYTE:
         return integer(bits, unsigned=unsigned)
-    return QuantizationLevel(
-        name=f"{'UInt' if unsigned else 'Int'}{bits}", bits_per_param=bits, kind="uint" if unsigned else "int"
-    )
+    # SDNQ has integers of more widths than levels are shipped for
+    if unsigned:
+        return QuantizationLevel(name=f"UInt{bits}", bits_per_param=bits, kind="uint")
+    return QuantizationLevel(name=f"Int{bits}", bits_per_param=bits, kind="int")
 
 
 def _fold(module: Module, hint: Hint) -> Weight | None:
@@ -115,7 +119,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     if level is None:
         if not codes.is_a("UInt8", "Int16", "UInt16", "Int64"):
             return None  # codes of a byte each, which are read as those of other methods are
-        raise AmbiguousLayoutError("packed codes of SDNQ, and no config tells their width")
+        raise AmbiguousLayoutError("bit width of SDNQ's packed codes is unknown: no config")
     parameters = _parameters(codes, level)
     entries = 2**level.bits_per_param if level.kind == "codebook" else 1
     if scale.elements % entries:
@@ -142,11 +146,15 @@ def _parameters(codes: TensorInfo, level: QuantizationLevel) -> int:
 def _group_size(parameters: int, scale: TensorInfo, entries: int, hint: Hint) -> int | None:
     """Weights that share a scale: by the axis of groups, or as declared if the scales are packed themselves."""
     if not _has_axes(scale, entries):
-        return hint.group_size if hint.group_size and hint.group_size > 0 else None
+        if hint.group_size and hint.group_size > 0:
+            return hint.group_size
+        return None
     shared, rest = divmod(parameters, scale.elements // entries)
     if rest:
         raise TensorRuleError(f"scale has shape {list(scale.shape)} beside {parameters:,} weights")
-    return shared if len(scale.shape) in _GROUPED_AXES and scale.shape[1] > 1 else None
+    if len(scale.shape) in _GROUPED_AXES and scale.shape[1] > 1:
+        return shared
+    return None  # one scale per row or per tensor
 
 
 def _check_sides(module: Module, shape: tuple[int, ...], *, is_packed: bool) -> None:
@@ -223,7 +231,8 @@ class SDNQSettings(MethodConfig):
         if self.use_codebook:
             return DeclaredLevel(level=codebook_level("LUT", bits), group_size=self._declared_group())
         symmetric = level.kind != "uint" and not level.name.endswith("FNU")
-        sides = _FLOAT32_BITS * (1 if symmetric else 2)
+        sides = _FLOAT32_BITS if symmetric else 2 * _FLOAT32_BITS
+        # 0 is a size that SDNQ chooses for each layer, and other scale types are quantized once more
         fixed = self.group_size > 0 and self.scale_dtype in (None, "none")
         return DeclaredLevel(
             level=level,
@@ -279,7 +288,9 @@ class SDNQConfig(SDNQSettings):
 
     def general(self) -> DeclaredLevel | None:
         """The level of all layers; None if each layer got the narrowest type that is good enough for it."""
-        return None if self.use_dynamic_quantization and not self.modules_dtype_dict else self.declared()
+        if self.use_dynamic_quantization and not self.modules_dtype_dict:
+            return None
+        return self.declared()
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules that have a type or settings of their own."""
@@ -299,8 +310,9 @@ class SDNQConfig(SDNQSettings):
         bits = int(match[2])
         if level_of(self.weights_dtype).bits_per_param >= bits:
             return self.weights_dtype
-        unsigned = match[1] or bits < _SIGNED_FROM
-        return f"{'u' if unsigned else ''}int{bits}"
+        if match[1] or bits < _SIGNED_FROM:
+            return f"uint{bits}"
+        return f"int{bits}"
 
     def skipped(self) -> tuple[str, ...]:
         """The modules left as they are."""
@@ -334,7 +346,9 @@ def _prepare(config: Config) -> Config:
 
 
 def _as_list(names: JSON) -> JSON:
-    return [names] if isinstance(names, str) else names
+    if isinstance(names, str):
+        return [names]
+    return names
 
 
 def _storage(level: QuantizationLevel, codes: str, shape: str) -> Storage:
@@ -342,10 +356,11 @@ def _storage(level: QuantizationLevel, codes: str, shape: str) -> Storage:
     scales = TensorRule("scale", ("None",), "rows groups", role="scale")
     zero_points = TensorRule("zero_point", ("None",), "rows groups", role="zero_point")
     unsigned = level.kind == "uint"
+    sides = (scales, zero_points) if unsigned else (scales,)
     return Storage(
         format="sdnq",
         levels=(level.name,),
-        tensors=(TensorRule("weight", (codes,), shape, role="codes"), scales, *([zero_points] if unsigned else [])),
+        tensors=(TensorRule("weight", (codes,), shape, role="codes"), *sides),
         group_size=4 * 2**level.bits_per_param,
         zero_point="always" if unsigned else "never",
         ragged="refuses",
@@ -355,11 +370,8 @@ def _storage(level: QuantizationLevel, codes: str, shape: str) -> Storage:
 
 _PACKED_BITS: Final = range(2, BITS_PER_BYTE)
 _STORAGE: Final = (
-    *(
-        _storage(integer(bits, unsigned=unsigned), "UInt8", "packed_weights")
-        for unsigned in (False, True)
-        for bits in _PACKED_BITS
-    ),
+    *(_storage(integer(bits), "UInt8", "packed_weights") for bits in _PACKED_BITS),
+    *(_storage(integer(bits, unsigned=True), "UInt8", "packed_weights") for bits in _PACKED_BITS),
     _storage(integer(8), "Int8", "rows columns"),
     _storage(integer(8, unsigned=True), "UInt8", "rows columns"),
     _storage(levels["Float8E4M3FN"], "Float8E4M3FN", "rows columns"),

@@ -28,6 +28,7 @@ from quantlevels.scheme import (
 
 def _fold_spqr(module: Module, hint: Hint) -> Weight:
     """dense_weights I64, 16 a tile of 16 by 16 weights: 3-bit codes with their quantized scales and zeros."""
+    # 3 bits of code, but 4 of storage: the scales of a tile share its words. Outliers are corrections beside them
     return Weight(
         level=integer(3), parameters=16 * module["dense_weights"].elements, code_bits=Fraction(3), group_size=16
     )

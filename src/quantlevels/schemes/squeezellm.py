@@ -38,7 +38,7 @@ class SqueezeLLMConfig(MethodConfig):
 def _fold_squeezellm(module: Module, hint: Hint) -> Weight:
     """qweight I32 [K*b/32, N], lookup_table [N, 2^b]."""
     codes, table = module["qweight"], module["lookup_table"]
-    bits = (table.matrix[1] - 1).bit_length()
+    bits = (table.matrix[1] - 1).bit_length()  # 3-bit codes are packed without a gap, so their bytes give the rest
     level = integer(bits)
     return Weight(level=level, parameters=codes.nbytes * 8 // bits, code_bits=Fraction(bits), symmetric=False)
 

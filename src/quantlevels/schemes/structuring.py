@@ -67,13 +67,14 @@ def structured(config: Config, class_: type[_T], path: str, written: Set[str]) -
     complaints: list[Complaint] = []
     left_out: set[str] = set()
     entries: set[tuple[str, str]] = set()
+    # read, leave out what was refused, and read again: so that one bad value does not cost the level of the model
     for _ in range(_MAX_READINGS):
         try:
             found = read(config, class_)
         except Exception as error:  # a plugin's class raises what it likes
             complaints += complaints_of(error, path, written, left_out)
             bad = set(_bad_places(error, config, class_))
-            if not bad:
+            if not bad:  # a required field is missing, or the class refuses values that are fine one by one
                 break
             by_field: dict[str, set[str | None]] = {}
             for field, entry in bad:
@@ -158,14 +159,15 @@ def unread_keys(config: Config, class_: Any, also: frozenset[str] = frozenset())
     for key, value in config.items():
         if key in fields:
             yield from ((key, *inner) for inner in _unread_within(value, fields[key]))
-        elif value is not None and key not in ignored and key not in also:
+        elif value is not None and key not in ignored and key not in also:  # null claims nothing
             yield (key,)
 
 
 def _unread_within(value: JSON, type_: Any) -> Iterator[Keys]:  # Any: a type form
     members = [type_, *get_args(type_)]
     record = next((member for member in members if attrs.has(member)), None)
-    if isinstance(value, Mapping) and (table := _table(type_)):
+    table = _table(type_)
+    if isinstance(value, Mapping) and table:
         for key, entry in value.items():
             yield from ((key, *inner) for inner in _unread_within(entry, get_args(table)[1]))
     elif isinstance(value, Mapping) and record is not None:

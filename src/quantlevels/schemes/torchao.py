@@ -115,22 +115,28 @@ _SHORT_NAME = re.compile(r"(?P<name>float8(?:wo|dq))_(?P<float>e4m3|e5m2)(?:_ten
 def _fold(module: Module, hint: Hint) -> Weight:
     """_weight_qdata [N, K] or packed, _weight_scale [N, K/g]; the level of what is packed is for the config to say."""
     codes, scale = module["_weight_qdata"], module["_weight_scale"]
-    if weight := microscaled(codes, scale, hint):
+    weight = microscaled(codes, scale, hint)
+    if weight:
         return weight
     level = codes.dtype
     if not isinstance(level, QuantizationLevel):
-        raise AmbiguousLayoutError(f"codes are of an {level}")
-    if pairs := _in_pairs(codes, scale, hint):
+        raise AmbiguousLayoutError(f"codes are of unknown type: {level}")
+    is_packed = True
+    if _in_pairs(codes, scale, hint):
         level = levels["Int4"]
     elif codes.is_a("UInt8", "Int32"):
         if hint.level is None:
-            raise AmbiguousLayoutError("packed codes, and no config tells their bits")
-        pairs, level = True, hint.level
-    elif codes.is_a("Int8") and hint.level and hint.level.kind in ("int", "uint"):
+            raise AmbiguousLayoutError("bit width of the packed codes is unknown: no config")
         level = hint.level
-    code = level.bits_per_param if pairs else codes.bits
+    else:
+        is_packed = False
+        # IntxUnpackedToInt8Tensor keeps a narrow integer in a byte
+        if codes.is_a("Int8") and hint.level and hint.level.kind in ("int", "uint"):
+            level = hint.level
+    code = level.bits_per_param if is_packed else codes.bits
     parameters = exact(codes.nbytes * BITS_PER_BYTE, code, "codes in bytes")
     rows = exact(codes.elements, codes.shape[-1] if codes.shape else 0, "rows of codes")  # one for a bias
+    # fewer scales than rows: one for the tensor, or one for each block of rows
     groups = exact(scale.elements, rows, "scales of a row") if scale.elements % rows == 0 else 1
     return Weight(
         level=level,
@@ -152,7 +158,7 @@ def _in_pairs(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> bool:
     if scale.matrix[0] != codes.matrix[0]:
         return scale.matrix[1] > 1
     if not hint.group_size:
-        raise AmbiguousLayoutError("as many scales as rows, down or across, and no config gives the size of a group")
+        raise AmbiguousLayoutError("group size unknown: scales may run along rows or columns, and no config says which")
     return 2 * codes.matrix[1] == scale.matrix[0] * hint.group_size
 
 
@@ -210,11 +216,14 @@ class LayerConfig:
         name = _CONFIGS.get(self.type)
         if name is None:
             raise UnknownTypeError(f"the config {self.type!r:.80} is not known")
-        dtype = f"uint{self.bit_width}" if self.bit_width else self.weight_dtype
+        dtype = self.weight_dtype
+        if self.bit_width:  # gemlite's config has a number where others have a dtype
+            dtype = f"uint{self.bit_width}"
         level = level_named(dtype or name, "dtype")
         if levels[name].block.weights > 1:
             return declared_as(_MX.get(level.name, name))
         whole = level.bits_per_param == BITS_PER_BYTE
+        # the scales of packed groups are as wide as the model's own dtype, which this config does not have
         bits = level.bits_per_weight if whole and not self.group_size else None
         if self.type in _IN_BYTES and self.packing in (None, _UNPACKED) and self.scale_dtype:
             scale_bits = level_named(self.scale_dtype, "weight_scale_dtype").bits_per_param
@@ -242,8 +251,10 @@ class TorchAOConfig(MethodConfig):
 
     def general(self) -> DeclaredLevel | None:
         """The config for all layers that have none of their own."""
-        layer = next((layer for name in _DEFAULTS if (layer := self.layers.get(name))), None)
-        return layer.declared() if layer else None
+        layer = next(filter(None, map(self.layers.get, _DEFAULTS)), None)
+        if layer is None:
+            return None
+        return layer.declared()
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The layers with a config of their own, by name or ``re:`` pattern."""
@@ -256,35 +267,53 @@ def _prepare(config: Config) -> Config:
     kind: JSON = config.get("quant_type")
     if isinstance(kind, str):
         kind = _named(kind, config.get("quant_type_kwargs"))
-    objects: dict[str, JSON] = kind if isinstance(kind, dict) and "_type" not in kind else {"default": kind}
-    default = objects.get("default")
-    if isinstance(default, dict) and isinstance(data := default.get("_data"), dict):
-        named = next((data[key] for key in ("fqn_to_config", "module_fqn_to_config") if key in data), None)
-        objects = named if isinstance(named, dict) else objects
+    objects: dict[str, JSON] = {"default": kind}
+    if isinstance(kind, dict) and "_type" not in kind:
+        objects = kind
+    named = _by_layer(objects.get("default"))
+    if isinstance(named, dict):
+        objects = named
     return {**config, "layers": {name: _layer(value) for name, value in objects.items()}}
+
+
+def _by_layer(default: JSON) -> JSON:
+    """The configs by layer that a config for all layers may consist of (``FqnToConfig``); None if it does not."""
+    data = default.get("_data") if isinstance(default, dict) else None
+    if not isinstance(data, dict):
+        return None
+    # the second key is of its older name, ModuleFqnToConfig
+    return next((data[key] for key in ("fqn_to_config", "module_fqn_to_config") if key in data), None)
 
 
 def _named(name: str, settings: JSON) -> JSON:
     """The config object that a string stands for."""
-    data = {**settings} if isinstance(settings, dict) else {}
-    if short := _SHORT_NAME.fullmatch(name):
-        name = short["name"] or "uintx_weight_only"
-        data |= {"dtype": short["uint"]} if short["uint"] else {"weight_dtype": _FLOATS[short["float"]]}
+    data: dict[str, JSON] = {**settings} if isinstance(settings, dict) else {}
+    short = _SHORT_NAME.fullmatch(name)
+    if short and short["uint"]:
+        name = "uintx_weight_only"
+        data["dtype"] = short["uint"]
+    elif short:
+        name = short["name"]
+        data["weight_dtype"] = _FLOATS[short["float"]]
     name = _SHORT.get(name, name)
     return {"_type": _STRINGS.get(name, name), "_data": data}
 
 
 def _layer(value: JSON) -> JSON:
-    if not isinstance(value, dict) or not isinstance(data := value.get("_data", {}), dict):
+    data = value.get("_data", {}) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(data, dict):
         return value
-    if isinstance(base := data.get("base_config"), dict):  # of what is done to weights before they are rounded
+    base = data.get("base_config")
+    if isinstance(base, dict):  # of what is done to weights before they are rounded
         return _layer(base)
     granularity = data.get("weight_granularity") or data.get("granularity")
     if isinstance(granularity, list):  # of activations, and of weights
         granularity = granularity[-1] if granularity else None
     shared = granularity.get("_data") if isinstance(granularity, dict) else None
-    shared = shared if isinstance(shared, dict) else {}
+    if not isinstance(shared, dict):
+        shared = {}
     name = value.get("_type")
+    # a granularity such as PerRow has no groups, so that the default of the class does not apply
     default = None if isinstance(granularity, dict) else _GROUPS.get(str(name))
     mapping = _enum(data.get("weight_mapping_type") or data.get("mapping_type"))
     return {

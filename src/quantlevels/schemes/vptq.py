@@ -46,9 +46,10 @@ _MOST = 2**31
 def _fold(module: Module, hint: Hint) -> Weight:
     """indices [groups, N/v, words], centroids.weight [groups, k*v], perm and weight_scale [K]."""
     if hint.level is None or not hint.group_size or hint.group_size < 1:
-        raise AmbiguousLayoutError("indices into centroids, and no config gives the length of a vector")
+        raise AmbiguousLayoutError("vector length of the indices is unknown: no config")
     features = module.get("weight_scale") or module.get("perm")
-    vectors, columns = module["indices"].matrix[0], features.elements if features else _columns(module, hint.group_size)
+    vectors = module["indices"].matrix[0]
+    columns = features.elements if features else _columns(module, hint.group_size)
     if not columns:
         raise LayoutError("a scale or a permutation of no columns")
     parameters = vectors * hint.group_size * columns
@@ -117,7 +118,9 @@ class VPTQLayer:
             (count - 1).bit_length() for count in (self.num_centroids[1], self.num_res_centroids[1]) if count > 0
         )
         bits = Fraction(index_bits, self.vector_lens[1])
-        parameters = self.in_features * self.out_features if self.in_features and self.out_features else None
+        parameters = None
+        if self.in_features and self.out_features:
+            parameters = self.in_features * self.out_features
         return DeclaredLevel(
             level=codebook_level("VPTQ", bits),
             group_size=self.vector_lens[1],

@@ -35,6 +35,7 @@ _GROUP_SIZE: Final = 128
 _SCALE_BITS: Final = 32
 #: SGLang uses this block whatever the config says.
 _BLOCK: Final = (128, 128)
+#: the routed ones; shared experts stand below ``shared_experts``
 _EXPERTS: Final = "*.experts.*"
 
 

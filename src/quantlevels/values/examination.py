@@ -276,7 +276,7 @@ def _checksum(job: _Job, digester: Digester) -> Checksum | None:
     folder, digest = job.checkpoint.folder, job.expected
     if digest is None or actual is None or folder is None:
         return None
-    # a file that was changed on purpose after its download is no damage, and the finding says which of both it is
+    # a file may have been changed on purpose after its download: the finding says whether that is possible
     edited = digest.recorded is not None and (Path(folder.path) / job.name).stat().st_mtime > digest.recorded
     return Checksum(
         path=job.name,

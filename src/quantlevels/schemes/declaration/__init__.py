@@ -55,7 +55,7 @@ def declared_by(checkpoint: Checkpoint, registry: Registry = levels) -> tuple[De
 
 def _declared(claims: Sequence[Claim], dtype: QuantizationLevel | None, findings: list[Finding]) -> Declared:
     """What the first claim declares, completed by those of the same method, with the other claims beside it."""
-    first, *_ = claims
+    first, *_ = claims  # of the config that loaders read first: `sections` yields them in that order
     if first.scheme is None:
         return Declared(source=first.section.file, method=first.word, known=False, dtype=dtype)
     # here: only sections of a known method need the converter
@@ -82,7 +82,7 @@ def _label(checkpoint: Checkpoint, findings: list[Finding]) -> Declared | None:
     from quantlevels.llamacpp import FILE_TYPES, GUESSED  # here: only labels need them
 
     source = checkpoint.files[0].path
-    number = label & ~GUESSED if type(label) is int else None
+    number = label & ~GUESSED if type(label) is int else None  # the key may hold a float or text in a broken file
     if number not in FILE_TYPES:
         findings.append(Finding("QL301", f"{_LABEL} is {shown(label)}, which is not a known file type", source))
         return None

@@ -79,10 +79,12 @@ class Declared:
         if not (self.overrides and modules):
             return [(self.general, modules)]
         entries = self._override_patterns.match_all(modules)
+        # an exact name goes before patterns, in whatever order the config has them: loaders look it up first
         if not self.overrides.keys().isdisjoint(modules):
             pairs = zip(modules, entries, strict=True)
             entries = [module if module in self.overrides else entry for module, entry in pairs]
         levels = {entry: self.general if entry is None else self.overrides[entry] for entry in set(entries)}
+        # by identity: records with a Fraction are slow to hash, and equal levels of one config are one object
         if len(set(map(id, levels.values()))) == 1:
             return [(levels[entries[0]], modules)]
         groups: dict[int, tuple[DeclaredLevel | None, list[str]]] = {}

@@ -19,6 +19,7 @@ from quantlevels.vocabulary.registry import Registry
 #: Keys of a section that names no method → the method that writes them. The first row that fits counts: rows of keys
 #: that only one method has come before those of keys that others borrow.
 _TELLTALES: Final = tuple(
+    # keys of one row must all be there: a single key such as "bits" belongs to a dozen methods
     (frozenset(keys.split()), method)
     for keys, method in (
         ("load_in_4bit", "bitsandbytes"),
@@ -97,7 +98,7 @@ def claim_of(section: Section, registry: Registry, findings: list[Finding]) -> C
         if section.whole_file:
             return None
         keys = ", ".join(shown(key) for key in list(section.config)[:_MOST_KEYS])
-        message = f"{section.path}: names no method, and its keys ({keys}) tell none; its claims are not read"
+        message = f"{section.path}: names no method, and no known method writes its keys ({keys}); it is not read"
         findings.append(Finding("QL302", message, section.file))
         return Claim(section, word, None)
     scheme = None if section.foreign else find_scheme(method, registry)
@@ -131,7 +132,7 @@ def _told_by_keys(config: Config, whole_file: bool) -> str | None:
     for keys, method in _TELLTALES:
         if keys <= config.keys():
             return method
-    if config.keys() >= _BITS_IN_GROUPS:
+    if config.keys() >= _BITS_IN_GROUPS:  # last: every integer quantizer has these two among others
         return "gptq" if whole_file else "mlx"
     nested = config.get(_NESTED)
     if isinstance(nested, dict) and not whole_file:

@@ -101,13 +101,14 @@ def model_configs(config: Config) -> Iterator[tuple[str, Config]]:
     """A model's config, and the text model's own in it, each with its path."""
     yield "$", config
     for key in _INNER_CONFIGS:
-        if isinstance(inner := config.get(key), dict):
+        inner = config.get(key)
+        if isinstance(inner, dict):
             yield f"$.{key}", inner
 
 
 def _checked(file: str, candidates: Iterator[_Candidate], findings: list[Finding]) -> Iterator[Section]:
     for path, value, method, whole_file in candidates:
-        if value is None or value == {}:
+        if value is None or value == {}:  # transformers writes null for a model that is not quantized
             continue
         if isinstance(value, dict):
             yield Section(file, path, _flattened(value, path), method, whole_file)
@@ -161,7 +162,8 @@ def _in_metadata(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_C
     for key, method in _METADATA_KEYS.items():
         text = checkpoint.metadata.get(key)
         path = f"__metadata__.{key}"
-        if isinstance(text, str) and (value := _decoded(text, path, checkpoint, findings)) is not None:
+        value = _decoded(text, path, checkpoint, findings) if isinstance(text, str) else None
+        if value is not None:
             yield _Candidate(path, value, method)
     for key, (method, known) in _METADATA_WORDS.items():
         if checkpoint.metadata.get(key) in known:
@@ -212,7 +214,9 @@ def _decoded(text: str, path: str, checkpoint: Checkpoint, findings: list[Findin
     try:
         return cast("JSON", _decode(text))
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason = str(error)
+        if isinstance(error, RecursionError):  # whose text is of Python's limit
+            reason = "nested too deeply"
         findings.append(Finding("QL305", f"{path}: not valid JSON: {reason}", checkpoint.files[0].path))
         return None
 

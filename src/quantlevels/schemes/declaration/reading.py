@@ -49,13 +49,16 @@ def read(
     first = claims[0].section
     reader = _Reader(first.file, first.path)
     config: dict[str, JSON] = {}
-    written = {key for claim in claims for key in claim.section.config}
-    for claim in reversed(claims):
+    written: set[str] = set()
+    for claim in reversed(claims):  # the first claim last, so that its values stand
+        written.update(claim.section.config)
         config.update(reader.prepared(claim, scheme))
-    if unread := list(unread_keys(config, scheme.config, _COMMON_KEYS | {*scheme.config.skip_keys})):
+    unread = list(unread_keys(config, scheme.config, _COMMON_KEYS | {*scheme.config.skip_keys}))
+    if unread:
         listed = ", ".join(place(keys, root="").removeprefix(".") for keys in unread[:_MOST_LISTED])
-        more = f" and {len(unread) - _MOST_LISTED:,} more" if len(unread) > _MOST_LISTED else ""
-        reader.report("QL306", first.path, f"{scheme.method} does not read {listed}{more}")
+        if len(unread) > _MOST_LISTED:
+            listed += f" and {len(unread) - _MOST_LISTED:,} more"
+        reader.report("QL306", first.path, f"{scheme.method} does not read {listed}")
     config[_SKIPPED] = reader.skipped(config, scheme.config)
     reading = structured(config, scheme.config, first.path, written)
     reader.complain(reading.complaints)
@@ -67,7 +70,9 @@ def read(
         matching=scheme.config.matching,
         others=others,
     )
-    declared = base if reading.config is None else reader.declared(base, reading, reading.config)
+    declared = base
+    if reading.config is not None:
+        declared = reader.declared(base, reading, reading.config)
     return declared, list(reader.findings())
 
 
@@ -90,10 +95,11 @@ class _Reader:
         kinds = Counter(code for code, _ in self.mistakes)
         left = dict.fromkeys(kinds, _MOST_KINDS)
         for (code, text), (first, *others) in self.mistakes.items():
+            if not left[code]:
+                continue
+            left[code] -= 1
             more = f" (and {len(others):,} more)" if others else ""
-            if left[code]:
-                left[code] -= 1
-                yield Finding(code, f"{first}: {text}{more}", self.file)
+            yield Finding(code, f"{first}: {text}{more}", self.file)
         for code, count in kinds.items():
             if count > _MOST_KINDS:
                 yield Finding(code, f"{self.path}: {count - _MOST_KINDS:,} more mistakes", self.file)
@@ -124,7 +130,10 @@ class _Reader:
         # a level that depends on a value that was left out would be the level of its default
         settled = all(name.startswith(_CACHE) for name in reading.left_out)
         general = self.attempt(config.general) if settled else None
-        overrides = self.overrides(config) if settled or not config.overrides_inherit else {}
+        overrides: dict[str, DeclaredLevel | None] = {}
+        if settled or not config.overrides_inherit:
+            overrides = self.overrides(config)
+        # an entry that could not be used still names its modules: they are not at the general level
         overrides |= {entry: None for _, entry in reading.entries if entry not in overrides}
         return evolve(
             base,
