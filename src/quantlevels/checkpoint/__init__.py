@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: findings of a checkpoint that lacks a part: a file that is missing, or cut
 _LACKING: Final = frozenset({"QL201", "QL206"})
-#: a file without tensors is not larger: a header with metadata
+#: a file without tensors is not larger: a header with metadata. A larger one is not opened just to learn this.
 _LARGEST_EMPTY: Final = 1 << 12
 #: how many names a finding lists
 _LISTED: Final = 5
@@ -73,8 +73,9 @@ def _read_url(url: str, registry: Registry, progress: Progress, limits: RemoteLi
 
     folder, name = open_url(url, limits)
     files = Files(folder=folder, registry=registry, progress=progress)
-    path = f"{folder.path}/{name}" if name else str(folder.path)
-    return _read_named(files, path, name) if name else _read_folder(files, path)
+    if name:
+        return _read_named(files, f"{folder.path}/{name}", name)
+    return _read_folder(files, str(folder.path))
 
 
 def _is_folder(path: Path) -> bool:
@@ -89,6 +90,7 @@ def _is_folder(path: Path) -> bool:
         if path.is_file():
             return False
         reason = "is not a file or folder" if path.exists() else "does not exist"
+        # the more specific reason wins: `org/name` is both missing and the name of a repository
         if is_repository_name(path):
             reason = f"does not exist, nor in the cache of Hugging Face; to read it remotely, name hf://{path}"
         if path.is_symlink():
@@ -114,6 +116,7 @@ def _read_folder(files: Files, path: Path | str) -> Checkpoint:
         folder = files.folder.subfolder(name) if name else files.folder
         place = f"{path}/{name}" if isinstance(path, str) else path / name
         components.append(_read_model(evolve(files, folder=folder), place, folder.names()))
+    # weights beside the file that lists the components belong to none of them
     root = () if "" in below else tuple(filter(is_weights, names))
     return Checkpoint(
         path=path,
@@ -133,6 +136,7 @@ def _read_model(files: Files, path: Path | str, names: Sequence[str]) -> Checkpo
         findings.append(Finding("QL207", located.reason))
         return Checkpoint(path=path, container=None, folder=files.folder, configs=configs, findings=tuple(findings))
     main = located.files[0]
+    # several files without an index are the ranks of one model: `locate` refuses any other choice of several
     if len(located.files) > 1:
         joined = read_ranks(files, located.files)
     elif main.endswith(INDEX_SUFFIX):
@@ -153,7 +157,7 @@ def _read_named(files: Files, path: Path | str, name: str) -> Checkpoint:
         return _checkpoint(files, path, joined, names, _stray(files, names, joined))
     with files.folder.open(name) as source:
         container = container_of(source, files.registry)
-        if container is None:
+        if container is None:  # a JSON file that is not an index is taken for a config
             config = read_object(source)
             return Checkpoint(path=path, container=None, folder=files.folder, configs={name: config})
         part = numbered(name) is not None
@@ -206,10 +210,11 @@ def _configs(files: Files, names: Sequence[str]) -> tuple[dict[str, Mapping[str,
 
 def _stray(files: Files, names: Sequence[str], joined: Joined) -> Iterator[Finding]:
     """Weights in a folder that were not read, of the same format or of a name that loaders look for."""
-    own = {file.path for file in joined.contents.files}
-    suffixes = set(map(suffix_of, own))
+    read = {file.path for file in joined.contents.files}
+    suffixes = set(map(suffix_of, read))
     for name in weights_in(names):
-        if name in own or PROJECTOR in name.lower():
+        # a projector (mmproj) is a model of its own: it is told as QL402, not as a stray shard
+        if name in read or PROJECTOR in name.lower():
             continue
         if (suffix_of(name) in suffixes or is_standard(name)) and not _is_empty(files, name):
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", name)
@@ -219,7 +224,7 @@ def _stray(files: Files, names: Sequence[str], joined: Joined) -> Iterator[Findi
 
 
 def _is_empty(files: Files, name: str) -> bool:
-    """Whether a file has the name of weights and no tensors, as the last shard that some writers leave."""
+    """Whether a file is named like weights and holds no tensors, as the last shard that some writers leave."""
     if (files.folder.size(name) or 0) > _LARGEST_EMPTY:
         return False
     try:
@@ -241,6 +246,7 @@ def gc_paused() -> Generator[None, None, None]:
     if not gc.isenabled():
         yield
         return
+    # the switch is global: a thread that allocates cycles meanwhile collects them when reading has ended
     gc.disable()
     try:
         yield

@@ -26,11 +26,14 @@ _END: Final = struct.Struct("<4s6xHLLH")
 _LOCATOR64: Final = struct.Struct("<4s4xQ4x")
 _END64: Final = struct.Struct("<4s28xQQQ")
 _EXTRA: Final = struct.Struct("<HH")
+#: its length is 16 bits wide, so the end record is at most this far from the end of the file
 _LONGEST_COMMENT: Final = 0xFFFF
+#: 128 MiB, held in memory at once: about 1.5 million entries, far beyond what torch writes
 _LARGEST_DIRECTORY: Final = 1 << 27
 _ENCRYPTED: Final = 1
 _STORED: Final = 0
 _DEFLATED: Final = 8
+#: kind of the extra field with 64-bit sizes, and the 32-bit value that stands for one of them
 _ZIP64: Final = 1
 _IN_EXTRA: Final = 0xFFFFFFFF
 
@@ -67,38 +70,55 @@ class Archive:
         #: name → entry
         self.entries: dict[str, Entry] = {}
         directory = source.read(start, size)
-        extents: list[tuple[int, int]] = [(start, start)]
         at = 0
         while at < size:
-            header = directory[at : at + _CENTRAL.size]
-            if len(header) < _CENTRAL.size or not header.startswith(b"PK\x01\x02"):
-                raise self._broken("its directory holds no entry where one must be", start + at)
-            _, flags, method, packed, nbytes, *lengths, offset = _CENTRAL.unpack(header)
-            extra_at = at + _CENTRAL.size + lengths[0]
-            following = at + _CENTRAL.size + sum(lengths)
-            if following > size:
-                raise self._broken("its directory ends within an entry", start + at)
-            name = directory[at + _CENTRAL.size : extra_at].decode(errors="replace")
-            nbytes, packed, offset = _wide([nbytes, packed, offset], directory[extra_at : extra_at + lengths[1]])
-            if name.startswith("/") or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts:
-                raise self._broken(f"the entry {shown(name)} leads outside of it", start + at)
+            name, entry, following = self._read_entry(directory, at, start)
             if name in self.entries:
                 raise self._broken(f"two entries named {shown(name)}", start + at)
+            self.entries[name] = entry
             at = following
-            plain = not flags & _ENCRYPTED
-            stored = plain and method == _STORED and packed == nbytes
-            self.entries[name] = Entry(offset, nbytes, packed, stored, plain and method == _DEFLATED)
-            extents.append((offset, offset + _LOCAL.size + packed))
+        # torch refuses such an archive too, so the directory alone is not believed
         if len(self.entries) != count:
             raise self._broken(f"its directory has {len(self.entries):,} entries and claims {count:,}", start)
+        #: where entries begin, and the directory
+        self._starts = self._checked_starts(start)
+
+    def _read_entry(self, directory: bytes, at: int, start: int) -> tuple[str, Entry, int]:
+        """Name and entry of one record of the directory, and where the next record begins.
+
+        Args:
+            directory: all of it.
+            at: where in the directory the record begins.
+            start: where in the file the directory begins.
+        """
+        header = directory[at : at + _CENTRAL.size]
+        if len(header) < _CENTRAL.size or not header.startswith(b"PK\x01\x02"):
+            raise self._broken("its directory holds no entry where one must be", start + at)
+        _, flags, method, packed, nbytes, *lengths, offset = _CENTRAL.unpack(header)
+        extra_at = at + _CENTRAL.size + lengths[0]
+        following = at + _CENTRAL.size + sum(lengths)
+        if following > len(directory):
+            raise self._broken("its directory ends within an entry", start + at)
+        name = directory[at + _CENTRAL.size : extra_at].decode(errors="replace")
+        nbytes, packed, offset = _wide([nbytes, packed, offset], directory[extra_at : extra_at + lengths[1]])
+        # nothing is unpacked here, but users go on to tools that unpack what was found sound
+        if name.startswith("/") or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts:
+            raise self._broken(f"the entry {shown(name)} leads outside of it", start + at)
+        plain = not flags & _ENCRYPTED
+        stored = plain and method == _STORED and packed == nbytes
+        return name, Entry(offset, nbytes, packed, stored, plain and method == _DEFLATED), following
+
+    def _checked_starts(self, directory: int) -> list[int]:
+        """Where entries and the directory begin, sorted; no entry may overlap another one or lie behind it."""
+        extents = [(entry.offset, entry.offset + _LOCAL.size + entry.packed) for entry in self.entries.values()]
+        extents.append((directory, directory))
         extents.sort()
         for (_, end), (following, _) in pairwise(extents):
             if end > following:
                 raise self._broken("an entry reaches into what follows it", following)
-        #: where entries begin, and the directory
-        self._starts = [begin for begin, _ in extents]
-        if extents[-1][0] > start:
+        if extents[-1][0] > directory:
             raise self._broken("an entry lies behind its directory", extents[-1][0])
+        return [begin for begin, _ in extents]
 
     def span(self, name: str) -> tuple[int, int]:
         """Where the bytes of a stored entry begin and end in the file.
@@ -116,6 +136,7 @@ class Archive:
             raise self._broken(f"the entry {shown(name)} has another name where it is stored", entry.offset)
         start = entry.offset + _LOCAL.size + name_length + extra_length
         end = start + entry.nbytes
+        # checked again: only the local header tells how long its own extra field is
         following = self._starts[bisect_right(self._starts, entry.offset)]
         if end > following:
             raise self._broken(f"the entry {shown(name)} reaches into what follows it", following)
@@ -144,6 +165,7 @@ class Archive:
             raise TruncatedError(self.source.path, "truncated: a zip archive without the end of its directory", size)
         end = tail_at + at
         _, count, nbytes, start, comment_length = _END.unpack_from(tail, at)
+        # an end record inside a comment would be found first by some readers and not by others
         if end + _END.size + comment_length != size:
             raise self._broken("something follows its end", end)
         # torch writes the 64-bit end, whether it is needed or not
@@ -169,7 +191,9 @@ def _wide(narrow: list[int], extra: bytes) -> list[int]:
         kind, length = _EXTRA.unpack_from(extra, at)
         at += _EXTRA.size
         if kind == _ZIP64:
-            wide = (int.from_bytes(extra[i : i + 8], "little") for i in range(at, min(at + length, len(extra)) - 7, 8))
-            return [next(wide, value) if value == _IN_EXTRA else value for value in narrow]
+            end = min(at + length, len(extra))
+            values = (int.from_bytes(extra[i : i + 8], "little") for i in range(at, end - 7, 8))
+            # the field holds only the values that do not fit, in the order of the directory
+            return [next(values, value) if value == _IN_EXTRA else value for value in narrow]
         at += length
     return narrow

@@ -108,13 +108,13 @@ PYTORCH: Final = Container(
     reader=_pytorch,
     suffixes=(".bin", ".pt", ".pth", ".ckpt"),
     magic=b"PK\x03\x04",
-    looks=re.compile(rb"\x80[\x02-\x05]"),
+    looks=re.compile(rb"\x80[\x02-\x05]"),  # the first operation of a pickle of protocol 2 to 5, before torch 1.6
 )
 CTRANSLATE2: Final = Container(
     name="ctranslate2",
     reader=_ctranslate2,
     suffixes=(".bin",),
-    looks=re.compile(rb"[\x03-\x06]\0\0\0.\0\w+Spec\0", re.DOTALL),
+    looks=re.compile(rb"[\x03-\x06]\0\0\0.\0\w+Spec\0", re.DOTALL),  # version, length of a name, name of a model's spec
     self_described=True,
 )
 LEGACY_GGML: Final = Container(
@@ -150,6 +150,7 @@ CONFIG_SUFFIX: Final = ".json"
 #: the first container of a suffix is meant if first bytes do not tell
 _SUFFIXES: Final = {suffix: container for container in reversed(CONTAINERS) for suffix in container.suffixes}
 _NAMES: Final = {name: container for container in CONTAINERS for name in container.names}
+#: bytes read to tell a format: enough for the longest of the patterns below and a first line of text
 _HEAD: Final = 512
 #: characters of a text that an error shows
 _SHOWN_TEXT: Final = 60
@@ -231,6 +232,8 @@ def container_of(source: Source, registry: Registry) -> Container | None:
     Raises:
         CheckpointError: if it is of no format that is read here, or only a pointer to a file.
     """
+    # The order decides. First what is not a model, whatever its name is; then evidence that agrees (name and bytes);
+    # then bytes alone; then refusals with an advice; last the suffix alone, which many formats share (.bin, .pt).
     head = source.read(0, min(source.size, _HEAD))
     for other in _NOT_MODELS:
         if other.head.match(head):
@@ -243,11 +246,13 @@ def container_of(source: Source, registry: Registry) -> Container | None:
     if suffix == CONFIG_SUFFIX:
         return None
     if foreign := next((foreign for foreign in FOREIGN if foreign.head and foreign.head.match(head)), None):
+        # a plugin may read what this package does not, HDF5 for example
         return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
+    # the .bin of OpenVINO has no header: the .xml beside it is the only sign
     if suffix in PYTORCH.suffixes and source.sibling_size(f"{source.name.removesuffix(suffix)}.xml") is not None:
         raise CheckpointError(source.path, "holds the bytes of an OpenVINO model; name the .xml beside it")
     found = _SUFFIXES.get(suffix)
-    if not suffix:  # a blob in a cache, say
+    if not suffix:  # a blob in the cache of Hugging Face is named by its hash alone
         found = _by_looks(CONTAINERS, head)
     found = found or _of_plugin(registry, head, suffix) or _by_looks(CONTAINERS, head)
     if found is None:
@@ -309,6 +314,7 @@ def is_weights(name: str, plugins: Sequence[Container] = ()) -> bool:
     """
     suffix = suffix_of(name)
     known = suffix in _SUFFIXES or any(suffix in container.suffixes for container in plugins)
+    # optimizer states, training arguments and the like share the suffixes of weights
     return known and not NOT_WEIGHTS.fullmatch(name)
 
 

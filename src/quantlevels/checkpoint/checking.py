@@ -114,7 +114,7 @@ def _content_problems(contents: Contents, size: int, expected: Expected) -> Iter
 
 def _damage_problems(container: Container, file: Path, content: bytes) -> Iterator[str]:
     """What a reader raises on damaged copies that is not a CheckpointError, each kind once."""
-    random = Random(0)  # the same copies in every run
+    random = Random(0)  # the same copies in every run, so that a problem can be repeated
     copies = [content[: len(content) * cut // _CUTS] for cut in range(_CUTS)]
     for _ in range(_CHANGES if content else 0):
         changed = bytearray(content)

@@ -26,6 +26,7 @@ _TYPED: Final = 4
 _TYPES: Final = ("float32", "int8", "int16", "int32", "float16", "bfloat16")
 #: bytes of an element → the name of its type, in files of version 3
 _TYPES_BY_SIZE: Final = {4: "float32", 2: "int16", 1: "int8"}
+#: bounds that no model comes near, so that a damaged file is noticed at once
 _LONGEST_NAME: Final = 1 << 10
 _MOST_DIMS: Final = 8
 #: the fewest bytes of a variable: its name of one letter, rank, type and size
@@ -95,11 +96,9 @@ def _variable(cursor: Cursor, version: int, level_of: TypeLookup) -> Tensor:
     shape = cursor.unpack("I" * rank)
     level = _type(cursor, version, name, level_of)
     elements = math.prod(shape)
-    if version >= _TYPED:
-        (nbytes,) = cursor.unpack("I")
-    else:
-        (count,) = cursor.unpack("I")
-        nbytes = count * level.block.bits // BITS_PER_BYTE
+    (nbytes,) = cursor.unpack("I")
+    if version < _TYPED:  # it is the number of elements there
+        nbytes = nbytes * level.block.bits // BITS_PER_BYTE
     if nbytes != elements * level.block.bits // BITS_PER_BYTE:
         raise CheckpointError(path, f"{name} has {nbytes:,} bytes for a shape of {list(shape)} in {level}", here)
     cursor.skip(nbytes)

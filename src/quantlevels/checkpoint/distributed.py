@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: the name that every such checkpoint gives to its list
 NAME: Final = ".metadata"
+#: bytes: as for any pickle of PyTorch
 _LARGEST: Final = 1 << 27
 
 _MODULE: Final = "torch.distributed.checkpoint.metadata"
@@ -78,9 +79,13 @@ def read_distributed(source: Source, level_of: TypeLookup) -> Contents:
 def _tensor(source: Source, name: str, value: Object, level_of: TypeLookup) -> Tensor:
     fields = _fields(source, value, _TENSOR)
     properties = fields.get("properties")
-    # torch pickles the properties as a tuple that begins with the dtype; before 2.0 as its fields
-    state = properties.state if isinstance(properties, Object) and properties.function == _PROPERTIES else None
-    dtype = state[0] if isinstance(state, tuple) and state else _fields(source, properties, _PROPERTIES).get("dtype")
+    dtype: Value
+    match properties:
+        # torch pickles the properties as a tuple that begins with the dtype; before 2.0 as its fields
+        case Object(function=function, state=(first, *_)) if function == _PROPERTIES:
+            dtype = first
+        case _:
+            dtype = _fields(source, properties, _PROPERTIES).get("dtype")
     shape = natural_numbers(fields.get("size"))
     if not isinstance(dtype, Global) or dtype not in _DTYPES or shape is None:
         raise _broken(source, f"{shown(name)} has no dtype or size")

@@ -53,10 +53,11 @@ _LEAST_ARRAY: Final = 12
 #: names are at most so long (docs/gguf.md), longer values are passed over: none of them says anything of levels
 _LONGEST_NAME: Final = (1 << 16) - 1
 _LONGEST_VALUE: Final = 1 << 20
-#: strings of one file that are walked over, five times those of the largest vocabulary and its merges
+#: strings of one file that are stepped over, five times those of the largest vocabulary and its merges
 _MOST_WALKED: Final = 1 << 22
 #: strings that are walked over in the time of one array in an array
 _STRINGS_OF_ARRAY: Final = 16
+#: arrays within arrays; no key of llama.cpp has any
 _MAX_DEPTH: Final = 4
 #: how many strings one match steps over, and how long the longest of them may be
 _RUN: Final = 64
@@ -88,7 +89,7 @@ class _Info(NamedTuple):
 
 
 def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
-    """The tensors and scalar key-values of one GGUF file; of a split model only this part.
+    """The tensors and scalar key-values of one GGUF file; of a split model, only this part.
 
     Shapes are of logical weights, rows last. Tensors of a type that no level has are kept as `UnknownType`, with the
     bytes up to the next tensor, and reported as QL301. A type for which two blocks are known is QL303 if neither fits
@@ -110,6 +111,7 @@ def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
     data = _Data(source, level_of, alignment, source.size - start)
     tensors = data.tensors(infos)
     findings = [*_unknown_types(tensors), *data.short_rows(infos)]
+    # llama.cpp finds the other parts by the name too, so a renamed part can be read by nothing
     if metadata.get("split.count", 1) not in (0, 1) and numbered(source.name) is None:
         findings.append(
             Finding("QL201", "is one part of a split model, but its name does not tell the others", source.name)
@@ -148,13 +150,12 @@ def _run_of_strings(order: Order) -> re.Pattern[bytes]:
 
     Half the time of the fastest loop. Nothing is tried twice: every repetition is possessive and of fixed count.
     """
+    # a length below 256 is one byte and seven zeros, which stand after it (little-endian) or before it
     zeros = rb"\0" * 7
-    branches = (
-        rb"\x%02x%b.{%d}+" % (size, zeros if order == "<" else b"", size) for size in range(1, _LONGEST_IN_RUN + 1)
-    )
-    empty = rb"\0" + (zeros if order == "<" else b"")
-    body = b"|".join((*branches, empty))
-    return re.compile(b"(?:%b(?>%b)){%d}+" % (b"" if order == "<" else zeros, body, _RUN), re.DOTALL)
+    before, after = (b"", zeros) if order == "<" else (zeros, b"")
+    branches = (rb"\x%02x%b.{%d}+" % (size, after, size) for size in range(1, _LONGEST_IN_RUN + 1))
+    body = b"|".join((*branches, rb"\0" + after))
+    return re.compile(b"(?:%b(?>%b)){%d}+" % (before, body, _RUN), re.DOTALL)
 
 
 class _Cursor:
@@ -276,6 +277,7 @@ class _Cursor:
         self.skip(0)
 
     def _step_strings(self, count: int) -> None:
+        # local names: half a million strings of a vocabulary and its merges come through here
         window, at = self._window, self._at
         for _ in range(count):
             if at + _LEAST_STRING > len(window):
@@ -293,8 +295,10 @@ def _key_values(cursor: _Cursor, count: int) -> dict[str, Scalar]:
     for _ in range(count):
         here = cursor.offset
         key = cursor.name("key")
-        if not key or key in seen:
-            raise CheckpointError(cursor.path, f"the key {shown(key)} is repeated" if key else "an empty key", here)
+        if not key:
+            raise CheckpointError(cursor.path, "an empty key", here)
+        if key in seen:
+            raise CheckpointError(cursor.path, f"the key {shown(key)} is repeated", here)
         seen.add(key)
         (type,) = cursor.unpack("I")
         if key == _ALIGNMENT_KEY and type != _UINT32:
@@ -302,7 +306,8 @@ def _key_values(cursor: _Cursor, count: int) -> dict[str, Scalar]:
         if type == _ARRAY:
             cursor.skip_array()
         elif type == _STRING:
-            if (text := cursor.string(_LONGEST_VALUE)) is not None:
+            text = cursor.string(_LONGEST_VALUE)
+            if text is not None:
                 kept[key] = text.decode(errors="replace")  # tokenizers have words that end within a character
         elif type in _SCALARS:
             (kept[key],) = cursor.unpack(_SCALARS[type])
@@ -359,7 +364,7 @@ class _Data:
     def tensors(self, infos: list[_Info]) -> list[Tensor]:
         """The tensors, each of which must begin where the one before it ends, as the reference wants them."""
         spans = [end - begin for begin, end in pairwise([*(info.offset for info in infos), self.size])]
-        types = self.types
+        types = self.types  # most files have three or four types and hundreds of tensors: each type is looked up once
         types.update({type: self.stored_as(type) for type in {info.type for info in infos}})
         for type, blocks in self.candidates(types).items():
             otherwise = (UnknownType("ggml", type), None) if type in _TWO_MEANINGS else types[type]
@@ -391,7 +396,9 @@ class _Data:
     def stored_as(self, type: int) -> Stored:
         """The level of a type, and its block on disk."""
         level = self.level_of("ggml", type)
-        return level, None if isinstance(level, UnknownType) else GGML_BLOCKS.get(type, level.block)
+        if isinstance(level, UnknownType):
+            return level, None
+        return level, GGML_BLOCKS.get(type, level.block)
 
     @staticmethod
     def candidates(types: Mapping[int, Stored]) -> dict[int, tuple[Block, ...]]:
@@ -412,6 +419,7 @@ class _Data:
         # anything may follow the last tensor of a file, so its span tells nothing
         bounded = [pair for pair in spans[:-1] if pair[0].type == type] or of_type
         for block in blocks:
+            # what follows the blocks up to the next tensor is padding, which is shorter than the alignment
             if all(
                 not info.row % block.weights and 0 <= span - info.nbytes(block) < self.alignment
                 for info, span in bounded
@@ -441,13 +449,17 @@ def _unknown_types(tensors: list[Tensor]) -> list[Finding]:
         if isinstance(tensor.dtype, UnknownType):
             found.setdefault(tensor.dtype, []).append(tensor)
     findings: list[Finding] = []
-    for type, those in found.items():
-        old = GGML_REMOVED.get(int(type.spelling))
-        what = f"{type}{f', once {old} and removed from ggml,' if old else ''}"
-        much = f"of {pluralize(len(those), 'tensor')} in {sum(tensor.nbytes for tensor in those):,} bytes"
+    for type, of_type in found.items():
+        size = f"{pluralize(len(of_type), 'tensor')} in {sum(tensor.nbytes for tensor in of_type):,} bytes"
+        removed = GGML_REMOVED.get(int(type.spelling))
+        code = "QL301"
         if type.spelling in _TWO_MEANINGS:
-            findings.append(Finding("QL303", f"{what} {much} has two meanings, neither of which fits", those[0].name))
+            code, message = "QL303", f"{type} of {size} has two meanings, neither of which fits"
+        elif removed:
+            message = (
+                f"{type}, once {removed} and removed from ggml, of {size} is not a known level; convert the model again"
+            )
         else:
-            hint = "a plugin can name it" if not old else "convert the model again"
-            findings.append(Finding("QL301", f"{what} {much} is not a known level; {hint}", those[0].name))
+            message = f"{type} of {size} is not a known level; a plugin can name it"
+        findings.append(Finding(code, message, of_type[0].name))
     return findings

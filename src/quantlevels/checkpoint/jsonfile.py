@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: the largest index of a public model has a few MB; the limit is the one safetensors has for headers
 MAX_BYTES: Final = 100_000_000
+#: an index nests two deep, configs of quantizers six or so
 _MAX_DEPTH: Final = 64
 #: arrays and objects that any text may have, and bytes for each further one; the shortest entry of a safetensors header
 #: has three in 52 bytes
@@ -82,9 +83,10 @@ def read_object(source: Source, kind: type[dict[str, JSON]] | type[list[JSON]] =
         raise CheckpointError(path, "is not UTF-8", error.start) from error
     try:
         found = decoded(text)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else _TOO_DEEP
-        raise CheckpointError(path, f"is not valid JSON: {reason}") from error
+    except RecursionError as error:
+        raise CheckpointError(path, f"is not valid JSON: {_TOO_DEEP}") from error
+    except ValueError as error:
+        raise CheckpointError(path, f"is not valid JSON: {error}") from error
     if not isinstance(found, kind):
         expected = "object" if kind is dict else "array"
         raise CheckpointError(path, f"must hold a JSON {expected}, not {shown(found)}")
@@ -103,6 +105,8 @@ def decoded(text: str, fast: json.JSONDecoder = _FAST) -> JSON:
         RecursionError: if it is nested too deeply.
     """
     check_brackets(text)
+    # A hook for each object would make json leave its parser in C: repeated keys are noticed by the number of strings
+    # instead, and the exact decoder then only finds the words of the error.
     found = cast("JSON", fast.decode(text))
     if _count_literals(text) != _count_strings(found):  # a repeated key has dropped some
         _EXACT.decode(text)
@@ -139,11 +143,12 @@ def _count_strings(found: JSON) -> int:
     for _ in range(_MAX_DEPTH):
         below: list[JSON] = []
         for value in layer:
+            children: list[JSON] = []
             if isinstance(value, dict):
                 strings += len(value)
                 children = list(value.values())
-            else:
-                children = value if isinstance(value, list) else []
+            elif isinstance(value, list):
+                children = value
             kinds = list(map(type, children))
             strings += kinds.count(str)
             if dict in kinds or list in kinds:

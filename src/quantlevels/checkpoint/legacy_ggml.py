@@ -91,10 +91,11 @@ _OLD_BLOCKS: Final = {
     8: ("Q8_0_V1", Block(32, 288)),
 }
 _MOST_DIMS: Final = 4
+# Bounds that no real model comes near. They tell the forms apart early: a file read in the wrong form yields such
+# numbers within its first few fields.
 _LONGEST_NAME: Final = 1 << 8
 _LONGEST_WORD: Final = 1 << 16
 _MOST_SETTINGS: Final = 1 << 24
-_LEAST_TENSOR: Final = 3 * 4
 
 
 def read_legacy_ggml(source: Source, level_of: TypeLookup) -> Contents:
@@ -134,6 +135,7 @@ def _read(source: Source, form: _Form, level_of: TypeLookup) -> Contents:
         cursor.skip(4 * rows * columns)
     if form.vocabulary:
         _skip_vocabulary(cursor, form, settings["n_vocab"])
+    # forms whose files say no version of blocks put it into the file type
     file_type = settings[form.type_setting]
     block_version = (form.block_versions or {}).get(version, file_type // _VERSION_FACTOR)
     tensors: list[Tensor] = []
@@ -143,6 +145,7 @@ def _read(source: Source, form: _Form, level_of: TypeLookup) -> Contents:
         offsets.append(cursor.offset - tensors[-1].nbytes)
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise CheckpointError(source.path, "has two tensors of one name", cursor.offset)
+    # two forms may both end at the end of the file; only the right one gives the embedding its two sizes
     embedding = settings["n_vocab"], settings[form.width]
     if all(tensor.shape != embedding for tensor in tensors):
         raise CheckpointError(
@@ -184,7 +187,7 @@ def _tensor(cursor: Cursor, form: _Form, blocks_are_old: bool, level_of: TypeLoo
     row = shape[-1] if shape else 1
     if row % block.weights:
         raise CheckpointError(path, f"{name} has rows of {row:,}, not a multiple of {block.weights}", here)
-    cursor.skip(-cursor.offset % form.alignment)
+    cursor.skip(-cursor.offset % form.alignment)  # the bytes to the next multiple
     nbytes = elements // block.weights * block.bits // BITS_PER_BYTE
     cursor.skip(nbytes)
     return Tensor(name, dtype, shape, nbytes)

@@ -42,13 +42,14 @@ _HUB_REPOSITORY: Final = re.compile(r"models--.+")
 _REPOSITORY_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _SNAPSHOTS: Final = "snapshots"
 _MAIN_BRANCH: Final = "refs/main"
+#: bytes read of the file that names a commit; a hash takes 40, and the file may be anything
 _LONGEST_COMMIT: Final = 256
 #: the files that list the models of a pipeline: diffusers, sentence-transformers
 _PIPELINE: Final = "model_index.json"
 _MODULES: Final = "modules.json"
 _CONFIG: Final = "config.json"
-
-
+#: suffixes of files that accompany weights in most repositories: for these alone no plugin is imported
+_NEVER_OF_PLUGINS: Final = ("", ".json", ".txt", ".md", ".py")
 #: a download that has not ended: Hugging Face, browsers, wget, curl, llama.cpp, LM Studio
 _UNFINISHED: Final = re.compile(
     r".*\.(incomplete|crdownload|part|partial|download|downloadinprogress|tmp|aria2)", re.IGNORECASE
@@ -97,6 +98,7 @@ def in_cache(path: Path) -> Path:
     """The folder of ``org/name`` in this machine's cache of Hugging Face, if nothing is at that path; else the path."""
     if not is_repository_name(path) or path.exists() or path.is_symlink():
         return path
+    # as huggingface_hub looks for its cache; it is an optional dependency, so its rule is repeated here
     variables = os.environ
     home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
@@ -116,6 +118,7 @@ def component_folders(files: Files, names: Sequence[str]) -> tuple[str, ...]:
         listed = _module_paths(files)
     else:
         return ()
+    # only names of real subfolders are followed, so that a listed path cannot lead out of the folder
     below = set(files.folder.folders())
     found = [name for name in listed if name in below and _holds_model(files.folder.subfolder(name))]
     if found and "" in listed and any(map(is_weights, names)):
@@ -153,22 +156,29 @@ def locate(files: Files, names: Sequence[str]) -> Located:
     standard = [name for name in STANDARD_NAMES if name in names]
     indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
     chosen = standard[:1] or indexes or models
-    ranks = {name: rank for name in chosen if (rank := rank_of(name))}
-    if len(chosen) > 1 and len(ranks) == len(chosen):
-        return Located(tuple(sorted(ranks, key=ranks.__getitem__)))
     if len(chosen) > 1:
-        chosen = [name for name in chosen if PROJECTOR not in name.lower()] or chosen
-    if len(chosen) > 1:
-        named = set(_external_data(files, chosen))
-        chosen = [name for name in chosen if name not in named]
+        ranks = [(rank, name) for name in chosen if (rank := rank_of(name))]
+        if len(ranks) == len(chosen):
+            return Located(tuple(name for _, name in sorted(ranks)))
+        chosen = _main_models(files, chosen)
+    if not chosen:
+        return Located(reason=_reason(files.folder, names))
     if len(chosen) > 1:
         raise CheckpointError(
             files.folder.path, f"holds {len(chosen)} models, name one of them: {', '.join(map(repr, chosen))}"
         )
-    if not chosen:
-        return Located(reason=_reason(files.folder, names))
     projectors = tuple(name for name in models if PROJECTOR in name.lower() and name not in chosen)
     return Located((chosen[0],), others=(*projectors, *_folders_with_weights(files.folder)))
+
+
+def _main_models(files: Files, names: list[str]) -> list[str]:
+    """Of several models those that are neither the projector nor the external data of another one."""
+    # if all are projectors, the folder is one of projectors, and each of them is a model
+    main = [name for name in names if PROJECTOR not in name.lower()] or names
+    if len(main) > 1:
+        external = set(_external_data(files, main))
+        main = [name for name in main if name not in external]
+    return main
 
 
 def _models(names: Sequence[str]) -> list[str]:
@@ -178,7 +188,7 @@ def _models(names: Sequence[str]) -> list[str]:
 
 def _models_of_plugins(files: Files, names: Sequence[str]) -> list[str]:
     """As `_models`, for the containers of plugins; these are imported, as nothing else was found."""
-    if all(suffix_of(name) in ("", ".json", ".txt", ".md", ".py") for name in names):
+    if all(suffix_of(name) in _NEVER_OF_PLUGINS for name in names):
         return []
     plugins = plugin_containers(files.registry)
     return _first_parts(name for name in names if is_weights(name, plugins))
@@ -187,8 +197,10 @@ def _models_of_plugins(files: Files, names: Sequence[str]) -> list[str]:
 def _first_parts(names: Iterable[str]) -> list[str]:
     first: dict[str | ShardName, str] = {}
     for name in names:
+        # all parts of one model are equal but for the number, so they share a key
         part = numbered(name)
-        first.setdefault(part._replace(number=1) if part else name, name)
+        model = part._replace(number=1) if part else name
+        first.setdefault(model, name)
     return list(first.values())
 
 
@@ -196,7 +208,7 @@ def _external_data(files: Files, names: Sequence[str]) -> Iterator[str]:
     """The files that ONNX models among these name as theirs."""
     for name in names:
         if suffix_of(name) in ONNX.suffixes:
-            _, *external = files.read(name).contents.files
+            _, *external = files.read(name).contents.files  # the first is the model itself
             yield from (file.path for file in external)
 
 
@@ -216,6 +228,7 @@ def _reason(folder: Folder, names: Sequence[str]) -> str:
     others = [name for name in folder.others() if is_weights(name)]
     unfinished = [name for name in names if _UNFINISHED.fullmatch(name)]
     below = list(_folders_with_weights(folder))
+    # the most certain reason first: a folder may also hold other things that would explain it
     if dangling:
         return f"{_listed(dangling)}: a link to a file that is not there; download it again"
     if others:

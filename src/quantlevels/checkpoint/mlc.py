@@ -41,6 +41,7 @@ def read_mlc(source: Source, level_of: TypeLookup) -> Contents:
     places: list[Place] = []
     files: list[File] = []
     findings: list[Finding] = []
+    # a record of the list is a shard, and each shard has records of its own: the arrays in it
     for shard in _objects(source, cache, "records"):
         file, nbytes = _shard(source, shard)
         size = source.sibling_size(file)

@@ -61,7 +61,9 @@ def numbered(name: str) -> ShardName | None:
     if match is None:
         return None
     stem, number, count, suffix = match.groups()
-    return ShardName(stem, int(number), int(count), suffix) if 1 <= int(number) <= int(count) else None
+    if not 1 <= int(number) <= int(count):
+        return None
+    return ShardName(stem, int(number), int(count), suffix)
 
 
 def rank_of(name: str) -> tuple[int, ...] | None:

@@ -96,12 +96,13 @@ def read_nemo(source: Source, level_of: TypeLookup) -> Contents:
 
 def _weights(source: Source) -> tuple[int, int]:
     """Where the PyTorch file begins in the archive, and its bytes."""
+    # Python's tarfile would do, but it reads through a file object, and follows links and long names nobody needs here
     offset = 0
     for _ in range(_MOST_ENTRIES):
         if offset + _BLOCK > source.size:
             break
         header = source.read(offset, _BLOCK)
-        if not header.strip(b"\0"):
+        if not header.strip(b"\0"):  # the end of the archive is two empty blocks
             break
         if header[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
             raise CheckpointError(source.path, "is not a NeMo archive: an entry is not one of a tar file", offset)
@@ -113,7 +114,7 @@ def _weights(source: Source) -> tuple[int, int]:
         name = header[_NAME].rstrip(b"\0")
         if header[_KIND] in _FILE_KINDS and name.endswith(_WEIGHTS.encode()):
             return start, size
-        offset = start + size + -size % _BLOCK
+        offset = start + size + -size % _BLOCK  # contents fill whole blocks
     raise CheckpointError(source.path, "is not a NeMo archive: it holds no .ckpt file")
 
 

@@ -30,7 +30,7 @@ _SUFFIX: Final = ".npy"
 _LENGTHS: Final = {1: "<H", 2: "<I", 3: "<I"}
 #: of a header that is read at all; numpy itself refuses texts of over 10,000 characters
 _LONGEST_HEADER: Final = 1 << 14
-_MOST_DIMS: Final = 64
+_MOST_DIMS: Final = 64  # numpy's own limit
 #: the text is a Python dict; of all that Python allows, numpy writes just this
 _TEXT: Final = re.compile(
     r"\s*\{\s*'descr'\s*:\s*'([^'\\]*)'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
@@ -85,8 +85,10 @@ def _entry(archive: Archive, name: str) -> tuple[_Array, int | None]:
         start, end = archive.span(name)
         array = _array(source.path, end - start, lambda count: source.read(start, min(count, end - start)))
         return array, start + array.start
+    # deflate never needs more bytes for so much text, but for a few that it adds, and a header is far shorter
     packed = archive.packed(name, _LONGEST_HEADER)
     try:
+        # the length limits what comes out: a few bytes could unpack to gigabytes
         head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _LONGEST_HEADER)
     except zlib.error as error:
         raise CheckpointError(source.path, f"the entry {shown(name)} cannot be unpacked: {error}") from error
@@ -105,6 +107,7 @@ def _array(path: Path | str, size: int, read: Callable[[int], bytes]) -> _Array:
     start = text_start + count
     if start > _LONGEST_HEADER:
         raise CheckpointError(path, f"has a header of {count:,} bytes, more than a NumPy array has", len(NPY_MAGIC))
+    # numpy evaluates the text as Python (`literal_eval`); a pattern does the same for numbers and can run nothing
     match = _TEXT.fullmatch(read(start)[text_start:].decode("latin-1"))
     if match is None:
         raise CheckpointError(path, "is not a NumPy array of numbers: its header is not as numpy writes it", text_start)
@@ -128,20 +131,23 @@ def _dtype(path: Path | str, descr: str) -> tuple[str, int]:
         raise CheckpointError(path, f"has an array of type {shown(descr)}, which is not a number")
     kind, digits = match.groups()
     itemsize = int(digits or 1)
-    named = _OTHERS.get(kind + digits) or (f"{_KINDS[kind]}{8 * itemsize}" if kind in _KINDS else descr)
-    return named, itemsize
+    if kind + digits in _OTHERS:
+        return _OTHERS[kind + digits], itemsize
+    if kind in _KINDS:
+        return f"{_KINDS[kind]}{8 * itemsize}", itemsize
+    return descr, itemsize
 
 
 def _contents(source: Source, level_of: TypeLookup, arrays: dict[str, tuple[_Array, int | None]]) -> Contents:
-    tensors = [
-        Tensor(name, level_of("numpy", array.dtype), array.shape, array.nbytes) for name, (array, _) in arrays.items()
-    ]
-    places = Places.of(
-        Place(source.name, start) if start is not None and array.in_order else None for array, start in arrays.values()
-    )
+    tensors: list[Tensor] = []
+    places: list[Place | None] = []
+    for name, (array, start) in arrays.items():
+        tensors.append(Tensor(name, level_of("numpy", array.dtype), array.shape, array.nbytes))
+        # an array in columns or of the other byte order has no place: its values would be read wrongly
+        places.append(Place(source.name, start) if start is not None and array.in_order else None)
     findings = tuple(
         Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
         for tensor in tensors
         if isinstance(tensor.dtype, UnknownType)
     )
-    return Contents(tensors=tensors, places=places, findings=findings)
+    return Contents(tensors=tensors, places=Places.of(places), findings=findings)

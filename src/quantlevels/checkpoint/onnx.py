@@ -122,13 +122,17 @@ _EXTERNAL: Final = 1
 #: data type of the numbers in an attribute → bytes of one
 _ATTRIBUTE_BYTES: Final = {_FLOAT: 4, _INT64: 8}
 
+#: numpy allows 64 dimensions; more could not be loaded
 _MOST_DIMS: Final = 64
+#: graphs within graphs: each level is a call of Python here, and its stack is limited
 _DEEPEST: Final = 32
 #: attributes longer than this say nothing of how weights are stored
 _LONGEST_TEXT: Final = 1 << 10
 #: characters of a name that tell the subgraph
 _LONGEST_PREFIX: Final = 128
+#: integers of an attribute that are kept: lists of pads, axes and bits are short, a lookup table is only counted
 _MOST_INTS: Final = 64
+#: digits of 2^64
 _LONGEST_INTEGER: Final = 20
 #: what a place can say; a tensor further on is beyond the end of any file
 _LARGEST_OFFSET: Final = (1 << 63) - 1
@@ -197,6 +201,7 @@ class _Scope:
         return name
 
     def resolve(self, name: str) -> str:
+        # a subgraph may read what the graphs around it yield, and its own names hide theirs
         scope: _Scope | None = self
         while scope and scope.prefix:
             if name in scope.names:
@@ -220,8 +225,10 @@ class _Value:
 
     @property
     def plain(self) -> Attribute | None:
-        """What it says where that is short."""
-        return (self.ints if self.int_count == len(self.ints) else None) if self.int_count else self.scalar
+        """What it says, if that is short."""
+        if not self.int_count:
+            return self.scalar
+        return self.ints if self.int_count == len(self.ints) else None
 
 
 @define
@@ -254,6 +261,18 @@ class _Stored(NamedTuple):
 
 
 @define
+class _NodeFields:
+    """The fields of a node's message; its inputs under the names they have in the checkpoint."""
+
+    name: str = ""
+    op_type: str = ""
+    domain: str = ""
+    inputs: list[str] = field(factory=list)
+    outputs: list[str] = field(factory=list)
+    attributes: list[_Value] = field(factory=list)
+
+
+@define
 class _ExternalFile:
     """A file with tensors, beside the model."""
 
@@ -280,6 +299,7 @@ class _Reader:
         metadata: dict[str, Scalar] = {}
         graphs: list[Span] = []
         functions: list[Span] = []
+        # graphs are read after all fields: protobuf lets them stand in any order, and the version may follow the graph
         for key, value, end in self.wire.fields(0, self.source.size):
             match key:
                 case _Model.IR_VERSION:
@@ -302,6 +322,10 @@ class _Reader:
         self.read_graph(_Scope(), *graphs[0])
         for function in functions:
             self.read_function(*function)
+        return self.read_contents(metadata)
+
+    def read_contents(self, metadata: dict[str, Scalar]) -> Contents:
+        """All that was read, as one record."""
         return Contents(
             tensors=tuple(stored.tensor for stored in self.stored.values()),
             places=Places.of(stored.place for stored in self.stored.values()),
@@ -343,37 +367,39 @@ class _Reader:
         self.read_nodes(_Scope().inner(":".join(filter(None, texts.values())), self.subgraphs), nodes)
 
     def read_nodes(self, scope: _Scope, nodes: Sequence[Span]) -> None:
-        """The nodes of a graph, whose order lets none read what a later one yields."""
+        """The nodes of a graph, in order: ONNX requires topological sorting, so names come before their use."""
         for index, (start, end) in enumerate(nodes):
-            inputs: list[str] = []
-            outputs: list[str] = []
-            attributes: list[_Value] = []
-            label = op_type = domain = ""
-            for key, value, stop in self.wire.fields(start, end):
-                match key:
-                    case _Node.INPUT:
-                        inputs.append(scope.resolve(self.wire.text(value, stop)))
-                    case _Node.OUTPUT:
-                        outputs.append(self.wire.text(value, stop))
-                    case _Node.NAME:
-                        label = self.wire.text(value, stop)
-                    case _Node.OP_TYPE:
-                        op_type = self.wire.text(value, stop)
-                    case _Node.ATTRIBUTE:
-                        attributes.append(self.read_attribute(value, stop))
-                    case _Node.DOMAIN:
-                        domain = self.wire.text(value, stop)
-                    case _:
-                        pass
-            if op_type == "Constant" and len(outputs) == 1:
-                self.read_constant(scope, outputs[0], attributes, start)
+            node = self.node_fields(scope, start, end)
+            if node.op_type == "Constant" and len(node.outputs) == 1:
+                self.read_constant(scope, node.outputs[0], node.attributes, start)
             plain: dict[str, Attribute] = {}
-            for attribute in attributes:
+            for attribute in node.attributes:
                 if attribute.graphs:
-                    self.read_subgraphs(scope, label or f"{op_type}_{index}", attribute)
+                    self.read_subgraphs(scope, node.name or f"{node.op_type}_{index}", attribute)
                 elif attribute.plain is not None:
                     plain[attribute.name] = attribute.plain
-            self.nodes.append(Node(op_type, domain, tuple(inputs), tuple(map(scope.declare, outputs)), plain))
+            outputs = tuple(map(scope.declare, node.outputs))
+            self.nodes.append(Node(node.op_type, node.domain, tuple(node.inputs), outputs, plain))
+
+    def node_fields(self, scope: _Scope, start: int, end: int) -> _NodeFields:
+        node = _NodeFields()
+        for key, value, stop in self.wire.fields(start, end):
+            match key:
+                case _Node.INPUT:
+                    node.inputs.append(scope.resolve(self.wire.text(value, stop)))
+                case _Node.OUTPUT:
+                    node.outputs.append(self.wire.text(value, stop))
+                case _Node.NAME:
+                    node.name = self.wire.text(value, stop)
+                case _Node.OP_TYPE:
+                    node.op_type = self.wire.text(value, stop)
+                case _Node.ATTRIBUTE:
+                    node.attributes.append(self.read_attribute(value, stop))
+                case _Node.DOMAIN:
+                    node.domain = self.wire.text(value, stop)
+                case _:
+                    pass
+        return node
 
     def read_subgraphs(self, scope: _Scope, node: str, attribute: _Value) -> None:
         for number, (start, end) in enumerate(attribute.graphs):
@@ -384,6 +410,7 @@ class _Reader:
             self.read_graph(scope.inner(f"{node}/{place}", self.subgraphs), start, end)
 
     def read_attribute(self, start: int, end: int) -> _Value:
+        # complex only by its cases: one per field of AttributeProto, none of which depends on another
         attribute = _Value()
         for key, value, stop in self.wire.fields(start, end):
             match key:
@@ -398,6 +425,7 @@ class _Reader:
                         attribute.scalar = self.source.read(value, stop - value).decode(errors="replace")
                 case _Attribute.ONE_INT | _Attribute.INTS:
                     packed = key == _Attribute.INTS
+                    # counted before any is read: a packed run may fill the file
                     attribute.int_count += self.wire.count_varints(value, stop) if packed else 1
                     if attribute.int_count <= _MOST_INTS:
                         new = self.wire.varints(value, stop) if packed else (value,)
@@ -459,9 +487,9 @@ class _Reader:
         if min(fields.dims, default=0) < 0:
             raise self.broken(f"tensor {shown(name)} has the shape {fields.dims}", start)
         dtype = self.dtype(fields.data_type, name)
-        if isinstance(dtype, UnknownType):
-            needed = None
-        else:
+        needed = None
+        if not isinstance(dtype, UnknownType):
+            # ONNX packs elements narrower than a byte without regard to rows, and fills up the last byte
             needed = -(-math.prod(fields.dims) * dtype.block.bits // BITS_PER_BYTE)
         if fields.external:
             nbytes, place = self.external_data(fields, needed, start)
@@ -477,6 +505,7 @@ class _Reader:
                 case _Tensor.DIM:
                     fields.dims.append(signed(value))
                 case _Tensor.DIMS:
+                    # one more than allowed, so that the check below sees that there are too many
                     fields.dims += map(signed, islice(self.wire.varints(value, stop), _MOST_DIMS + 1))
                 case _Tensor.DATA_TYPE:
                     fields.data_type = value
@@ -554,6 +583,7 @@ class _Reader:
             CheckpointError: if its file is not inside the folder, or its place in it cannot be.
         """
         name, location = shown(fields.name), fields.entries.get("location", "")
+        # as onnx itself: its checker refuses absolute locations and those with ".."
         if not is_inside(location):
             raise self.broken(f"tensor {name} is stored at {shown(location)}, not inside this folder", start)
         offset = self.byte_count(fields, "offset", start)
@@ -575,17 +605,18 @@ class _Reader:
 
     def external_findings(self) -> Iterator[Finding]:
         """External files that are missing or too short, and ranges in them that overlap."""
+        # one finding for all: a small model can name a million files
         missing = [location for location, file in self.external.items() if file.size is None]
         if missing:
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-            yield Finding("QL201", f"external data that is not there: {shown(missing[0])}{more}", missing[0])
+            yield Finding("QL201", f"external data is missing: {shown(missing[0])}{more}", missing[0])
         for location, file in self.external.items():
             reach = 0
             for offset, length, name in sorted(file.ranges):
                 if offset < reach and length:
                     message = f"tensor {shown(name)} shares bytes with the tensor before it, from byte {offset:,}"
                     yield Finding("QL303", message, location)
-                    break
+                    break  # one overlap condemns the file; the others follow from it
                 reach = max(reach, offset + length)
             end, name = max((offset + length, name) for offset, length, name in file.ranges)
             if file.size is not None and end > file.size:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quantlevels.container import Source, TypeLookup
 
 _CHUNK: Final = 1 << 18
+#: elements within elements
 _DEEPEST: Final = 64
 #: graphs may be in layers (loops and branches), but not deeper than this
 _DEEPEST_GRAPH: Final = 8
@@ -78,6 +79,7 @@ class _Graph:
         return f"{outer}/{id}" if outer else id
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        # what is not known is passed over: newer versions of OpenVINO add elements, and none changes the constants
         if not self.open and tag != "net":
             raise self.broken(f"its root is {shown(tag)}, not 'net'")
         if len(self.open) > _DEEPEST:
@@ -179,7 +181,7 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
 
 
 def _value(key: str) -> str:
-    """What a layer gives, by a name that no constant has."""
+    """What a layer gives, by a name that no constant has: XML cannot hold a NUL."""
     return f"\0{key}"
 
 
@@ -207,6 +209,7 @@ def _constant(graph: _Graph, layer: _Layer, level_of: TypeLookup) -> tuple[int, 
     if min(shape, default=0) < 0 or len(shape) > _MOST_DIMS or min(offset, nbytes) < 0:
         raise graph.broken(f"the constant {shown(layer.name)} has an impossible shape or place")
     if not isinstance(dtype, UnknownType):
+        # OpenVINO packs elements narrower than a byte without regard to rows, and fills up the last byte
         wanted = -(-math.prod(shape) * dtype.block.bits // BITS_PER_BYTE)
         if nbytes != wanted:
             raise graph.broken(f"{layer.name} has {nbytes:,} bytes for a shape of {list(shape)} in {dtype}")

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 _NEWEST_PROTOCOL: Final = 5
 _STOP: Final = ord(".")
+#: bytes read at once
 _CHUNK: Final = 1 << 16
 #: those of eighty thousand tensors
 _MOST_OPCODES: Final = 2_500_000
+#: bytes; sizes take 8, and the first number of a file of torch before 1.6 takes 10
 _LONGEST_INTEGER: Final = 64
 _LONGEST_TEXT: Final = 1 << 24
+#: of a module's or a class's name; Python has no limit, and a line need never end
 _LONGEST_LINE: Final = 1 << 10
 
 
@@ -107,7 +110,7 @@ class _Machine:
         return self.buffer_start + self.at
 
     def run(self) -> Value:
-        operations = _OPERATIONS
+        operations = _OPERATIONS  # a local name: this loop is most of the time a PyTorch file takes
         try:
             for _ in range(_MOST_OPCODES):
                 if self.at == len(self.buffer):
@@ -127,8 +130,9 @@ class _Machine:
         return CheckpointError(self.source.path, f"is not a pickle of tensors: {reason}", self.position)
 
     def check(self, count: int) -> None:
-        if count > (left := self.end - self.position):
-            reason = f"truncated: {count:,} bytes are needed, {left:,} remain"
+        remain = self.end - self.position
+        if count > remain:
+            reason = f"truncated: {count:,} bytes are needed, {remain:,} remain"
             raise TruncatedError(self.source.path, reason, self.position)
 
     def fill(self, count: int) -> None:
@@ -160,7 +164,8 @@ class _Machine:
 
     def text(self, size: int, errors: str = "surrogatepass") -> str | None:
         """A text; None if it is as long as only bytes in the place of one are (arrays of NumPy, of protocol 2)."""
-        if (count := self.number(size)) > _LONGEST_TEXT:
+        count = self.number(size)
+        if count > _LONGEST_TEXT:
             self.pass_over(count)
             return None
         raw = self.take(count)
@@ -170,7 +175,8 @@ class _Machine:
             raise self.broken("a text that is not UTF-8") from error
 
     def line(self) -> str:
-        if (end := self.buffer.find(b"\n", self.at)) < 0:
+        end = self.buffer.find(b"\n", self.at)
+        if end < 0:
             self.fill(min(_LONGEST_LINE, self.end - self.position))
             end = self.buffer.find(b"\n")
         if not 0 <= end - self.at < _LONGEST_LINE:
@@ -195,7 +201,7 @@ class _Machine:
         return above
 
     def tuple_of(self, count: int) -> None:
-        if count > len(self.stack):
+        if count > len(self.stack):  # a slice would be shorter without a word
             raise IndexError(count)
         self.stack[-count:] = [tuple(self.stack[-count:])]
 
@@ -206,11 +212,12 @@ class _Machine:
         self.push(int.from_bytes(self.take(length), "little", signed=True))
 
     def protocol(self) -> None:
-        if (protocol := self.number(1)) > _NEWEST_PROTOCOL:
+        protocol = self.number(1)
+        if protocol > _NEWEST_PROTOCOL:
             raise self.broken(f"protocol {protocol}; {_NEWEST_PROTOCOL} is the newest known")
 
     def skip(self, size: int) -> None:
-        """Bytes hold nothing that a tensor is told by, however many they are."""
+        """Pass over a bytes object: it says nothing of a tensor, and may be as long as the file."""
         self.pass_over(self.number(size))
         self.push(None)
 
@@ -219,11 +226,13 @@ class _Machine:
         self.buffer_start, self.buffer, self.at = self.position + count, b"", 0
 
     def frame(self) -> None:
-        if (length := self.number(8)) > self.end - self.position:
+        # frames only help readers that stream; the length is checked as any other
+        length = self.number(8)
+        if length > self.end - self.position:
             raise self.broken(f"a frame of {length:,} bytes, {self.end - self.position:,} remain")
 
     def name(self, module: Value, name: Value) -> None:
-        """Every name is checked where it stands, used or not."""
+        """Push a global, if it is known. Each is checked where it stands: what is never called is refused as well."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise self.broken("a global whose name is not a text")
         wanted = Global(module, name)

@@ -18,18 +18,18 @@ def _clash(container: Container) -> tuple[str, str] | None:
     """The first name, suffix or magic of a container that belongs to one of this package, and what it means."""
     if meaning := _reserved(container.name):
         return container.name, meaning
-    for own in CONTAINERS:
+    for builtin in CONTAINERS:
         for suffix in container.suffixes:
-            if suffix == CONFIG_SUFFIX or suffix in own.suffixes:
+            if suffix == CONFIG_SUFFIX or suffix in builtin.suffixes:
                 return suffix, "files of a format"
-        if container.magic and own.magic and _overlap(container.magic, own.magic):
+        if container.magic and builtin.magic and _overlap(container.magic, builtin.magic):
             return repr(container.magic), "the first bytes of a format"
     return None
 
 
-def _overlap(one: bytes, other: bytes) -> bool:
+def _overlap(magic: bytes, other: bytes) -> bool:
     """Whether a file can begin with both."""
-    return one.startswith(other) or other.startswith(one)
+    return magic.startswith(other) or other.startswith(magic)
 
 
 CONTAINER_PLUGINS: Final = PluginContract(

@@ -1,4 +1,4 @@
-"""The protobuf wire format, walked without a schema and without touching the payloads nobody asks for."""
+"""The protobuf wire format, read without a schema; payloads that are not needed are never read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ _FIXED: Final = {_FIXED32: 4, _FIXED64: 8}
 _LONGEST_VARINT: Final = 10
 #: the longest key and length, or key and number
 _HEADER: Final = 2 * _LONGEST_VARINT
+#: the smallest key: field numbers begin with 1
 _FIRST_KEY: Final = 1 << 3
+#: bytes read at once: small, as what follows a header is often megabytes of payload to step over
 _WINDOW: Final = 1 << 13
 _LONGEST_TEXT: Final = 1 << 20
 _CHUNK: Final = 1 << 16
@@ -76,12 +78,14 @@ class Wire:
 
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """The fields of the message that spans ``start`` to ``end``; groups, long deprecated, are refused."""
+        # Long, and with the case of one byte written out three times: nearly all keys, lengths and numbers take one
+        # byte, and a function call for each is what would take the time.
         buffer, base = self._buffer, self._start
         usable = len(buffer) - _HEADER
         while start < end:
             at = start - base
             if not 0 <= at <= usable:
-                # whoever read what one of these fields holds has moved the window
+                # the caller may have read inside the last field, which moves the window
                 if not 0 <= start - self._start <= len(self._buffer) - _HEADER:
                     self._fill(start)
                 buffer, base = self._buffer, self._start

@@ -30,12 +30,17 @@ _LEGACY_PROTOCOL: Final = 1001
 _COUNT_BYTES: Final = 8
 #: versions of the zip layout: ``caffe2/serialize/versions.h``
 _NEWEST_VERSION: Final = 10
+#: bytes of a version or of "little": what is longer is neither
 _LONGEST_SHORT_TEXT: Final = 16
-#: characters of names for each byte of a pickle, and for the smallest
+#: characters of names for each byte of a pickle, and for the smallest: a pickle writes a key once and refers to it in
+#: two bytes, so 1.3 MB could spell 23 GB of dotted names
 _NAMES_PER_BYTE: Final = 2
 _LEAST_ROOM: Final = 1 << 20
+#: bytes: far beyond any real one, and a bound for the time that a hostile one takes
 _LARGEST_PICKLE: Final = 1 << 27
+#: containers within containers; state dicts nest three or four deep
 _DEEPEST: Final = 64
+#: most operators of torch refuse more
 _MOST_DIMS: Final = 64
 _LARGEST_COUNT: Final = 1 << 63
 
@@ -80,6 +85,7 @@ _CODES: Final = {"qint8": "int8", "quint8": "uint8", "qint32": "int32", "quint4x
 _PACKED: Final = {"quint4x2": 2, "quint2x4": 4}
 #: entries of a quantizer's settings: scheme, scales, zero points, axis
 _PER_CHANNEL: Final = 4
+#: the one dtype whose element holds two weights: torch's shape counts the pairs
 _PAIRS: Final = "float4_e2m1fn_x2"
 
 _CONTAINERS: Final = frozenset(
@@ -267,6 +273,7 @@ def _storages(path: Path | str, references: Iterable[Persistent]) -> dict[str, _
     storages: dict[str, _Storage] = {}
     for reference in references:
         storage = _storage(path, reference)
+        # a file made to deceive could show one storage as a small one here and as a large one there
         if storages.setdefault(storage.key, storage).nbytes != storage.nbytes:
             raise CheckpointError(path, f"is not a valid PyTorch file: two sizes of storage {shown(storage.key)}")
         if storages[storage.key].dtype != storage.dtype:
@@ -282,8 +289,9 @@ def _read_archive(source: Source) -> _Saved:
     archive = Archive(source)
     pickles = [name for name in archive.entries if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        exported = any(name.endswith("/models/model.json") for name in archive.entries)
-        held = "an exported program (.pt2); save its state_dict" if exported else f"{len(pickles)} data.pkl"
+        held = f"{len(pickles)} data.pkl"
+        if any(name.endswith("/models/model.json") for name in archive.entries):
+            held = "an exported program (.pt2); save its state_dict"
         raise CheckpointError(source.path, f"is not a PyTorch file: a zip archive with {held}")
     folder = pickles[0].removesuffix("data.pkl")
     byte_order = _byte_order(archive, folder)
@@ -321,6 +329,7 @@ def _byte_order(archive: Archive, folder: str) -> ByteOrder:
         CheckpointError: if torch refuses one of them.
     """
     path = archive.source.path
+    # old versions of torch did not write these entries; torch reads such an archive as little-endian
     version = _short_text(archive, f"{folder}version", "3")
     if not (version.isascii() and version.isdecimal() and 1 <= int(version) <= _NEWEST_VERSION):
         raise CheckpointError(path, f"is not a valid PyTorch file: version {shown(version)}, known are 1 to 10")
@@ -381,9 +390,11 @@ def _read_stream(source: Source) -> _Saved:
     position = keys.end
     offsets: dict[tuple[str, str], int] = {}
     for key in keys.value if isinstance(keys.value, list) else [None]:
+        # popped, so that a key that comes twice is refused as one that is not known
         storage = storages.pop(key, None) if isinstance(key, str) else None
         if storage is None:
-            raise CheckpointError(source.path, "is not a valid PyTorch file: the keys of its storages", pickle.end)
+            reason = "is not a valid PyTorch file: the keys of its storages are not those its tensors use"
+            raise CheckpointError(source.path, reason, pickle.end)
         count = int.from_bytes(source.read(position, _COUNT_BYTES), "little")
         if count * ITEMSIZES[storage.dtype] != storage.nbytes:
             raise CheckpointError(
@@ -433,6 +444,7 @@ class _Reader:
         if not isinstance(root, _HOLDERS):
             raise self.broken("it holds no tensors")
         self.prefix = prefix
+        # a list of what is left to do in place of recursion: a pickle can nest deeper than Python's own stack
         pending: list[tuple[str, Value, int]] = [(prefix, root, 0)]
         seen: dict[int, Value] = {}  # alive, so that no other can have its id
         while pending:
@@ -447,7 +459,7 @@ class _Reader:
             if depth > _DEEPEST:
                 raise self.broken(f"it nests deeper than {_DEEPEST}")
             children = [(child, part, depth + 1) for child, part in self.parts(name, value)]
-            pending += reversed(children)
+            pending += reversed(children)  # the last is taken first, so that tensors keep the order of the file
 
     def parts(self, name: str, value: Object | list[Value] | tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
         """What a container, or a tensor made of others, holds, by name; a tensor of its own is taken note of."""
@@ -473,13 +485,14 @@ class _Reader:
         if keys >= _OPTIMIZER:
             return
         for index, (key, part) in enumerate(pairs):
-            own = key if isinstance(key, (str, int)) else index
+            label = key if isinstance(key, (str, int)) else index
             if isinstance(part, (str, int, float)):
-                self.keep_plain(name, own, part)
+                self.keep_plain(name, label, part)
             elif key == _HQQ_META and _HQQ_CODES in keys:
+                # HQQ's safetensors have no "meta" in their names, and one scheme reads both
                 yield name, part
             elif isinstance(part, _HOLDERS):
-                yield self.named(name, own), part
+                yield self.named(name, label), part
 
     def named(self, name: str, key: str | int) -> str:
         """The name of what a container holds under a key.
@@ -556,6 +569,7 @@ class _Reader:
         if self.dtypes.setdefault(key, dtype) != dtype:
             self.two_dtypes.append(name)
         itemsize, packed = ITEMSIZES[dtype], _PACKED.get(dtype, 1)
+        # a stride of 0 repeats elements without storing them: a view of a few bytes can count 2^64 of them
         axes = sorted((step, count) for step, count in zip(steps, sizes, strict=True) if count != 1)
         distinct = math.prod(count for step, count in axes if step or not count)
         first = whole.offset + offset
@@ -580,11 +594,12 @@ class _Reader:
             if not view.nbytes:
                 shares[name] = 0
             elif view.end <= reach or (view.start, view.axes) in strided:
-                continue
+                continue  # all its bytes are those of tensors before it
             elif view.nbytes == view.end - view.start:
                 shares[name] = view.end - max(view.start, reach)
                 reach = view.end
             else:
+                # a view with gaps, such as a column: another tensor may fill them, so `reach` stays where it is
                 shares[name] = view.nbytes
                 strided.add((view.start, view.axes))
         return shares
@@ -605,9 +620,12 @@ class _Reader:
                 continue
             nbytes = shares[name]
             tensors.append(Tensor(name, level_of("torch", _CODES.get(view.dtype, view.dtype)), view.shape, nbytes))
-            whole = view.row_major and nbytes == view.end - view.start
-            begin = saved.offsets.get(view.storage) if whole else None
-            offsets.append(None if begin is None else begin + view.start)
+            begin = saved.offsets.get(view.storage)
+            # a transposed tensor has no place: its values would be read in the wrong order
+            if begin is None or not view.row_major or nbytes != view.end - view.start:
+                offsets.append(None)
+            else:
+                offsets.append(begin + view.start)
         return Contents(
             tensors=tensors,
             places=Places.in_file(file, offsets),

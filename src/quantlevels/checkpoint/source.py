@@ -16,6 +16,7 @@ from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
 _QUOTE = Repr()
+#: characters; names of tensors are shorter, and a hostile file could fill the screen
 _QUOTE.maxstring = 100
 #: O_BINARY for Windows; O_NONBLOCK so that a pipe that took the place of a file does not block
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -28,6 +29,7 @@ def shown(value: object) -> str:
 
 def is_inside(name: str) -> bool:
     """Whether a path that a file names stays in the folder of that file, on every system."""
+    # the rules of both kinds of systems: a checkpoint made on one is read on the other
     parts = PurePosixPath(name).parts
     leads_out = not parts or parts[0] == "/" or ".." in parts or "\\" in name or "\0" in name
     return not (leads_out or PureWindowsPath(name).drive)
@@ -77,7 +79,7 @@ class LocalFile:
         chunks: list[bytes] = []
         try:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
-            while count:
+            while count:  # Linux returns at most 2 GiB for one call, network file systems less
                 chunk = os.read(self._descriptor, count)
                 if not chunk:
                     raise TruncatedError(self.path, "shrank while it was read", offset)
