@@ -430,6 +430,7 @@ class Container:
         configs_beside: whether config files in the same folder speak of the weights.
         part_is_whole: whether any numbered part, named alone, stands for the whole model.
         llama_cpp: whether names of tensors and ``general.file_type`` are those of llama.cpp.
+        decoration: what its writers put before or after the names that weights have in the model.
     """
 
     name: str
@@ -444,6 +445,7 @@ class Container:
     configs_beside: bool = True
     part_is_whole: bool = False
     llama_cpp: bool = False
+    decoration: re.Pattern[str] | None = None
 
 
 @final

@@ -134,6 +134,35 @@ def test_constants_of_one_name_are_counted_apart(tmp_path: Path) -> None:
     assert report.stored == inspect(folder).stored
 
 
+def test_openvino_constants_of_other_types_may_share_bytes(tmp_path: Path) -> None:
+    """OpenVINO stores equal bytes once, whatever they mean: here a shape of two before a matrix of weights."""
+    folder = CONTAINERS / "openvino/fp32"
+    xml = (folder / "openvino_model.xml").read_text()
+    matrix = next(re.finditer(r'<layer id="(\d+)" name="[^"]+" type="Const"[^>]*>\s*<data [^>]*"64, 64"[^>]*>', xml))
+    shape = matrix[0].replace(f'id="{matrix[1]}"', 'id="9999"').replace('"64, 64"', '"2048"')
+    shape = re.sub(r'name="[^"]+"', 'name="shape"', shape).replace('"f32"', '"i64"')
+    (tmp_path / "openvino_model.xml").write_text(xml.replace(matrix[0], f"{shape}</layer>{matrix[0]}"))
+    shutil.copy(folder / "openvino_model.bin", tmp_path)
+    report = inspect(tmp_path)
+    check_books(report)
+    assert report.stored == inspect(folder).stored
+
+
+def test_rotary_frequencies_of_openvino_are_a_buffer(tmp_path: Path) -> None:
+    folder = CONTAINERS / "openvino/fp32"
+    xml = (folder / "openvino_model.xml").read_text()
+    name = re.search(r'name="([^"]+)" type="Const"[^>]*>\s*<data [^>]*"1, 64"', xml)
+    assert name
+    rotary = xml.replace(f'name="{name[1]}"', 'name="__module.model.rotary_emb/aten::to/Convert"')
+    (tmp_path / "openvino_model.xml").write_text(rotary)
+    shutil.copy(folder / "openvino_model.bin", tmp_path)
+    before, after = inspect(folder).stored, inspect(tmp_path).stored
+    assert before is not None
+    assert after is not None
+    assert after.parameters == before.parameters - 64
+    assert after.buffers.nbytes == before.buffers.nbytes + 4 * 64
+
+
 def test_an_entity_in_openvino_xml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.xml"
     path.write_text('<?xml version="1.0"?><!DOCTYPE net [<!ENTITY a "b">]><net name="&a;"></net>')

@@ -133,6 +133,8 @@ OPENVINO: Final = Container(
     looks=re.compile(rb"\s*(<\?xml[^>]*>\s*)?<net\s"),
     graph="openvino",
     self_described=True,
+    # of the PyTorch module that was converted, and of constants that were then made FP16
+    decoration=re.compile(r"^self\.|_compressed$"),
 )
 NUMPY: Final = Container(
     name="numpy", reader=_numpy, suffixes=(".npz", ".npy"), magic=b"\x93NUMPY", looks=re.compile(rb"PK\x03\x04")

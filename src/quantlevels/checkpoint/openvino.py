@@ -35,6 +35,7 @@ _MOST_DIMS: Final = 16
 _CLAIMS: Final = ("rt_info", "nncf")
 _LONGEST_CLAIM: Final = 1 << 12
 _DOMAIN: Final = "openvino"
+_OPERATOR_TYPES: Final = frozenset({"Int32", "Int64", "UInt32", "UInt64", "Bool"})
 
 
 @define
@@ -140,27 +141,7 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
     graph = _parse(source)
     weights = source.name.removesuffix(".xml") + ".bin"
     size = source.sibling_size(weights)
-    #: place and bytes → the first constant that is there
-    constants: dict[tuple[int, int], Tensor] = {}
-    names: set[str] = set()
-    tied: list[str] = []
-    #: key of a layer → the name of what it gives: its own, or that of the constant whose bytes it shares
-    values: dict[str, str] = {}
-    for layer in graph.layers.values():
-        values[layer.key] = _value(layer.key)
-        if layer.type == "Const":
-            offset, tensor = _constant(graph, layer, level_of)
-            if tensor.name in names:  # OpenVINO keeps names apart within a graph, but not from those in its layers
-                tensor = tensor._replace(name=f"{tensor.name}#{layer.key}")
-            if tensor.name in names:
-                raise graph.broken(f"two constants are named {shown(tensor.name)}")
-            names.add(tensor.name)
-            first = constants.setdefault((offset, tensor.nbytes), tensor)
-            values[layer.key] = first.name
-            if first is not tensor:
-                if (first.dtype, first.shape) != (tensor.dtype, tensor.shape):
-                    raise graph.broken(f"{tensor.name} shows bytes of {first.name} as another type or shape")
-                tied.append(tensor.name)
+    constants, values, tied = _constants(graph, level_of)
     _check_apart(graph, constants, size)
     findings = [
         Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
@@ -178,6 +159,38 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
         nodes=tuple(_node(layer, values) for layer in graph.layers.values() if layer.type != "Const"),
         tied=tuple(tied),
     )
+
+
+def _constants(graph: _Graph, level_of: TypeLookup) -> tuple[dict[tuple[int, int], Tensor], dict[str, str], list[str]]:
+    """The constants of a graph: by place and bytes, the names of what layers give, and the names of the others.
+
+    OpenVINO stores equal bytes once, whatever the types and shapes of the constants that have them. The first of these
+    constants stands for all, unless it holds numbers for operators and another holds what may be weights.
+    """
+    constants: dict[tuple[int, int], Tensor] = {}
+    sharing: dict[str, tuple[int, int]] = {}
+    names: dict[str, None] = {}
+    for layer in graph.layers.values():
+        if layer.type != "Const":
+            continue
+        offset, tensor = _constant(graph, layer, level_of)
+        if tensor.name in names:  # OpenVINO keeps names apart within a graph, but not from those in its layers
+            tensor = tensor._replace(name=f"{tensor.name}#{layer.key}")
+        if tensor.name in names:
+            raise graph.broken(f"two constants are named {shown(tensor.name)}")
+        names[tensor.name] = None
+        place = sharing[layer.key] = offset, tensor.nbytes
+        first = constants.setdefault(place, tensor)
+        if _is_for_operators(first) and not _is_for_operators(tensor):
+            constants[place] = tensor
+    values = {key: constants[sharing[key]].name if key in sharing else _value(key) for key in graph.layers}
+    chosen = {tensor.name for tensor in constants.values()}
+    return constants, values, [name for name in names if name not in chosen]
+
+
+def _is_for_operators(tensor: Tensor) -> bool:
+    """Whether a constant has the type of shapes, axes and indices."""
+    return not isinstance(tensor.dtype, UnknownType) and tensor.dtype.name in _OPERATOR_TYPES
 
 
 def _value(key: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from itertools import takewhile
 from os import PathLike
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard, final
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard, final
 
 from attrs import frozen
 
@@ -158,7 +159,8 @@ def _totals_record(inspection: Inspection) -> TotalsRecord:
 def compare(before: str | PathLike[str], after: str | PathLike[str], *, progress: Progress | None = None) -> Comparison:
     """Two checkpoints side by side, weight by weight.
 
-    Names are compared letter by letter; those of a GGUF file are first matched with those of ``transformers``.
+    Names are compared letter by letter; those of a GGUF file are first matched with those of ``transformers``. What a
+    converter adds to all names does not count, and projections that one side has fused are compared as one.
 
     Args:
         before, after, progress: as ``inspect``.
@@ -182,8 +184,12 @@ def compared(before: Inspection, after: Inspection) -> Comparison:
     old, new = _weights(before), _weights(after)
     if _is_llama_cpp(before) != _is_llama_cpp(after):
         old, new = (old, _renamed(new, old)) if _is_llama_cpp(before) else (_renamed(old, new), new)
-        _fuse(old, new)
-        _fuse(new, old)
+        _fuse(old, new, pieces)
+        _fuse(new, old, pieces)
+    else:
+        old, new = _aligned(old, new)
+        _fuse(old, new, _projections)
+        _fuse(new, old, _projections)
     both = [name for name in old if name in new]
     changed = [
         Change(
@@ -242,10 +248,14 @@ class _Weight:
 
 
 def _weights(report: Inspection) -> dict[str, _Weight]:
-    return _gathered(
-        (short := name.removesuffix(".weight"), _Weight(short, (_stored_as(part),), part.nbytes, part.parameters))
-        for name, part in report.weights()
-    )
+    """The weights of a checkpoint by the names that they have in the model."""
+    decoration = report.container.decoration if report.container else None
+    found: list[tuple[str, _Weight]] = []
+    for name, part in report.weights():
+        plain = decoration.sub("", name) if decoration else name
+        short = plain.removesuffix(".weight")
+        found.append((short, _Weight(short, (_stored_as(part),), part.nbytes, part.parameters)))
+    return _gathered(found)
 
 
 def _stored_as(part: FoldedWeight) -> StoredAs:
@@ -275,10 +285,42 @@ def _renamed(others: Mapping[str, _Weight], gguf: Mapping[str, _Weight]) -> dict
     return _gathered((given, others[name]) for name, given in matched(others, gguf).items())
 
 
-def _fuse(whole: Mapping[str, _Weight], split: dict[str, _Weight]) -> None:
+def _aligned(old: dict[str, _Weight], new: dict[str, _Weight]) -> tuple[dict[str, _Weight], dict[str, _Weight]]:
+    """Both sides; if they share no name, then without the modules that all names of one side begin with."""
+    if old.keys() & new.keys():
+        return old, new
+    for_old, for_new = _without_prefix(old), _without_prefix(new)
+    if for_old.keys() & new.keys():
+        return for_old, new
+    if old.keys() & for_new.keys():
+        return old, for_new
+    return old, new
+
+
+def _without_prefix(weights: dict[str, _Weight]) -> dict[str, _Weight]:
+    """Weights by their names without the modules that all of them are in, such as ``model`` of a training state."""
+    modules = [name.split(".")[:-1] for name in weights]
+    ends = zip(min(modules, default=()), max(modules, default=()), strict=False)  # what these share, all between share
+    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], ends)))
+    return {name.split(".", shared)[shared]: weight for name, weight in weights.items()}
+
+
+#: Last part of a module → those of the modules that are fused in it, as MLC and vLLM do.
+_FUSED: Final = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+
+def _projections(name: str) -> tuple[str, ...]:
+    """The modules that the other side may have for one, or the biases of these; none for most."""
+    module, dot, last = name.rpartition(".")
+    if last == "bias":
+        return tuple(f"{piece}.bias" for piece in _projections(module))
+    return tuple(f"{module}{dot}{piece}" for piece in _FUSED.get(last, ()))
+
+
+def _fuse(whole: Mapping[str, _Weight], split: dict[str, _Weight], pieces_of: Callable[[str], tuple[str, ...]]) -> None:
     """Make one weight of what is one on the other side."""
     for name in [name for name in whole if name not in split]:
-        parts = pieces(name)
+        parts = pieces_of(name)
         if parts and all(part in split for part in parts):
             first, *rest = (split.pop(part) for part in parts)
             split[name] = sum(rest, first)

@@ -30,14 +30,15 @@ _KINDS: Final = {
     "what msModelSlim applies to activations": "heads_rotation kronecker_rotation_m kronecker_rotation_n mul_scale",
 }
 _NAMES: Final = frozenset(" ".join(_KINDS.values()).split())
-_ROTARY_MODULES: Final = ("rope", "rotary_emb", "rotary", "rotary_pos_emb", "rope_embed")
+#: Last parts of modules that hold nothing but rotary caches.
+ROTARY_MODULES: Final = ("rope", "rotary_emb", "rotary", "rotary_pos_emb", "rope_embed")
 #: Last parts of modules whose ``weight`` is a table of places, in GGUF files.
 _TABLE_MODULES: Final = frozenset({"ffn_gate_tid2eid"})
 #: msModelSlim's quantized attention.
 _ATTENTION_MODULES: Final = ("fa_q", "fa_k", "fa_v", "fa_p")
 #: Last part of a name → the modules below which it is a buffer.
 _BELOW: Final = {
-    **dict.fromkeys(("freqs", "inv_freqs"), _ROTARY_MODULES),
+    **dict.fromkeys(("freqs", "inv_freqs"), ROTARY_MODULES),
     **dict.fromkeys(("scale", "offset"), _ATTENTION_MODULES),
     "config": ("comfy_attention",),
 }

@@ -13,6 +13,7 @@ from attrs import evolve
 
 from quantlevels.container import UnknownType
 from quantlevels.scheme import UNQUANTIZED_BITS, Hint, Role, TensorInfo, Weight, code_bits
+from quantlevels.schemes.buffers import ROTARY_MODULES, is_buffer
 from quantlevels.schemes.common import codebook_level
 from quantlevels.schemes.folding import FoldedTensor, FoldedWeight, Folding, plain
 from quantlevels.schemes.scaled import microscaled
@@ -132,8 +133,9 @@ class _Graph:
         """Whether a constant is a shape, an index, a setting of an operator, or a single number."""
         if name in self.settings or tensor.elements <= 1 or isinstance(tensor.dtype, UnknownType):
             return name in self.settings or tensor.elements <= 1
-        is_integer = tensor.dtype.kind in ("int", "uint", "bool")
-        return is_integer and (len(tensor.shape) < 2 or tensor.bits > BITS_PER_BYTE or tensor.is_a("Bool"))
+        if tensor.dtype.kind not in ("int", "uint", "bool"):
+            return _is_float_buffer(name, tensor)
+        return len(tensor.shape) < 2 or tensor.bits > BITS_PER_BYTE or tensor.is_a("Bool")
 
     def weight(self, chain: _Chain) -> FoldedWeight:
         """A quantized weight with the bytes of all that it owns."""
@@ -149,6 +151,16 @@ class _Graph:
                 *(FoldedTensor(side, role, is_whole_name=True) for side, role in own.items()),
             ),
         )
+
+
+def _is_float_buffer(name: str, tensor: TensorInfo) -> bool:
+    """Whether floats are a buffer of the model: by the name they have in it, or that of the operator they are for.
+
+    Such names are ``self.rotary_emb.inv_freq`` and ``__module.model.rotary_emb/aten::to/Convert``.
+    """
+    place, slash, _ = name.partition("/")
+    module, _, leaf = place.removesuffix("_compressed").rpartition(".")
+    return leaf in ROTARY_MODULES if slash else is_buffer(module, leaf, tensor)
 
 
 def _weight(

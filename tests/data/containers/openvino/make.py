@@ -1,6 +1,7 @@
 """Small OpenVINO models, compressed by nncf: ``python make.py`` beside them (openvino 2026.4.1, nncf 3.4.0, numpy).
 
 ``expected.json`` holds the parameters of the model before it was compressed; no file is told to us by OpenVINO itself.
+``converted`` holds a PyTorch model and what OpenVINO makes of it (torch 2.13.0, safetensors 0.8.0).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 import nncf
 import numpy as np
 import openvino as ov
+import torch
 from openvino import opset13
+from safetensors.torch import save_file
 
 HERE = Path(__file__).parent
 WIDTH, WORDS, GROUP = 64, 32, 16
@@ -53,8 +56,37 @@ def model() -> ov.Model:
     return ov.Model([hidden], [tokens], "small")
 
 
+class Converted(torch.nn.Module):
+    """An embedding, a layer and a head."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.embed_tokens = torch.nn.Embedding(WORDS, width)
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(width, width, bias=False)])
+        self.lm_head = torch.nn.Linear(width, WORDS, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Apply it."""
+        return self.lm_head(torch.relu(self.layers[0](self.embed_tokens(tokens))))
+
+
+def write_converted() -> None:
+    """Write a PyTorch model, and three OpenVINO models that were made of it."""
+    torch.manual_seed(0)
+    source, folder = Converted().eval(), HERE / "converted"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "source").mkdir(parents=True)
+    save_file(source.state_dict(), folder / "source/model.safetensors")
+    for name, compression in {"fp32": None, "fp16": None, "int4_sym": {**COMPRESSIONS["int4_sym"]}}.items():
+        compressed = ov.convert_model(source, example_input=torch.zeros(1, 4, dtype=torch.long))
+        if compression:
+            compressed = nncf.compress_weights(compressed, **compression)
+        ov.save_model(compressed, folder / name / "openvino_model.xml", compress_to_fp16=name == "fp16")
+
+
 def main() -> None:
     """Write each model anew."""
+    write_converted()
     for name, compression in {"fp32": None, "fp16": None, **COMPRESSIONS}.items():
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
