@@ -57,7 +57,7 @@ class UnknownLevelError(QuantLevelsError, LookupError):
         self.explanation = explanation
 
     def __str__(self) -> str:
-        if self.explanation:
+        if self.explanation:  # which names the levels to ask for itself
             return f"{self.value!r} is not a level but {self.explanation}"
         text = f"unknown {self.where} {self.value!r}"
         if self.suggestions:
@@ -85,6 +85,7 @@ class AmbiguousLevelError(QuantLevelsError, LookupError):
             name if label.lower() == name.lower() else f"{label} ({name!r})"
             for name, label in zip(self.candidates, self.labels or self.candidates, strict=True)
         ]
+        # without labels, the candidates are plugins: a user cannot choose between those in a config
         remedy = "choose one" if self.labels else "uninstall one of them"
         return f"{self.value!r} can mean {' or '.join(meanings)}; {remedy}"
 

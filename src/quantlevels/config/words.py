@@ -70,6 +70,7 @@ def as_key(key: object, written: object) -> str:
     Raises:
         ConfigError: for a level that is written as a table.
     """
+    # a key is text: a level that is written as a table cannot be one
     if isinstance(key, QuantizationLevel) and not isinstance(written, str):
         raise ConfigError((f"{key.name!r} is not registered, and a mapping key has no room for its definition",))
     if isinstance(written, Enum):

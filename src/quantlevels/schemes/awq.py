@@ -35,7 +35,7 @@ from quantlevels.schemes.gptq import MARLIN, QZEROS, SCALES, DynamicConfig, unpa
 
 _SCALE_BITS = 16
 _PER_WORD = 8
-#: group size → words of zero points that a gemv kernel reads at once
+#: group size → words of zero points that a gemv kernel reads at once: autoawq's calculate_zeros_width
 _WORDS_AT_ONCE = {128: 1, 64: 2, 32: 4}
 
 
@@ -63,6 +63,7 @@ def _fold_gemv_fast(module: Module, hint: Hint) -> Weight:
     """qweight I16 [N/4, K], four 4-bit codes each; scales and 16-bit zero points [8*words, N]."""
     rows, inputs = module["qweight"].matrix
     groups, outputs = module["scales"].matrix
+    # zero points are floats here, so that only the type of the words shows the width of codes
     if not module["qweight"].is_a("Int16") or 4 * rows != outputs:
         raise LayoutError("not four rows of 4-bit codes in 16-bit words")
     words = exact(groups, _PER_WORD, "scales of a column")

@@ -33,7 +33,7 @@ class BFLConfig(MethodConfig):
         Raises:
             UnknownTypeError: for another format.
         """
-        if self.quantization is None:
+        if self.quantization is None:  # the config of diffusers; the metadata of each file is a claim beside it
             return None
         if self.quantization not in FORMATS:
             raise UnknownTypeError(

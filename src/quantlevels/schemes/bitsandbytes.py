@@ -63,6 +63,7 @@ def _fold_4bit(module: Module, hint: Hint) -> Weight:
 
 def _block_size(parameters: int, blocks: int, hint: Hint) -> int | None:
     """Weights of a block, the last of which may be short; None if there is only one block, which shows no size."""
+    # from the tensors: the config of transformers does not say how long blocks are
     fits = [size for size in _BLOCK_SIZES if -(-parameters // size) == blocks]
     if not fits:
         raise LayoutError(f"{blocks:,} scales for {parameters:,} weights")
@@ -96,6 +97,7 @@ def _sides(prefix: str) -> tuple[TensorRule, ...]:
 
 def _state_bytes(matrix: Matrix) -> int:
     """The JSON that ``QuantState.as_dict`` writes."""
+    # its length depends on the digits of the shape, and a predicted size is exact to the byte
     return len(
         f'{{"quant_type": "nf4", "blocksize": {matrix.group_size}, "dtype": "{matrix.source_dtype}", '
         f'"shape": [{matrix.rows}, {matrix.columns}]}}'
@@ -176,6 +178,7 @@ class BitsAndBytesConfig(DynamicConfig):
 
     load_in_4bit: bool = False
     load_in_8bit: bool = field(default=False, validator=_not_with_4bit)
+    #: the default of bitsandbytes and transformers, although nearly every published model has NF4
     bnb_4bit_quant_type: Literal["fp4", "nf4"] = "fp4"
     bnb_4bit_use_double_quant: bool = False
     format: str | None = None

@@ -148,6 +148,7 @@ def _fold_svdquant(module: Module, hint: Hint) -> Weight | None:
         weight = _pairs(codes, group_size=group, symmetric=True)
         _check_corrections(module, *weight.shape)
         return weight
+    # only the product of rows and columns is compared with the scales: in tiles, they have an order of their own
     if codes.shape[2:] != _TILE:
         return None
     rows, columns = _TILED_ROWS * codes.shape[0], _TILED_COLUMNS * codes.shape[1]
@@ -175,6 +176,7 @@ def _fold_nvfp4_in_bytes(module: Module, hint: Hint) -> Weight | None:
     """nvfp4 whose FP8 scales were saved as bytes: the scale of the tensor and groups of 16 tell it from MXFP4."""
     codes, scales = module["weight"], module["weight_scale"]
     level = levels["NVFP4"]
+    # groups of 16 and a second scale are what MXFP4 in bytes never has
     if not (codes.is_a("UInt8") and scales.is_a("UInt8")) or len(codes.shape) != 2:
         return None
     rows, columns = codes.shape[0], _CODES_PER_BYTE * codes.shape[1]

@@ -34,6 +34,7 @@ from quantlevels.schemes.common import codebook_level
 def _fold_exl2(module: Module, hint: Hint) -> Weight:
     """q_weight I32 [sum of rows*b/32, N], q_invperm [K]: row groups of 2 to 8 bits in one tensor."""
     codes = module["q_weight"]
+    # rows of different widths share the tensor, so only the permutation shows how many there are
     parameters = module["q_invperm"].elements * codes.matrix[1]
     bits = code_bits(codes, parameters)
     return Weight(
@@ -94,6 +95,7 @@ class EXL2Config(MethodConfig):
 
     def general(self) -> DeclaredLevel:
         """The average that was asked for, over integers of 2 to 8 bits."""
+        # by its decimal digits: the exact value of the float 4.65 has a denominator of 2 to the 50
         bits = Fraction(repr(self.bits))
         return DeclaredLevel(level=integer(int(bits)), bits_per_weight=bits, average=True)
 

@@ -139,7 +139,8 @@ class DynamicConfig(MethodConfig):
     ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
     overrides_inherit: ClassVar[bool] = True
 
-    #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized
+    #: ``+:regex`` → other settings for the modules it matches; ``-:regex`` → not quantized. gptqmodel matches both from
+    #: the start of a name, as ``re:`` does here
     dynamic: Mapping[str, Override | None] | None = None
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:

@@ -79,6 +79,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
 def _rows(module: Module, stored: Fraction) -> int:
     """Rows of a weight whose codes are packed down its columns, W_q [rows*b/8, K], scale [rows, 1] or [1, K]."""
     codes, scale = module["W_q"], module["scale"]
+    # one group per row: a scale for each; one group per column: the rows are those that the words hold
     if scale.shape[-1:] == (1,):
         return scale.elements
     most = int(codes.bits / stored) * codes.matrix[0]
@@ -161,7 +162,7 @@ class HQQConfig(MethodConfig):
     )
 
     quant_config: QuantConfig = QuantConfig()
-    #: last parts of module names → their own parameters, or null for left as they are
+    #: last parts of module names (``self_attn.q_proj``) → their own parameters, or null for left as they are
     layers: Mapping[str, QuantConfig | None] = field(factory=dict)
 
     def general(self) -> DeclaredLevel | None:

@@ -92,6 +92,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     rows = words.matrix[0]
     bits = _bits(rows, module.get("zero_point"), hint)
     columns = exact(words.bits * words.matrix[1], bits, "codes of a row")
+    # humming's integers are unsigned unless its config says otherwise
     level = hint.level or integer(bits, unsigned=True)
     return Weight(
         level=level,
@@ -160,7 +161,7 @@ class HummingSettings(MethodConfig):
         level = level_of(self.b_dtype)
         group = self.weight_scale_group_size or None
         bits = Fraction(level.bits_per_param)
-        if self.weight_scale_group_size_n > 1:
+        if self.weight_scale_group_size_n > 1:  # blocks of rows and columns
             return DeclaredLevel(level=level, block=(self.weight_scale_group_size_n, group or 1), symmetric=True)
         return DeclaredLevel(
             level=level,

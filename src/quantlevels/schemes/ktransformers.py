@@ -37,6 +37,7 @@ from quantlevels.scheme import (
 )
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 
+#: under the names of llama.cpp, with numbers of the expert and of the part of the machine after them
 _EXPERTS: Final = "*_exps.*"
 #: method → bits of its codes, and whether they have zero points
 _METHODS: Final = {
@@ -117,7 +118,7 @@ class KTransformersConfig(MethodConfig):
         Raises:
             UnknownTypeError: for a method that KTransformers does not have.
         """
-        if not self.converted or self.method is None:
+        if not self.converted or self.method is None:  # to be repacked when the model is loaded
             return {}
         known = _METHODS.get(self.method.lower())
         if known is None:

@@ -94,6 +94,7 @@ def _settled(group_bits: int, hint: Hint) -> tuple[int, int]:
 def _fold_mode(module: Module, hint: Hint) -> Weight | None:
     """weight U32 [N, K*b/32], scales U8 [N, K/32], or [N, K/16] for nvfp4."""
     codes, scales = module["weight"], module["scales"]
+    # E8M0 and E4M3 scales are both bytes to MLX: the bits of a group tell mxfp4, mxfp8 and nvfp4 apart
     if not (codes.is_a("UInt32") and scales.is_a("UInt8")):
         return None
     group_bits = _group_bits(codes, scales)
@@ -186,6 +187,7 @@ def _prepare(config: Config) -> Config:
     """Settings for all modules, and modules that are named, stand side by side."""
     settings = {key: value for key, value in config.items() if key in _SETTINGS}
     modules: dict[str, JSON] = {}
+    # names of modules are free, so that only the kind of a value tells them from settings that are not read
     modules |= {key: value for key, value in config.items() if isinstance(value, dict | bool) and key not in settings}
     others = {key: value for key, value in config.items() if key not in settings and key not in modules}
     return {**others, "settings": settings, "modules": modules}

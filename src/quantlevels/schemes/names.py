@@ -106,7 +106,7 @@ class ModulePatterns:
         """Those of ``names`` that an entry names, in their order."""
         alike = self._alike(names)
         named = {like for like in set(alike) if self.first(like) is not None}
-        # most often none is, and then there is no need to go through all of them
+        # most often none is named, and then the others are not gone through
         return [name for name, like in zip(names, alike, strict=True) if like in named] if named else []
 
     def _alike(self, names: Sequence[str]) -> Sequence[str]:

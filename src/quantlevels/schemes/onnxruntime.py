@@ -66,6 +66,7 @@ class ORTConfig(MethodConfig):
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The files of a model, by their names, if they differ."""
         models = self.per_model_config
+        # one type for all files is the general level already
         if len({model.weight_type for model in models.values()}) < 2:
             return {}
         return {name: self._declared(model.weight_type) for name, model in models.items()}

@@ -38,6 +38,7 @@ _BITS: Final = 4
 def _fold(module: Module, hint: Hint) -> Weight:
     """qweight I8 [N, K/2], s1_scales [N]; s1_szeros [N] per row, or s2_scales and s2_zeros I8 [K/g, N] in groups."""
     codes = module["qweight"]
+    # `s1_scales` is QServe's alone, so that another type is a defect and not another method
     if not codes.is_a("Int8"):
         raise LayoutError(f"qweight is {codes.dtype}; expected Int8")
     rows, columns = codes.matrix[0], 2 * codes.matrix[1]

@@ -70,6 +70,7 @@ class Spec:
         if self.dtype == "mx":
             element = self.mx_element_dtype or "fp4"
             return evolve(self, dtype=element, group_size=32, scale_format="e8m0").declared()
+        # the same dtype is a plain 8-bit level or an MX format, by how its scales are written
         if self.dtype in _MX and (self.group_size, self.scale_format) == (32, "e8m0"):
             return declared_as(_MX[self.dtype])
         if self.dtype in _INTEGERS:

@@ -110,6 +110,7 @@ def complaints_of(
     for mistake in sorted(mistakes_in(error), key=_is_unknown_word):
         if mistake.missing and mistake.keys[0] in left_out:
             continue
+        # a scheme's `prepare` may have put a key around the section's own: the file's author knows only the inner one
         inner = mistake.keys[1:]
         keys = inner if inner and mistake.keys[0] not in written else mistake.keys
         yield Complaint(place(keys, root=path), mistake.text, _is_unknown_word(mistake))

@@ -39,7 +39,7 @@ from quantlevels.schemes.gptq import DynamicConfig
 if TYPE_CHECKING:
     from attrs import Attribute
 
-_OFF = -1
+_OFF = -1  # how VPTQ writes that a layer has no outliers, or no residual
 _MOST = 2**31
 
 
@@ -54,7 +54,8 @@ def _fold(module: Module, hint: Hint) -> Weight:
         raise LayoutError("a scale or a permutation of no columns")
     parameters = vectors * hint.group_size * columns
     declared = hint.parameters
-    if declared:  # the last vector may reach past the last row
+    # the last vector may reach past the last row: then fewer weights are declared than the indices give
+    if declared:
         if declared % columns or not vectors - 1 < Fraction(declared, columns * hint.group_size) <= vectors:
             raise LayoutError(f"{vectors} vectors of {hint.group_size} by {columns} do not hold {declared:,} weights")
         parameters = declared

@@ -23,7 +23,7 @@ def check_mode(mode: str) -> Mode:
     Raises:
         ValueError: for another word.
     """
-    for known in MODES:
+    for known in MODES:  # gives back the known word, whose type is exact; `in` would leave a str
         if mode == known:
             return known
     raise ValueError(f"values must be {' or '.join(map(repr, MODES))}, not {mode!r}")

@@ -35,6 +35,7 @@ _ORIGINS: Final[dict[str, str]] = {
     "sidecar": "the sum beside it",
     "lfs-pointer": "its Git LFS pointer",
 }
+#: the plain types whose weights can hold less than they could
 _LABELS: Final[dict[str, str]] = {"Float64": "FP64", "None": "FP32", "Float16": "FP16", "BFloat16": "BF16"}
 
 
@@ -79,6 +80,7 @@ def judged(
 
 def _blank(blank: Iterable[tuple[Run, Subject]], states: Iterable[TensorState]) -> Iterator[Damage]:
     """QL602: the regions whose weight is not zero throughout."""
+    # such as a file of full length of which 48 % was written (microsoft/foundry-local#909)
     by_name = {state.subject.name: state for state in states}
     for run, subject in blank:
         state = by_name[subject.name]
@@ -105,6 +107,8 @@ def _zero_weights(states: Iterable[TensorState], blank: Sequence[tuple[Run, Subj
         if subject.role == "weight" and subject.is_matrix and subject.elements >= _LEAST_ZERO and state.bytes_read:
             siblings[_NUMBER.sub("*", subject.name)].append(state)
     for name, alike in siblings.items():
+        # zero everywhere is a model that was not trained; zero in some layers is damage (paiml/aprender#2337: 27 of
+        # 339 tensors)
         if _ZERO_BY_DESIGN.search(name) or all(state.is_zero for state in alike):
             continue
         for state in alike:
@@ -145,6 +149,8 @@ def _modules(states: Iterable[TensorState]) -> Iterator[Damage]:
         if codes is None or codes.words is None or not scales:
             continue
         read = codes.subject.values_in(codes.bytes_read)
+        # what calibration never touched is uninitialised: scales of zero, codes all 0x88888888
+        # (vllm-project/compressed-tensors#832, #854)
         dead = next((state for state in scales if state.is_zero), None)
         if dead and codes.words.varies:
             yield Damage(

@@ -28,6 +28,7 @@ FP32: Final[QuantizationLevel] = QuantizationLevel(
     aliases=("fp32", "f32", "float32", "none"),
     spellings={
         "safetensors": ("F32",),
+        # torch.float is 32 bits, numpy's and Python's float 64: the bare word is ambiguous outside of a dialect
         "torch": ("float32", "float"),
         "numpy": ("float32", "single", "<f4", ">f4"),
         "jax": ("float32", "single"),
@@ -109,6 +110,7 @@ INT8: Final[QuantizationLevel] = QuantizationLevel(
         "openvino": ("i8", "int8_t"),
         "triton": ("int8", "TYPE_INT8"),
         "arrow": ("int8",),
+        # what follows int8 is the type in which CTranslate2 computes, not one that it stores
         "ctranslate2": ("int8", "int8_float32", "int8_float16", "int8_bfloat16"),
         "hf": ("int8",),
     },

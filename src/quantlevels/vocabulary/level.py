@@ -293,6 +293,7 @@ class QuantizationLevel(_AttrsFields):
         Raises:
             UntranslatableLevelError: if the dialect has none.
         """
+        # both sides, since a plugin's level may call the dialect by either name
         for known, words in self.spellings.items():
             if canonical_dialect(known) == canonical_dialect(dialect):
                 for word in words:
@@ -340,6 +341,7 @@ class QuantizationLevel(_AttrsFields):
         raise TypeError("QuantizationLevel is sealed: make an instance, not a subclass")
 
 
+# moved to the base class, where attrs still finds them and msgspec does not look
 setattr(_AttrsFields, "__attrs_attrs__", fields(QuantizationLevel))  # noqa: B010  # unknown to type checkers
 delattr(QuantizationLevel, "__attrs_attrs__")
 
@@ -392,6 +394,7 @@ class Layout:
         """
         *outer, row = axes(shape)
         groups = ceil_div(row, self.group_size)
+        # per row, although kernels may pad more: what a tool pads beyond that is its scheme's to say
         scales = ceil_div(groups * self.scale_bits, BITS_PER_BYTE)
         zero_points = ceil_div(groups * self.zero_point_bits, BITS_PER_BYTE)
         return self.level.nbytes(shape) + math.prod(outer) * (scales + zero_points)

@@ -124,6 +124,7 @@ def _refusal(attribute: Attribute[Any], value: object) -> str:  # Any: attribute
         return f"expected a table of weights and bits, got {shown(value)}"
     if attribute.validator is None:
         return ""
+    # the validators of the class itself: what a config may have and what code may have never differ
     try:
         attribute.validator(None, attribute, _as_tuples(value))
     except (TypeError, ValueError, AttributeError) as error:
@@ -175,6 +176,7 @@ def write_level(level: QuantizationLevel, registry: Registry = levels) -> str | 
 
 def level_to_table(level: QuantizationLevel) -> dict[str, object]:
     """The fields of a level as a table of strings, numbers, lists and tables, without those that have their default."""
+    # against a level with defaults of its own: that of the label is the name, that of the block one weight
     plain = QuantizationLevel(name=level.name, bits_per_param=level.bits_per_param)
     table: dict[str, object] = {"name": level.name, "bits_per_param": level.bits_per_param}
     for attribute in fields(QuantizationLevel):
@@ -202,7 +204,8 @@ def _as_plain(value: object) -> object:
 _TEXT: Final[dict[str, object]] = {"type": "string"}
 _POSITIVE: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
 
-#: JSON Schema of each field of a table
+#: JSON Schema of each field of a table. Written out, since validators cannot be read: the class decides, and the schema
+#: only lets an editor complain earlier.
 _FIELDS: Final[dict[str, object]] = {
     "name": {**_TEXT, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
     "bits_per_param": {**_POSITIVE, "maximum": 1024},

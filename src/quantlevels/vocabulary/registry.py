@@ -26,7 +26,8 @@ T = TypeVar("T")
 _SUGGESTIONS: Final = 3
 _MIN_SHARE_OF_BEST: Final = 0.9  # a suggestion less close than this share of the closest one is noise
 _MAX_COMPARED: Final = 100  # letters; comparing takes the product of two lengths, and no known spelling is so long
-_MAX_CACHED: Final = 4096  # a word of n letters has 2^n spellings
+#: A word of n letters has 2^n spellings, and a service may be asked for any of them: the cache must not grow with that.
+_MAX_CACHED: Final = 4096
 
 
 #: Library and class of dtypes whose ``str()`` is a word of a dialect → the dialect.
@@ -78,6 +79,7 @@ class Registry:
             plugins = checked_policy(plugins)
         self._policy = plugins
         self._plugins: Plugins | None = None
+        # reentrant: `changed` of the plugins clears the cache, perhaps within a look-up of this thread
         self._lock = threading.RLock()
         self._registered = Index(())  # replaced as a whole, never changed, so that readers need no lock
         self._cache = _SpellingCache(self._resolve)
@@ -261,6 +263,7 @@ class Registry:
         library = class_.__module__.partition(".")[0]
         if library in ("numpy", "ml_dtypes", "jax", "jaxlib"):
             # np.dtype and jax's scalar types have a name or carry a dtype; numpy's scalar types are classes
+            # ml_dtypes and jax call their dtypes as numpy does, so that one dialect serves all four
             named = getattr(dtype, "dtype", dtype)
             name = getattr(named, "name", None) or getattr(dtype, "__name__", None)
             if isinstance(name, str):

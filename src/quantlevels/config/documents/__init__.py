@@ -63,6 +63,7 @@ def parse(content: bytes | str, format: DocumentFormat) -> Document:
         ConfigError: with one message, if it is not a document of that format, or the library for it is missing.
     """
     support = _support(format)
+    # what the libraries raise for bad content is one of the errors below, or was made a ValueError by its reader
     try:
         if isinstance(content, str):
             content = content.encode()

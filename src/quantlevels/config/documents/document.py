@@ -83,6 +83,7 @@ class _Plain:
 
 
 def _line_finder(root: Node) -> Callable[[Keys], int]:
+    # cached for a file with many mistakes: each asks for the way from the root
     @cache
     def children(node: Node) -> dict[object, Node]:
         if isinstance(node.value, Pairs):
@@ -109,6 +110,7 @@ def text_of(content: bytes) -> str:
     Raises:
         UnicodeDecodeError: if it is not UTF-8.
     """
+    # editors on Windows write the mark, and the parsers of JSON and TOML refuse it
     return content.decode("utf-8").removeprefix("\ufeff")
 
 
@@ -119,6 +121,7 @@ def finite(digits: str) -> float:
         ValueError: if digits give a number that is too large.
     """
     number = float(digits)
+    # 1e999 is infinity to Python without an error; the words for infinity end in a letter
     if not isfinite(number) and digits[-1].isdigit():
         raise ValueError("a number too large for 64 bits of floating point")
     return number

@@ -15,7 +15,8 @@ from quantlevels.config.words import Keys
 _TOO_MANY_DOTS: Final = re.compile(
     rf"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}"""
 )
-#: Brackets and ends of lines, and the strings and comments in which they mean nothing.
+#: Brackets and ends of lines, and the strings and comments in which they mean nothing. Its repeats give nothing back
+#: (``*+``), so that a string without an end costs no more than its length.
 _MARK: Final = re.compile(
     r"""
     \"{3} (?: [^"\\]++ | \\. | "(?!"") )*+ "{3,5}
@@ -94,6 +95,7 @@ def _header(parsed: object, array_lengths: dict[Keys, int], lines: dict[Keys, in
 
 def _key_lines(parsed: object, table: Keys, lines: dict[Keys, int], number: int) -> None:
     """Note the line of a key in a table, ``a.b = 1``, and of the first keys of inline tables in it."""
+    # only the first key of each inline table: they are written on one line nearly always
     keys = table
     while isinstance(parsed, dict) and parsed:
         key, parsed = next(iter(parsed.items()))

@@ -33,6 +33,7 @@ _SCALARS: Final[Mapping[str, tuple[re.Pattern[str], Callable[[str], object]]]] =
         lambda text: finite(re.sub(r"(?i)\.(?=inf|nan)", "", text)),
     ),
     _MERGE: (re.compile("<<"), lambda text: text),
+    # last: every text matches
     f"{_TAG}str": (re.compile("(?s).*"), str),
 }
 
@@ -62,6 +63,8 @@ def read(content: bytes) -> Document:
 def _classes() -> tuple[Any, Any]:  # Any: classes of a library that may be missing when types are checked
     """A loader for the words above, and a dumper that quotes text which the loader or YAML 1.1 takes for a value."""
     yaml = library("yaml")
+    # classes of our own, without PyYAML's words of YAML 1.1; aliases are written out, since equal lists of a config are
+    # not one list to its author
     # Any: as the result
     loader: Any = type("Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {}})
     dumper: Any = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda self, data: True})

@@ -116,7 +116,7 @@ def _dtypes(checkpoint: Checkpoint) -> Iterator[tuple[str, str, JSON]]:
         if file in FOREIGN:
             continue
         for path, owner in model_configs(config):
-            # the dtype in a quantizer's own file is that of its arithmetic
+            # the dtype in a quantizer's own file is that of its arithmetic, not of the weights it left alone
             if file != "config.json" and path == "$" and "quant_method" in owner:
                 continue
             for key in _DTYPE_KEYS:

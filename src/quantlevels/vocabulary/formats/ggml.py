@@ -40,6 +40,7 @@ Q4_1: Final = _type("Q4_1", 3, 4, 32, 20, "32 4-bit codes, an FP16 scale and min
 Q5_0: Final = _type("Q5_0", 6, 5, 32, 22, "32 5-bit codes and an FP16 scale")
 Q5_1: Final = _type("Q5_1", 7, 5, 32, 24, "32 5-bit codes, an FP16 scale and minimum")
 Q8_0: Final = _type("Q8_0", 8, 8, 32, 34, "32 8-bit codes and an FP16 scale")
+# 36 bytes as in ggml's C struct; gguf-py 0.19.0 says 40 (corrected in llama.cpp #29036)
 Q8_1: Final = _type("Q8_1", 9, 8, 32, 36, "32 8-bit codes, an FP16 scale and sum; for activations, not weights")
 Q2_K: Final = _type("Q2_K", 10, 2, 256, 84, "16 x 16 2-bit codes, 4-bit scales and minimums, an FP16 scale of each")
 Q3_K: Final = _type("Q3_K", 11, 3, 256, 110, "16 x 16 3-bit codes, 6-bit scales, an FP16 scale of these")
@@ -48,6 +49,7 @@ Q5_K: Final = _type("Q5_K", 13, 5, 256, 176, "8 x 32 5-bit codes, 6-bit scales a
 Q6_K: Final = _type("Q6_K", 14, 6, 256, 210, "16 x 16 6-bit codes, 8-bit scales, an FP16 scale of these")
 Q8_K: Final = _type("Q8_K", 15, 8, 256, 292, "256 8-bit codes, an FP32 scale, 16 sums; for activations, not weights")
 Q1_0: Final = _type("Q1_0", 41, 1, 128, 18, "128 1-bit codes and an FP16 scale")
+# 64 weights as upstream; older files of PrismML use the same id for blocks of 128 (PrismML-Eng/llama.cpp#167)
 Q2_0: Final = _type("Q2_0", 42, 2, 64, 18, "64 2-bit codes and an FP16 scale")
 TQ1_0: Final = _ternary("TQ1_0", 34, 2, 256, 54, "256 ternary codes, five per byte, and an FP16 scale")
 TQ2_0: Final = _ternary("TQ2_0", 35, 2, 256, 66, "256 ternary codes in 2 bits each and an FP16 scale")
@@ -55,6 +57,7 @@ IQ1_S: Final = _grid("IQ1_S", 19, 2, 256, 50, "11-bit grid indices of 8 weights,
 IQ1_M: Final = _grid("IQ1_M", 29, 2, 256, 56, "11-bit grid indices of 8 weights, 3-bit scales of 16, an FP16 scale")
 IQ2_XXS: Final = _grid("IQ2_XXS", 16, 2, 256, 66, "8-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 32")
 IQ2_XS: Final = _grid("IQ2_XS", 17, 2, 256, 74, "9-bit grid indices and 7 sign bits of 8 weights, 4-bit scales of 16")
+# 2.5625 bits per weight by its struct, though llama.cpp's label says 2.5
 IQ2_S: Final = _grid("IQ2_S", 22, 2, 256, 82, "10-bit grid indices and 8 sign bits of 8 weights, 4-bit scales of 16")
 IQ3_XXS: Final = _grid("IQ3_XXS", 18, 3, 256, 98, "8-bit grid indices of 4 weights, 7 signs of 8, 4-bit scales of 32")
 IQ3_S: Final = _grid("IQ3_S", 21, 3, 256, 110, "9-bit grid indices of 4 weights, 8 sign bits of 8, 4-bit scales of 32")

@@ -51,10 +51,12 @@ Float64: Final = _number(
     jax=("float64", "double"), mlx=("float64",), onnx=("DOUBLE", 11), ggml=("F64", 28), openvino=("f64", "double64"),
     triton=("fp64", "float64", "TYPE_FP64"), arrow=("double", "float64"),
 )
+# 19 bits of precision in a word of 32: no file has such a type
 TF32: Final = _number(
     "TF32", 19, "float", "TensorFloat-32: 8 exponent and 10 mantissa bits in 32; for computing, never for storing",
     aliases=("tensorfloat32",), stored=32, source="Wikipedia, TensorFloat-32",
 )
+# the bare `fp8` is this one: safetensors' F8_E4M3, TensorRT's kFP8, quanto's qfloat8 and Quark's fp8_e4m3 mean it
 Float8E4M3FN: Final = _number(
     "Float8E4M3FN", 8, "float", "4 exponent and 3 mantissa bits, to 448, no infinity; what `fp8` means for weights",
     aliases=("fp8", "fp8_e4m3", "e4m3fn"), label="FP8_E4M3FN", source=_ML_DTYPES,
@@ -67,6 +69,7 @@ Float8E5M2: Final = _number(
     safetensors=("F8_E5M2",), torch=("float8_e5m2",), numpy=("float8_e5m2",), jax=("float8_e5m2",),
     onnx=("FLOAT8E5M2", 19), openvino=("f8e5m2",), triton=("fp8e5", "float8e5"),
 )
+# AMD's: its largest number is 240 like that of the IEEE variant, but all codes mean other numbers
 Float8E4M3FNUZ: Final = _number(
     "Float8E4M3FNUZ", 8, "float", "4 exponent and 3 mantissa bits, bias 8, to 240, one zero, no infinity",
     aliases=("e4m3fnuz",), label="FP8_E4M3FNUZ", source=_ML_DTYPES,
@@ -79,6 +82,7 @@ Float8E5M2FNUZ: Final = _number(
     safetensors=("F8_E5M2FNUZ",), torch=("float8_e5m2fnuz",), numpy=("float8_e5m2fnuz",), jax=("float8_e5m2fnuz",),
     onnx=("FLOAT8E5M2FNUZ", 20), triton=("fp8e5b16", "float8e5b16"),
 )
+# JAX's float8_e4m3 is the variant of IEEE 754, with infinities: never the same as safetensors' F8_E4M3
 Float8E4M3: Final = _number(
     "Float8E4M3", 8, "float", "4 exponent and 3 mantissa bits, to 240, infinities as in IEEE 754",
     label="FP8_E4M3_IEEE", source=_ML_DTYPES,
@@ -100,6 +104,7 @@ Float8E8M0FNU: Final = _number(
     safetensors=("F8_E8M0",), torch=("float8_e8m0fnu",), numpy=("float8_e8m0fnu",), jax=("float8_e8m0fnu",),
     onnx=("FLOAT8E8M0", 24), tensorrt=("kE8M0", "E8M0", 11), openvino=("f8e8m0",),
 )
+# torch has no 6-bit floats: tools store them packed in bytes
 Float6E2M3: Final = _number(
     "Float6E2M3", 6, "float", "2 exponent and 3 mantissa bits, to 7.5, neither infinity nor NaN",
     aliases=("e2m3",), label="FP6_E2M3", source=_ML_DTYPES,
@@ -117,6 +122,7 @@ Float4E2M1: Final = _number(
     safetensors=("F4",), torch=("float4_e2m1fn_x2",), numpy=("float4_e2m1fn",), jax=("float4_e2m1fn",),
     onnx=("FLOAT4E2M1", 23), tensorrt=("kFP4", "FP4", 10), openvino=("f4e2m1",),
 )
+# ml_dtypes' int1: one bit of two's complement is 0 or -1, not 0 or 1
 Int1: Final = _number(
     "Int1", 1, "int", "-1 and 0, two's complement",
     aliases=("i1",), source=_ML_DTYPES,
@@ -207,6 +213,7 @@ UInt64: Final = _number(
     mlx=("uint64",), onnx=("UINT64", 13), openvino=("u64", "uint64_t"), triton=("uint64", "TYPE_UINT64"),
     arrow=("uint64",),
 )
+# one bit of information, but safetensors, ONNX and torch all store a byte
 Bool: Final = _number(
     "Bool", 1, "bool", "true or false, one byte each in every container",
     stored=8, source=_SAFETENSORS,
