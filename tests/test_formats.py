@@ -29,11 +29,11 @@ def folded(word: str) -> str:
 
 
 def test_no_word_belongs_to_two_levels() -> None:
-    own = Counter(
+    words = Counter(
         word for level in ALL for word in {folded(word) for word in (level.name, level.label, *level.aliases)}
     )
-    assert not [word for word, count in own.items() if count > 1]
-    assert not own.keys() & AMBIGUOUS.keys()
+    assert not [word for word, count in words.items() if count > 1]
+    assert not words.keys() & AMBIGUOUS.keys()
     dialects = Counter((dialect, word) for dialect, word, _ in SPELLINGS)
     assert not [word for word, count in dialects.items() if count > 1]
 

@@ -30,7 +30,7 @@ def test_an_unquantized_checkpoint_is_sized_exactly(tmp_path: Path) -> None:
     first, *rest = fit(tmp_path, memory=10**6).candidates
     assert (first.way.name, first.nbytes) == (AS_STORED, 2 * (1024 * 256 + 512 * 256 + 256))
     assert all(candidate.way.exact for candidate in rest)
-    assert [candidate.nbytes for candidate in rest] == sorted((it.nbytes for it in rest), reverse=True)
+    assert [candidate.nbytes for candidate in rest] == sorted((candidate.nbytes for candidate in rest), reverse=True)
     w4a16 = size(tmp_path, level="Int4", group_size=128, scheme="compressed-tensors")
     assert named(tuple(rest))["INT4 g128 (W4A16)"].nbytes == w4a16.nbytes
 

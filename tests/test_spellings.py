@@ -74,7 +74,7 @@ def test_a_printed_dtype_is_a_spelling(printed: str) -> None:
     "word",
     ["torch.", "torch.q4_k", "numpy.f4x", "tensor()", "tensor(string)", "<class 'str'>", "dtype('", "GGML_TYPE_Q4_K_M"],
 )
-def test_a_printed_type_that_is_not_a_level_is_unknown(word: str) -> None:
+def test_printed_types_that_are_not_levels_are_unknown(word: str) -> None:
     with pytest.raises(UnknownLevelError):
         levels[word]
 
@@ -194,7 +194,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("word", RECIPES)
-def test_a_recipe_is_an_error_that_says_what_to_ask_for(word: str) -> None:
+def test_recipe_errors_say_which_levels_to_ask_for(word: str) -> None:
     with pytest.raises(UnknownLevelError) as caught:
         levels[word]
     text = str(caught.value)

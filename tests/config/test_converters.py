@@ -89,7 +89,7 @@ def test_round_trip_in_every_place(name: str, shapes: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", PRECONF)
-def test_a_level_in_an_untyped_field_is_written_as_its_name(name: str) -> None:
+def test_untyped_fields_write_a_level_by_name(name: str) -> None:
     converter = preconf(name)
     written = converter.dumps({"keys": {INT4: 1}, "value": FP32})
     back = converter.loads(written, dict[str, Any])
@@ -209,7 +209,7 @@ def test_a_table_defines_a_level() -> None:
     assert plain().structure({**table, "aliases": ["i4a"]}, QuantizationLevel) == ACME
 
 
-def test_a_table_equal_to_a_known_level_is_that_level() -> None:
+def test_a_table_equal_to_a_level_is_that_level() -> None:
     registry = Registry()
     registry.register(ACME)
     table = plain().unstructure(ACME)
@@ -227,12 +227,12 @@ def test_a_table_equal_to_a_known_level_is_that_level() -> None:
         {"name": "Mine", "bits_per_param": 4, "spellings": {"ggml": [12]}},
     ],
 )
-def test_a_table_cannot_use_a_word_of_a_known_level(table: dict[str, object]) -> None:
+def test_tables_cannot_use_words_of_known_levels(table: dict[str, object]) -> None:
     with pytest.raises(ReservedLevelError):
         plain().structure(table, QuantizationLevel)
 
 
-def test_a_table_cannot_use_a_word_of_a_registered_level() -> None:
+def test_tables_cannot_use_words_of_registered_levels() -> None:
     registry = Registry()
     registry.register(ACME)
     with pytest.raises(DuplicateLevelError):
@@ -268,7 +268,7 @@ def test_every_mistake_in_a_table_has_its_place() -> None:
     ]
 
 
-def test_without_detailed_validation_the_first_mistake_is_raised_as_it_is() -> None:
+def test_without_detailed_validation_the_first_mistake_is_raised() -> None:
     converter = Converter(detailed_validation=False)
     configure_converter(converter)
     with pytest.raises(ConfigError, match="bits_per_param must be an integer, not '4'"):
@@ -304,7 +304,7 @@ def test_a_union_with_str_is_refused() -> None:
         plain().structure("int4", QuantizationLevel | str)  # type: ignore[arg-type]  # no TypeForm yet
 
 
-def test_a_union_with_the_name_of_a_level_is_refused() -> None:
+def test_unions_with_a_level_s_name_are_refused() -> None:
     with pytest.raises(StructureHandlerNotFoundError, match="a file cannot tell"):
         plain().structure("int4", QuantizationLevel | Literal["Int4"])  # type: ignore[arg-type]  # no TypeForm yet
 

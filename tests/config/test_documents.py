@@ -79,7 +79,7 @@ def test_lines_of_toml(keys: tuple[object, ...], line: int) -> None:
 ]""",
     ],
 )
-def test_a_value_of_toml_ends_where_its_text_and_brackets_do(value: str) -> None:
+def test_toml_values_end_with_their_text_and_brackets(value: str) -> None:
     document = parse(f"x = {value}\ny = 1\n[z.'[']\nx = {value}\ny = 1", "toml")
     lines = value.count("\n") + 1
     assert [document.line(keys) for keys in [("x",), ("y",), ("z", "[", "y")]] == [1, lines + 1, 2 * lines + 3]

@@ -91,7 +91,7 @@ def test_pydantic_reports_the_messages_of_quantlevels(values: dict[str, object],
     assert caught.value.errors()[0]["type"] == "quantization_level"
 
 
-def test_pydantic_s_json_schema_is_open_and_has_the_names_as_examples() -> None:
+def test_pydantic_schemas_are_open_with_names_as_examples() -> None:
     for mode in ("validation", "serialization"):
         properties = Model.model_json_schema(mode=mode)["properties"]
         text = properties["weights"]["anyOf"][0]

@@ -262,7 +262,7 @@ def test_what_is_refused(type_: Any, text: str, expected: str) -> None:
     assert message.endswith(" (line 1)")
 
 
-def test_a_key_read_as_two_keys_of_one_value_is_refused() -> None:
+def test_two_spellings_of_one_key_are_refused() -> None:
     with pytest.raises(ConfigError, match="mean the same"):
         loads("1: a\n'1': b", "yaml", dict[int, str])
 
@@ -420,7 +420,7 @@ def test_a_value_that_cannot_be_written_has_its_place(tmp_path: Path) -> None:
         save(tmp_path / "serve.toml", [INT4])
 
 
-def test_times_of_messagepack_are_text_or_the_numbers_of_cattrs() -> None:
+def test_messagepack_times_are_text_or_cattrs_numbers() -> None:
     def read(value: object, type_: Any) -> object:
         return loads(msgpack.packb({"x": value}), "msgpack", dict[str, type_])["x"]
 
@@ -439,7 +439,7 @@ def test_dates_and_times_of_toml_are_not_mixed_up() -> None:
         loads("x = 2026-01-31", "toml", dict[str, datetime])
 
 
-def test_none_in_toml_is_left_out_if_it_is_the_default(tmp_path: Path) -> None:
+def test_toml_leaves_out_none_if_it_is_the_default(tmp_path: Path) -> None:
     @attrs.define
     class Config:
         required: int | None
@@ -530,7 +530,7 @@ def test_levels_of_a_file_are_registered(tmp_path: Path) -> None:
     assert levels_file(path, registry=registry)[0] is acme4
 
 
-def test_a_file_of_levels_is_registered_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_levels_file_is_registered_whole_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("levels.yaml").write_text(
         """\

@@ -72,8 +72,8 @@ class Found:
     @property
     def level(self) -> str:
         """The one level of all that is quantized."""
-        (one,) = {level for level, *_ in self.quantized}
-        return one
+        (level,) = {level for level, *_ in self.quantized}
+        return level
 
     @property
     def codes(self) -> list[str]:

@@ -173,7 +173,7 @@ def test_a_claim_never_changes_what_types_and_groups_show(look: Look, claim: str
     assert [(str(level.level), level.group_size) for level in found.stored.levels] == [("NVFP4", 16)]
 
 
-def test_narrow_integers_in_bytes_that_may_be_shared_have_two_readings(look: Look) -> None:
+def test_narrow_integers_in_shared_bytes_have_two_readings(look: Look) -> None:
     tensors: Tensors = {"fc.weight": ("I8", [N, K]), "fc.weight_scale": ("F32", [N, 1])}
     config = {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "int4"}}}
     (problem,) = look(tensors, config).inspection.findings
@@ -190,9 +190,11 @@ def mlx_rows(columns: int) -> Tensors:
     }
 
 
-def test_bits_of_mlx_that_the_width_of_the_model_contradicts_have_two_readings(look: Look) -> None:
+def test_mlx_bits_that_contradict_the_model_have_two_readings(look: Look) -> None:
     config = {"hidden_size": 768, "quantization": {"bits": 8, "group_size": 32}}
     assert look(mlx_rows(768), config=config).codes == []
-    (problem,) = (it for it in look(mlx_rows(192), config=config).inspection.findings if it.code == "QL303")
+    (problem,) = (
+        finding for finding in look(mlx_rows(192), config=config).inspection.findings if finding.code == "QL303"
+    )
     assert "rows of 192" in problem.message
     assert "2 bits in groups of 128" in problem.message

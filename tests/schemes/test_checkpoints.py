@@ -542,7 +542,7 @@ ALONE: Final[dict[str, tuple[Tensors, Quantized, int]]] = {
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_public_checkpoint_is_counted_right_and_found_no_fault_with(name: str, look: Look) -> None:
+def test_public_checkpoints_are_counted_right_without_findings(name: str, look: Look) -> None:
     tensors, options, quantized, plain = CHECKPOINTS[name]
     found = look(tensors, **options)
     assert {(level, group, count) for level, group, _, count in found.quantized} == quantized
@@ -551,7 +551,7 @@ def test_a_public_checkpoint_is_counted_right_and_found_no_fault_with(name: str,
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_a_file_without_a_config_is_read_by_its_layout(name: str, look: Look) -> None:
+def test_files_without_a_config_are_read_by_layout(name: str, look: Look) -> None:
     tensors, quantized, plain = ALONE[name]
     found = look(tensors)
     assert {(level, group, count) for level, group, _, count in found.quantized} == quantized
@@ -559,7 +559,7 @@ def test_a_file_without_a_config_is_read_by_its_layout(name: str, look: Look) ->
     assert found.codes == ["QL104"]
 
 
-def test_bytes_that_are_one_code_or_two_are_not_guessed(look: Look) -> None:
+def test_one_or_two_codes_per_byte_are_not_guessed(look: Look) -> None:
     found = look({"w.weight": ("I8", [F, H // 2]), "w.scale": ("F32", [F, H // 32])})
     assert found.ambiguous
 

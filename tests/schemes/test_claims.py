@@ -315,7 +315,7 @@ def test_a_pattern_that_is_not_supported_is_found(look: Look) -> None:
     assert any("'re:['" in finding.message for finding in found.inspection.findings if finding.code == "QL306")
 
 
-def test_a_label_that_llama_cpp_does_not_have_is_found(tmp_path: Path) -> None:
+def test_unknown_labels_of_llama_cpp_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(gguf({"blk.0.attn_q.weight": (0, (32,))}, {"general.file_type": 9999}))
     (finding,) = (finding for finding in inspect(path).findings if finding.code == "QL301")

@@ -877,10 +877,10 @@ OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None
     ),
     **{
         f"fp8 with experts of 4 bits, {key}": (
-            method("fp8", weight_block_size=[128, 128], **{key: said}),
+            method("fp8", weight_block_size=[128, 128], **{key: word}),
             {"m.experts.0.up": ("MXFP4", 32), "m.shared_experts.up": ("Float8E4M3FN", None)},
         )
-        for key, said in {
+        for key, word in {
             "expert_dtype": "fp4",
             "store_dtype": "mxfp4",
             "routed_experts_quant_method": "mxfp4",
@@ -893,11 +893,11 @@ OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None
 def test_modules_have_the_level_that_the_config_gives_them(name: str, look: Look) -> None:
     configs, modules = OVERRIDES[name]
     declared = look({"norm.weight": ("BF16", [8])}, **configs).declared
-    said = {module: declared.level_of(module) for module in modules}
-    assert {module: one and (one.level.name, one.group_size) for module, one in said.items()} == modules
+    levels = {module: declared.level_of(module) for module in modules}
+    assert {module: level and (level.level.name, level.group_size) for module, level in levels.items()} == modules
 
 
-def test_modules_to_skip_are_those_under_the_keys_of_the_method(look: Look) -> None:
+def test_skipped_modules_stand_under_the_method_s_keys(look: Look) -> None:
     block = {"quant_method": "fp8", "modules_to_not_convert": ["a"], "ignored_layers": ["b", "a"], "ignore": ["c"]}
     found = look(None, config={"quantization_config": block})
     assert found.declared.skipped == ("b", "a")
@@ -912,7 +912,7 @@ def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
 OPENVINO_CONFIG = {"dtype": "int4", "quantization_config": {"bits": 4, "group_size": 128, "quant_method": "awq"}}
 
 
-def test_a_config_of_openvino_does_not_speak_of_other_weights(write: Write) -> None:
+def test_openvino_configs_are_not_about_other_weights(write: Write) -> None:
     found = inspect(write({"norm.weight": ("BF16", [8])}, files={"openvino_config.json": OPENVINO_CONFIG}))
     assert found.declared is not None
     assert (found.declared.method, found.declared.known, found.declared.dtype) == ("openvino", False, None)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -21,8 +21,15 @@ FLOAT, FLOAT16, INT8, UINT8, INT32, INT64 = (
 )
 MICROSOFT = "com.microsoft"
 
-#: level, group size, symmetric, parameters, bytes of what is stored alike
-Row: TypeAlias = tuple[str, int | None, bool | None, int, int]
+
+class Row(NamedTuple):
+    """What is stored alike."""
+
+    level: str
+    group_size: int | None
+    symmetric: bool | None
+    parameters: int
+    nbytes: int
 
 
 def tensor(name: str, kind: int, *dims: int) -> TensorProto:
@@ -44,9 +51,9 @@ def inspected(folder: Path, initializers: Sequence[TensorProto], *nodes: NodePro
 def rows(inspection: Inspection, *, quantized: bool = True) -> list[Row]:
     assert inspection.stored
     return [
-        (str(one.level), one.group_size, one.symmetric, one.parameters, one.nbytes)
-        for one in inspection.stored.levels
-        if one.quantized is quantized and one.parameters
+        Row(str(stored.level), stored.group_size, stored.symmetric, stored.parameters, stored.nbytes)
+        for stored in inspection.stored.levels
+        if stored.quantized is quantized and stored.parameters
     ]
 
 
@@ -99,7 +106,9 @@ def test_dequantized_weights_have_the_level_of_their_codes(
         node("MatMul", "x f", "y"),
     )
     zeros = nbytes // 64 if zero_point else 0
-    assert rows(found) == [(level, None, not zero_point, 2048, nbytes + 128 + zeros)]
+    assert rows(found) == [
+        Row(level, group_size=None, symmetric=not zero_point, parameters=2048, nbytes=nbytes + 128 + zeros)
+    ]
     assert not rows(found, quantized=False)
     assert not found.findings
 
@@ -122,8 +131,8 @@ def test_blocks_along_an_axis(tmp_path: Path, kind: int, scale: int, group: int,
         [tensor("w", kind, 64, 64), tensor("s", scale, *dims)],
         node("DequantizeLinear", "w s", "f", axis=axis, block_size=group),
     )
-    ((name, size, symmetric, parameters, _),) = rows(found)
-    assert (name, size, symmetric, parameters) == (level, group, True, 4096)
+    (row,) = rows(found)
+    assert (row.level, row.group_size, row.symmetric, row.parameters) == (level, group, True, 4096)
 
 
 def test_scales_that_are_quantized_themselves_are_no_weights(tmp_path: Path) -> None:
@@ -133,7 +142,7 @@ def test_scales_that_are_quantized_themselves_are_no_weights(tmp_path: Path) -> 
         node("DequantizeLinear", "s g", "scales"),
         node("DequantizeLinear", "w scales", "f", axis=1, block_size=16),
     )
-    assert rows(found) == [("NVFP4", 16, True, 512, 256 + 32)]
+    assert rows(found) == [Row("NVFP4", group_size=16, symmetric=True, parameters=512, nbytes=256 + 32)]
 
 
 def test_quantized_biases_count_as_what_they_become(tmp_path: Path) -> None:
@@ -155,7 +164,7 @@ def test_quantized_biases_count_as_what_they_become(tmp_path: Path) -> None:
     )
     assert found.stored
     assert found.stored.parameters == 128 + 8
-    assert rows(found) == [("INT8", None, True, 128, 128 + 4 + 32 + 4)]
+    assert rows(found) == [Row("INT8", group_size=None, symmetric=True, parameters=128, nbytes=128 + 4 + 32 + 4)]
 
 
 def test_operators_on_codes(tmp_path: Path) -> None:
@@ -171,8 +180,8 @@ def test_operators_on_codes(tmp_path: Path) -> None:
         ],
         node("QLinearConv", "x xs xz w ws wz ys yz b", "y"),
     )
-    assert rows(found) == [("INT8", None, False, 288, 288 + 32 + 8)]
-    assert rows(found, quantized=False) == [("FP32", None, None, 8, 32)]
+    assert rows(found) == [Row("INT8", group_size=None, symmetric=False, parameters=288, nbytes=288 + 32 + 8)]
+    assert rows(found, quantized=False) == [Row("FP32", group_size=None, symmetric=None, parameters=8, nbytes=32)]
     assert found.stored
     assert found.stored.buffers == Tally(tensors=4, nbytes=10)  # scales and zero points of x and y
 
@@ -189,7 +198,7 @@ def test_integer_products_are_scaled_afterwards(tmp_path: Path, names: tuple[str
         node("Cast", "sums", "floats", to=FLOAT),
         node("Mul", "floats scales", "y"),
     )
-    assert rows(found) == [("INT8", None, False, 128, 128 + 32 + 8)]
+    assert rows(found) == [Row("INT8", group_size=None, symmetric=False, parameters=128, nbytes=128 + 32 + 8)]
     assert not rows(found, quantized=False)
 
 
@@ -200,7 +209,7 @@ def test_an_embedding_quantized_where_it_is_gathered(tmp_path: Path) -> None:
         node("Gather", "emb ids", "rows"),
         node("DequantizeLinear", "rows es ez", "y"),
     )
-    assert rows(found) == [("UINT8", None, False, 512, 512 + 4 + 1)]
+    assert rows(found) == [Row("UINT8", group_size=None, symmetric=False, parameters=512, nbytes=512 + 4 + 1)]
 
 
 @pytest.mark.parametrize(("bits", "zero_points"), [(2, False), (4, False), (4, True), (8, True)])
@@ -230,7 +239,9 @@ def test_matmul_nbits(tmp_path: Path, bits: int, zero_points: bool) -> None:
             block_size=block,
         ),
     )
-    assert rows(found) == [(f"INT{bits}", block, not zero_points, rows_ * row, size)]
+    assert rows(found) == [
+        Row(f"INT{bits}", group_size=block, symmetric=not zero_points, parameters=rows_ * row, nbytes=size)
+    ]
     (part,) = (part for _, part in found.weights() if part.parameters)
     assert part.code_bits == Fraction(8 * rows_ * blocks * (block * bits // 8), rows_ * row)
 
@@ -275,11 +286,11 @@ def test_other_contrib_operators(tmp_path: Path) -> None:
         node("MatMulBnb4", "x bnb absmax", "c", domain=MICROSOFT, K=64, N=32, block_size=64, quant_type=1),
         node("QMoE", "x router experts xs", "d", domain=MICROSOFT, expert_weight_bits=4),
     )
-    assert sorted(rows(found), key=lambda row: (row[0], row[3])) == [
-        ("INT4", None, True, 1024, 512 + 256),
-        ("INT4", 32, True, 6400, 3200 + 400),
-        ("NF4", 64, True, 2048, 1024 + 128),
-        ("UINT4", 32, True, 3200, 1600 + 200),
+    assert sorted(rows(found), key=lambda row: (row.level, row.parameters)) == [
+        Row("INT4", group_size=None, symmetric=True, parameters=1024, nbytes=512 + 256),
+        Row("INT4", group_size=32, symmetric=True, parameters=6400, nbytes=3200 + 400),
+        Row("NF4", group_size=64, symmetric=True, parameters=2048, nbytes=1024 + 128),
+        Row("UINT4", group_size=32, symmetric=True, parameters=3200, nbytes=1600 + 200),
     ]
 
 
@@ -297,7 +308,7 @@ def test_simulated_quantization_is_none(tmp_path: Path) -> None:
         node("DequantizeLinear", "q s z", "f"),
     )
     assert not rows(found)
-    assert rows(found, quantized=False) == [("FP32", None, None, 256, 1024)]
+    assert rows(found, quantized=False) == [Row("FP32", group_size=None, symmetric=None, parameters=256, nbytes=1024)]
     assert found.stored
     assert found.stored.buffers == Tally(tensors=2, nbytes=64 + 16)
 
@@ -313,5 +324,5 @@ def test_configs_of_exporters(tmp_path: Path, file: str, content: str, level: st
     (tmp_path / file).write_text(content)
     found = inspected(tmp_path, [tensor("w", FLOAT, 16, 16)])
     assert found.declared
-    assert (found.declared.method, [str(one.level) for one in found.declared.levels]) == ("onnxruntime", [level])
+    assert (found.declared.method, [str(row.level) for row in found.declared.levels]) == ("onnxruntime", [level])
     assert [finding.code for finding in found.findings] == ["QL103"]

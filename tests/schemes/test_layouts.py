@@ -53,7 +53,7 @@ WIDER = (*BYTES, *(name for name in LAYOUTS if name.startswith(("hqq b5", "hqq b
 def checkpoint(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Tensors, those left aside, and the configs."""
     tensors, aside = (
-        {f"{row['module']}.{name}": it for name, it in row.get(k, {}).items()} for k in ("tensors", "aside")
+        {f"{row['module']}.{name}": tensor for name, tensor in row.get(k, {}).items()} for k in ("tensors", "aside")
     )
     return tensors, aside, {"config": row.get("config"), "files": row.get("files")}
 
@@ -79,7 +79,7 @@ def test_with_its_config_a_layout_gives_back_its_weight(layout: str, look: Look)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_without_a_config_a_layout_is_told_or_said_to_be_ambiguous(layout: str, look: Look) -> None:
+def test_layouts_without_a_config_are_known_or_ambiguous(layout: str, look: Look) -> None:
     row = LAYOUTS[layout]
     tensors, aside, _ = checkpoint(row)
     found = look(tensors | aside)

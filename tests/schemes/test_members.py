@@ -10,7 +10,9 @@ from quantlevels.schemes.folding import fold_modules
 def members(*tensors: Tensor) -> list[list[tuple[str, str]]]:
     """Name and role of the tensors of each weight."""
     folding = fold_modules(in_columns(tensors), (), None)
-    return [[(it.within(module), it.role) for it in part.members] for module, parts in folding for part in parts]
+    return [
+        [(member.within(module), member.role) for member in part.members] for module, parts in folding for part in parts
+    ]
 
 
 def tensor(name: str, dtype: str, *shape: int) -> Tensor:
@@ -66,7 +68,7 @@ def test_many_tensors_without_a_module_stand_alone() -> None:
     ]
 
 
-def test_a_packed_module_without_a_name_stays_whole_among_many_tensors() -> None:
+def test_a_packed_module_without_a_name_stays_whole() -> None:
     packed = [
         tensor("qweight", "Int32", 16, 128),
         tensor("qzeros", "Int32", 1, 16),

@@ -108,7 +108,7 @@ def random_hint(random: Random) -> Hint:
 
 
 @pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.name)
-def test_tensors_of_any_shape_are_a_weight_or_a_misfit(row: SchemeModule) -> None:
+def test_any_shape_gives_a_weight_or_a_misfit(row: SchemeModule) -> None:
     random = Random(row.name)
     for packing in dict.fromkeys(row.packings()):
         for _ in range(300):

@@ -41,10 +41,10 @@ def weight(config: dict[str, Any], module: str = "m", **tensors: tuple[str, list
     )
     assert found.findings == ()
     assert found.stored is not None
-    (one,) = [each for each in found.stored.levels if each.quantized]
-    assert found.stored.parameters == one.parameters
-    assert one.nbytes == found.stored.tensor_bytes
-    return one.level.name, one.group_size, one.parameters
+    (quantized,) = [each for each in found.stored.levels if each.quantized]
+    assert found.stored.parameters == quantized.parameters
+    assert quantized.nbytes == found.stored.tensor_bytes
+    return quantized.level.name, quantized.group_size, quantized.parameters
 
 
 def method(name: str, **keys: Any) -> dict[str, Any]:

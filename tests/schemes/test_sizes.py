@@ -166,7 +166,7 @@ MODELS: Final[dict[str, tuple[Callable[[], Tensors], dict[str, Any], int, int]]]
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_public_model_has_as_many_parameters_as_is_known(name: str, look: Look) -> None:
+def test_public_models_have_their_known_number_of_parameters(name: str, look: Look) -> None:
     tensors, quantization, quantized, parameters = MODELS[name]
     found = look(tensors(), quantization)
     assert (found.stored.quantized_parameters, found.stored.parameters) == (quantized, parameters)

@@ -97,15 +97,15 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
         [],
     ),
     **{
-        f"QL101 not: other bits for {said}, stored as {name}": (
+        f"QL101 not: other bits for {declared}, stored as {name}": (
             packed(f"{name}.0.up", 8) | packed(f"{name}.1.up"),
             {
                 "quantization": compressed()
-                | {"config_groups": {"a": group(8, f"{said}.0.up"), "b": group(4, "Linear")}}
+                | {"config_groups": {"a": group(8, f"{declared}.0.up"), "b": group(4, "Linear")}}
             },
             [],
         )
-        for said in WRAPPED
+        for declared in WRAPPED
         for name in WRAPPED
     },
     "QL101: other bits for the layers of another part": (
@@ -118,16 +118,16 @@ CASES: Final[dict[str, tuple[Tensors, dict[str, Any], list[str]]]] = {
     ),
     "QL102: 3-bit GPTQ under a config of 4": (gptq("model.up", 3), {"quantization": GPTQ}, ["QL102"]),
     **{
-        f"QL102: {bits}-bit quanto under a config of {said}": (
+        f"QL102: {bits}-bit quanto under a config of {declared}": (
             {
                 "up.weight._data._data": ("U8", [1024 * bits // 8, 128]),
                 "up.weight._scale": ("BF16", [1024, 1]),
                 "up.weight._shift": ("BF16", [1024, 1]),
             },
-            {"quantization": {"quant_method": "quanto", "weights": f"int{said}"}},
+            {"quantization": {"quant_method": "quanto", "weights": f"int{declared}"}},
             ["QL102"],
         )
-        for said, bits in ((8, 4), (8, 2), (4, 2))
+        for declared, bits in ((8, 4), (8, 2), (4, 2))
     },
     "QL102: NVFP4 under a config of FP8": (
         {
@@ -367,10 +367,10 @@ def test_what_is_found(name: str, look: Look) -> None:
     assert look(tensors, **options).codes == codes
 
 
-def test_a_module_torn_by_a_missing_shard_is_not_ambiguous(write: Write) -> None:
+def test_modules_torn_by_missing_shards_are_not_ambiguous(write: Write) -> None:
     places = {name: f"model-0000{1 + (not name.endswith('weight'))}-of-00002.safetensors" for name in MLX_UP}
     files = {"model.safetensors.index.json": {"weight_map": places}}
-    here = {name: it for name, it in MLX_UP.items() if "00001" in places[name]}
+    here = {name: tensor for name, tensor in MLX_UP.items() if "00001" in places[name]}
     folder = write(here, config={"quantization": MLX}, files=files, name="model-00001-of-00002.safetensors")
     assert [finding.code for finding in inspect(folder).findings] == ["QL201"]
 
@@ -404,7 +404,7 @@ def test_what_a_verification_expects(write: Write) -> None:
     verify(write(PLAIN | {"a.weight": ("F16", [1024, 1024])}), level=FP16)
 
 
-def test_what_cannot_be_counted_is_in_no_ratio_and_no_claim(write: Write) -> None:
+def test_uncounted_weights_are_left_out_of_ratios_and_claims(write: Write) -> None:
     folder = write(REST | MLX_UP, metadata={"total_parameters": "262144"})
     report = inspect(folder)
     assert [finding.code for finding in report.findings] == ["QL303"]

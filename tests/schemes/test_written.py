@@ -121,15 +121,15 @@ def test_a_written_checkpoint_holds_the_parameters_of_its_model(name: str, read:
     assert found.stored.parameters == truth(name)
     assert sum(level.nbytes for level in found.stored.levels) == found.stored.tensor_bytes
     assert {
-        (str(getattr(one.level, "name", one.level)), one.group_size, one.weights)
-        for one in found.stored.levels
-        if one.quantized
+        (str(getattr(row.level, "name", row.level)), row.group_size, row.weights)
+        for row in found.stored.levels
+        if row.quantized
     } == quantized
     assert [finding.code for finding in found.findings] == codes
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_without_configs_it_is_told_by_its_layout_or_said_to_be_ambiguous(name: str, read: Read) -> None:
+def test_without_configs_it_is_known_or_ambiguous(name: str, read: Read) -> None:
     quantized, _ = WRITTEN[name]
     found = read(name, configs=False)
     assert found.stored is not None
@@ -138,5 +138,5 @@ def test_without_configs_it_is_told_by_its_layout_or_said_to_be_ambiguous(name: 
         return
     assert found.stored.parameters == truth(name)
     assert [finding.code for finding in found.findings] == ["QL104"]
-    levels = {str(getattr(one.level, "name", one.level)) for one in found.stored.levels if one.quantized}
+    levels = {str(getattr(row.level, "name", row.level)) for row in found.stored.levels if row.quantized}
     assert levels == ({"Int8"} if name in IN_BYTES else {level for level, *_ in quantized})

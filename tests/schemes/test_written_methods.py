@@ -37,9 +37,9 @@ def quantized(found: Inspection) -> list[list[Any]]:
     """Level, group size, symmetry, parameters and bytes of all that is quantized."""
     assert found.stored is not None
     return [
-        [getattr(one.level, "name", str(one.level)), one.group_size, one.symmetric, one.parameters, one.nbytes]
-        for one in found.stored.levels
-        if one.quantized
+        [getattr(row.level, "name", str(row.level)), row.group_size, row.symmetric, row.parameters, row.nbytes]
+        for row in found.stored.levels
+        if row.quantized
     ]
 
 
@@ -105,7 +105,7 @@ def test_a_side_tensor_of_another_shape_is_refused(name: str, tmp_path: Path) ->
         assert {"QL303", "QL304"} & {finding.code for finding in found.findings}, tensor
 
 
-def test_a_description_of_one_type_is_read_by_its_own_name(tmp_path: Path) -> None:
+def test_descriptions_of_one_type_are_read_by_name(tmp_path: Path) -> None:
     row = ROWS["modelslim_w8a8_dynamic"]
     files = {"quant_model_description_w8a8_dynamic.json": row["files"]["quant_model_description.json"]}
     found = inspect(written({**row, "files": files}, tmp_path))

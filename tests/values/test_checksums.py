@@ -45,11 +45,11 @@ def hub_cache(folder: Path, name_of: Any) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("name_of", [sha256, git_sha1])
-def test_a_blob_of_the_hub_cache_is_held_against_its_name(tmp_path: Path, name_of: Any) -> None:
+def test_hub_cache_blobs_are_compared_with_their_names(tmp_path: Path, name_of: Any) -> None:
     snapshot, blob = hub_cache(tmp_path, name_of)
     report = inspect(snapshot, values="all")
     assert report.values is not None
-    assert [(it.path, it.matches, it.origin) for it in report.values.checksums] == [
+    assert [(checksum.path, checksum.matches, checksum.origin) for checksum in report.values.checksums] == [
         (NAME, True, "blob-name"),
         ("config.json", True, "blob-name"),
     ]
@@ -89,14 +89,14 @@ def test_a_digest_beside_a_file_is_compared(tmp_path: Path, name: str, content: 
     beside(content)(tmp_path, name)
     report = inspect(tmp_path, values="all")
     assert report.values is not None
-    assert [(it.matches, it.origin) for it in report.values.checksums] == [(True, origin)]
+    assert [(checksum.matches, checksum.origin) for checksum in report.values.checksums] == [(True, origin)]
 
     flip(tmp_path / NAME)
 
     assert codes(tmp_path) == {"QL611"}
 
 
-def test_a_file_that_was_edited_later_is_told_as_such(tmp_path: Path) -> None:
+def test_files_edited_after_download_are_reported_so(tmp_path: Path) -> None:
     write(tmp_path, layers(bf16))
     beside(f"{'0' * 40}\n{{sha}}\n1000.0\n")(tmp_path, f".cache/huggingface/download/{NAME}.metadata")
     flip(tmp_path / NAME)

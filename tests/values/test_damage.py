@@ -186,7 +186,7 @@ def test_swapped_bytes_are_told_as_such_alone(tmp_path: Path, make: Any) -> None
 
 
 @pytest.mark.parametrize("zero", [(1, 5), (0, 0)])
-def test_one_scale_of_zero_is_dead_if_its_codes_vary(tmp_path: Path, zero: tuple[int, int]) -> None:
+def test_a_zero_scale_is_dead_if_codes_vary(tmp_path: Path, zero: tuple[int, int]) -> None:
     tensors = gptq(0.01)
     tensors[SCALES][1][zero] = 0
     report = inspect(write(tmp_path / "dead", tensors), values="all")

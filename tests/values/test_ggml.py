@@ -36,9 +36,9 @@ def sound(name: str, rows: int = 64, blocks: int = 4) -> np.ndarray[Any, Any]:
     """Blocks with random codes and scales of one."""
     scales = BLOCK_SCALES[name]
     data = random().integers(0, 256, (rows * blocks, scales.nbytes), dtype=np.uint8)
-    one = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 1: b"\x30"}[scales.encoding.nbytes]
+    scale_of_one = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 1: b"\x30"}[scales.encoding.nbytes]
     for offset in scales.offsets:
-        data[:, offset : offset + len(one)] = np.frombuffer(one, np.uint8)
+        data[:, offset : offset + len(scale_of_one)] = np.frombuffer(scale_of_one, np.uint8)
     return data.reshape(rows, blocks * scales.nbytes)
 
 
@@ -65,7 +65,7 @@ def test_nan_in_each_scale_field_is_found(tmp_path: Path, name: str, mode: Any) 
         assert (damage.code, damage.count, damage.first) == ("QL601", 1, (11,))
 
 
-def test_nan_in_the_scattered_scale_of_iq1_m_is_found(tmp_path: Path) -> None:
+def test_nan_in_iq1_m_s_scattered_scale_is_found(tmp_path: Path) -> None:
     clean = random().integers(0, 256, (64, 4 * 56), dtype=np.uint8)
     words = clean.reshape(-1, 56)[:, 48:].view("<u2")
     words &= 0x0FFF
@@ -79,7 +79,7 @@ def test_nan_in_the_scattered_scale_of_iq1_m_is_found(tmp_path: Path) -> None:
     assert codes(write_gguf(tmp_path / "damaged.gguf", {"blk.0.ffn_up.weight": clean}, Type.IQ1_M)) == {"QL601"}
 
 
-def test_scales_of_a_file_of_the_other_byte_order_are_read_swapped(tmp_path: Path) -> None:
+def test_scales_of_the_other_byte_order_are_swapped(tmp_path: Path) -> None:
     weights = gauss(64, 256)
     weights[3, 5] = np.nan
 

@@ -17,7 +17,7 @@ def effective(folder: Path, mode: Any = "all") -> list[dict[str, Any]]:  # Any: 
     """The ``effective`` part of the record."""
     report = inspect(folder, values=mode)
     assert report.values is not None
-    return [dict(it) for it in report.values.to_record()["effective"]]
+    return [dict(weights) for weights in report.values.to_record()["effective"]]
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])
@@ -65,14 +65,14 @@ def test_f32_that_fits_bf16_is_an_upcast(tmp_path: Path) -> None:
 
     write(tmp_path, layers(padded))
 
-    assert [it["level"] for it in effective(tmp_path)] == ["BFloat16"]
+    assert [weights["level"] for weights in effective(tmp_path)] == ["BFloat16"]
     assert codes(tmp_path) == {"QL621"}
 
 
 def test_f32_that_fits_fp16_is_an_upcast(tmp_path: Path) -> None:
     write(tmp_path, layers(lambda values: f32(values.astype(np.float16))))
 
-    assert [it["level"] for it in effective(tmp_path)] == ["Float16"]
+    assert [weights["level"] for weights in effective(tmp_path)] == ["Float16"]
     assert codes(tmp_path) == {"QL621"}
 
 
@@ -90,7 +90,7 @@ def test_one_honest_value_refutes_an_upcast(tmp_path: Path) -> None:
 def test_ternary_weights_are_named(tmp_path: Path) -> None:
     write(tmp_path, layers(lambda values: bf16(np.rint(np.clip(values / 0.02, -1, 1)) * 0.0173)))
 
-    assert [(it["level"], it["bits"]) for it in effective(tmp_path)] == [("Ternary", 2)]
+    assert [(weights["level"], weights["bits"]) for weights in effective(tmp_path)] == [("Ternary", 2)]
 
 
 @pytest.mark.parametrize("make", [bf16, f16, f32])
@@ -103,7 +103,7 @@ def test_dequantized_q8_0_is_a_lattice(tmp_path: Path, make: Any) -> None:
 
     write(tmp_path, layers(q8_0))
 
-    assert [it["level"] for it in effective(tmp_path)] == ["Q8_0"]
+    assert [weights["level"] for weights in effective(tmp_path)] == ["Q8_0"]
 
 
 HONEST = {
@@ -139,7 +139,9 @@ def test_few_codes_in_use_are_told_of_packed_weights(tmp_path: Path) -> None:
 
     write(tmp_path, {"fc.weight": ("I8", weight), "fc.weight_scale": ("F32", scales)})
 
-    assert [(it["rule"], it["bits"], it["levels"]) for it in effective(tmp_path)] == [("unused-codes", 4, 16)]
+    assert [(weights["rule"], weights["bits"], weights["levels"]) for weights in effective(tmp_path)] == [
+        ("unused-codes", 4, 16)
+    ]
 
 
 @pytest.mark.parametrize("make", [bf16, f16, f32])
@@ -161,7 +163,9 @@ def test_dequantized_int8_rows_are_eight_bits(tmp_path: Path, make: Any) -> None
 
     write(tmp_path, layers(int8, rows=32, columns=2048))
 
-    assert [(it["rule"], it["bits"], it["group_size"]) for it in effective(tmp_path)] == [("distinct", 8, None)]
+    assert [(weights["rule"], weights["bits"], weights["group_size"]) for weights in effective(tmp_path)] == [
+        ("distinct", 8, None)
+    ]
 
 
 @pytest.mark.parametrize("make", [bf16, f16, f32])
@@ -177,10 +181,12 @@ def test_dequantized_nvfp4_has_two_mantissas_in_its_groups(tmp_path: Path, make:
 
     write(tmp_path, layers(nvfp4))
 
-    assert [(it["rule"], it["bits"], it["group_size"]) for it in effective(tmp_path)] == [("mantissas", 4, 16)]
+    assert [(weights["rule"], weights["bits"], weights["group_size"]) for weights in effective(tmp_path)] == [
+        ("mantissas", 4, 16)
+    ]
 
 
-def test_scales_that_are_powers_of_two_leave_few_significant_bits(tmp_path: Path) -> None:
+def test_power_of_two_scales_leave_few_significant_bits(tmp_path: Path) -> None:
     write(tmp_path, layers(lambda values: bf16((values * 64).astype(ml_dtypes.float8_e4m3fn).astype(np.float32))))
 
-    assert [(it["rule"], it["bits"]) for it in effective(tmp_path)] == [("significant-bits", 8)]
+    assert [(weights["rule"], weights["bits"]) for weights in effective(tmp_path)] == [("significant-bits", 8)]

@@ -224,12 +224,12 @@ class Folding:
                 yield name, parts
 
 
-def fold_modules(tensors: Tensors, own: Sequence[Packing], declared: Declared | None) -> Folding:
+def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declared: Declared | None) -> Folding:
     """The weights of tensors whose names tell modules apart.
 
     Args:
         tensors: all tensors of the checkpoint.
-        own: the packings of the declared method, tried first.
+        declared_packings: the packings of the declared method, tried first.
         declared: what its config files declare.
     """
     modules = _by_members(tensors)
@@ -243,7 +243,7 @@ def fold_modules(tensors: Tensors, own: Sequence[Packing], declared: Declared | 
                 parts: list[FoldedWeight] = []
                 for piece, level in zip(pieces, levels, strict=True):
                     hint = _hint(level, group_size)
-                    context = _Context(module=same[0], hint=hint, own=own, buffers=buffers)
+                    context = _Context(module=same[0], hint=hint, declared_packings=declared_packings, buffers=buffers)
                     parts += _fold(piece, context)
                 alike.append((tuple(parts), same))
         return alike
@@ -509,24 +509,26 @@ class _Context:
     Args:
         module: its name, or that of one of the modules with equal tensors.
         hint: what is declared for it.
-        own: the packings of the declared method, tried first.
+        declared_packings: the packings of the declared method, tried first.
         buffers: last parts of the names of modules that hold no parameters, as the config says.
     """
 
     module: str
     hint: Hint
-    own: Sequence[Packing]
+    declared_packings: Sequence[Packing]
     buffers: Collection[str]
 
     def needs(self, codes: str) -> tuple[str, ...]:
         """What the declared method, or another that writes codes of this name, needs beside them."""
-        declared = (packing.needs for packing in self.own if packing.codes == codes)
+        declared = (packing.needs for packing in self.declared_packings if packing.codes == codes)
         return next(declared, None) or needs_of(codes)
 
     def scales_missing(self, weight: TensorInfo) -> bool:
         """Whether a declared method would have stored scales beside codes of this type."""
         codes = weight.is_a("Float8E4M3FN", "Float8E4M3FNUZ", "Float8E5M2", "Int8", "UInt8")
-        return codes and self.hint.level is not None and any(packing.codes == "weight" for packing in self.own)
+        if not codes or self.hint.level is None:
+            return False
+        return any(packing.codes == "weight" for packing in self.declared_packings)
 
 
 def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
@@ -561,7 +563,7 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
 
 def _rounds(module: Module, context: _Context) -> Iterator[tuple[bool, Iterable[Packing]]]:
     """The packings to try: first those of the declared method, then those that leave the fewest tensors unexplained."""
-    yield True, context.own
+    yield True, context.declared_packings
     suffixes = frozenset(module)
 
     def unexplained(packing: Packing) -> int:

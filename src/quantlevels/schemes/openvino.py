@@ -98,9 +98,9 @@ class _Graph:
             if chain.sides and self.is_code(chain.codes):
                 self.found[chain.codes] = chain
 
-    def scaled(self, one: _Chain, other: _Chain) -> _Chain:
+    def scaled(self, left: _Chain, right: _Chain) -> _Chain:
         """The product of two values: the one with more elements are the codes, all else of the other are scales."""
-        codes, scale = sorted((one, other), key=lambda chain: -self.stored[chain.codes].elements)
+        codes, scale = sorted((left, right), key=lambda chain: -self.stored[chain.codes].elements)
         return codes._replace(scales=(*codes.scales, scale.codes, *scale.scales))
 
     def is_code(self, name: str) -> bool:
@@ -140,15 +140,15 @@ class _Graph:
     def weight(self, chain: _Chain) -> FoldedWeight:
         """A quantized weight with the bytes of all that it owns."""
         codes = self.stored[chain.codes]
-        own: dict[str, Role] = {side: role for side, role in chain.sides.items() if self.owners[side] == chain.codes}
+        sides: dict[str, Role] = {side: role for side, role in chain.sides.items() if self.owners[side] == chain.codes}
         scale = next((self.stored[side] for side in chain.scales if self.stored[side].elements > 1), None)
         return FoldedWeight.of(
             _weight(codes, scale, self.stored.get(chain.zero_point), self.stored.get(chain.codebook)),
             name="",
-            nbytes=codes.nbytes + sum(self.stored[side].nbytes for side in own),
+            nbytes=codes.nbytes + sum(self.stored[side].nbytes for side in sides),
             tensors=(
                 FoldedTensor(chain.codes, "codes", is_whole_name=True),
-                *(FoldedTensor(side, role, is_whole_name=True) for side, role in own.items()),
+                *(FoldedTensor(side, role, is_whole_name=True) for side, role in sides.items()),
             ),
         )
 

@@ -113,13 +113,13 @@ def glob_expression(pattern: str) -> str:
     """The glob as a regular expression, not anchored at its end."""
 
     def expression(token: re.Match[str]) -> str:
-        star, one, negated, members = token.groups()
+        star, any_character, negated, members = token.groups()
         if members:
             escaped = members.replace("\\", r"\\").replace("^", r"\^")
             return f"[{'^' if negated else ''}{escaped}]"
         if star:
             return ANY + "*"
-        return ANY if one else re.escape(token[0])
+        return ANY if any_character else re.escape(token[0])
 
     if len(pattern) > MOST_STATES:  # the parser refuses it for its length; to write it out first would double the cost
         return pattern
@@ -128,10 +128,10 @@ def glob_expression(pattern: str) -> str:
 
 def _glob_tokens(pattern: str) -> Iterator[_Token]:
     for token in _GLOB_TOKEN.finditer(pattern):
-        star, one, *_ = token.groups()
+        star, any_character, *_ = token.groups()
         if star:
             yield None
-        elif one:
+        elif any_character:
             yield ""
         else:
             yield token[0]
