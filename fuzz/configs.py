@@ -12,7 +12,7 @@ from fuzz.invariants import check
 from quantlevels.checkpoint.catalogue import SAFETENSORS
 from quantlevels.container import Checkpoint, Tensor
 from quantlevels.inspection.report import inspected
-from quantlevels.schemes import shipped
+from quantlevels.schemes import shipped_schemes
 from quantlevels.vocabulary.registry import levels
 
 _GROUP = {"weights": {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128}}
@@ -29,7 +29,7 @@ _CONFIGS: list[dict[str, Any]] = [  # Any: JSON
     {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "_data": {}}}},
     {"quant_method": "vptq", "config_for_layers": {"up": {"vector_lens": [-1, 8], "num_centroids": [-1, 4096]}}},
     {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "int4", "group_size": 128}}},
-    *({"quant_method": method, "bits": 4} for method in sorted(shipped())),
+    *({"quant_method": method, "bits": 4} for method in sorted(shipped_schemes())),
 ]
 _SUFFIXES = ("weight", "qweight", "qzeros", "scales", "weight_packed", "weight_scale", "W_q", "trellis", "codes")
 _TENSORS = tuple(

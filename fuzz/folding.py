@@ -11,7 +11,7 @@ from quantlevels.checkpoint.catalogue import SAFETENSORS
 from quantlevels.container import JSON, Checkpoint, Tensor, UnknownType
 from quantlevels.inspection.report import inspected
 from quantlevels.scheme import COMMON_SIDES
-from quantlevels.schemes import shipped
+from quantlevels.schemes import shipped_schemes
 from quantlevels.schemes.catalogue import CATALOGUE
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 from quantlevels.vocabulary.registry import levels
@@ -24,7 +24,7 @@ _SUFFIXES = sorted(
 )
 _MODULES = ("model.layers.0.up", "model.layers.1.up", "lm_head", "centroids", "", ".", "a..b")
 _DTYPES = ("Int32", "Float16", "BFloat16", "UInt8", "Int8", "Float8E4M3FN", "Float8E8M0FNU", "Float4E2M1", "Int64")
-_METHODS = ("", *sorted(shipped()))
+_METHODS = ("", *sorted(shipped_schemes()))
 _LENGTHS = [length for length in ODD_NUMBERS if length <= 1 << 16]
 _HUGE = [*_LENGTHS, 1 << 31, (1 << 31) - 1, 1 << 40]
 

@@ -213,12 +213,12 @@ def test_what_only_looks_like_a_recipe_is_unknown(word: str) -> None:
 
 
 def test_no_known_spelling_is_a_recipe() -> None:
-    from quantlevels.vocabulary.recipes import explain  # here: it is private
+    from quantlevels.vocabulary.recipes import explain_word  # here: it is private
 
     for level in levels:
         for word in (level.name, level.label, *level.aliases):
             assert levels[word] is level
-    assert explain("Int4") is None
+    assert explain_word("Int4") is None
 
 
 def test_an_ambiguous_word_says_labels_and_names() -> None:

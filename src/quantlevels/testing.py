@@ -26,7 +26,7 @@ from quantlevels.inspection.verification import Requirements
 from quantlevels.schemes import find_scheme
 from quantlevels.vocabulary.index import normalized, shipped
 from quantlevels.vocabulary.level import QuantizationLevel
-from quantlevels.vocabulary.plugins import LEVELS, SCHEMES, PluginStatus, State
+from quantlevels.vocabulary.plugins import LEVEL_GROUP, SCHEME_GROUP, PluginStatus, State
 from quantlevels.vocabulary.registry import Registry
 from quantlevels.vocabulary.registry import levels as known_levels
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from quantlevels.schemes.folding import FoldedWeight
 
 #: Name → dtype as safetensors writes it, and shape.
-Tensors: TypeAlias = "Mapping[str, tuple[str, Sequence[int]]]"
+TensorSpecs: TypeAlias = "Mapping[str, tuple[str, Sequence[int]]]"
 
 _SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
 _TIMEOUT: Final = 120  # seconds: an import that takes longer hangs, even on a loaded machine of a CI service
@@ -123,7 +123,7 @@ def _metadata(distribution: str, plugins: Sequence[PluginStatus]) -> Iterator[st
     if not plugins:
         yield (
             "no entry point of quantlevels is found: add a table"
-            f' [project.entry-points."{LEVELS}"] to its pyproject.toml and install {distribution} again'
+            f' [project.entry-points."{LEVEL_GROUP}"] to its pyproject.toml and install {distribution} again'
         )
     for plugin in plugins:
         if not plugin.fine:
@@ -132,7 +132,7 @@ def _metadata(distribution: str, plugins: Sequence[PluginStatus]) -> Iterator[st
 
 def _levels(plugins: Sequence[PluginStatus], registry: Registry) -> Iterator[str]:
     loaded = {
-        plugin: registry[plugin.entry] for plugin in plugins if plugin.group == LEVELS and plugin.state == "loaded"
+        plugin: registry[plugin.entry] for plugin in plugins if plugin.group == LEVEL_GROUP and plugin.state == "loaded"
     }
     entries = {normalized(plugin.entry) for plugin in loaded}
     dialects = {dialect for level in shipped().levels for dialect in level.spellings}
@@ -197,7 +197,7 @@ def _import_alone(module: str) -> Iterator[str]:
 
 def check_scheme(
     config: Mapping[str, object],
-    tensors: Tensors,
+    tensors: TensorSpecs,
     *,
     parameters: int,
     levels: Mapping[str, int],
@@ -221,8 +221,8 @@ def check_scheme(
     scheme = find_scheme(method)
     if scheme is None:
         raise AssertionError(
-            f'no scheme for the method {method!r}: add an entry point to [project.entry-points."{SCHEMES}"], install'
-            " the distribution, and see `quantlevels plugins --check`"
+            f'no scheme for the method {method!r}: add an entry point to [project.entry-points."{SCHEME_GROUP}"],'
+            " install the distribution, and see `quantlevels plugins --check`"
         )
     report = _small_model(config, tensors)
     problems = list(map(str, report.findings))
@@ -238,7 +238,7 @@ def check_scheme(
         raise AssertionError("\n".join([f"{method}: the small model is not read as it should be", *problems]))
 
 
-def _small_model(config: Mapping[str, object], tensors: Tensors) -> Inspection:
+def _small_model(config: Mapping[str, object], tensors: TensorSpecs) -> Inspection:
     """What is reported of a model of these tensors, all zeros."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.json").write_text(json.dumps({"quantization_config": dict(config)}), encoding="utf-8")
@@ -246,7 +246,7 @@ def _small_model(config: Mapping[str, object], tensors: Tensors) -> Inspection:
         return inspect(folder)
 
 
-def _write_safetensors(path: Path, tensors: Tensors) -> None:
+def _write_safetensors(path: Path, tensors: TensorSpecs) -> None:
     header: dict[str, object] = {}
     end = 0
     for name, (dtype, shape) in tensors.items():
@@ -292,7 +292,7 @@ def _wrong_size(weight: FoldedWeight, scheme: Scheme, level: QuantizationLevel, 
         yield f"the storage rules predict {planned:,} bytes for {where}, its tensors take {stored:,}"
 
 
-def _accepted_damage(config: Mapping[str, object], tensors: Tensors, scheme: Scheme) -> Iterator[str]:
+def _accepted_damage(config: Mapping[str, object], tensors: TensorSpecs, scheme: Scheme) -> Iterator[str]:
     """The ways to damage the model of which nothing is reported."""
     needed: set[str] = set()
     shaped: set[str] = set()
@@ -312,7 +312,7 @@ def _accepted_damage(config: Mapping[str, object], tensors: Tensors, scheme: Sch
             yield from _silence(config, {**tensors, name: (dtype, longer)}, f"if {name} has the shape {longer}")
 
 
-def _silence(config: Mapping[str, object], tensors: Tensors, what: str) -> Iterator[str]:
+def _silence(config: Mapping[str, object], tensors: TensorSpecs, what: str) -> Iterator[str]:
     try:
         report = _small_model(config, tensors)
     except Exception as error:  # a scheme of another author may raise anything

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from quantlevels.schemes import shipped
+from quantlevels.schemes import shipped_schemes
 
 PAGE = Path(__file__).parents[2] / "docs/methods.md"
 
@@ -13,4 +13,4 @@ PAGE = Path(__file__).parents[2] / "docs/methods.md"
 def test_the_page_lists_exactly_the_methods_that_are_read() -> None:
     rows = re.findall(r"^\| (`.*?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     listed = {method for row in rows for method in re.findall(r"`([^`]+)`", row)}
-    assert listed == {scheme.method for scheme in shipped().values()}
+    assert listed == {scheme.method for scheme in shipped_schemes().values()}

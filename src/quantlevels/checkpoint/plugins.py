@@ -6,8 +6,7 @@ from typing import Final
 
 from quantlevels.checkpoint.catalogue import CONFIG_SUFFIX, CONTAINERS
 from quantlevels.container import CONFIG, Container
-from quantlevels.vocabulary.plugins import CONTAINERS as GROUP
-from quantlevels.vocabulary.plugins import PluginContract
+from quantlevels.vocabulary.plugins import CONTAINER_GROUP, PluginContract
 
 
 def _reserved(name: str) -> str:
@@ -33,7 +32,7 @@ def _overlap(magic: bytes, other: bytes) -> bool:
 
 
 CONTAINER_PLUGINS: Final = PluginContract(
-    group=GROUP,
+    group=CONTAINER_GROUP,
     class_=Container,
     noun="format",
     names=lambda container: (container.name,),

@@ -29,7 +29,7 @@ from quantlevels.vocabulary.plain import shown
 
 _T = TypeVar("_T")
 # Any: what a parser gave, and what a type makes of it
-Reader: TypeAlias = Callable[[Any], Any]
+ValueReader: TypeAlias = Callable[[Any], Any]
 
 
 class Mistake(NamedTuple):
@@ -75,7 +75,7 @@ def read(value: object, type_: type[_T]) -> _T:
 
 
 @cache
-def reader(type_: Any) -> Reader:  # Any: a type form
+def reader(type_: Any) -> ValueReader:  # Any: a type form
     """The function that reads values of a type.
 
     Raises:
@@ -93,10 +93,10 @@ def mistakes_in(error: BaseException) -> tuple[Mistake, ...]:
         return error.mistakes
     if isinstance(error, RecursionError):
         return (Mistake((), "nested too deeply", cause=error),)
-    return (Mistake((), text_of(error), cause=error),)
+    return (Mistake((), message_of(error), cause=error),)
 
 
-def text_of(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """The message of an error on one line; of attrs' validators, which add the values they saw, the message alone."""
     text = str(error)
     if len(error.args) > 1 and isinstance(error, ValueError):  # attrs: (message, attribute, allowed values, value)
@@ -116,7 +116,7 @@ def _at(key: object, error: BaseException) -> Iterator[Mistake]:
 # -- scalars and words -------------------------------------------------------------------------------------------------
 
 
-def read_scalar(scalar: type, value: Any) -> Any:  # Any: as of `Reader`
+def read_scalar(scalar: type, value: Any) -> Any:  # Any: as of `ValueReader`
     """A value of exactly this type, or an integer as a float.
 
     Raises:
@@ -129,7 +129,7 @@ def read_scalar(scalar: type, value: Any) -> Any:  # Any: as of `Reader`
     raise expected(in_words(scalar), value)
 
 
-def choice_reader(type_: Any) -> Reader:  # Any: a type form
+def choice_reader(type_: Any) -> ValueReader:  # Any: a type form
     """The function that reads the members of a Literal or Enum.
 
     Raises:
@@ -153,7 +153,7 @@ def choice_reader(type_: Any) -> Reader:  # Any: a type form
 # -- records, tables, lists --------------------------------------------------------------------------------------------
 
 
-def _record_reader(cls: Any) -> Reader:  # Any: an attrs class
+def _record_reader(cls: Any) -> ValueReader:  # Any: an attrs class
     """Reads a table into an attrs class and ignores keys that are not its fields."""
     attrs.resolve_types(cls)
     fields = [field for field in attrs.fields(cls) if field.init]
@@ -180,7 +180,7 @@ def _record_reader(cls: Any) -> Reader:  # Any: an attrs class
     return read_record
 
 
-def _mapping_reader(type_: Any) -> Reader:  # Any: a type form
+def _mapping_reader(type_: Any) -> ValueReader:  # Any: a type form
     key_type, value_type = get_args(type_) or (Any, Any)
 
     def read_mapping(value: object) -> object:
@@ -192,7 +192,7 @@ def _mapping_reader(type_: Any) -> Reader:  # Any: a type form
     return read_mapping
 
 
-def _list_reader(type_: Any) -> Reader:  # Any: a type form
+def _list_reader(type_: Any) -> ValueReader:  # Any: a type form
     cls = get_origin(type_) or type_
     make = tuple  # for Sequence and its like too: records are frozen, so their fields should be
     if cls in (list, set, frozenset):
@@ -212,7 +212,7 @@ def _list_reader(type_: Any) -> Reader:  # Any: a type form
     return read_list
 
 
-def _read_each(read_item: Reader, items: Iterable[tuple[object, object]]) -> list[Any]:  # Any: as of `Reader`
+def _read_each(read_item: ValueReader, items: Iterable[tuple[object, object]]) -> list[Any]:  # Any: as of `ValueReader`
     """The items under some keys, each read; the mistakes of all of them, if there are any."""
     results: list[object] = []
     found: list[Mistake] = []
@@ -229,7 +229,7 @@ def _read_each(read_item: Reader, items: Iterable[tuple[object, object]]) -> lis
 # -- unions ------------------------------------------------------------------------------------------------------------
 
 
-def _union_reader(union: Any) -> Reader:  # Any: a type form
+def _union_reader(union: Any) -> ValueReader:  # Any: a type form
     """Reads a value as the first member that takes it; the mistakes in it, if only one member is for its kind."""
     members = get_args(union)
 
@@ -264,7 +264,7 @@ _SCALARS: Final = (bool, int, float, str)
 
 #: Which types → how a function that reads them is made; the first that applies counts. Records come before mappings and
 #: lists, because a class may be both.
-_READERS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any], Reader]], ...]] = (
+_READERS: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any], ValueReader]], ...]] = (
     (lambda type_: type_ in (Any, object), lambda _: lambda value: value),
     (lambda type_: type_ is NoneType, lambda _: lambda value: value),  # asked for null alone, by a union
     (is_choice, choice_reader),

@@ -19,7 +19,7 @@ from cattrs import (
     IterableValidationNote,
 )
 
-from quantlevels.config.reader import Mistake, choice_reader, expected, read_scalar, text_of
+from quantlevels.config.reader import Mistake, choice_reader, expected, message_of, read_scalar
 from quantlevels.config.reader import UnknownWordError as UnknownWordError
 from quantlevels.config.words import (
     Keys,
@@ -186,7 +186,7 @@ def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Ite
     elif type_ is not None and _is_there(keys, data):
         yield Mistake(keys, f"expected {in_words(type_)}, got {shown(_value(keys, data))}")
     else:  # what a class says of its fields together
-        yield Mistake(keys, text_of(error))
+        yield Mistake(keys, message_of(error))
 
 
 def _step_and_type(error: BaseException) -> tuple[Keys, Any]:  # Any: a type form

@@ -8,7 +8,7 @@ from quantlevels.schemes.catalogue import CATALOGUE, shipped_scheme
 from quantlevels.vocabulary.registry import Registry, levels
 
 
-def shipped() -> dict[str, Scheme]:
+def shipped_schemes() -> dict[str, Scheme]:
     """``quant_method`` → scheme, for all of this package, aliases too."""
     schemes: dict[str, Scheme] = {}
     for row in CATALOGUE:

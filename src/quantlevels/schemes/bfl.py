@@ -16,7 +16,7 @@ from quantlevels.schemes.common import declared_as
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 #: ``quantization`` in the metadata of a file → level
-FORMATS: Final = {"fp8r": "Float8E4M3FN", "nvfp4": "NVFP4"}
+_FORMATS: Final = {"fp8r": "Float8E4M3FN", "nvfp4": "NVFP4"}
 
 
 @frozen(kw_only=True)
@@ -35,11 +35,11 @@ class BFLConfig(MethodConfig):
         """
         if self.quantization is None:  # the config of diffusers; the metadata of each file is a claim beside it
             return None
-        if self.quantization not in FORMATS:
+        if self.quantization not in _FORMATS:
             raise UnknownTypeError(
-                f"quantization {self.quantization!r:.80} is not known; known are {', '.join(FORMATS)}"
+                f"quantization {self.quantization!r:.80} is not known; known are {', '.join(_FORMATS)}"
             )
-        return declared_as(FORMATS[self.quantization])
+        return declared_as(_FORMATS[self.quantization])
 
 
 _SOURCE: Final = "diffusers 0.42.1, quantizers/bfl/utils.py"

@@ -250,7 +250,7 @@ _CONVROT: Final = Packing(
 
 
 @frozen(kw_only=True)
-class Settings:
+class ComfyParams:
     """Settings of a format that some writers keep in an object of their own."""
 
     ignored_keys: ClassVar[frozenset[str]] = words(
@@ -271,7 +271,7 @@ class ComfyLayer:
 
     format: str
     group_size: int | None = field(default=None, validator=valid_group_size)
-    params: Settings | None = None
+    params: ComfyParams | None = None
 
     def declared(self) -> DeclaredLevel | None:
         """The level the format makes; None for a layer that is left as it is.

@@ -143,7 +143,7 @@ _STORAGE = (
 
 
 @frozen(kw_only=True)
-class Settings:
+class MLXSettings:
     """Bits, group size and mode, of all modules or of one."""
 
     bits: int = field(default=_DEFAULT_BITS, validator=one_of(*_WIDTHS))
@@ -164,8 +164,8 @@ class MLXConfig(MethodConfig):
 
     skip_keys: ClassVar[tuple[str, ...]] = ()
 
-    settings: Settings | None = None
-    modules: Mapping[str, Settings | bool] = field(factory=dict)
+    settings: MLXSettings | None = None
+    modules: Mapping[str, MLXSettings | bool] = field(factory=dict)
 
     def general(self) -> DeclaredLevel | None:
         """The settings for all."""
@@ -176,7 +176,7 @@ class MLXConfig(MethodConfig):
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
         """The modules with settings of their own; those with ``false`` are left as they are."""
         named = {name: settings for name, settings in self.modules.items() if settings is not True}
-        return level_of_each(named, lambda settings: settings.declared() if isinstance(settings, Settings) else None)
+        return level_of_each(named, lambda settings: settings.declared() if isinstance(settings, MLXSettings) else None)
 
     def skipped(self) -> tuple[str, ...]:
         """The modules with ``false`` in place of settings."""

@@ -6,10 +6,10 @@ from typing import Final
 
 from quantlevels.scheme import Scheme
 from quantlevels.schemes.catalogue import shipped_scheme
-from quantlevels.vocabulary.plugins import SCHEMES, PluginContract
+from quantlevels.vocabulary.plugins import SCHEME_GROUP, PluginContract
 
 SCHEME_PLUGINS: Final = PluginContract(
-    group=SCHEMES,
+    group=SCHEME_GROUP,
     class_=Scheme,
     noun="method",
     names=lambda scheme: (scheme.method, *scheme.aliases),

@@ -105,7 +105,7 @@ def _declared(specs: Specs) -> DeclaredLevel | None:
 
 
 @frozen(kw_only=True)
-class LayerConfig:
+class QuarkLayer:
     """How the tensors of a layer are rounded."""
 
     ignored_keys: ClassVar[frozenset[str]] = words("bias input_tensors target_device")
@@ -135,10 +135,10 @@ class QuarkConfig(MethodConfig):
         "quark_version softmax_quant_spec version weight_format"
     )
 
-    global_quant_config: LayerConfig | None = None
-    layer_type_quant_config: Mapping[str, LayerConfig] | None = None
-    layer_quant_config: Mapping[str, LayerConfig] | None = None
-    kv_cache_quant_config: Mapping[str, LayerConfig] | None = None
+    global_quant_config: QuarkLayer | None = None
+    layer_type_quant_config: Mapping[str, QuarkLayer] | None = None
+    layer_quant_config: Mapping[str, QuarkLayer] | None = None
+    kv_cache_quant_config: Mapping[str, QuarkLayer] | None = None
     export: Export | None = None
 
     def general(self) -> DeclaredLevel | None:

@@ -39,7 +39,7 @@ class Complaint:
 
 
 @frozen(kw_only=True)
-class Reading(Generic[_T]):
+class SectionReading(Generic[_T]):
     """What could be read of a section.
 
     Args:
@@ -55,7 +55,7 @@ class Reading(Generic[_T]):
     complaints: tuple[Complaint, ...] = ()
 
 
-def structured(config: Config, class_: type[_T], path: str, written: Set[str]) -> Reading[_T]:
+def structured(config: Config, class_: type[_T], path: str, written: Set[str]) -> SectionReading[_T]:
     """Read a section into an attrs class; keys that are not its fields are left alone.
 
     Args:
@@ -87,13 +87,13 @@ def structured(config: Config, class_: type[_T], path: str, written: Set[str]) -
             left_out |= {field for field, entry in bad if entry is None}
             entries |= {(field, entry) for field, entry in bad if entry is not None}
         else:
-            return Reading(
+            return SectionReading(
                 config=found,
                 left_out=frozenset(left_out),
                 entries=frozenset(entries),
                 complaints=tuple(complaints),
             )
-    return Reading(config=None, complaints=tuple(complaints))
+    return SectionReading(config=None, complaints=tuple(complaints))
 
 
 def _without(value: JSON, entries: set[str | None]) -> JSON:

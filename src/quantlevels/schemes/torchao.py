@@ -194,7 +194,7 @@ TILES = Packing("_weight_qdata", ("_weight_scale_and_zero",), _fold_tiles, sides
 
 
 @frozen(kw_only=True)
-class LayerConfig:
+class TorchAOLayer:
     """A torchao config object: its class, and what of its fields tells a level."""
 
     type: str
@@ -247,7 +247,7 @@ class TorchAOConfig(MethodConfig):
         "include_input_output_embeddings quant_type quant_type_kwargs untie_embedding_weights"
     )
 
-    layers: Mapping[str, LayerConfig | None] = field(factory=dict)
+    layers: Mapping[str, TorchAOLayer | None] = field(factory=dict)
 
     def general(self) -> DeclaredLevel | None:
         """The config for all layers that have none of their own."""

@@ -36,7 +36,7 @@ _BUFFERS: Final = 3
 
 @final
 @frozen
-class Expected:
+class ExpectedDigest:
     """A digest that a file should have.
 
     Args:
@@ -68,7 +68,7 @@ class Digester:
         size: bytes of the file.
     """
 
-    def __init__(self, wanted: Expected | None, size: int) -> None:
+    def __init__(self, wanted: ExpectedDigest | None, size: int) -> None:
         self._hash = _new_hash(wanted.algorithm, size) if wanted else None
         self._thread = ThreadPoolExecutor(1)
         self._buffers = [np.empty(CHUNK, np.uint8) for _ in range(_BUFFERS if wanted else 1)]
@@ -112,12 +112,12 @@ def _new_hash(algorithm: str, size: int) -> _Hash:
     return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)  # git's header: so it names what it stores
 
 
-def expected(path: Path) -> Expected | None:
+def expected_digest(path: Path) -> ExpectedDigest | None:
     """The digest that a local file should have, by its name, its store or a file beside it; None if nothing says."""
     return next(_expected(path), None)
 
 
-def _expected(path: Path) -> Iterator[Expected]:
+def _expected(path: Path) -> Iterator[ExpectedDigest]:
     # a cache has links with the names of files, which lead to blobs that are named by their digest
     for name in (path, path.resolve()):
         found = _named(name)
@@ -127,20 +127,20 @@ def _expected(path: Path) -> Iterator[Expected]:
     yield from _beside(path)
 
 
-def _named(path: Path) -> Expected | None:
+def _named(path: Path) -> ExpectedDigest | None:
     """The digest in the name of a blob: of the cache of Hugging Face, of Ollama, of an OCI store."""
     match = _OLLAMA.fullmatch(path.name)
     if match:
-        return Expected("sha256", match[1], "blob-name")
+        return ExpectedDigest("sha256", match[1], "blob-name")
     parents = (path.parent.name, path.parent.parent.name)
     if _SHA256.fullmatch(path.name) and (parents[0] == "blobs" or parents == ("sha256", "blobs")):
-        return Expected("sha256", path.name, "blob-name")
+        return ExpectedDigest("sha256", path.name, "blob-name")
     if _SHA1.fullmatch(path.name) and parents[0] == "blobs":
-        return Expected("git-sha1", path.name, "blob-name")
+        return ExpectedDigest("git-sha1", path.name, "blob-name")
     return None
 
 
-def _downloaded(path: Path) -> Iterator[Expected]:
+def _downloaded(path: Path) -> Iterator[ExpectedDigest]:
     """The ETag that ``hf download --local-dir`` keeps: commit, ETag and time, one per line."""
     # a repository's file may be a few folders below the one that was downloaded into
     for folder in (path.parent, *path.parent.parents[:3]):
@@ -152,9 +152,9 @@ def _downloaded(path: Path) -> Iterator[Expected]:
         recorded = _time(lines[2]) if len(lines) > 2 else None
         # the Hub's ETag is the SHA-256 of a file in LFS or Xet, and git's name for any other
         if _SHA256.fullmatch(etag):
-            yield Expected("sha256", etag, "download-metadata", recorded)
+            yield ExpectedDigest("sha256", etag, "download-metadata", recorded)
         elif _SHA1.fullmatch(etag):
-            yield Expected("git-sha1", etag, "download-metadata", recorded)
+            yield ExpectedDigest("git-sha1", etag, "download-metadata", recorded)
         return
 
 
@@ -169,21 +169,21 @@ def _time(text: str) -> float | None:
         return None
 
 
-def _beside(path: Path) -> Iterator[Expected]:
+def _beside(path: Path) -> Iterator[ExpectedDigest]:
     """Sums in files of their own or in lists, and pointers of Git LFS."""
     for sidecar in (path.with_name(f"{path.name}.sha256"), path.with_name(f"{path.name}.sha256sum")):
         match = _SUM.fullmatch(_text(sidecar, _POINTER))
         if match and match[2] in (None, path.name):
-            yield Expected("sha256", match[1].lower(), "sidecar")
+            yield ExpectedDigest("sha256", match[1].lower(), "sidecar")
     for name in _LISTS:
         for line in _text(path.with_name(name), _LIST).splitlines():
             match = _SUM.fullmatch(line)
             if match and match[2] and match[2].removeprefix("./") == path.name:
-                yield Expected("sha256", match[1].lower(), "sidecar")
+                yield ExpectedDigest("sha256", match[1].lower(), "sidecar")
     for pointer in sorted(path.parent.glob(f"{_escaped(path.name)}.*")):
         match = _LFS.match(_text(pointer, _POINTER))
         if match:
-            yield Expected("sha256", match[1], "lfs-pointer")
+            yield ExpectedDigest("sha256", match[1], "lfs-pointer")
 
 
 def _escaped(name: str) -> str:

@@ -21,10 +21,10 @@ _NONE: Final = np.zeros(0, dtype=bool)
 #: bytes of a chunk that are counted at first; nearly always they show that all codes are in use
 _GLANCE: Final = 4096
 
-Kind: TypeAlias = Literal["bytes", "nibbles", "e4m3"]
+_CodeKind: TypeAlias = Literal["bytes", "nibbles", "e4m3"]
 
 
-def _kind(subject: Subject) -> Kind | None:
+def _kind(subject: Subject) -> _CodeKind | None:
     weight = subject.weight
     level_name = weight.level.name
     if subject.role != "codes" and not (subject.role == "weight" and weight.quantized and subject.is_matrix):
@@ -44,7 +44,7 @@ class CodesInUse:
 
     __slots__ = ("_codes", "_kind", "_open", "_seen", "subject")
 
-    def __init__(self, subject: Subject, kind: Kind) -> None:
+    def __init__(self, subject: Subject, kind: _CodeKind) -> None:
         self.subject: Subject = subject
         self._kind = kind
         self._seen = np.zeros(_BYTE, dtype=bool)

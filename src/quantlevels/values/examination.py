@@ -15,7 +15,7 @@ import numpy as np
 from attrs import field, frozen
 
 from quantlevels.values.arrays import CHUNK, Chunk
-from quantlevels.values.checksums import Digester, Expected, expected
+from quantlevels.values.checksums import Digester, ExpectedDigest, expected_digest
 from quantlevels.values.dead import dead_groups
 from quantlevels.values.reading import FileReader
 from quantlevels.values.records import Checksum, LevelRead, Mode, Values
@@ -81,7 +81,7 @@ class _Job:
     checkpoint: Checkpoint
     name: str
     subjects: Sequence[Subject]
-    expected: Expected | None
+    expected: ExpectedDigest | None
     advance: Advance
     stop: Event = field(factory=Event)
 
@@ -115,7 +115,7 @@ def examine(
         CheckpointError: if a file cannot be read.
     """
     found, unread = subjects(checkpoint, weights)
-    digests: dict[str, Expected] = {}
+    digests: dict[str, ExpectedDigest] = {}
     if checksums and mode == "all":  # a digest needs every byte of its file
         digests = _expected_digests(checkpoint)
     results = _read_files(checkpoint, found, digests, mode, started)
@@ -139,7 +139,7 @@ def examine(
 def _read_files(
     checkpoint: Checkpoint,
     found: Iterable[Subject],
-    digests: dict[str, Expected],
+    digests: dict[str, ExpectedDigest],
     mode: Mode,
     started: Callable[[int], Advance],
 ) -> list[FileResult]:
@@ -170,7 +170,7 @@ def _locked(advance: Advance) -> Advance:
 
 
 def _planned(
-    checkpoint: Checkpoint, by_file: dict[str, list[Subject]], digests: dict[str, Expected], mode: Mode
+    checkpoint: Checkpoint, by_file: dict[str, list[Subject]], digests: dict[str, ExpectedDigest], mode: Mode
 ) -> int:
     """Bytes that will be read: exact for all, a bound for a sample."""
     sizes = {file.path: file.nbytes for file in checkpoint.files}
@@ -185,13 +185,13 @@ def _planned(
     return total
 
 
-def _expected_digests(checkpoint: Checkpoint) -> dict[str, Expected]:
+def _expected_digests(checkpoint: Checkpoint) -> dict[str, ExpectedDigest]:
     """File → the digest that it should have, for local files of which something says it."""
     folder = checkpoint.folder
     if folder is None or not isinstance(folder.path, Path):
         return {}
     names = dict.fromkeys((*(file.path for file in checkpoint.files), *checkpoint.configs))
-    found = {name: expected(folder.path / name) for name in names if (folder.path / name).is_file()}
+    found = {name: expected_digest(folder.path / name) for name in names if (folder.path / name).is_file()}
     return {name: digest for name, digest in found.items() if digest}
 
 

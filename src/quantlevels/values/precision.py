@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from quantlevels.values.arrays import Bits
-    from quantlevels.values.records import Rule
+    from quantlevels.values.records import PrecisionRule
 
 #: rows and columns of the blocks that share a scale in FP8
 BLOCK: Final = 128
@@ -74,7 +74,7 @@ class Precision:
     """What a test has shown: the fields of `Effective` that it settles."""
 
     bits: int
-    rule: Rule
+    rule: PrecisionRule
     level: str | None = None
     levels: int | None = None
     group_size: int | None = None
@@ -170,7 +170,7 @@ class Distinct:
 
 
 @final
-class Ternary:
+class OneMagnitude:
     """Three values in the whole weight: one magnitude with both signs, and zero."""
 
     def __init__(self, encoding: Encoding) -> None:
@@ -529,7 +529,7 @@ def tests(encoding: Encoding, rows: Bits, height: int) -> list[Test]:
     scopes = _SCOPES[1:] if max(height, columns) <= BLOCK else _SCOPES
     # the middle row: the first and the last rows of embeddings may be padding
     glance = _Glance(encoding, rows[rows.shape[0] // 2])
-    few: list[Test] = [Ternary(encoding)] if glance.is_ternary else []
+    few: list[Test] = [OneMagnitude(encoding)] if glance.is_ternary else []
     few += _distinct(encoding, columns, glance.distinct, (4, 8, 16))
     if glance.union & ((1 << (encoding.mantissa - _FEW_BITS)) - 1) == 0:
         few.append(FewBits(encoding))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Mode: TypeAlias = Literal["sample", "all"]
 MODES: tuple[Mode, ...] = ("sample", "all")  # as `Mode` has them: get_args would cost the checkers their exact type
 #: How a precision was found; see `Effective`.
-Rule: TypeAlias = Literal["distinct", "mantissas", "significant-bits", "lattice", "unused-codes"]
+PrecisionRule: TypeAlias = Literal["distinct", "mantissas", "significant-bits", "lattice", "unused-codes"]
 
 
 def check_mode(mode: str) -> Mode:
@@ -34,7 +34,7 @@ class EffectiveRecord(TypedDict):
 
     stored: str
     bits: int
-    rule: Rule
+    rule: PrecisionRule
     level: str | None
     levels: int | None
     group_size: int | None
@@ -107,7 +107,7 @@ class Effective:
 
     stored: str
     bits: int
-    rule: Rule
+    rule: PrecisionRule
     level: str | None = None
     levels: int | None = None
     group_size: int | None = None

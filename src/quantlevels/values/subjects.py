@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Final, final
 
 from attrs import field, frozen
 
@@ -35,8 +35,6 @@ _BYTE_SCALES: Final = {
 LEAST_ROW: Final = 32
 #: axes of the kernels of convolutions over images and volumes
 _CONVOLUTIONS: Final = (4, 5)
-
-Kind: TypeAlias = Literal["floats", "blocks", "words"]
 
 
 @final

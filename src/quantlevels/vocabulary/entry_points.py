@@ -1,7 +1,8 @@
 """Entry points of quantlevels' groups, as the metadata of the installed distributions lists them.
 
-The only module that imports importlib_metadata. It imports no plugin, except in `load`, and reads only the METADATA
-that it needs. A defect of one distribution becomes a `FoundPlugin` that names it, and does not affect the others.
+The only module that imports importlib_metadata. It imports no plugin, except in `load_plugin`, and reads only the
+METADATA that it needs. A defect of one distribution becomes a `FoundPlugin` that names it, and does not affect the
+others.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ def _reference_defect(entry: EntryPoint) -> str:
     return f"{entry.value!r} is a whole module: it has to be 'module:NAME'"
 
 
-def load(plugin: FoundPlugin) -> object:
+def load_plugin(plugin: FoundPlugin) -> object:
     """Import what an entry point refers to.
 
     Raises:

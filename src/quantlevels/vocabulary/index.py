@@ -89,7 +89,7 @@ class Printed(NamedTuple):
     dialects: tuple[str, ...]
 
 
-def unwrapped(word: str) -> Printed | None:
+def printed_name(word: str) -> Printed | None:
     """The name in what a library prints for a dtype, ``torch.float16`` or ``<class 'numpy.float32'>``; None if bare.
 
     Args:
@@ -102,7 +102,7 @@ def unwrapped(word: str) -> Printed | None:
             name = word[len(before) : len(word) - len(after)]
             if dialects:
                 return Printed(name, dialects)
-            return unwrapped(name) or Printed(name, ())  # <class 'numpy.float32'> has a prefix inside
+            return printed_name(name) or Printed(name, ())  # <class 'numpy.float32'> has a prefix inside
     # the longest: "tensorrt." also begins "tensorrt.datatype.fp8"
     prefix = max((prefix for prefix in _PREFIXES if word.startswith(prefix)), key=len, default=None)
     if prefix is None:
@@ -166,7 +166,7 @@ class Index:
             # `fp8e4m3` as the alias `fp8_e4m3`, which the form f8e4m3 alone would not settle
             with_underscore = f"{match[1]}{match[2]}_{match[3]}"
             return self.meanings.get(with_underscore) or self._floats.get(f"f{match[2]}{match[3]}", {})
-        printed = unwrapped(word)
+        printed = printed_name(word)
         if printed is None:
             return {}
         if not printed.dialects:
@@ -194,7 +194,7 @@ class Index:
             return level
         if not isinstance(spelling, str):  # a number has no prefix
             return None
-        printed = unwrapped(normalized(spelling))
+        printed = printed_name(normalized(spelling))
         if printed is None or (printed.dialects and dialect not in printed.dialects):
             return None
         return self._printed.get((dialect, printed.name))

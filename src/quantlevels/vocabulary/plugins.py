@@ -31,7 +31,7 @@ from quantlevels.vocabulary.entry_points import (
     FoundPlugin,
     InstalledPlugins,
     PluginPolicy,
-    load,
+    load_plugin,
     one_line,
     policy_from_environment,
     scan,
@@ -45,18 +45,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 State: TypeAlias = Literal["found", "loaded", "rejected", "failed", "conflicting"]
 #: Where a plugin's object is found: group and normalised word, or dialect and word.
-Place: TypeAlias = "tuple[str, Spelling]"
+WordPlace: TypeAlias = "tuple[str, Spelling]"
 
-LEVELS: Final = "quantlevels.levels"
-SCHEMES: Final = "quantlevels.schemes"
-CONTAINERS: Final = "quantlevels.containers"
+LEVEL_GROUP: Final = "quantlevels.levels"
+SCHEME_GROUP: Final = "quantlevels.schemes"
+CONTAINER_GROUP: Final = "quantlevels.containers"
 
 #: Group → where the layer that uses its plugins defines their `PluginContract`. References, as entry points are: the
 #: layers above import this module, so it cannot import them, and yet every plugin must be checkable at any time.
 _CONTRACTS: Final[Mapping[str, str]] = {
-    LEVELS: "quantlevels.vocabulary.plugins:LEVEL_PLUGINS",
-    SCHEMES: "quantlevels.schemes.plugins:SCHEME_PLUGINS",
-    CONTAINERS: "quantlevels.checkpoint.plugins:CONTAINER_PLUGINS",
+    LEVEL_GROUP: "quantlevels.vocabulary.plugins:LEVEL_PLUGINS",
+    SCHEME_GROUP: "quantlevels.schemes.plugins:SCHEME_PLUGINS",
+    CONTAINER_GROUP: "quantlevels.checkpoint.plugins:CONTAINER_PLUGINS",
 }
 
 _RESERVED: Final = "it uses {!r}, which means {} that comes with quantlevels"
@@ -92,9 +92,9 @@ class PluginContract(Generic[T]):
     names: Callable[[T], tuple[str, ...]]
     reserved: Callable[[str], str]
     clash: Callable[[T], tuple[str, str] | None] | None = None
-    places: Callable[[T], Iterable[Place]] = lambda _: ()
+    places: Callable[[T], Iterable[WordPlace]] = lambda _: ()
 
-    def places_of(self, value: object) -> frozenset[Place]:
+    def places_of(self, value: object) -> frozenset[WordPlace]:
         """All places where an object of the group is found."""
         if not isinstance(value, self.class_):
             return frozenset()
@@ -223,7 +223,7 @@ def _load_and_check(plugin: FoundPlugin) -> _Outcome:
         return _Outcome(error=unusable)
     start = perf_counter()
     try:
-        value = load(plugin)
+        value = load_plugin(plugin)
     except KeyboardInterrupt:  # Ctrl-C is the user's, not a defect of the plugin that happens to be importing
         raise
     except BaseException as cause:  # SystemExit, and what test runners raise to skip
@@ -259,7 +259,7 @@ class Plugins:
         self._installed: InstalledPlugins | None = None
         self._outcomes: dict[FoundPlugin, _Outcome] = {}
         #: place → what the loaded plugins mean by it
-        self._meanings: dict[Place, dict[FoundPlugin, object]] = {}
+        self._meanings: dict[WordPlace, dict[FoundPlugin, object]] = {}
 
     def refresh(self) -> None:
         """Forget what was found; the next miss scans again: for an installation in the running process."""
@@ -288,7 +288,7 @@ class Plugins:
             raise errors[0]
         return value
 
-    def find_place(self, contract: PluginContract[T], place: Place) -> T | None:
+    def find_place(self, contract: PluginContract[T], place: WordPlace) -> T | None:
         """The object that plugins mean by a dialect's word or number, or None; imports all plugins of the group.
 
         Raises:
@@ -297,7 +297,7 @@ class Plugins:
         self.load(contract.group)
         return self._agreed(contract, f"{place[0]} {place[1]}", place)
 
-    def _agreed(self, contract: PluginContract[T], word: str, place: Place) -> T | None:
+    def _agreed(self, contract: PluginContract[T], word: str, place: WordPlace) -> T | None:
         meanings = self._meanings.get(place, {})
         values = [value for value in meanings.values() if isinstance(value, contract.class_)]
         if any(value != values[0] for value in values):
@@ -378,7 +378,7 @@ class Plugins:
         suspects = {
             (group, normalized(name))
             for group, name in installed.names()
-            if group not in _CONTRACTS or (group == LEVELS and LEVEL_PLUGINS.reserved(name))
+            if group not in _CONTRACTS or (group == LEVEL_GROUP and LEVEL_PLUGINS.reserved(name))
         }
         named = (plugin for place in suspects for plugin in installed.named(*place))
         for plugin in sorted({*named, *installed.defective()}):
@@ -447,11 +447,11 @@ def _reserved_level(name: str) -> str:
 
 #: The contract of the vocabulary's own group.
 LEVEL_PLUGINS: Final = PluginContract(
-    group=LEVELS,
+    group=LEVEL_GROUP,
     class_=QuantizationLevel,
     noun="level",
     names=lambda level: (level.name, *level.aliases),
     reserved=_reserved_level,
     clash=lambda level: shipped().clash(level),
-    places=lambda level: (*((LEVELS, normalized(word)) for word in own_words(level)), *dialect_words(level)),
+    places=lambda level: (*((LEVEL_GROUP, normalized(word)) for word in own_words(level)), *dialect_words(level)),
 )

@@ -21,7 +21,7 @@ class Explanation(NamedTuple):
 _Rule: TypeAlias = Callable[["re.Match[str]"], "Explanation | None"]
 
 
-def explain(word: str) -> Explanation | None:
+def explain_word(word: str) -> Explanation | None:
     """What a word stands for that people use in the place of a level; None if it is not known."""
     if len(word) > _MAX_LENGTH:
         return None

@@ -122,9 +122,9 @@ class Registry:
         if brought:
             return brought
         # last: a plugin may bring a level that is called like a recipe
-        from quantlevels.vocabulary.recipes import explain
+        from quantlevels.vocabulary.recipes import explain_word
 
-        recipe = explain(spelling)
+        recipe = explain_word(spelling)
         if recipe:
             raise UnknownLevelError(spelling, recipe.levels, explanation=recipe.text)
         raise UnknownLevelError(spelling, self._closest(spelling))
@@ -204,9 +204,9 @@ class Registry:
             plugins: import all plugins first; each that cannot be used is left out with a ``PluginWarning``.
         """
         if plugins:
-            from quantlevels.vocabulary.plugins import LEVELS
+            from quantlevels.vocabulary.plugins import LEVEL_GROUP
 
-            self._installed.load(LEVELS)
+            self._installed.load(LEVEL_GROUP)
         brought: tuple[QuantizationLevel, ...] = ()
         if self._plugins:
             from quantlevels.vocabulary.plugins import LEVEL_PLUGINS

@@ -32,7 +32,7 @@ class Document:
     faults: tuple[tuple[Keys, str], ...] = ()
 
 
-class Node:
+class ValueNode:
     """A value and its line.
 
     The value of a mapping is a `Pairs`, of a list a list of nodes. `size` is the number of values in it.
@@ -46,11 +46,11 @@ class Node:
         self.size: int = size
 
 
-class Pairs(list[tuple[object, Node]]):
+class Pairs(list[tuple[object, ValueNode]]):
     """The keys and values of a mapping in the order of the document; a key may be there twice."""
 
 
-def located(root: Node) -> Document:
+def located(root: ValueNode) -> Document:
     """The document of a tree of nodes."""
     plain = _Plain()
     data = plain.data(root, ())
@@ -64,7 +64,7 @@ class _Plain:
         self.faults: list[tuple[Keys, str]] = []
         self._done: dict[int, object] = {}  # several aliases of one YAML node share one value
 
-    def data(self, node: Node, keys: Keys) -> object:
+    def data(self, node: ValueNode, keys: Keys) -> object:
         if id(node) not in self._done:
             self._done[id(node)] = self._build(node.value, keys)
         return self._done[id(node)]
@@ -82,10 +82,10 @@ class _Plain:
         return value
 
 
-def _line_finder(root: Node) -> Callable[[Keys], int]:
+def _line_finder(root: ValueNode) -> Callable[[Keys], int]:
     # cached for a file with many mistakes: each asks for the way from the root
     @cache
-    def children(node: Node) -> dict[object, Node]:
+    def children(node: ValueNode) -> dict[object, ValueNode]:
         if isinstance(node.value, Pairs):
             return dict(node.value)
         if isinstance(node.value, list):
@@ -104,7 +104,7 @@ def _line_finder(root: Node) -> Callable[[Keys], int]:
     return line
 
 
-def text_of(content: bytes) -> str:
+def decoded(content: bytes) -> str:
     """UTF-8 text without its byte order mark.
 
     Raises:

@@ -12,7 +12,7 @@ from json.decoder import JSONArray, JSONDecoder, JSONObject  # type: ignore[attr
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # ty: ignore[missing-module-member]
 from typing import Any, TypeAlias
 
-from quantlevels.config.documents.document import Document, Node, Pairs, finite, located, text_of
+from quantlevels.config.documents.document import Document, Pairs, ValueNode, decoded, finite, located
 
 _Scan: TypeAlias = Callable[[str, int], tuple[object, int]]
 
@@ -23,18 +23,18 @@ def read(content: bytes) -> Document:
     Raises:
         ValueError: if it is not JSON; RecursionError if it is nested too deeply.
     """
-    text = text_of(content)
+    text = decoded(content)
     line_ends = [match.start() for match in re.finditer("\n", text)]
 
-    def with_line(scan: _Scan) -> Callable[[str, int], tuple[Node, int]]:
-        def scan_once(string: str, index: int) -> tuple[Node, int]:
+    def with_line(scan: _Scan) -> Callable[[str, int], tuple[ValueNode, int]]:
+        def scan_once(string: str, index: int) -> tuple[ValueNode, int]:
             try:
                 value, end = scan(string, index)
             except json.JSONDecodeError:
                 raise
             except ValueError as error:  # of `finite` or `_refuse_constant`, which do not know where they are
                 raise json.JSONDecodeError(str(error), string, index) from error
-            return Node(value, bisect(line_ends, index) + 1), end
+            return ValueNode(value, bisect(line_ends, index) + 1), end
 
         return scan_once
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
-from quantlevels.config.documents.document import MAX_DEPTH, Document, finite, library, text_of
+from quantlevels.config.documents.document import MAX_DEPTH, Document, decoded, finite, library
 from quantlevels.config.words import Keys
 
 #: More keys joined by dots than tables may be nested. tomllib's time and memory grow with the square of their number.
@@ -37,7 +37,7 @@ def read(content: bytes) -> Document:
     Raises:
         ValueError: if it is not TOML; RecursionError if it is nested too deeply.
     """
-    text = text_of(content)
+    text = decoded(content)
     if _TOO_MANY_DOTS.search(text):  # before tomllib reads them
         raise RecursionError
     data = tomllib.loads(text, parse_float=finite)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from quantlevels.config.documents.document import Document, Node, Pairs, finite, library, located, text_of
+from quantlevels.config.documents.document import Document, Pairs, ValueNode, decoded, finite, library, located
 
 _MAX_VALUES: Final = 1_000_000
 """Values of a document with its aliases and merges written out: a few lines can stand for billions."""
@@ -48,14 +48,14 @@ def read(content: bytes) -> Document:
     yaml = library("yaml")
     loader, _ = _classes()
     try:
-        root = yaml.compose(text_of(content), Loader=loader)
+        root = yaml.compose(decoded(content), Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         if mark is None:  # characters that YAML does not allow have no mark
             raise ValueError(error) from error
         raise ValueError(f"line {mark.line + 1}: {error.problem}") from error
     if root is None:  # an empty document is null
-        return located(Node(None, 1))
+        return located(ValueNode(None, 1))
     return located(_Reader().node(root))
 
 
@@ -84,10 +84,10 @@ class _Reader:
     """Reads the nodes of PyYAML, each once: aliases of a node share what it was read into."""
 
     def __init__(self) -> None:
-        self._nodes: dict[int, Node | None] = {}  # None while a node is being read
+        self._nodes: dict[int, ValueNode | None] = {}  # None while a node is being read
         self._merged = 0  # keys copied by ``<<`` so far
 
-    def node(self, source: Any) -> Node:  # Any: a node of a library that may be missing; here and below
+    def node(self, source: Any) -> ValueNode:  # Any: a node of a library that may be missing; here and below
         if id(source) not in self._nodes:
             self._nodes[id(source)] = None
             self._nodes[id(source)] = self._read(source)
@@ -96,7 +96,7 @@ class _Reader:
             raise ValueError(f"line {_line(source)}: an alias of a value inside that value")
         return node
 
-    def _read(self, source: Any) -> Node:
+    def _read(self, source: Any) -> ValueNode:
         line, value, size = _line(source), source.value, 1
         if isinstance(value, str):
             value = _scalar(source)
@@ -110,7 +110,7 @@ class _Reader:
             raise _unreadable_tag(source)
         if size > _MAX_VALUES:  # counted as nodes are read, not by walking what they stand for
             raise _too_many_values(source)
-        return Node(value, line, size)
+        return ValueNode(value, line, size)
 
     def _pairs(self, source: Any) -> Pairs:
         """The keys and values of a mapping, its own before those that it merges; the first of equal keys counts."""

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from quantlevels.errors import SizingError, UnknownLevelError
-from quantlevels.schemes import find_scheme, shipped
+from quantlevels.schemes import find_scheme, shipped_schemes
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
@@ -20,7 +20,7 @@ GGUF = "gguf"
 
 def scheme_names() -> tuple[str, ...]:
     """The names of the schemes that say how they store, and gguf."""
-    return (*dict.fromkeys(scheme.method for scheme in shipped().values() if scheme.storage), GGUF)
+    return (*dict.fromkeys(scheme.method for scheme in shipped_schemes().values() if scheme.storage), GGUF)
 
 
 def rules_of(name: str) -> tuple[Storage, ...]:
@@ -29,14 +29,14 @@ def rules_of(name: str) -> tuple[Storage, ...]:
     Raises:
         UnknownLevelError: if no scheme or format is called so.
     """
-    shipped_schemes = dict.fromkeys(shipped().values())
+    schemes = dict.fromkeys(shipped_schemes().values())
     found = find_scheme(name)
     if found and found.storage:
         return found.storage
-    by_format = [rule for scheme in shipped_schemes for rule in scheme.storage if rule.format == name]
+    by_format = [rule for scheme in schemes for rule in scheme.storage if rule.format == name]
     if by_format:
         return tuple(by_format)
-    formats = {rule.format for scheme in shipped_schemes for rule in scheme.storage}
+    formats = {rule.format for scheme in schemes for rule in scheme.storage}
     names = scheme_names()
     raise UnknownLevelError(name, tuple(get_close_matches(name, {*names, *formats})) or names, "scheme")
 

@@ -15,7 +15,7 @@ from quantlevels.findings import Finding
 from quantlevels.scheme import UNQUANTIZED_BITS, DeclaredLevel
 from quantlevels.schemes.declaration.declared import Declared
 from quantlevels.schemes.declaration.methods import Claim, claim_of
-from quantlevels.schemes.declaration.places import FOREIGN, model_configs, sections
+from quantlevels.schemes.declaration.places import FOREIGN_CONFIGS, model_configs, sections
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.plain import shown
 from quantlevels.vocabulary.registry import Registry, levels
@@ -59,17 +59,17 @@ def _declared(claims: Sequence[Claim], dtype: QuantizationLevel | None, findings
     if first.scheme is None:
         return Declared(source=first.section.file, method=first.word, known=False, dtype=dtype)
     # here: only sections of a known method need the converter
-    from quantlevels.schemes.declaration.reading import read
+    from quantlevels.schemes.declaration.reading import read_claims
 
     same = [claim for claim in claims if claim.scheme is first.scheme]
     others: list[Declared] = []
     for claim in claims[1:]:
         if claim.scheme is not None and claim.section.file != first.section.file:
-            declared, mistakes = read([claim], claim.scheme, dtype)
+            declared, mistakes = read_claims([claim], claim.scheme, dtype)
             others.append(declared)
             if claim.scheme is not first.scheme:  # those of the same method are found when both are read together
                 findings += mistakes
-    declared, mistakes = read(same, first.scheme, dtype, others=tuple(others))
+    declared, mistakes = read_claims(same, first.scheme, dtype, others=tuple(others))
     findings += mistakes
     return declared
 
@@ -113,7 +113,7 @@ def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[Quantizatio
 def _dtypes(checkpoint: Checkpoint) -> Iterator[tuple[str, str, JSON]]:
     """Each dtype that a config names for the model: file, place, value."""
     for file, config in checkpoint.configs.items():
-        if file in FOREIGN:
+        if file in FOREIGN_CONFIGS:
             continue
         for path, owner in model_configs(config):
             # the dtype in a quantizer's own file is that of its arithmetic, not of the weights it left alone

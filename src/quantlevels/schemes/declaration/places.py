@@ -16,7 +16,7 @@ from quantlevels.vocabulary.plain import shown
 
 #: Files of other runtimes, which use the names of methods with meanings of their own → the method of their weights,
 #: which is also the name of their container.
-FOREIGN: Final = {"openvino_config.json": "openvino"}
+FOREIGN_CONFIGS: Final = {"openvino_config.json": "openvino"}
 #: Parts of the metadata of an OpenVINO model that NNCF writes: how it compressed weights, how it quantized everything.
 _NNCF: Final = ("nncf.weight_compression.", "nncf.quantization.")
 #: Objects of a config.json that may hold the text model's own config.
@@ -84,7 +84,7 @@ def sections(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[Sectio
     """The sections of a checkpoint, the model's own config first; QL305 for what stands in their place instead."""
     for file, config in checkpoint.configs.items():
         if file not in _OTHER_FILES:
-            is_foreign = file in FOREIGN and checkpoint.format not in (FOREIGN[file], CONFIG)
+            is_foreign = file in FOREIGN_CONFIGS and checkpoint.format not in (FOREIGN_CONFIGS[file], CONFIG)
             for section in _checked(file, _candidates(file, config), findings):
                 yield evolve(section, foreign=is_foreign)
     if checkpoint.files:
@@ -136,8 +136,8 @@ def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
         if key in config:
             yield _Candidate("$", {key: config[key]}, method)
         return
-    if file in FOREIGN:
-        yield _Candidate("$.quantization_config", config.get("quantization_config"), FOREIGN[file])
+    if file in FOREIGN_CONFIGS:
+        yield _Candidate("$.quantization_config", config.get("quantization_config"), FOREIGN_CONFIGS[file])
         return
     yield from _in_model_config(config)
     yield _Candidate("$", {**config}, whole_file=True)

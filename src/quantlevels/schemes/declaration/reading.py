@@ -19,7 +19,7 @@ from quantlevels.scheme import Config, DeclaredLevel, MethodConfig, Scheme, Unkn
 from quantlevels.schemes.declaration.declared import Declared
 from quantlevels.schemes.declaration.methods import Claim
 from quantlevels.schemes.declaration.places import KEYS_BESIDE
-from quantlevels.schemes.structuring import Complaint, Reading, complaints_of, structured, unread_keys
+from quantlevels.schemes.structuring import Complaint, SectionReading, complaints_of, structured, unread_keys
 from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.plain import shown
 
@@ -35,7 +35,7 @@ _MOST_LISTED: Final = 8
 _MOST_KINDS: Final = 20
 
 
-def read(
+def read_claims(
     claims: Sequence[Claim], scheme: Scheme, dtype: QuantizationLevel | None, others: tuple[Declared, ...] = ()
 ) -> tuple[Declared, list[Finding]]:
     """What sections of one method declare together, the first of them first, and a finding for every mistake in them.
@@ -125,7 +125,7 @@ class _Reader:
                 self.report("QL305", f"{self.path}.{key}", f"expected a list of module names, got {shown(listed)}")
         return list(names)
 
-    def declared(self, base: Declared, reading: Reading[MethodConfig], config: MethodConfig) -> Declared:
+    def declared(self, base: Declared, reading: SectionReading[MethodConfig], config: MethodConfig) -> Declared:
         """What the instance of a method's class declares."""
         # a level that depends on a value that was left out would be the level of its default
         settled = all(name.startswith(_CACHE) for name in reading.left_out)
