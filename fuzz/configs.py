@@ -17,7 +17,7 @@ from quantlevels.vocabulary.registry import levels
 
 _GROUP = {"weights": {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 128}}
 #: whole configs, and one more for each method by its name alone
-_CONFIGS: list[dict[str, Any]] = [  # Any: JSON
+CONFIGS: list[dict[str, Any]] = [  # Any: JSON
     {"bits": 4, "group_size": 128, "sym": True, "dynamic": {"+:.*up.*": {"bits": 8}, "-:lm_head": {}}},
     {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "modules_to_not_convert": ["lm_head"]},
     {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
@@ -44,13 +44,13 @@ _VALUES: tuple[object, ...] = (
 )
 _FILES = ("config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json", "quanto_qmap.json")
 
-SEEDS = tuple(bytes([number, file, 0]) for number in range(len(_CONFIGS)) for file in range(len(_FILES)))
+SEEDS = tuple(bytes([number, file, 0]) for number in range(len(CONFIGS)) for file in range(len(_FILES)))
 
 
 def run(data: bytes) -> None:
     """Inspect tensors beside a config with as many changes as the bytes say."""
     choices = Choices(data)
-    config: dict[str, Any] = copy.deepcopy(choices.one_of(_CONFIGS))  # Any: JSON
+    config: dict[str, Any] = copy.deepcopy(choices.one_of(CONFIGS))  # Any: JSON
     file = choices.one_of(_FILES)
     if file == "config.json":
         config = {"torch_dtype": "bfloat16", choices.one_of(["quantization_config", "quantization", "_"]): config}

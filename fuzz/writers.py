@@ -50,20 +50,21 @@ def write_safetensors(path: Path, tensors: Tensors, metadata: Mapping[str, str] 
     return path
 
 
-def _text(text: str) -> bytes:
+def gguf_text(text: str) -> bytes:
+    """A string of GGUF: its length and its bytes."""
     raw = text.encode()
     return struct.pack("<Q", len(raw)) + raw
 
 
 def gguf(tensors: Mapping[str, tuple[int, Sequence[int]]], numbers: Mapping[str, int] | None = None) -> bytes:
     """A GGUF file of zeros: tensors by ggml type and shape (rows last), keys with unsigned numbers."""
-    pairs = [_text("general.architecture") + struct.pack("<I", 8) + _text("llama")]
-    pairs += [_text(key) + struct.pack("<II", 4, number) for key, number in (numbers or {}).items()]
+    pairs = [gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("llama")]
+    pairs += [gguf_text(key) + struct.pack("<II", 4, number) for key, number in (numbers or {}).items()]
     infos, end = [], 0
     for name, (type, shape) in tensors.items():
         block = levels.from_dialect("ggml", type).block
         dims = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
-        infos.append(_text(name) + dims + struct.pack("<IQ", type, end))
+        infos.append(gguf_text(name) + dims + struct.pack("<IQ", type, end))
         end += math.prod(shape) // block.weights * block.bits // 8
         end += -end % _ALIGNMENT
     header = b"GGUF" + struct.pack("<IQQ", 3, len(infos), len(pairs)) + b"".join((*pairs, *infos))
