@@ -191,6 +191,11 @@ class Places:
         return cls((file,), array("I", [0]) * len(column), column)
 
     @classmethod
+    def nowhere(cls, count: int) -> Places:
+        """The places of so many tensors of which none stands in a file as a plain array."""
+        return cls((), array("I", [0]) * count, array("q", [_NOWHERE]) * count)
+
+    @classmethod
     def of(cls, places: Iterable[Place | None]) -> Places:
         """The places of tensors in several files."""
         files: dict[str, int] = {}

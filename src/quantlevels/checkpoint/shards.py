@@ -105,7 +105,8 @@ class Files:
             reason = f"is text, not weights, and begins with {shown(text)}; download the file again"
             raise CheckpointError(source.path, reason) from error
         files = (File(source.name, source.size), *contents.files)
-        return Joined(container=container, contents=evolve(contents, files=files))
+        places = contents.places or Places.nowhere(len(contents.tensors))
+        return Joined(container=container, contents=evolve(contents, files=files, places=places))
 
     def read_json(self, name: str) -> dict[str, JSON]:
         """The object in one JSON file.

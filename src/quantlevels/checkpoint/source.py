@@ -63,8 +63,13 @@ class LocalFile:
             raise CheckpointError(self.path, f"cannot be opened: {reason}") from error
         self.version: str | None = None
         self.is_local: bool = True
+        status = os.fstat(self._descriptor)
         #: bytes in the file
-        self.size: int = os.fstat(self._descriptor).st_size
+        self.size: int = status.st_size
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if folder.stamps.setdefault(name, stamp) != stamp:
+            os.close(self._descriptor)
+            raise CheckpointError(self.path, "was changed or replaced while the checkpoint was read; try again")
 
     def read(self, offset: int, count: int) -> bytes:
         """Exactly ``count`` bytes from ``offset``.
@@ -88,6 +93,10 @@ class LocalFile:
         except OSError as error:
             raise CheckpointError(self.path, f"cannot be read: {error.strerror}", offset) from error
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def fileno(self) -> int:
+        """The number of the open file, for the system; it is closed with this object."""
+        return self._descriptor
 
     def prefetch(self, offset: int, least: int) -> None:
         """Nothing: a local read costs no round trip."""
@@ -130,6 +139,10 @@ class LocalFolder:
     path: Path
 
     is_local: bool = field(default=True, init=False, repr=False)
+    #: file → inode, bytes and time of change when it was first opened: later reads must be of the same version
+    stamps: dict[str, tuple[int, int, int]] = field(
+        factory=dict[str, tuple[int, int, int]], init=False, eq=False, repr=False
+    )
 
     @property
     def name(self) -> str:

@@ -237,7 +237,9 @@ def _read_all(job: _Job) -> FileResult:
         complete = _read_overlapping(reader, states)
         _finish(reader, states)
         blank = list(blank_regions(zeros.found(), job.subjects))
-        return FileResult(job.name, states, blank, reader.bytes_read, complete, _checksum(job, digester))
+        return FileResult(
+            job.name, states, blank, reader.bytes_read, complete, _checksum(job, digester, reader.modified)
+        )
 
 
 def _read_overlapping(reader: FileReader, states: Iterable[TensorState]) -> bool:
@@ -271,13 +273,12 @@ def _finish(reader: FileReader, states: Sequence[TensorState]) -> None:
         state.damage.append(damage)
 
 
-def _checksum(job: _Job, digester: Digester) -> Checksum | None:
-    actual = digester.hexdigest()
-    folder, digest = job.checkpoint.folder, job.expected
-    if digest is None or actual is None or folder is None:
+def _checksum(job: _Job, digester: Digester, modified: float | None) -> Checksum | None:
+    actual, digest = digester.hexdigest(), job.expected
+    if digest is None or actual is None:
         return None
     # a file may have been changed on purpose after its download: the finding says whether that is possible
-    edited = digest.recorded is not None and (Path(folder.path) / job.name).stat().st_mtime > digest.recorded
+    edited = digest.recorded is not None and modified is not None and modified > digest.recorded
     return Checksum(
         path=job.name,
         algorithm=digest.algorithm,

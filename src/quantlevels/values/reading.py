@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from pathlib import Path
+from io import FileIO
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from quantlevels.checkpoint.source import LocalFile
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from io import FileIO
     from types import TracebackType
 
     from quantlevels.container import Folder
@@ -40,9 +40,12 @@ class FileReader:
         #: bytes that were read so far
         self.bytes_read: int = 0
         self._file: FileIO | None = None
-        if isinstance(self._source.path, Path):
-            # the source has made sure that it is a regular file; a second handle can read into memory in use
-            self._file = self._stack.enter_context(self._source.path.open("rb", buffering=0))
+        #: when a local file was last changed, in seconds since 1970; None for a remote one
+        self.modified: float | None = None
+        if isinstance(self._source, LocalFile):
+            # the same open file, which can be read into memory in use; opened again by its path it may be another one
+            self._file = FileIO(self._source.fileno(), closefd=False)
+            self.modified = os.fstat(self._source.fileno()).st_mtime
 
     def read(self, offset: int, count: int) -> Bytes:
         """So many bytes from an offset, in new memory.
