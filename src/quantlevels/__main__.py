@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+#: exit statuses of programs that SIGINT and SIGTERM have ended, as shells give them
+_INTERRUPTED: Final = 130
+_TERMINATED: Final = 143
+#: the SIGTERM that have arrived
+_terminations: list[int] = []
 
 
 def main() -> None:
     """Run the command line on ``sys.argv``; it needs the ``cli`` extra."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends us without a word
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # else the caller wants it to be ignored
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         if missing := [name for name in ("click", "rich") if not _is_installed(name)]:
             sys.exit(_refuse(f"the command line needs {' and '.join(missing)}: pip install 'quantlevels[cli]'"))
         from quantlevels.cli.program import run
 
-        sys.exit(run(sys.argv[1:]))
+        status = run(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = _INTERRUPTED
+    sys.exit(_TERMINATED if _terminations else status)
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    """Take SIGTERM as Ctrl-C is taken: what has been written stays or goes whole, and nothing is left behind."""
+    _terminations.append(number)
+    raise KeyboardInterrupt
 
 
 def _is_installed(name: str) -> bool:

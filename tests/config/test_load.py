@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import Enum, IntEnum
@@ -587,3 +589,16 @@ def test_levels_of_a_file_cannot_change_registered_ones(tmp_path: Path) -> None:
 def test_a_format_that_is_not_known_is_named() -> None:
     with pytest.raises(ConfigError, match="unknown document format 'ini'; known are json, toml, yaml, msgpack"):
         loads("x", "ini", dict)  # type: ignore[arg-type]
+
+
+def test_many_levels_are_registered_in_linear_time(tmp_path: Path) -> None:
+    def seconds(count: int) -> float:
+        path = tmp_path / "levels.json"
+        path.write_text(json.dumps({"levels": {f"Acme{number}": {"bits_per_param": 4} for number in range(count)}}))
+        registry = Registry()
+        start = time.process_time()
+        assert len(levels_file(path, registry=registry)) == count
+        return time.process_time() - start
+
+    few = min(seconds(500) for _ in range(3))
+    assert seconds(4000) < 24 * few  # eight times as many; quadratic would be 64 times

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from codecs import getincrementaldecoder
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from quantlevels.checkpoint.names import NOT_WEIGHTS, suffix_of
-from quantlevels.container import Container
+from quantlevels.checkpoint.names import INDEX_SUFFIX, NOT_WEIGHTS, suffix_of
+from quantlevels.container import Container, config_files
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -305,6 +307,19 @@ def plugin_containers(registry: Registry) -> tuple[Container, ...]:
 
     registry._installed.load(CONTAINER_PLUGINS.group)
     return registry._installed.loaded(CONTAINER_PLUGINS)
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file belongs to a model, by its name, by that of what it links to, or by its beginning."""
+    target = Path(os.path.realpath(path))
+    if not target.is_file():
+        return False
+    for name in (path.name, target.name):
+        if container_named(name) or foreign_named(name) or config_files([name]) or name.endswith(INDEX_SUFFIX):
+            return True
+    with target.open("rb") as file:
+        head = file.read(_HEAD)
+    return (_by_magic(CONTAINERS, head) or _by_looks(CONTAINERS, head)) is not None
 
 
 def is_weights(name: str, plugins: Sequence[Container] = ()) -> bool:

@@ -96,7 +96,7 @@ def is_repository_name(path: Path) -> bool:
 
 def in_cache(path: Path) -> Path:
     """The folder of ``org/name`` in this machine's cache of Hugging Face, if nothing is at that path; else the path."""
-    if not is_repository_name(path) or path.exists() or path.is_symlink():
+    if not is_repository_name(path) or os.path.lexists(path):  # of a Path, this raises if a folder is unreadable
         return path
     # as huggingface_hub looks for its cache; it is an optional dependency, so its rule is repeated here
     variables = os.environ

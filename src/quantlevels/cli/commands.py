@@ -25,6 +25,7 @@ from quantlevels.cli.options import (
     ExistingPath,
     Natural,
     RecordName,
+    check_output,
     check_picture_name,
     completing,
     count,
@@ -280,8 +281,14 @@ def size(
 @click.option(
     "--format", "format_", type=click.Choice(["table", "ndjson", "csv", "parquet"]), help="What to print or write."
 )
-@click.option("--out", type=_FILE, metavar="FILE", help="Write the rows to a file: NDJSON, unless --format is given.")
-@click.option("--html", type=_FILE, metavar="FILE", help="Write a page for a browser.")
+@click.option(
+    "--out",
+    type=_FILE,
+    callback=check_output,
+    metavar="FILE",
+    help="Write the rows to a file: NDJSON, unless --format is given.",
+)
+@click.option("--html", type=_FILE, callback=check_output, metavar="FILE", help="Write a page for a browser.")
 @click.option("--since", type=_FILE, metavar="FILE", help="Rows of an earlier survey: read only what changed.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Read in so many processes.")
 @click.option("--dask", metavar="ADDRESS", help="Read on the workers of a Dask scheduler.")

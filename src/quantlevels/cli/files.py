@@ -27,8 +27,5 @@ def write_picture(path: Path, picture: str, *reports: Inspection) -> None:
         folder = report.path if report.path.is_dir() else report.path.parent
         if any(target == (folder / file.path).resolve() for file in report.files):
             raise click.UsageError(f"--svg {str(path)!r} is a file of the checkpoint")
-    try:
-        with replacing(path) as stream:
-            stream.write(picture.encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with replacing(path) as stream:
+        stream.write(picture.encode())

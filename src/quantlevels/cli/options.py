@@ -98,15 +98,29 @@ def _hint(path: Path) -> str:
     return f"; did you mean {' or '.join(repr(str(path.with_name(name))) for name in close)}?" if close else ""
 
 
+def check_output(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """A path to which output may be written.
+
+    Raises:
+        BadParameter: if a file of a model is there, by its name or its content; a link to one counts.
+    """
+    if path is not None and path.exists():
+        from quantlevels.checkpoint.catalogue import is_model_file  # here: few runs write over a file
+
+        if is_model_file(path):
+            raise click.BadParameter(f"{str(path)!r} is a file of a model, and is not overwritten", ctx, param)
+    return path
+
+
 def check_picture_name(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """A path that a picture may have.
 
     Raises:
-        BadParameter: for another suffix: only SVG is written.
+        BadParameter: for another suffix: only SVG is written; or if a file of a model is there.
     """
     if path is not None and path.suffix.lower() != ".svg":
         raise click.BadParameter(f"{str(path)!r} does not end in .svg, the only format that is drawn", ctx, param)
-    return path
+    return check_output(ctx, param, path)
 
 
 def completing(words: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:

@@ -18,8 +18,9 @@ from quantlevels.config.reader import Mistake, expected
 from quantlevels.config.strict import Hook, mistakes
 from quantlevels.config.words import place
 from quantlevels.errors import ConfigError, QuantLevelsError
+from quantlevels.vocabulary.index import Index
 from quantlevels.vocabulary.level import QuantizationLevel
-from quantlevels.vocabulary.registry import Registry, levels
+from quantlevels.vocabulary.registry import Registry, accepted, levels
 
 __all__ = ["levels_file", "load", "loads", "save"]
 
@@ -167,13 +168,12 @@ def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
         if not isinstance(value, Mapping):
             raise expected("a table of levels by name", value)
         # levels of the file must not collide with each other either; a copy is checked, so that all or none are added
-        scratch = Registry()
-        scratch.register_all(registry)
+        scratch = Index(registry)
         found: dict[str, QuantizationLevel] = {}
         errors: list[Exception] = []
         for name, table in value.items():
             try:
-                found[name] = scratch.register(structure(name, table))
+                found[name] = accepted(structure(name, table), scratch)
             except Exception as error:  # collected, as cattrs does
                 error.add_note(IterableValidationNote("level", name, QuantizationLevel))
                 errors.append(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -222,22 +223,31 @@ def writer(format: RowFormat, stream: IO[bytes]) -> RowWriter:
 def replacing(path: Path) -> Generator[IO[bytes]]:
     """A stream to a new file that takes the place of ``path`` when it is complete, or was interrupted by the user.
 
-    After any other error the file at ``path`` is as it was.
+    After any other error the file at ``path`` is as it was. A link stays a link; a pipe or device is written to.
 
     Raises:
         KeyboardInterrupt: if the user interrupts; what was written stays.
-        OSError: if the file cannot be written.
+        OSError: naming the path, if it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():  # replacing /dev/null would take it from all programs
+        with path.open("wb") as stream:
+            yield stream
+        return
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as stream:
+        try:
+            out = partial.open("wb")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        with out as stream:
             try:
                 yield stream
             except KeyboardInterrupt:  # what is finished stays: a later survey goes on from it
                 stream.flush()
-                partial.replace(path)
+                partial.replace(target)
                 raise
-        partial.replace(path)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 

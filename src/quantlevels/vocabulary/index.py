@@ -111,7 +111,9 @@ def printed_name(word: str) -> Printed | None:
 
 
 class Index:
-    """A fixed set of levels, found by name, by any of their words, and by dialect.
+    """A set of levels, found by name, by any of their words, and by dialect.
+
+    It grows only while one thread alone has it: `add` is not for an index that others read.
 
     Args:
         levels: in the order in which they are listed; no two share a name, label or alias.
@@ -121,7 +123,7 @@ class Index:
     __slots__ = ("_floats", "_printed", "dialects", "levels", "meanings")
 
     def __init__(self, levels: Iterable[QuantizationLevel], ambiguous: Mapping[str, tuple[str, ...]] = {}) -> None:
-        self.levels: tuple[QuantizationLevel, ...] = tuple(levels)
+        self.levels: list[QuantizationLevel] = list(levels)
         #: (dialect, exact word) → level
         self.dialects: dict[tuple[str, Spelling], QuantizationLevel] = {}
         #: (dialect, normalised word) → level
@@ -133,14 +135,23 @@ class Index:
         for level in self.levels:
             self._add_dialects(level)
         for level in self.levels:  # afterwards: a level's own words are not ambiguous, whatever dialects mean by them
-            for word in own_words(level):
-                self.meanings[normalized(word)] = {level.name: level}
-                self._add_float(word, level)
+            self._add_words(level)
         by_name = {level.name: level for level in self.levels}
         for word, names in ambiguous.items():
             self.meanings[word] = {name: by_name[name] for name in names}
             for name in names:
                 self._add_float(word, by_name[name])
+
+    def add(self, level: QuantizationLevel) -> None:
+        """Add one more level; it must share no name, label or alias with another."""
+        self.levels.append(level)
+        self._add_dialects(level)
+        self._add_words(level)
+
+    def _add_words(self, level: QuantizationLevel) -> None:
+        for word in own_words(level):
+            self.meanings[normalized(word)] = {level.name: level}
+            self._add_float(word, level)
 
     def _add_dialects(self, level: QuantizationLevel) -> None:
         for dialect, word in dialect_words(level):

@@ -289,11 +289,8 @@ class Registry:
         """
         known: list[QuantizationLevel] = []
         with self._lock:
-            registered = self._registered  # grows on the side, and replaces the old one only if all are accepted
-            for level in new:
-                known.append(_vetted(level, registered))
-                if not (registered.equal(level) or shipped().equal(level)):
-                    registered = Index((*registered.levels, level))
+            registered = Index(self._registered.levels)  # replaces the old one only if all are accepted
+            known += (accepted(level, registered) for level in new)
             self._registered = registered
             self._clear_cache()
         return tuple(known)
@@ -341,6 +338,18 @@ class Registry:
     def canonical(self, level: QuantizationLevel) -> QuantizationLevel:
         """The known level that equals this one, or this level itself; consults no plugin that is not loaded."""
         return self._equal(level) or level
+
+
+def accepted(level: QuantizationLevel, registered: Index) -> QuantizationLevel:
+    """The known level that equals this one, or this level itself, which the index has from now on.
+
+    Raises:
+        ReservedLevelError, DuplicateLevelError: as `Registry.register`, and then the index is as before.
+    """
+    known = _vetted(level, registered)
+    if not (registered.equal(level) or shipped().equal(level)):
+        registered.add(level)
+    return known
 
 
 def _vetted(level: QuantizationLevel, registered: Index) -> QuantizationLevel:
