@@ -139,16 +139,33 @@ OPENVINO: Final = Container(
     decoration=re.compile(r"^self\.|_compressed$"),
 )
 NUMPY: Final = Container(
-    name="numpy", reader=_numpy, suffixes=(".npz", ".npy"), magic=b"\x93NUMPY", looks=re.compile(rb"PK\x03\x04")
+    name="numpy",
+    reader=_numpy,
+    suffixes=(".npz", ".npy"),
+    magic=b"\x93NUMPY",
+    looks=re.compile(rb"PK\x03\x04.{26}[^\0]{1,400}?\.npy", re.DOTALL),  # a zip archive whose first entry is an array
 )
 MLC: Final = Container(name="mlc", reader=_mlc, names=("tensor-cache.json", "ndarray-cache.json"), is_text=True)
-DISTRIBUTED: Final = Container(name="pytorch-distributed", reader=_distributed, names=(".metadata",))
-NEMO: Final = Container(name="nemo", reader=_nemo, suffixes=(".nemo",))
+DISTRIBUTED: Final = Container(
+    name="pytorch-distributed",
+    reader=_distributed,
+    names=(".metadata",),
+    looks=re.compile(rb"\x80[\x02-\x05].{1,100}?torch\.distributed\.checkpoint\.metadata", re.DOTALL),
+)
+NEMO: Final = Container(
+    name="nemo",
+    reader=_nemo,
+    suffixes=(".nemo",),
+    looks=re.compile(rb".{257}ustar", re.DOTALL),  # a tar archive
+)
 CONTAINERS: Final = (
     *(SAFETENSORS, GGUF, ONNX, PYTORCH),
     *(CTRANSLATE2, LEGACY_GGML, OPENVINO, NUMPY, MLC, DISTRIBUTED, NEMO),
 )
 
+#: containers whose first bytes decide whatever the name is; those of the others, such as JSON after a length or a
+#: pickle, may begin many files
+_PARTICULAR: Final = (CTRANSLATE2, LEGACY_GGML, OPENVINO, NUMPY, DISTRIBUTED)
 #: a JSON file: config or index, never weights
 CONFIG_SUFFIX: Final = ".json"
 #: the first container of a suffix is meant if first bytes do not tell
@@ -156,6 +173,7 @@ _SUFFIXES: Final = {suffix: container for container in reversed(CONTAINERS) for 
 _NAMES: Final = {name: container for container in CONTAINERS for name in container.names}
 #: bytes read to tell a format: enough for the longest of the patterns below and a first line of text
 _HEAD: Final = 512
+_MLC_SHARD: Final = re.compile(r"params_shard_\d+\.bin")
 #: characters of a text that an error shows
 _SHOWN_TEXT: Final = 60
 
@@ -217,7 +235,12 @@ FOREIGN: Final = (
     _foreign(
         "an HDF5 file", r".*\.(h5|hdf5)", "install the container plugin quantlevels-hdf5 to read it", rb"\x89HDF\r\n"
     ),
-    _foreign("a Keras archive", r".*\.keras", "unzip it, and inspect the model.weights.h5 in it"),
+    _foreign(
+        "a Keras archive",
+        r".*\.keras",
+        "unzip it, and inspect the model.weights.h5 in it",
+        rb"PK\x03\x04.{26}(metadata\.json|config\.json|model\.weights\.h5)",
+    ),
     _foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder it is in"),
     _foreign("a llamafile", r".*\.llamafile", "unzip it, and inspect the .gguf file in it", rb"MZqFpD"),
 )
@@ -236,26 +259,29 @@ def container_of(source: Source, registry: Registry) -> Container | None:
     Raises:
         CheckpointError: if it is of no format that is read here, or only a pointer to a file.
     """
-    # The order decides. First what is not a model, whatever its name is; then evidence that agrees (name and bytes);
-    # then bytes alone; then refusals with an advice; last the suffix alone, which many formats share (.bin, .pt).
+    # The order decides. First what is not a model, whatever its name is; then bytes that only one format has; then
+    # evidence that agrees (name and bytes); then bytes alone; then refusals with an advice; last the suffix alone,
+    # which many formats share (.bin, .pt).
     head = source.read(0, min(source.size, _HEAD))
     for other in _NOT_MODELS:
         if other.head.match(head):
             raise CheckpointError(source.path, other.reason)
     name = source.name.rpartition("/")[2]
     suffix = suffix_of(name)
-    found = _NAMES.get(name) or _by_suffix(head, suffix) or _by_magic(CONTAINERS, head)
+    found = _NAMES.get(name) or _by_looks(_PARTICULAR, head) or _by_suffix(head, suffix)
+    if found is None and (foreign := _foreign_zip(head, name)):
+        return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
+    found = found or _by_magic(CONTAINERS, head)
     if found:
         return found
     if suffix == CONFIG_SUFFIX:
         return None
-    if foreign := next((foreign for foreign in FOREIGN if foreign.head and foreign.head.match(head)), None):
+    if foreign := _foreign_head(head):
         # a plugin may read what this package does not, HDF5 for example
         return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
-    # the .bin of OpenVINO has no header: the .xml beside it is the only sign
-    if suffix in PYTORCH.suffixes and source.sibling_size(f"{source.name.removesuffix(suffix)}.xml") is not None:
-        raise CheckpointError(source.path, "holds the bytes of an OpenVINO model; name the .xml beside it")
-    found = _SUFFIXES.get(suffix)
+    if suffix in PYTORCH.suffixes:
+        _refuse_data(source, name)
+    found = None if foreign_named(name) else _SUFFIXES.get(suffix)  # the .bin of ncnn is not one of PyTorch
     if not suffix:  # a blob in the cache of Hugging Face is named by its hash alone
         found = _by_looks(CONTAINERS, head)
     found = found or _of_plugin(registry, head, suffix) or _by_looks(CONTAINERS, head)
@@ -264,6 +290,26 @@ def container_of(source: Source, registry: Registry) -> Container | None:
             _refuse(source, foreign)
         raise CheckpointError(source.path, "is not a checkpoint: neither its name nor its first bytes are known")
     return found
+
+
+def _foreign_head(head: bytes) -> Foreign | None:
+    """The format that is not read and whose files begin so."""
+    return next((foreign for foreign in FOREIGN if foreign.head and foreign.head.match(head)), None)
+
+
+def _foreign_zip(head: bytes, name: str) -> Foreign | None:
+    """The format that is not read of a zip archive, by its first entry or its name: the magic is not PyTorch's own."""
+    return (_foreign_head(head) or foreign_named(name)) if head.startswith(PYTORCH.magic) else None
+
+
+def _refuse_data(source: Source, name: str) -> None:
+    """Raise CheckpointError if a file has no header since another file beside it describes its tensors."""
+    folder = source.name.removesuffix(name)
+    if source.sibling_size(f"{folder}{name.rpartition('.')[0]}.xml") is not None:
+        raise CheckpointError(source.path, "holds the bytes of an OpenVINO model; name the .xml beside it")
+    for other in MLC.names if _MLC_SHARD.fullmatch(name) else ():
+        if source.sibling_size(folder + other) is not None:
+            raise CheckpointError(source.path, f"holds the bytes of an MLC model; name the {other} beside it")
 
 
 def _refuse(source: Source, foreign: Foreign) -> NoReturn:

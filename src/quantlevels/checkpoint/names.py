@@ -33,7 +33,7 @@ _RANK: Final = re.compile(
 #: arrays that are more often data than weights
 NOT_WEIGHTS: Final = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state).*\.(bin|pt|pth)|.*imatrix.*\.gguf"
-    r"|openvino_(de)?tokenizer\.(xml|bin)|.*\.npy"
+    r"|openvino_(de)?tokenizer\.(xml|bin)|.*\.ncnn\.bin|.*\.npy"
 )
 #: in the name of a file that llama.cpp loads beside a model, for its images and sounds
 PROJECTOR: Final = "mmproj"

@@ -206,7 +206,7 @@ def _parse(source: Source) -> _Graph:
         graph.parser.Parse(b"", True)
     except expat.ExpatError as error:
         reason = f"is not valid XML: {expat.ErrorString(error.code)}"
-        raise CheckpointError(source.path, reason, graph.parser.ErrorByteIndex) from error
+        raise CheckpointError(source.path, reason, max(graph.parser.ErrorByteIndex, 0)) from error
     return graph
 
 
