@@ -270,18 +270,20 @@ class File:
 @final
 @frozen(kw_only=True)
 class RemoteLimits:
-    """How much may be fetched of one remote file.
+    """How much may be fetched of one remote file. Beyond a limit there is an error that names it.
 
     Args:
-        requests: to the server, redirects not counted.
+        requests: requests, those sent again included; redirects are not counted.
         nbytes: bytes.
-        seconds: for each request, besides a second for each 64 KiB.
-        silence: seconds without a byte.
+        seconds: seconds of all requests together. What a busy server asks to wait is not counted; it has a bound of
+            its own, 3 minutes.
+        silence: seconds without a byte after which a request fails. A whole request may take twice that, and a second
+            for each 64 KiB.
     """
 
     requests: int = 512
     nbytes: int = 1 << 28
-    seconds: float = 20.0
+    seconds: float = 120.0
     silence: float = 10.0
 
 

@@ -24,7 +24,7 @@ from quantlevels.checkpoint import read_checkpoint  # noqa: E402
 from quantlevels.checkpoint.remote import addresses, client, ranges, stores, web  # noqa: E402
 from quantlevels.container import RemoteLimits  # noqa: E402
 
-LIMITS = RemoteLimits(seconds=1, silence=0.5)
+LIMITS = RemoteLimits(seconds=20, silence=0.5)
 WEIGHTS = np.arange(64 * 8, dtype=np.float32).reshape(64, 8)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quantlevels.checkpoint.remote.addresses import clean
+from quantlevels.checkpoint.remote.addresses import clean, origin
 from quantlevels.container import RemoteLimits
 from quantlevels.errors import CheckpointError
 
@@ -31,6 +31,10 @@ def open_url(url: str, limits: RemoteLimits | None = None) -> tuple[Folder, str]
         reason = f"needs {error.name}: pip install 'quantlevels[remote]'"
         raise CheckpointError(clean(url), reason) from error
     limits = limits or RemoteLimits()
+    try:
+        origin(url)
+    except ValueError:  # a host or a port that cannot be
+        raise CheckpointError(clean(url), "is not a valid URL") from None
     place = hub_place(url)
     if place:
         return hub_folder(place, limits)

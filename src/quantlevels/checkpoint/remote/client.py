@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from quantlevels.checkpoint.remote.addresses import clean, is_metadata, is_private, origin
+from quantlevels.checkpoint.remote.addresses import clean, is_metadata, is_private, literal_address, origin
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class _Deadline:
         self.socket: socket.socket | None = None
         self.expired = False
 
+    def check(self, url: str, seconds: float) -> None:
+        """Raise CheckpointError if the request took too long."""
+        if self.expired:
+            raise CheckpointError(clean(url), f"a request took longer than {seconds:.3g} seconds") from None
+
     def expire(self) -> None:
         """Shut the socket down, whatever waits for it."""
         self.expired = True
@@ -65,40 +71,53 @@ class _Deadline:
 class _Guarded(HTTPConnection):
     """A connection that checks the address at its other end before it sends anything."""
 
-    def connect(self) -> None:
-        super().connect()
-        _check(self)
+    def _new_conn(self) -> socket.socket:
+        return _checked(self, super()._new_conn())
 
     def request(self, *arguments: Any, **options: Any) -> None:  # Any: as urllib3 has them
+        _watch(self.sock)  # one that is kept from the request before
         super().request(*arguments, **options)
-        _watch(self)
 
 
 class _GuardedTLS(HTTPSConnection):
     """As `_Guarded`, over TLS."""
 
-    def connect(self) -> None:
-        super().connect()
-        _check(self)
+    def _new_conn(self) -> socket.socket:
+        return _checked(self, super()._new_conn())
 
     def request(self, *arguments: Any, **options: Any) -> None:  # Any: as urllib3 has them
+        _watch(self.sock)
         super().request(*arguments, **options)
-        _watch(self)
+        _watch(self.sock)  # TLS wraps the socket
 
 
-def _check(connection: HTTPConnection) -> None:
+def _checked(connection: HTTPConnection, sock: socket.socket) -> socket.socket:
+    """A new socket, if the address at its other end may be used.
+
+    Raises:
+        RefusedAddressError: if not.
+    """
     client = _REQUEST.client
-    if client is None or connection.proxy is not None or connection.sock is None:
-        return
-    address = str(connection.sock.getpeername()[0])
-    if not client.may_connect(connection.host, address):
-        connection.close()
-        raise RefusedAddressError(f"leads to {connection.host}, in a private network")
+    _watch(sock)
+    if client is not None and connection.proxy is None:
+        address = str(sock.getpeername()[0])
+        if not client.may_connect(connection.host, address):
+            sock.close()
+            raise RefusedAddressError(_refusal(connection.host))
+    return sock
 
 
-def _watch(connection: HTTPConnection) -> None:
-    if _REQUEST.deadline is not None:
-        _REQUEST.deadline.socket = connection.sock
+def _refusal(host: str) -> str:
+    return f"leads to {host}, in a private network"
+
+
+def _watch(sock: socket.socket | None) -> None:
+    """Have the deadline of the request under way end this socket."""
+    deadline = _REQUEST.deadline
+    if deadline is not None and sock is not None:
+        deadline.socket = sock
+        if deadline.expired:  # while the connection was made
+            deadline.expire()
 
 
 class _Pool(HTTPConnectionPool):
@@ -107,6 +126,31 @@ class _Pool(HTTPConnectionPool):
 
 class _PoolTLS(HTTPSConnectionPool):
     ConnectionCls = _GuardedTLS  # type: ignore[mutable-override]  # ty: ignore[invalid-assignment]
+
+
+@final
+class _Slots:
+    """Bounds the requests that are under way at a time; fewer after the server said that it gets too many."""
+
+    def __init__(self) -> None:
+        self._most = PARALLEL
+        self._taken = 0
+        self._freed = threading.Condition()
+
+    def halve(self) -> None:
+        """Allow half as many from now on, but one."""
+        with self._freed:
+            self._most = max(1, self._most // 2)
+
+    def __enter__(self) -> None:
+        with self._freed:
+            self._freed.wait_for(lambda: self._taken < self._most)
+            self._taken += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._freed:
+            self._taken -= 1
+            self._freed.notify_all()
 
 
 @final
@@ -132,14 +176,32 @@ class Client:
         self._is_private = is_private
         #: whether the address of the given URL is private; None before it was connected to
         self._private_allowed: bool | None = None
-        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
-        proxy = urllib3_proxy(url)
-        options: dict[str, Any] = {"timeout": timeout, "maxsize": PARALLEL, "block": True}  # Any: as urllib3 has them
-        self._pools: urllib3.PoolManager = (
-            urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-        )
-        guarded: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {"http": _Pool, "https": _PoolTLS}
-        self._pools.pool_classes_by_scheme = guarded  # ty: ignore[invalid-assignment]  # its own type is narrower
+        self._timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence)
+        #: proxy → what sends requests through it; None: directly
+        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._slots = _Slots()
+
+    def slow_down(self) -> None:
+        """Send fewer requests at a time: the server answered 429."""
+        self._slots.halve()
+
+    def _manager(self, proxy: str | None) -> urllib3.PoolManager:
+        """What sends requests, through a proxy if there is one."""
+        if proxy not in self._managers:
+            options: dict[str, Any] = {"timeout": self._timeout, "maxsize": PARALLEL, "block": True}  # Any: urllib3's
+            if proxy is None:
+                manager = urllib3.PoolManager(**options)
+            else:
+                login = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
+                headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+                manager = urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+            guarded: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {
+                "http": _Pool,
+                "https": _PoolTLS,
+            }
+            manager.pool_classes_by_scheme = guarded  # ty: ignore[invalid-assignment]  # its own type is narrower
+            self._managers.setdefault(proxy, manager)
+        return self._managers[proxy]
 
     def may_connect(self, host: str, address: str) -> bool:
         """Whether a socket to this address may be used.
@@ -170,28 +232,33 @@ class Client:
         deadline = _Deadline()
         timer = threading.Timer(seconds, deadline.expire)
         timer.daemon = True
-        timer.start()
         _REQUEST.client, _REQUEST.deadline = self, deadline
         answer: Answer | None = None
-        try:
-            answer = self._follow(url, headers)
-            yield answer
-        except HTTPError as error:
-            if deadline.expired:
-                raise CheckpointError(clean(url), f"took longer than {seconds:.0f} seconds") from error
-            raise
-        finally:
-            timer.cancel()
-            _REQUEST.client = _REQUEST.deadline = None
-            if answer is not None:
-                answer.response.close()
+        with self._slots:
+            timer.start()
+            try:
+                answer = self._follow(url, headers)
+                deadline.check(url, seconds)
+                yield answer
+            except Exception:
+                # whatever a socket that was shut down looks like
+                deadline.check(url, seconds)
+                raise
+            finally:
+                timer.cancel()
+                _REQUEST.client = _REQUEST.deadline = None
+                if answer is not None:
+                    answer.response.close()
 
     def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
         first = url
         passed: list[Mapping[str, str]] = []
         for _ in range(_MOST_REDIRECTS + 1):
             own = self._headers if origin(url) == self.origin else {}
-            response = self._pools.request(
+            proxy = _proxy_of(url)
+            if proxy is not None:
+                self._check_literal(url)
+            response = self._manager(proxy).request(
                 "GET",
                 url,
                 headers={"Accept-Encoding": "identity", **headers, **own},
@@ -208,6 +275,17 @@ class Client:
             response.release_conn()
             url = _redirected(first, url, location)
         raise CheckpointError(clean(first), f"redirects more than {_MOST_REDIRECTS} times")
+
+    def _check_literal(self, url: str) -> None:
+        """Check the address that a URL spells out; behind a proxy that of a name is not known here.
+
+        Raises:
+            RefusedAddressError: if it must not be connected to.
+        """
+        host = urlsplit(url).hostname or ""
+        address = literal_address(host)
+        if is_metadata(host, address) or (address is not None and not self.may_connect(host, address)):
+            raise RefusedAddressError(_refusal(host))
 
 
 @final
@@ -237,7 +315,7 @@ class Answer:
         return b"".join(chunks)
 
 
-def urllib3_proxy(url: str) -> str | None:
+def _proxy_of(url: str) -> str | None:
     """The proxy that the environment names for a URL."""
     from urllib.request import getproxies, proxy_bypass
 
@@ -253,8 +331,12 @@ def _redirected(first: str, url: str, location: str) -> str:
     Raises:
         CheckpointError: if it must not be followed.
     """
-    following = urljoin(url, location)
-    parts = urlsplit(following)
+    try:
+        following = urljoin(url, location)
+        parts = urlsplit(following)
+        origin(following)
+    except ValueError:
+        raise CheckpointError(clean(first), "redirects to what is not a URL") from None
     problem = ""
     if parts.scheme not in ("http", "https"):
         problem = f"redirects to {parts.scheme}:, which is not followed"
@@ -265,6 +347,12 @@ def _redirected(first: str, url: str, location: str) -> str:
     if problem:
         raise CheckpointError(clean(first), problem)
     return following
+
+
+def has_bad_head(error: HTTPError) -> bool:
+    """Whether the head of an answer is too long, or has too many lines: http.client reads 100 of at most 64 KiB."""
+    causes = [cause for cause in error.args if isinstance(cause, http.client.HTTPException)]
+    return any(type(cause) in (http.client.HTTPException, http.client.LineTooLong) for cause in causes)
 
 
 def wait(seconds: float) -> None:

@@ -8,29 +8,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from attrs import evolve
-
 from quantlevels.checkpoint.remote.addresses import clean, is_private, is_safe_name, quoted
 from quantlevels.checkpoint.remote.client import Client
+from quantlevels.checkpoint.remote.hubcache import CachedRepository
 from quantlevels.checkpoint.remote.listing import ListedFolder
 from quantlevels.checkpoint.remote.ranges import HttpFile
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.remote.client import AddressCheck
+    from quantlevels.checkpoint.remote.windows import Ranges
     from quantlevels.container import RemoteLimits
 
 _SCHEME: Final = "hf://"
 _PART: Final = r"[A-Za-z0-9][\w.-]*"
 _REPOSITORY: Final = re.compile(rf"(?:{_PART}/)?{_PART}", re.ASCII)
-#: a web address of the Hub: ``org/name``, and perhaps what is shown of it
-_PAGE: Final = re.compile(rf"/({_PART}/{_PART})(?:/(?:blob|resolve|tree|raw)/([^/]+)(?:/(.*))?)?/?", re.ASCII)
+#: web addresses of the Hub: of something in a repository, and of the repository
+_PAGE: Final = re.compile(rf"/((?:{_PART}/)?{_PART})/(?:blob|resolve|tree|raw)/([^/]+)(?:/(.*))?", re.ASCII)
+_FRONT_PAGE: Final = re.compile(rf"/({_PART}/{_PART})/?()()", re.ASCII)
 _HUB_HOSTS: Final = ("huggingface.co", "hf.co")
 _KINDS: Final = ("datasets", "spaces", "buckets")
 _MAIN: Final = "main"
+_OFFLINE: Final = "HF_HUB_OFFLINE is set"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 _LARGEST_LISTING: Final = 64 << 20
 _MOST_FILES: Final = 1_000_000
@@ -53,10 +56,12 @@ def hub_place(url: str) -> HubPlace | None:
     """
     if not url.lower().startswith(_SCHEME):
         parts = urlsplit(url)
-        page = _PAGE.fullmatch(parts.path) if parts.hostname in _HUB_HOSTS else None
+        if parts.hostname not in _HUB_HOSTS:
+            return None
+        page = _PAGE.fullmatch(parts.path) or _FRONT_PAGE.fullmatch(parts.path)
         if page is None or page[1].partition("/")[0] in _KINDS:
             return None
-        return HubPlace(page[1], unquote(page[2] or _MAIN), unquote(page[3] or ""))
+        return _checked(url, HubPlace(page[1], unquote(page[2] or _MAIN), unquote(page[3] or "").strip("/")))
     name, _, path = url[len(_SCHEME) :].partition("@")
     if path:
         revision, _, path = path.partition("/")
@@ -67,9 +72,19 @@ def hub_place(url: str) -> HubPlace | None:
     if name.partition("/")[0] in _KINDS:
         raise CheckpointError(clean(url), f"is of {name.partition('/')[0]}, not a model")
     path = unquote(path).strip("/")
-    if not _REPOSITORY.fullmatch(name) or not revision or (path and not is_safe_name(path)):
+    return _checked(url, HubPlace(name, unquote(revision), path))
+
+
+def _checked(url: str, place: HubPlace) -> HubPlace:
+    """A place of which no part leads elsewhere.
+
+    Raises:
+        CheckpointError: if one does.
+    """
+    safe = is_safe_name(place.revision) and (not place.path or is_safe_name(place.path))
+    if not safe or not _REPOSITORY.fullmatch(place.repository):
         raise CheckpointError(clean(url), "is not hf://org/name[@revision][/path]")
-    return HubPlace(name, unquote(revision), path)
+    return place
 
 
 def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_private) -> tuple[ListedFolder, str]:
@@ -81,12 +96,17 @@ def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_p
     from huggingface_hub import constants, get_token
 
     shown = f"{_SCHEME}{place.repository}" + (f"@{place.revision}" if place.revision != _MAIN else "")
-    if constants.HF_HUB_OFFLINE:
-        raise CheckpointError(shown, "HF_HUB_OFFLINE is set: nothing is read from the Hub")
     endpoint = constants.ENDPOINT.rstrip("/")
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     client = Client(endpoint, {"Authorization": f"Bearer {token}"} if token else {}, limits.silence, check)
-    commit, files = _listing(client, endpoint, place, shown, limits)
+    offline = bool(constants.HF_HUB_OFFLINE)
+    cache = CachedRepository(Path(constants.HF_HUB_CACHE) / f"models--{place.repository.replace('/', '--')}")
+    if offline:
+        commit, files = _cached(cache, place, shown)
+    else:
+        # what belongs to a commit never changes: a list in the cache is as good as a new one
+        known = cache.listing(place.revision) if _COMMIT.fullmatch(place.revision) else None
+        commit, files = (place.revision, known) if known else _listing(client, endpoint, place, shown, limits)
     url = f"{endpoint}/{place.repository}/resolve/{commit}/"
     if place.path in files:
         above, _, name = place.path.rpartition("/")
@@ -96,12 +116,31 @@ def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_p
     if not any(file.startswith(below) for file in files):
         raise CheckpointError(f"{shown}/{place.path}", "is not in the repository")
 
-    def opener(path: str, shown: str) -> HttpFile:
+    def opener(path: str, shown: str) -> Ranges:
+        cached = cache.file(commit, path, shown)
+        if cached is not None and cached.size == files[path]:
+            return cached
+        if offline:
+            raise CheckpointError(shown, f"{_OFFLINE}, and the cache on this machine does not have this file")
         file = HttpFile(client, url + quoted(path), limits, files[path], _explain)
         file.path = shown
         return file
 
     return ListedFolder(f"{shown}/{above}".rstrip("/"), files, below, opener, "repository"), name
+
+
+def _cached(cache: CachedRepository, place: HubPlace, shown: str) -> tuple[str, dict[str, int]]:
+    """The commit of a revision, and the size of each file, as the cache on this machine knows them.
+
+    Raises:
+        CheckpointError: if it does not.
+    """
+    revision = place.revision
+    commit = revision if _COMMIT.fullmatch(revision) else cache.commit(revision)
+    files = (cache.listing(commit) or cache.fetched(commit)) if commit else {}
+    if not commit or not files:
+        raise CheckpointError(shown, f"{_OFFLINE}, and the cache on this machine does not have it")
+    return commit, files
 
 
 def _listing(
@@ -112,7 +151,7 @@ def _listing(
     listing = HttpFile(
         client,
         f"{endpoint}/api/models/{place.repository}/revision/{revision}?blobs=true",
-        evolve(limits, nbytes=2 * _LARGEST_LISTING),
+        limits,
         explain=_explain,
     )
     listing.path = shown

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
+import time
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
 from urllib3.exceptions import HTTPError
 
 from quantlevels.checkpoint.remote.addresses import clean, origin
-from quantlevels.checkpoint.remote.client import Answer, Client, RefusedAddressError, wait
+from quantlevels.checkpoint.remote.client import Answer, Client, RefusedAddressError, has_bad_head, wait
+from quantlevels.checkpoint.remote.spending import Spending
 from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
     from quantlevels.container import RemoteLimits
+
+_LOG: Final = logging.getLogger("quantlevels")
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20})")
 _UNSATISFIED: Final = re.compile(r"bytes \*/(\d{1,20})")
@@ -26,7 +32,12 @@ _RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 _MOST_RETRIES: Final = 3
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 60.0
-_BYTES_PER_SECOND: Final = 1 << 16
+#: seconds that a server may ask to wait for one file in all: without a bound it could hold the reader for hours
+_LONGEST_WAIT: Final = 180.0
+#: a pause that a person notices
+_NOTICED: Final = 2.0
+_RATE_LIMIT: Final = re.compile(r"\bt\s*=\s*(\d{1,5})\b")
+_TOO_MANY: Final = 429
 #: answers to a signed URL that has expired
 _EXPIRED: Final = frozenset({401, 403, 410})
 #: answers for a file that is not there; some stores hide what is missing behind 403
@@ -39,6 +50,7 @@ _REASONS: Final[Mapping[int, str]] = {
     404: "does not exist (404)",
     410: "does not exist any more (410)",
     412: "changed while it was read",
+    416: "the server refuses the range that was asked for (416); download the file first",
 }
 
 #: Makes the error for an answer that is not a file; None to use the general one.
@@ -86,15 +98,15 @@ class HttpFile:
     ) -> None:
         self.path: str = clean(url)
         self.client = client
-        self.limits = limits
-        self.requests: int = 0
-        self.nbytes: int = 0
+        self.spending: Spending = Spending(limits)
         self.version: str | None = None
         self._url = url
         #: where a redirect led: signed storage, asked directly for further ranges
         self._storage: str | None = None
         self._size = size
         self._modified: str | None = None
+        #: sha256 of the file, as the Hub says it beside the address of its storage
+        self._linked: str | None = None
         self._explain = explain
         self._conditional = True
 
@@ -132,7 +144,8 @@ class HttpFile:
         return self._with_retries(lambda: self._document(most))
 
     def _document(self, most: int) -> bytes:
-        with self.client.get(self._url, {}, self.limits.seconds + most / _BYTES_PER_SECOND) as answer:
+        spending = self.spending
+        with spending.request(self.path, 0), self.client.get(self._url, {}, spending.deadline(most)) as answer:
             self._check_status(answer)
             body = answer.body(most + 1)
             if len(body) > most:
@@ -152,24 +165,30 @@ class HttpFile:
                 raise CheckpointError(self.path, str(error)) from None
             except (HTTPError, _TryAgain) as error:
                 reason = error.reason if isinstance(error, _TryAgain) else _words(error)
-                if attempt == _MOST_RETRIES:
+                if attempt == _MOST_RETRIES or (isinstance(error, HTTPError) and has_bad_head(error)):
                     raise CheckpointError(self.path, f"cannot be read: {reason}") from None
                 asked = error.pause if isinstance(error, _TryAgain) else None
-                wait(min(_LONGEST_PAUSE, pause * random.uniform(1, 1.5) if asked is None else asked))
+                self._wait(pause * random.uniform(1, 1.5) if asked is None else asked, reason)
                 pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
+    def _wait(self, seconds: float, reason: str) -> None:
+        """Wait before another request, as long as the server asks, but not for ever."""
+        seconds = min(_LONGEST_PAUSE, seconds)
+        self.spending.waited += seconds
+        if self.spending.waited > _LONGEST_WAIT:
+            raise CheckpointError(self.path, f"cannot be read now: {reason}, again and again; try it later")
+        if seconds >= _NOTICED:  # on stderr, unless the program has a handler of its own
+            _LOG.warning("%s: %s; waiting %.0f seconds", self.path, reason, seconds)
+        wait(seconds)
+
     def _request(self, offset: int, count: int) -> bytes:
-        self.requests += 1
-        if self.requests > self.limits.requests:
-            raise CheckpointError(self.path, f"needs more than {self.limits.requests:,} requests")
-        if self.nbytes + count > self.limits.nbytes:
-            raise CheckpointError(self.path, f"needs more than {self.limits.nbytes:,} bytes of header")
+        spending = self.spending
         headers = {"Range": f"bytes={offset}-{offset + count - 1}"}  # the end is inclusive
         if self.version and self._conditional:
             headers["If-Match"] = self.version
-        seconds = self.limits.seconds + count / _BYTES_PER_SECOND
-        with self.client.get(self._storage or self._url, headers, seconds) as answer:
+        url = self._storage or self._url
+        with spending.request(self.path, count), self.client.get(url, headers, spending.deadline(count)) as answer:
             status = answer.response.status
             if self._storage and status in _EXPIRED:
                 self._storage = None  # resolve once more
@@ -178,15 +197,26 @@ class HttpFile:
                 self._conditional = False  # some stores refuse the header; versions are still compared
                 raise _TryAgain("the server refuses If-Match", 0)
             self._check_status(answer)
+            self._check_linked(answer)
             if answer.redirects and origin(answer.url) != self.client.origin:
                 self._storage = answer.url
             body = self._whole(answer, offset, count) if status == 200 else self._range(answer, offset, count)
-            self.nbytes += len(body)
+            spending.nbytes += len(body)
             return body
+
+    def _check_linked(self, answer: Answer) -> None:
+        """Raise CheckpointError if a redirect speaks of another content or size than the one before."""
+        for headers in answer.redirects:
+            linked, size = headers.get("X-Linked-ETag"), headers.get("X-Linked-Size")
+            if (self._linked or linked) != (linked or self._linked) or (size and size != str(self._size or size)):
+                raise CheckpointError(self.path, "changed while it was read")
+            self._linked = self._linked or linked
 
     def _check_status(self, answer: Answer) -> None:
         """Raise unless an answer has the bytes that were asked for."""
         response = answer.response
+        if response.status == _TOO_MANY:
+            self.client.slow_down()
         if response.status in _RETRIED:
             raise _TryAgain(f"the server answers {response.status}", _retry_after(response.headers))
         unsatisfied = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", ""))
@@ -210,10 +240,7 @@ class HttpFile:
         if kind.startswith("text/html"):
             raise NotThereError(self.path, "is a web page, not a file; the server may want a login")
         self._check_version(answer, int(length))
-        body = answer.body(int(length))
-        if len(body) < int(length):
-            raise _TryAgain("the connection closed too early")
-        return body
+        return self._body(answer, int(length))
 
     def _range(self, answer: Answer, offset: int, count: int) -> bytes:
         """The bytes of a range that begins where it was asked for, and is not longer."""
@@ -224,9 +251,15 @@ class HttpFile:
         if start != offset or not start <= end < min(offset + count, total):
             raise CheckpointError(self.path, f"the server sends bytes {start:,} to {end:,} for {offset:,}")
         self._check_version(answer, total)
-        body = answer.body(end - start + 1)
-        if len(body) < end - start + 1:
+        return self._body(answer, end - start + 1)
+
+    def _body(self, answer: Answer, count: int) -> bytes:
+        """A body of exactly so many bytes."""
+        body = answer.body(count)
+        if len(body) < count:
             raise _TryAgain("the connection closed too early")
+        if answer.body(1):
+            raise CheckpointError(self.path, f"the server sends more than the {count:,} bytes that it promised")
         return body
 
     def _check_version(self, answer: Answer, total: int) -> None:
@@ -234,7 +267,7 @@ class HttpFile:
         tag = answer.response.headers.get("ETag", "")
         strong = tag if tag.startswith('"') else None
         modified = answer.response.headers.get("Last-Modified")
-        first = self.requests == 1 or (self.version is None and self._modified is None)
+        first = self.version is None and self._modified is None
         changed = self._size not in (None, total)
         if not first:
             changed = changed or (self.version or strong) != strong or (self._modified or modified) != modified
@@ -246,12 +279,21 @@ class HttpFile:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait; None if it does not say."""
     text = headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() and len(text) < 6 else None
+    if text.isdecimal() and len(text) < 6:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
+        return float(limit[1]) if limit else None
 
 
 def _words(error: HTTPError) -> str:
     """What a failed connection means, without the addresses that libraries put into their messages."""
+    if has_bad_head(error):
+        return "the head of its answer is too long"
     name = type(error).__name__
     return {
         "ConnectTimeoutError": "the server cannot be reached in time",

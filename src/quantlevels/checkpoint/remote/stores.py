@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, final
 
 from quantlevels.checkpoint.remote.addresses import clean, is_safe_name
 from quantlevels.checkpoint.remote.listing import ListedFolder
+from quantlevels.checkpoint.remote.spending import Spending
 from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
@@ -38,14 +39,12 @@ class StoreFile:
         self, store: AbstractFileSystem, key: str, path: str, limits: RemoteLimits, info: Mapping[str, object]
     ) -> None:
         self.path = path
-        self.requests: int = 0
-        self.nbytes: int = 0
         self.size: int | None = _size(info)
         self.version: str | None = _version(info)
         self._listed = info
         self._store = store
         self._key = key
-        self._limits = limits
+        self._spending = Spending(limits)
 
     def fetch(self, offset: int, count: int) -> bytes:
         """The bytes from an offset, fewer only at the end of the file.
@@ -57,14 +56,10 @@ class StoreFile:
         count = min(count, (self.size or 0) - offset)
         if count <= 0:
             return b""
-        self.requests += 1
-        self.nbytes += count
-        if self.requests > self._limits.requests:
-            raise CheckpointError(self.path, f"needs more than {self._limits.requests:,} requests")
-        if self.nbytes > self._limits.nbytes:
-            raise CheckpointError(self.path, f"needs more than {self._limits.nbytes:,} bytes of header")
-        # keywords only: the third positional argument of s3fs is a version
-        body = _asked(self.path, lambda: self._store.cat_file(self._key, start=offset, end=offset + count))
+        with self._spending.request(self.path, count):
+            # keywords only: the third positional argument of s3fs is a version
+            body = _asked(self.path, lambda: self._store.cat_file(self._key, start=offset, end=offset + count))
+        self._spending.nbytes += len(body)
         if len(body) < count:
             raise TruncatedError(self.path, f"the store gives {len(body):,} of {count:,} bytes", offset)
         if len(body) > count:
@@ -73,6 +68,7 @@ class StoreFile:
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError if the file is not the one of the listing any more."""
+        _asked(self.path, self._store.invalidate_cache)  # else it answers from the listing that it keeps
         info = _asked(self.path, lambda: self._store.info(self._key))
         # a store may say less, or in another type, of one file than in a listing
         marks = ((self._listed.get(key), info.get(key)) for key in _VERSION_KEYS)
@@ -91,7 +87,12 @@ def store_folder(url: str, limits: RemoteLimits) -> tuple[ListedFolder, str]:
 
     shown = clean(url).rstrip("/")
     store, key = _asked(shown, lambda: url_to_fs(url))
+    _asked(shown, store.invalidate_cache)  # fsspec keeps stores, and those the listings, of calls before
     key = key.rstrip("/")
+    inner, chain, outer = shown.partition("::")
+    if chain:  # as zip::s3://bucket/archive.zip/model: what is added at the end lies within
+        scheme, _, within = inner.partition("://")
+        shown = f"{scheme}::{outer}/{within}".rstrip("/")
     name = ""
     if _asked(shown, lambda: store.isfile(key)):
         shown, _, name = shown.rpartition("/")
