@@ -29,8 +29,11 @@ WEIGHTS = np.arange(64 * 8, dtype=np.float32).reshape(64, 8)
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "wait", lambda seconds: None)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that would have been waited for."""
+    found: list[float] = []
+    monkeypatch.setattr(ranges, "wait", found.append)
+    return found
 
 
 @pytest.fixture
@@ -64,7 +67,13 @@ def test_a_web_file_gives_the_record_of_the_same_file_on_disk(folder: Path, serv
     assert server.sent < 1.02 * header + (256 << 10)
 
 
-@pytest.mark.parametrize("fault", ["busy", "reset", "whole", "short", "away"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("busy", "limited", "reset", "late", "untagged", "weak", "no-conditions"),
+        *("whole", "short", "away", "other-name", "relative"),
+    ],
+)
 def test_what_a_server_may_do_changes_nothing(folder: Path, server: Server, fault: str) -> None:
     remote = inspect(server.url("m.safetensors", fault), limits=LIMITS)
     assert without_path(remote) == without_path(inspect(folder / "m.safetensors"))
@@ -77,11 +86,25 @@ def test_what_a_server_may_do_changes_nothing(folder: Path, server: Server, faul
         ("long", "the server sends bytes 0 to"),
         ("elsewhere", "the server sends bytes 1 to"),
         ("packed", "the server compresses ranges; download the file first"),
+        ("more", "the server sends more than the 131,072 bytes that it promised"),
+        ("from-zero", "the server sends bytes 0 to"),
+        ("other-bytes", "malformed header"),
+        ("page-in-range", "is an HTML page, not a checkpoint"),
+        ("too-large", "bytes after the last tensor belong to no tensor"),
         ("unsaid", "does not say which range it sends"),
+        ("parts", "does not say which range it sends"),
         ("unknown", "does not say which range it sends"),
         ("changed", "changed while it was read"),
         ("grown", "changed while it was read"),
+        ("replaced", "changed while it was read"),
         ("forbidden", "access is forbidden"),
+        ("login", r"the server wants a login \(401\)"),
+        ("no-range", "the server refuses the range"),
+        ("endless", "the server has no range requests; download the file first"),
+        ("large", "the server has no range requests; download the file first"),
+        ("cut", "cannot be read: the connection"),
+        ("heavy", "the head of its answer is too long"),
+        ("to-nowhere", "redirects to what is not a URL"),
         ("loop", "redirects more than 5 times"),
         ("to-file", "redirects to file:, which is not followed"),
         ("credentials", "redirects to a URL with credentials"),
@@ -103,7 +126,7 @@ def test_a_file_that_is_not_there_is_an_error(server: Server) -> None:
 def test_each_limit_is_named_when_it_is_reached(server: Server) -> None:
     for limits, reason in (
         (RemoteLimits(requests=1), "needs more than 1 requests"),
-        (RemoteLimits(nbytes=1 << 17), "needs more than 131,072 bytes of header"),
+        (RemoteLimits(nbytes=1 << 17), "needs more than 131,072 bytes"),
     ):
         with pytest.raises(CheckpointError, match=reason):
             inspect(server.url("m.safetensors"), limits=limits)

@@ -37,6 +37,8 @@ _LONGEST_SHORT_TEXT: Final = 16
 _NAMES_PER_BYTE: Final = 2
 _LEAST_ROOM: Final = 1 << 20
 #: bytes: far beyond any real one, and a bound for the time that a hostile one takes
+#: a remote file of this size is fetched by its first request; in a larger one each local header would take another
+_FETCHED_WHOLE: Final = 128 << 10
 _LARGEST_PICKLE: Final = 1 << 27
 #: containers within containers; state dicts nest three or four deep
 _DEEPEST: Final = 64
@@ -371,7 +373,7 @@ def _storage_offsets(archive: Archive, folder: str, pickle: Pickle) -> Iterator[
                 path,
                 f"is not a valid PyTorch file: storage {shown(storage.key)} is not there in {storage.nbytes:,} bytes",
             )
-        if archive.source.is_local:
+        if archive.source.is_local or archive.source.size <= _FETCHED_WHOLE:
             yield storage.key, archive.span(name)[0]
 
 
