@@ -156,7 +156,7 @@ class Place(NamedTuple):
     offset: int
 
 
-_NOWHERE: Final = -1
+_NOWHERE: Final = -1  # in place of None, which an array of integers cannot hold
 
 
 @final

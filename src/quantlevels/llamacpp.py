@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from quantlevels.container import Tensor, UnknownType
     from quantlevels.vocabulary.level import QuantizationLevel
 
-#: Flag in ``general.file_type``: the type was guessed from the tensors.
+#: Flag in ``general.file_type``: the type was guessed from the tensors. Not a type: the numbers of file types and of
+#: tensor types differ as well (huggingface.js #794, vllm #42734).
 GUESSED: Final = 1024
 
 #: ``general.file_type`` without ``GUESSED`` → its name in llama.cpp, and the level that most of its quantized weights
@@ -102,7 +103,8 @@ _KINDS: Final[dict[str, tuple[str, ...]]] = {
 }
 _EMBEDDINGS: Final = ("token_embd.weight", "per_layer_token_embd.weight")
 _OUTPUT: Final = "output.weight"
-#: Parts of the names of matrices that llama-quantize leaves as they are: tensor_allows_quantization.
+#: Parts of the names of matrices that llama-quantize leaves as they are: tensor_allows_quantization. Most are small:
+#: the routers of experts, the convolutions of Mamba, the mixing weights of RWKV.
 _NEVER_QUANTIZED: Final = (
     *("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight", "altup", "laurel", "per_layer_model_proj"),
     *("ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight", "attn_rel_b.weight"),

@@ -678,7 +678,7 @@ def group_size(row: int, groups: int, hint: Hint) -> int | None:
     # the declared size is taken only if it gives the stored number of groups: the tensors decide
     if known and known > 0 and -(-row // known) == groups:
         return known
-    if groups == 1:
+    if groups == 1:  # a whole row, whatever the config calls its size
         return None
     return exact(row, groups, "scale groups do not tile a row")
 

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 #: Name → dtype as safetensors writes it, and shape.
 TensorSpecs: TypeAlias = "Mapping[str, tuple[str, Sequence[int]]]"
 
-_SLOW: Final = 0.5  # seconds; a level is plain data, and its module imports in a few milliseconds
+#: seconds; a level is plain data, and its module imports in a few milliseconds. One that imports torch takes seconds,
+#: which every user of the plugin waits for at the first look-up of its name.
+_SLOW: Final = 0.5
 _TIMEOUT: Final = 120  # seconds: an import that takes longer hangs, even on a loaded machine of a CI service
 _MOST_LEVELS: Final = 5  # of the stored levels, in the message of `assert_level`
 

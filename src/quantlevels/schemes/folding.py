@@ -249,7 +249,8 @@ def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declare
         return alike
 
     alike = folded(None)
-    # a row that fits in one group shows no group size, but the other rows of a model without a config may
+    # a row that fits in one group shows no group size, but the other rows of a model without a config may: then all is
+    # folded once more, which costs one fold for each kind of module
     weights = [part for part in chain.from_iterable(parts for parts, _ in alike) if part.code_bits]
     sizes = {part.group_size for part in weights}
     if len(sizes - {None}) == 1 and None in sizes:

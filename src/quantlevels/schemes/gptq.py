@@ -59,6 +59,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
         bits = hint.bits
     else:
         raise LayoutError("bit width of the packed words is unknown: no qzeros, no g_idx, no config")
+    # by bits, not by codes per word: 3-bit codes are 32/3 in a word, not 10 (huggingface.js #2329)
     inputs = exact(qweight.bits * rows, bits, "codes of a column")
     return unpacked(module, bits, inputs, outputs, groups, hint)
 

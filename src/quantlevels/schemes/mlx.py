@@ -52,6 +52,7 @@ _SETTINGS = words("bits group_size mode")
 def _fold_affine(module: Module, hint: Hint) -> Weight:
     """weight U32 [N, K*b/32], scales and biases [N, K/g]."""
     codes, scales = module["weight"], module["scales"]
+    # from the scales, never from the words alone: to count those showed 89B for a model of 314B (hub-docs #2704)
     if not codes.is_a("UInt32", "Int32"):
         raise LayoutError("codes and scales do not have the same rows")
     bits, group = _settled(_group_bits(codes, scales), hint)

@@ -171,7 +171,7 @@ class Matcher:
 
     Args:
         expressions: the regular expression, and those that must not match.
-        texts: texts of which one stands in every name that it matches; empty if there are no such texts.
+        texts: texts of which one stands in every name that it matches; empty if none is known.
         pieces: decides without a machine; None if the pattern has more than pieces and gaps.
         reads_line_breaks: whether ``pieces`` decides names with a line break as well.
     """
@@ -198,7 +198,7 @@ class Matcher:
         work.allow(len(name))
         try:
             return self.matches(name, work)
-        except TooCostlyError:
+        except TooCostlyError:  # for callers that have one name: `PatternIndex` reports what was given up
             return False
 
     def matches(self, name: str, work: Work) -> bool:
@@ -223,6 +223,7 @@ class PatternIndex:
 
     def __init__(self) -> None:
         self._matchers: dict[int, Matcher] = {}
+        # apart, since a name has few numbers but many places: of most entries, only texts with a layer's number differ
         #: text that ends at, or right after, a number → patterns that need it; and those of other texts
         self._numbered: dict[str, list[int]] = {}
         self._others: dict[str, list[int]] = {}
@@ -259,7 +260,7 @@ class PatternIndex:
                 if self._matchers[number].matches(name, self._work):
                     return number
         except TooCostlyError:
-            self.given_up = True
+            self.given_up = True  # for all later names too; the patterns are then reported as not supported
         return None
 
     def _candidates(self, name: str) -> Iterator[int]:
@@ -269,6 +270,7 @@ class PatternIndex:
             ends.update(range(run.start() + 1, run.end() + 2))
         found = dict(_at(self._numbered, name, ends))
         found |= _at(self._others, name, range(1, len(name) + 1))
+        # lazily: the first that matches ends the search
         return merge(*found.values(), self._everywhere)
 
 
@@ -451,7 +453,7 @@ class _DfaState(dict[str, "_DfaState"]):
         self.machine = machine
         self.states = states
         self.matches = _MATCHED in machine.closure(states, at_end)
-        self.decided = not states or _MATCHED in states
+        self.decided = not states or _MATCHED in states  # the rest of a name need not be read
 
 
 @final
@@ -545,7 +547,7 @@ class _Part(NamedTuple):
         size: how many states these are.
         tokens: the part as texts and gaps; None if it has more than these.
         texts: all that it matches, if that is little; None if it is more.
-        needs: texts of which one stands in all that it matches; empty if there are no such texts.
+        needs: texts of which one stands in all that it matches; empty if none is known.
     """
 
     build: _Build
@@ -579,6 +581,7 @@ class _Parser:
 
     def split(self) -> tuple[list[str], str]:
         """What the lookaheads at the beginning bar, and the rest, which they are for as a whole."""
+        # `^(?!.*(lm_head|embed)).*` is how configs say "all but these"
         found: list[str] = []
         while self.take("^" + NEGATIVE_LOOKAHEAD) or self.take(NEGATIVE_LOOKAHEAD):
             start = self.at

@@ -30,7 +30,8 @@ _LISTS: Final = ("SHA256SUMS", "sha256sums.txt", "SHA256SUMS.txt", "checksums.sh
 #: a pointer, or a sum in a file of its own, is shorter; a list of sums may be so long
 _POINTER: Final = 1 << 10
 _LIST: Final = 1 << 20
-#: chunks in flight between the thread that reads and the one that makes the digest
+#: chunks in flight between the thread that reads and the one that makes the digest: hashlib releases the GIL, so that
+#: both go on at once
 _BUFFERS: Final = 3
 
 

@@ -351,7 +351,8 @@ def _sample_tensor(reader: FileReader, state: TensorState) -> list[Run]:
         rows = reader.read(subject.place.offset + low, count)
         state.read_rows(rows)
     windows = data.reshape(_WINDOWS, length)
-    if windows[:, 0].all():  # eight bytes decide for nearly every tensor
+    # eight bytes decide for nearly every tensor
+    if windows[:, 0].all():
         return []
     return [
         Run(subject.place.offset + start, subject.place.offset + start + length)

@@ -107,6 +107,7 @@ class TensorState:
 
     def read(self, chunk: Chunk, *, whole_rows: bool) -> None:
         """Take the next bytes."""
+        # swapped once, before all checks: they know little-endian numbers only
         if self._swap and self.subject.encoding:
             chunk = Chunk(byte_swapped(chunk.data, self.subject.encoding.nbytes), chunk.starts, chunk.length)
         self.bytes_read += chunk.data.size

@@ -161,13 +161,15 @@ def _subject(tensor: Tensor, place: Place, role: Role, weight: FoldedWeight, mod
     assert not isinstance(level, UnknownType)
     block = level.block
     encoding = ENCODINGS.get(level.name)
+    # a wide floating type as a container of packed codes (bitsandbytes' quant_storage): as floats they look damaged
     if encoding and role == "codes" and encoding.nbytes > 1:
-        encoding = None  # a wide floating type as a container of packed codes
+        encoding = None
     if encoding is None and role == "scale" and level.name == "UInt8":
         encoding = _BYTE_SCALES.get(weight.level.name)
     scales = BLOCK_SCALES.get(level.name) if block.weights > 1 else None  # by ggml's name: MXFP4 is of others too
+    # the same level may be stored in a layout that is not ggml's: NVFP4 in safetensors has its scales apart
     if scales and scales.nbytes * 8 != block.bits:
-        scales = None  # the same level, stored in a layout that is not ggml's
+        scales = None
     return Subject(
         name=tensor.name,
         role=role,

@@ -256,6 +256,7 @@ class Plugins:
         self._forget()
 
     def _forget(self) -> None:
+        # never changed but replaced: readers hold no lock
         self._installed: InstalledPlugins | None = None
         self._outcomes: dict[FoundPlugin, _Outcome] = {}
         #: place → what the loaded plugins mean by it

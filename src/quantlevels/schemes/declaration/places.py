@@ -20,6 +20,7 @@ FOREIGN_CONFIGS: Final = {"openvino_config.json": "openvino"}
 #: Parts of the metadata of an OpenVINO model that NNCF writes: how it compressed weights, how it quantized everything.
 _NNCF: Final = ("nncf.weight_compression.", "nncf.quantization.")
 #: Objects of a config.json that may hold the text model's own config.
+#: Kimi-K2.5 declares its quantization only there (huggingface.js #2003).
 _INNER_CONFIGS: Final = (
     "text_config",
     "llm_config",
