@@ -481,7 +481,7 @@ class Packing:
         """
         # an empty tensor divides every shape, so each later check would pass on it
         if not all(module[suffix].elements for suffix in (self.codes, *self.needs)):
-            raise LayoutError("codes or scales without elements")
+            raise LayoutError("the codes or a tensor that they need have no elements")
         weight = self.fold(module, hint)
         if weight:
             self._check_sides(module, weight)
@@ -744,7 +744,7 @@ def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:
         LayoutError: if it is not 1 to 8.
     """
     if not 1 <= bits <= BITS_PER_BYTE:
-        raise LayoutError(f"{bits}-bit codes")
+        raise LayoutError(f"codes have {bits} bits; integers of quantizers have 1 to {BITS_PER_BYTE}")
     return _INTEGERS[f"{'UInt' if unsigned else 'Int'}{bits}"]
 
 

@@ -34,7 +34,10 @@ def _fold(module: Module, hint: Hint) -> Weight:
         raise LayoutError(f"codes {list(codes)} do not fit codebooks {list(codebooks)}")
     count, size, out_group, in_group = codebooks
     if not module["codes"].is_a(*WORD_TYPES) or module["scales"].elements != codes[0]:
-        raise LayoutError(f"scales {list(module['scales'].shape)} for {codes[0]} rows of {module['codes'].dtype} codes")
+        raise LayoutError(
+            f"codes are {module['codes'].dtype} with {codes[0]} rows, scales have shape {list(module['scales'].shape)};"
+            " expected integers and one scale per row"
+        )
     # by the size of a codebook: indices are stored in I8 or I16, which may be wider than they need
     bits = Fraction(count * (size - 1).bit_length(), out_group * in_group)
     rows, columns = codes[0] * out_group, codes[1] * in_group

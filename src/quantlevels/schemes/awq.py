@@ -43,7 +43,9 @@ def _fold_gemm(module: Module, hint: Hint) -> Weight:
     """qweight [K, N*b/32], qzeros [groups, N*b/32], scales [groups, N]."""
     (inputs, columns), (groups, outputs) = module["qweight"].matrix, module["scales"].matrix
     if module["qzeros"].matrix != (groups, columns):
-        raise LayoutError("zero points are not packed as the codes are")
+        raise LayoutError(
+            f"qzeros has shape {list(module['qzeros'].shape)}; expected [groups, words] = [{groups}, {columns}]"
+        )
     bits = exact(module["qweight"].bits * columns, outputs, "bits of a code")
     return unpacked(module, bits, inputs, outputs, groups, hint)
 
@@ -53,7 +55,7 @@ def _fold_gemv(module: Module, hint: Hint) -> Weight:
     outputs, columns = module["qweight"].matrix
     words = module["qzeros"].matrix[1]
     if module["scales"].matrix != (outputs, _PER_WORD * words) or module["qzeros"].matrix[0] != outputs:
-        raise LayoutError("codes, scales and zero points do not have the same rows")
+        raise LayoutError("scales and qzeros do not have the rows of qweight, or not the same padding")
     bits = hint.bits or 4  # gemv kernels know no other width
     inputs = exact(module["qweight"].bits * columns, bits, "codes of a row")
     return unpacked(module, bits, inputs, outputs, _padded(inputs, words, hint), hint)
@@ -65,7 +67,7 @@ def _fold_gemv_fast(module: Module, hint: Hint) -> Weight:
     groups, outputs = module["scales"].matrix
     # zero points are floats here, so that only the type of the words shows the width of codes
     if not module["qweight"].is_a("Int16") or 4 * rows != outputs:
-        raise LayoutError("not four rows of 4-bit codes in 16-bit words")
+        raise LayoutError(f"qweight is {module['qweight'].dtype} of {rows} rows; expected Int16 of {outputs} / 4 rows")
     words = exact(groups, _PER_WORD, "scales of a column")
     return unpacked(module, 4, inputs, outputs, _padded(inputs, words, hint), hint)
 
@@ -83,7 +85,7 @@ def _padded(inputs: int, words: int, hint: Hint) -> int:
     if len(fits) > 1:
         raise AmbiguousLayoutError(f"padded zero points fit groups of {' or '.join(map(str, fits))}")
     if not fits:
-        raise LayoutError(f"{words} words of zero points for {inputs} codes of a row")
+        raise LayoutError(f"{words} words of zero points for a row of {inputs} codes: no known group size gives that")
     return -(-inputs // fits[0])
 
 

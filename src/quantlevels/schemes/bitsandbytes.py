@@ -66,7 +66,7 @@ def _block_size(parameters: int, blocks: int, hint: Hint) -> int | None:
     # from the tensors: the config of transformers does not say how long blocks are
     fits = [size for size in _BLOCK_SIZES if -(-parameters // size) == blocks]
     if not fits:
-        raise LayoutError(f"{blocks:,} scales for {parameters:,} weights")
+        raise LayoutError(f"{blocks:,} scales for {parameters:,} weights: no block size gives that")
     if len(fits) == 1:
         return fits[0]
     if hint.group_size in fits:
@@ -78,7 +78,10 @@ def _fold_8bit(module: Module, hint: Hint) -> Weight:
     """weight I8 [N, K], SCB [N]: the largest value of each row."""
     codes = module["weight"]
     if not codes.is_a("Int8") or codes.shape[:1] != (module["SCB"].elements,):
-        raise LayoutError(f"{module['SCB'].elements} row scales for codes of shape {list(codes.shape)}")
+        raise LayoutError(
+            f"SCB has {module['SCB'].elements} scales beside {codes.dtype} {list(codes.shape)};"
+            " expected one per row of Int8"
+        )
     return Weight(
         level=levels["Int8"], parameters=codes.elements, code_bits=Fraction(8), symmetric=True, shape=codes.shape
     )

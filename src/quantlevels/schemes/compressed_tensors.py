@@ -63,7 +63,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     """weight_packed [N, ceil(K*b/32)] words, weight_scale [N, groups], weight_zero_point [ceil(N*b/32), groups]."""
     packed, scale = module["weight_packed"], module["weight_scale"]
     if packed.bits < 32:
-        raise LayoutError("packed bytes whose scales fit no microscaling format")
+        raise LayoutError("weight_packed holds bytes, but its scales fit no microscaling format")
     outputs, columns = packed.matrix
     groups = scale.matrix[1] if len(scale.shape) > 1 else 1
     row_bits = packed.bits * columns
@@ -75,7 +75,7 @@ def _fold(module: Module, hint: Hint) -> Weight:
     if not bits:
         raise AmbiguousLayoutError("bit width of the packed words is unknown: no config, no zero points")
     if bits > packed.bits:
-        raise LayoutError(f"{bits}-bit codes in words of {packed.bits}")
+        raise LayoutError(f"codes have {bits} bits, more than the {packed.bits} of a word")
     inputs = _row(columns, packed.bits, groups, bits, hint)
     if inputs is None:  # the words hold another width than the config says
         known = hint.group_size if hint.group_size and hint.group_size > 0 else 0
@@ -141,7 +141,7 @@ def _fold_bitmask(module: Module, hint: Hint) -> Weight:
     """compressed: the weights that are not zero, as they are; bitmask U8 [N, K/8], a bit per weight."""
     codes, mask = module["compressed"], module["bitmask"]
     if not isinstance(codes.dtype, QuantizationLevel) or not mask.is_a("UInt8"):
-        raise LayoutError("not weights beside a mask of bytes")
+        raise LayoutError(f"compressed is {codes.dtype} beside a bitmask of {mask.dtype}; expected weights and UInt8")
     return Weight(
         level=codes.dtype, parameters=BITS_PER_BYTE * mask.elements, code_bits=Fraction(codes.bits), symmetric=True
     )

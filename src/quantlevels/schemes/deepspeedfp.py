@@ -48,7 +48,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
     groups, row = codes.matrix  # one group per row: the rows of the weight are not kept apart
     bits = hint.level.bits_per_param
     if (row - _SCALE_BYTES) * BITS_PER_BYTE != group_size * bits:
-        raise LayoutError(f"rows of {row} bytes; {group_size} codes of {bits} bits and a scale take another number")
+        raise LayoutError(f"rows have {row} bytes; expected those of {group_size} codes of {bits} bits and a scale")
     return Weight(
         level=hint.level,
         parameters=groups * group_size,

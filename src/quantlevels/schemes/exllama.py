@@ -50,7 +50,7 @@ def _fold_exl3(module: Module, hint: Hint) -> Weight:
     """trellis I16 [K/16, N/16, 16*b]: b may be a half."""
     trellis = module["trellis"]
     if len(trellis.shape) < 3:
-        raise LayoutError(f"a trellis of tiles is needed, not a shape of {list(trellis.shape)}")
+        raise LayoutError(f"trellis has shape {list(trellis.shape)}; expected [inputs / 16, outputs / 16, words]")
     inputs, outputs, words = trellis.shape[-3:]
     bits = Fraction(words * trellis.bits, 256)  # of the 16 x 16 weights of a tile
     shape = (*trellis.shape[:-3], 16 * outputs, 16 * inputs)

@@ -198,7 +198,9 @@ def _fold_blocks(module: Module, hint: Hint) -> Weight:
     """blocks U8 [..., K/32, 16], two codes per byte; scales U8 [..., K/32]."""
     codes, scales = module["blocks"], module["scales"]
     if not scales.shape or codes.shape != (*scales.shape, 16):
-        raise LayoutError(f"blocks {list(codes.shape)} are not 16 bytes for each scale {list(scales.shape)}")
+        raise LayoutError(
+            f"blocks has shape {list(codes.shape)}; expected 16 bytes for each scale: {[*scales.shape, 16]}"
+        )
     return microscaling(levels["MXFP4"], (*scales.shape[:-1], 32 * scales.shape[-1]))
 
 

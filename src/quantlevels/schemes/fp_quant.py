@@ -67,13 +67,16 @@ def _fold_fp_quant(module: Module, hint: Hint) -> Weight:
     """qweight U8 [N, K/2], scales U8 [N, K/32] for MXFP4, [N, K/16] for NVFP4."""
     codes, scales = module["qweight"], module["scales"]
     if not codes.is_a("UInt8") or codes.shape[:-1] != scales.shape[:-1]:
-        raise LayoutError("not bytes of two codes with scales along each row")
+        raise LayoutError(
+            f"qweight is {codes.dtype} {list(codes.shape)} beside scales {list(scales.shape)};"
+            " expected UInt8 of equal rows"
+        )
     columns, groups = 2 * codes.matrix[1], scales.matrix[1]
     for name in _FORMATS.values():  # by their groups: the scales of both are stored as bytes
         level = levels[name]
         if columns == level.block.weights * groups:
             return microscaling(level, (*codes.shape[:-1], columns))
-    raise LayoutError(f"{groups} scales for {columns} codes of a row")
+    raise LayoutError(f"{groups} scales for a row of {columns} codes: neither groups of 32 nor of 16")
 
 
 _FP_QUANT = Packing(

@@ -68,7 +68,7 @@ def _fold_marlin(module: Module, hint: Hint) -> Weight:
     """Marlin's tiles: qweight [K/16, N*b/2], scales [groups, N], no zero points."""
     (tiles, columns), (groups, outputs) = module["qweight"].matrix, module["scales"].matrix
     if "qzeros" in module or columns == outputs:  # that of plain GPTQ
-        raise LayoutError("not in Marlin's tiles")
+        raise LayoutError("qweight does not have the shape of Marlin's tiles")
     return unpacked(module, exact(2 * columns, outputs, "bits of a code"), 16 * tiles, outputs, groups, hint)
 
 

@@ -283,7 +283,7 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
         LayoutError: if their bytes are not those its attributes ask for.
     """
     if not isinstance(codes.dtype, QuantizationLevel):
-        raise LayoutError(f"{node.op_type} of {codes.dtype}")
+        raise LayoutError(f"{node.op_type} reads codes of unknown type: {codes.dtype}")
     group = _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
     match node.op_type:
         case "MatMulNBits":  # B [N, K / block, block * bits / 8]
@@ -298,7 +298,9 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
         case "MatMulBnb4":  # B [N * K / 2]
             parameters = _setting(node, "N") * _setting(node, "K")
             if codes.nbytes != -(-parameters // 2):
-                raise LayoutError(f"{parameters:,} codes of 4 bits do not take {codes.nbytes:,} bytes")
+                raise LayoutError(
+                    f"{parameters:,} codes of 4 bits take {-(-parameters // 2):,} bytes, not {codes.nbytes:,}"
+                )
             level = levels[_BNB4.get(_setting(node, "quant_type", 1), "NF4")]
         case "GatherBlockQuantized" | "QMoE" if codes.is_a("UInt8"):
             bits = _setting(node, "bits" if node.op_type == "GatherBlockQuantized" else "expert_weight_bits", 4)
@@ -347,7 +349,7 @@ def _setting(node: Node, name: str, default: int = 0) -> int:
     """
     value = node.attributes.get(name, default)
     if not isinstance(value, int) or (value < 0 and name != "axis"):
-        raise LayoutError(f"{node.op_type} with {name} {value!r}")
+        raise LayoutError(f"{node.op_type} has {name} {value!r}; expected a number that is not negative")
     return value
 
 

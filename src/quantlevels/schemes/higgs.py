@@ -36,11 +36,11 @@ def _fold_higgs(module: Module, hint: Hint) -> Weight:
     codes, tables = module["weight"], module["tables"].elements
     bits = max(tables - 1, 1).bit_length()
     if tables != 2**bits:  # a grid has an entry for every code
-        raise LayoutError(f"a table of {tables} entries")
+        raise LayoutError(f"tables has {tables} entries; expected a power of two")
     rows, columns = codes.matrix
     outputs = exact(codes.bits * rows, bits, "codes of a column")
     if module["scales"].matrix[0] != outputs:
-        raise LayoutError(f"scales have {module['scales'].matrix[0]} rows, codes {outputs}")
+        raise LayoutError(f"scales has {module['scales'].matrix[0]} rows; expected {outputs} as the codes have")
     return Weight(
         level=codebook_level("HIGGS", bits),
         parameters=outputs * columns,

@@ -57,7 +57,9 @@ def _fold(module: Module, hint: Hint) -> Weight:
         raise AmbiguousLayoutError("bit width or group size of W_q is unknown: no config")
     codes, groups = module["W_q"], module["scale"].elements
     if hint.level.bits_per_param not in _STORED:
-        raise LayoutError(f"codes of {hint.level.bits_per_param} bits")
+        raise LayoutError(
+            f"declared codes of {hint.level.bits_per_param} bits; HQQ stores {', '.join(map(str, _STORED))}"
+        )
     stored = _STORED[hint.level.bits_per_param]
     held = codes.nbytes * 8 / stored
     if hint.group_size > 0:

@@ -116,7 +116,7 @@ def _bits(rows: int, zero_point: TensorInfo | None, hint: Hint) -> int:
 def _group_size(stack: int, rows: int, columns: int, scale: TensorInfo, hint: Hint) -> int | None:
     if len(scale.shape) < 2:  # of the tensor, or of each expert
         if scale.elements not in (1, stack):
-            raise TensorRuleError(f"weight_scale has shape {list(scale.shape)}; expected a scale for each tensor")
+            raise TensorRuleError(f"weight_scale has shape {list(scale.shape)}; expected one scale, or one per expert")
         return None
     if scale.matrix[0] != rows:  # blocks of rows and columns
         exact(rows, scale.matrix[0], "scale blocks do not tile the rows")

@@ -59,7 +59,9 @@ def _fold_bytes(module: Module, hint: Hint) -> Weight | None:
     rows, bits = scale.elements, hint.level.bits_per_param
     columns, rest = divmod(BITS_PER_BYTE * codes.elements, bits * rows)
     if rest:
-        raise TensorRuleError(f"scale has shape {list(scale.shape)}; {codes.elements:,} bytes are not so many rows")
+        raise TensorRuleError(
+            f"scale has shape {list(scale.shape)}; {codes.elements:,} bytes cannot be cut into so many rows"
+        )
     return Weight(
         level=hint.level,
         parameters=rows * columns,

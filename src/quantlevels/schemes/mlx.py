@@ -54,7 +54,7 @@ def _fold_affine(module: Module, hint: Hint) -> Weight:
     codes, scales = module["weight"], module["scales"]
     # from the scales, never from the words alone: to count those showed 89B for a model of 314B (hub-docs #2704)
     if not codes.is_a("UInt32", "Int32"):
-        raise LayoutError("codes and scales do not have the same rows")
+        raise LayoutError(f"weight is {codes.dtype} beside scales {scales.dtype}; expected 32-bit words")
     bits, group = _settled(_group_bits(codes, scales), hint)
     return Weight(
         level=integer(bits),
@@ -85,7 +85,7 @@ def _settled(group_bits: int, hint: Hint) -> tuple[int, int]:
     if declared:
         return declared[0]
     if not fits:
-        raise LayoutError(f"groups of {group_bits} bits")
+        raise LayoutError(f"{group_bits} bits in a group: no width and group size of MLX give that")
     if len(fits) > 1:
         candidates = " or ".join(f"{bits} bits in groups of {group}" for bits, group in fits)
         raise AmbiguousLayoutError(f"can be {candidates}, and no config says which")
@@ -103,12 +103,12 @@ def _fold_mode(module: Module, hint: Hint) -> Weight | None:
         level = levels[name]
         if group_bits == level.bits_per_param * level.block.weights:
             return microscaling(level, (*scales.shape[:-1], level.block.weights * scales.shape[-1]))
-    raise LayoutError(f"groups of {group_bits} bits")
+    raise LayoutError(f"{group_bits} bits in a group: no width and group size of MLX give that")
 
 
 def _group_bits(codes: TensorInfo, scales: TensorInfo) -> int:
     if codes.shape[:-1] != scales.shape[:-1]:
-        raise LayoutError("codes and scales do not have the same rows")
+        raise LayoutError(f"scales has shape {list(scales.shape)}; expected the rows of weight, {list(codes.shape)}")
     return exact(codes.bits * codes.matrix[1], scales.matrix[1], "bits of a group")
 
 

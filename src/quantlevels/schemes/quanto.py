@@ -74,7 +74,7 @@ def _fold_packed(module: Module, hint: Hint) -> Weight:
     # 4 bits and 2 bits take the same rows of bytes only for one or two groups: very small weights
     fits = [bits for bits in _PACKED if -(-groups * bits // BITS_PER_BYTE) == rows]
     if not fits:
-        raise LayoutError(f"{rows} rows of bytes are not codes of {groups} groups")
+        raise LayoutError(f"{rows} rows of bytes cannot hold the codes of {groups} groups at 2 or 4 bits")
     if len(fits) > 1 and hint.bits not in fits:
         raise AmbiguousLayoutError(f"bit width of {groups} groups in a byte is unknown: no quanto_qmap.json, no config")
     bits = fits[0]

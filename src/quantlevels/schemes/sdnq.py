@@ -151,7 +151,7 @@ def _group_size(parameters: int, scale: TensorInfo, entries: int, hint: Hint) ->
         return None
     shared, rest = divmod(parameters, scale.elements // entries)
     if rest:
-        raise TensorRuleError(f"scale has shape {list(scale.shape)} beside {parameters:,} weights")
+        raise TensorRuleError(f"scale has shape {list(scale.shape)}, which does not divide {parameters:,} weights")
     if len(scale.shape) in _GROUPED_AXES and scale.shape[1] > 1:
         return shared
     return None  # one scale per row or per tensor

@@ -51,13 +51,15 @@ def _fold(module: Module, hint: Hint) -> Weight:
     vectors = module["indices"].matrix[0]
     columns = features.elements if features else _columns(module, hint.group_size)
     if not columns:
-        raise LayoutError("a scale or a permutation of no columns")
+        raise LayoutError("weight_scale or perm has no elements")
     parameters = vectors * hint.group_size * columns
     declared = hint.parameters
     # the last vector may reach past the last row: then fewer weights are declared than the indices give
     if declared:
         if declared % columns or not vectors - 1 < Fraction(declared, columns * hint.group_size) <= vectors:
-            raise LayoutError(f"{vectors} vectors of {hint.group_size} by {columns} do not hold {declared:,} weights")
+            raise LayoutError(
+                f"{vectors} x {columns} vectors of {hint.group_size} weights cannot hold exactly {declared:,} weights"
+            )
         parameters = declared
     bits = Fraction(hint.level.bits_per_param)
     return Weight(level=hint.level, parameters=parameters, code_bits=bits, group_size=hint.group_size)
