@@ -156,4 +156,4 @@ def test_no_color_is_no_color_in_a_pipe() -> None:
 def test_a_misspelt_command_is_answered_before_commands_are_imported(process: Ask) -> None:
     answer = process("inspct", "model")
     assert answer.status == 2
-    assert answer.err.startswith("quantlevels: there is no command 'inspct'; did you mean 'inspect'")
+    assert answer.err.startswith("quantlevels: the command 'inspct' does not exist; did you mean 'inspect'")

@@ -104,6 +104,7 @@ def inspect_command(
 def verify_command(paths: Sequence[Path | str], reading: Reading, requirements: Requirements, output: Output) -> int:
     """Verify each checkpoint, and give the exit status."""
     checked: list[Verdict | Unreadable] = []
+    # annotations and SARIF go to a host that shows nothing else: there an unreadable path is a result too
     for report in _read_each(paths, reading, catch=output in ("github", "sarif")):
         outcome = report if isinstance(report, Unreadable) else Verdict(report, requirements.failures(report))
         checked.append(outcome)
@@ -159,6 +160,7 @@ def _read_each(
                 )
             yield report
         except Exception as error:
+            # a defect of ours ends the run whatever else is to be read; so does the error of a single path
             lines = reasons(error)
             if lines is None or not (catch or len(paths) > 1):
                 raise

@@ -45,6 +45,7 @@ from quantlevels.vocabulary.level import Kind
 if TYPE_CHECKING:
     from quantlevels.values.records import Mode
 
+#: exit status of a command that worked and whose answer is no: as with grep and diff, 2 is for trouble
 ANSWER_IS_NO: Final = 1
 #: weights that `compare` lists, unless told to list all
 FEW: Final = 20
@@ -67,21 +68,25 @@ def svg_option(command: Callable[P, R]) -> Callable[P, R]:
     )(command)
 
 
+# Functions here import what they run, not the module: a command starts with the code of that command alone, and
+# `--help` with none of it. Each answer comes from one public function, so that Python users get the same.
+
+
 def _register(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path:
-        from quantlevels.config.files import levels_file  # here, for few need cattrs
+        from quantlevels.config.files import levels_file  # here: few need cattrs
 
         levels_file(path)
 
 
 def _schemes() -> Sequence[str]:
-    from quantlevels.inspection.sizing.storage import scheme_names  # here, because only one command needs it
+    from quantlevels.inspection.sizing.storage import scheme_names  # here: only one command needs it
 
     return scheme_names()
 
 
 def _dialects() -> Sequence[str]:
-    from quantlevels.inspection.reference import dialects  # here, for few commands need it
+    from quantlevels.inspection.reference import dialects  # here: few commands need it
 
     return dialects()
 
@@ -101,7 +106,9 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
 
 @cli.command(epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf")
 @click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1)
-@click.option("--tensors", is_flag=False, flag_value="*", metavar="[GLOB]", help="List weights, or those that match.")
+@click.option(
+    "--tensors", is_flag=False, flag_value="*", metavar="[GLOB]", help="List all weights, or those whose name matches."
+)
 @values_options
 @svg_option
 @as_json
@@ -133,13 +140,13 @@ def inspect(
     epilog="\b\nExample: quantlevels verify examples/dense-Q4_K_M.gguf --level Q4_K --max-bits-per-weight 5.5 --strict"
 )
 @click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1, required=True)
-@click.option("--level", type=LevelType(), help="The level most quantized parameters must have.")
+@click.option("--level", type=LevelType(), help="The level that most quantized parameters must have.")
 @click.option("--recipe", metavar="NAME", help="The recipe of llama.cpp that each tensor must follow: Q4_K_M.")
-@click.option("--max-bits-per-weight", type=number, help="The most bits a parameter may take, over all: 4.5 or 9/2.")
+@click.option("--max-bits-per-weight", type=number, help="The most bits per weight, on average: 4.5 or 9/2.")
 @click.option("--parameters", type=count, help="How many parameters there must be: 8030261248.")
 @click.option("--strict", is_flag=True, help="Let warnings fail too.")
-@click.option("--select", type=CodePrefixes(), default="", help="Only codes that begin so count: QL1,QL206.")
-@click.option("--ignore", type=CodePrefixes(), default="", help="Codes that begin so do not count: QL204.")
+@click.option("--select", type=CodePrefixes(), default="", help="Count only these findings: QL1,QL206.")
+@click.option("--ignore", type=CodePrefixes(), default="", help="Do not count these findings: QL204.")
 @values_options
 @click.option(
     "--format",
@@ -221,7 +228,7 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
 @click.option("--recipe", metavar="NAME", help="A recipe of llama.cpp in place of a level: Q4_K_M.")
 @click.option("--group", type=Natural, help="Weights that share a scale along a row.")
 @click.option("--scale", type=LevelType(), help="Level of the scales; Float16 unless given.")
-@click.option("--zero-point", type=LevelType(), help="Level of the zero points, where they are stored.")
+@click.option("--zero-point", type=LevelType(), help="Level of the zero points, if they are stored.")
 @click.option(
     "--keep",
     type=keep,
@@ -290,12 +297,12 @@ def size(
 )
 @click.option("--html", type=_FILE, callback=check_output, metavar="FILE", help="Write a page for a browser.")
 @click.option("--since", type=_FILE, metavar="FILE", help="Rows of an earlier survey: read only what changed.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Read in so many processes.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Read in N processes.")
 @click.option("--dask", metavar="ADDRESS", help="Read on the workers of a Dask scheduler.")
 @click.option("--check", is_flag=True, help="Exit status 1 if a checkpoint is broken or has an error finding.")
 @click.option("--strict", is_flag=True, help="With --check: warnings count too.")
-@click.option("--select", type=CodePrefixes(), default="", help="With --check: only codes that begin so count.")
-@click.option("--ignore", type=CodePrefixes(), default="", help="With --check: codes that begin so do not count.")
+@click.option("--select", type=CodePrefixes(), default="", help="With --check: count only these findings: QL1,QL206.")
+@click.option("--ignore", type=CodePrefixes(), default="", help="With --check: do not count these findings: QL204.")
 @as_json
 def survey_(
     roots: tuple[str, ...],
@@ -373,7 +380,9 @@ def fit(
         known=levels.all(plugins=True) if everything else (),
         progress=progress_bar,
     )
-    held = f"{memory.taken}{f', on each of {devices} devices' if devices > 1 else ''}"
+    held = memory.taken
+    if devices > 1:
+        held += f", on each of {devices} devices"
     if svg:
         from quantlevels.cli import svg as pictures  # here: few ask for a picture
         from quantlevels.cli.files import write_picture
@@ -403,7 +412,7 @@ def list_(bits: int | None, kind: str | None, as_json: bool) -> None:
     from quantlevels.cli.pages import reference as reference_pages
     from quantlevels.inspection.reference import levels_record
 
-    known = levels.all(plugins=True)
+    known = levels.all(plugins=True)  # a list that left out what plugins bring would be wrong in silence
     chosen = [level for level in known if bits in (None, level.bits_per_param) and kind in (None, level.kind)]
     if as_json:
         return show_json(levels_record(chosen))
@@ -495,7 +504,7 @@ def schema_(record: str, as_json: bool) -> None:
 
 
 @cli.command(epilog="\b\nExample: quantlevels plugins --check")
-@click.option("--check", is_flag=True, help="Import them all; exit status 1 where one cannot be used.")
+@click.option("--check", is_flag=True, help="Import them all; exit status 1 if one cannot be used.")
 @as_json
 def plugins(check: bool, as_json: bool) -> int:
     """List the plugins that are installed, and what to do about those in trouble.

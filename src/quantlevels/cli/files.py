@@ -20,9 +20,10 @@ def write_picture(path: Path, picture: str, *reports: Inspection) -> None:
         UsageError: if it would replace a file of a checkpoint that it shows.
         OSError: naming the path, if it cannot be written.
     """
+    # links resolved on both sides: in a cache the file of a snapshot is a link to a blob
     target = path.resolve()
     for report in reports:
-        if not isinstance(report.path, Path):
+        if not isinstance(report.path, Path):  # a URL: nothing here can be replaced
             continue
         folder = report.path if report.path.is_dir() else report.path.parent
         if any(target == (folder / file.path).resolve() for file in report.files):

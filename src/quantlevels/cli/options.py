@@ -18,8 +18,10 @@ from quantlevels.config.click_type import LevelType
 from quantlevels.findings import CODES, code_prefixes
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+#: parameters are counted in billions, which people write as B or G; memory has no B but that of bytes
 _COUNTS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
-_DIGITS: Final = r"\d[\d_,]{0,29}(?:\.\d{1,30})?"  # more digits than any amount has
+#: bounded: more digits than any amount has, and few enough for exact arithmetic to be instant
+_DIGITS: Final = r"\d[\d_,]{0,29}(?:\.\d{1,30})?"
 _NUMBER: Final = rf"\s*({_DIGITS})\s*"
 _COUNT: Final = re.compile(_NUMBER + r"([KMBGT]?)\s*", re.ASCII | re.IGNORECASE)
 _MEMORY: Final = re.compile(
@@ -30,7 +32,7 @@ _RATIO: Final = re.compile(r"\s*(\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\s*", r
 
 #: mark after a share → what is the whole
 _WHOLES: Final = {"%": 100, "": 1}
-#: bytes; less than any device has
+#: bytes; less than any device has, so that ``--memory 80`` is seen as 80 without its unit
 _LEAST_MEMORY: Final = 1 << 16
 #: a whole number of groups, devices or bits
 Natural: Final = click.IntRange(min=1, max=2**32)
@@ -55,7 +57,7 @@ class CheckpointPath(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> Path | str:
-        if not str(value):
+        if not str(value):  # an unset variable in a script: Path("") would be the current folder
             self.fail("an empty path", param, ctx)
         if "://" in str(value):
             return str(value)
@@ -73,7 +75,7 @@ def check_exists(path: str | os.PathLike[str]) -> None:
     if "://" in str(path):
         return
     try:
-        os.stat(path)  # noqa: PTH116  # a Path of nothing is the folder we are in
+        os.stat(path)  # noqa: PTH116  # Path("") would be the current folder
     except FileNotFoundError:
         from quantlevels.checkpoint.locate import in_cache, is_repository_name  # here: most paths exist
 
@@ -93,9 +95,12 @@ def _hint(path: Path) -> str:
         close = _close(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
     except FileNotFoundError:
         return f", nor does {str(path.parent)!r}; nothing is downloaded for a path, it has to be on this disk"
-    except OSError:
+    except OSError:  # the hint is a courtesy; the path that was given is the error
         return ""
-    return f"; did you mean {' or '.join(repr(str(path.with_name(name))) for name in close)}?" if close else ""
+    if not close:
+        return ""
+    alternatives = " or ".join(repr(str(path.with_name(name))) for name in close)
+    return f"; did you mean {alternatives}?"
 
 
 def check_output(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
@@ -174,6 +179,7 @@ def memory(text: str) -> Amount:
     if match is None or (match["binary"] and not match["prefix"]):
         raise _no_memory(text)
     digits, prefix = match["digits"], match["prefix"].upper()
+    # GB is not GiB: 80GB of memory on a label are 74.5 GiB, and 7 % decide whether a model fits
     base, infix = (1024, "i") if match["binary"] else (1000, "")
     nbytes = _whole(digits, base ** _POWERS[prefix])
     if not nbytes:
@@ -240,7 +246,9 @@ class RecordName(click.ParamType[str]):
         names = self._names()
         if value not in names:
             close = _close(value, names)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"records are {', '.join(names)}"
+            hint = f"records are {', '.join(names)}"
+            if close:
+                hint = f"did you mean {' or '.join(close)}?"
             self.fail(f"no record is called {value!r}; {hint}", param, ctx)
         return value
 
@@ -261,7 +269,7 @@ class CodePrefixes(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
+        if isinstance(value, tuple):  # click converts a default again
             return value
         try:
             return code_prefixes(prefix.strip() for prefix in value.split(",") if prefix.strip())
@@ -269,8 +277,9 @@ class CodePrefixes(click.ParamType[tuple[str, ...]]):
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        # only the last code is under way; shells replace the whole word, so what stands before it is repeated
         before, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(f"{before}{comma}{it.value}") for it in Code().shell_complete(ctx, param, last)]
+        return [CompletionItem(f"{before}{comma}{code.value}") for code in Code().shell_complete(ctx, param, last)]
 
 
 def keep(text: str) -> tuple[str, QuantizationLevel]:
@@ -279,7 +288,7 @@ def keep(text: str) -> tuple[str, QuantizationLevel]:
     Raises:
         BadParameter: if it is not both.
     """
-    glob, equals, level = text.rpartition("=")
+    glob, equals, level = text.rpartition("=")  # from the right: a glob may hold an equals sign, a level does not
     if not (glob and equals):
         raise click.BadParameter(f"{text!r} is not of the form GLOB=LEVEL, such as lm_head=BFloat16")
     return glob, LevelType().convert(level, None, None)

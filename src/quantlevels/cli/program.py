@@ -18,7 +18,9 @@ import click
 from quantlevels import __version__
 from quantlevels.errors import ConfigError, QuantLevelsError
 
+#: exit status of a command that could not answer
 REFUSED: Final = 2
+#: what shells expect of a program that Ctrl-C ended: 128 and the number of the signal
 INTERRUPTED: Final = 130
 #: name of the way in which characters are written that the encoding of a terminal lacks
 _REPLACING: Final = "quantlevels"
@@ -71,7 +73,7 @@ class LazyGroup(click.Group):
             close = get_close_matches(args[0], COMMANDS)
             if not close:
                 raise
-            hint = f"there is no command {args[0]!r}; did you mean {' or '.join(map(repr, close))}?"
+            hint = f"the command {args[0]!r} does not exist; did you mean {' or '.join(map(repr, close))}?"
             raise click.UsageError(hint, ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -99,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Exception: a defect of quantlevels, in development mode (``python -X dev``) alone.
     """
-    if not sys.stdout:
+    if not sys.stdout:  # None if the shell closed it: `quantlevels ... >&-`
         complain("output: closed")
         return REFUSED
     codecs.register_error(_REPLACING, _stand_in)
@@ -109,8 +111,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = complain  # ty: ignore[invalid-assignment]  # it takes more
+            # not standalone: click would end the process itself, and print errors in words of its own
             status = cli.main(arguments, prog_name="quantlevels", standalone_mode=False)
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, so that a full disk is an error with a reason and not one at exit
     except click.Abort:
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:

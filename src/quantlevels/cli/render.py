@@ -24,16 +24,22 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-LONGEST: Final = 300  # characters of one piece of text; a file may name a tensor with a megabyte
-LONG: Final = 4000  # of a whole message
+#: characters of one piece of text; a file may name a tensor with a megabyte
+LONGEST: Final = 300
+#: of a whole message
+LONG: Final = 4000
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _KIB: Final = 1024
 
-_NARROW: Final = 12  # the least a column that shrinks keeps
-_LEAST: Final = 40  # columns; a terminal that has fewer, or says it has none, breaks the lines itself
-_BARS: Final = range(6, 31)  # how wide a bar may be
-_BESIDE_A_BAR: Final = 66  # columns that the widest bar leaves to the rest of its row
-
+#: the least a column that shrinks keeps
+_NARROW: Final = 12
+#: columns; a terminal that has fewer, or says it has none, breaks the lines itself
+_LEAST: Final = 40
+#: how wide a bar may be: shorter than this it shows nothing, longer it only takes the eye further from the figures
+_BARS: Final = range(6, 31)
+#: columns that the widest bar leaves to the rest of its row
+_BESIDE_A_BAR: Final = 66
+#: columns of ``100.0%`` and a space before it
 _PERCENT_WIDTH: Final = 7
 
 Style: TypeAlias = Literal["", "strong", "faint", "quantized", "plain", "good", "warning", "bad"]
@@ -60,6 +66,7 @@ def visible(text: object, longest: int = LONGEST) -> str:
     Control characters, newlines, bidirectional overrides and lone surrogates all count as not printing.
     """
     string = str(text)
+    # cut before it is escaped: a megabyte of control characters would become six
     if len(string) > longest:
         string = f"{string[:longest]}…"
     if string.isprintable():
@@ -229,6 +236,7 @@ def show(*pages: Iterable[Block], after_another: bool = False) -> None:
     """
     filled = list(filter(None, map(list, pages)))
     if not _is_colorful():
+        # a pipe gets plain columns without rich, whose import takes longer than most commands
         if after_another:
             sys.stdout.write("\n")
         sys.stdout.write("\n".join(map(_plain_page, filled)))
@@ -261,7 +269,7 @@ def show_json(record: object, *, one_line: bool = False) -> None:
     indent = None if one_line else 2
     try:
         text = json.dumps(record, indent=indent, allow_nan=False)
-    except ValueError:
+    except ValueError:  # seldom: metadata of a hostile file may hold NaN, which JSON cannot
         text = json.dumps(_finite(record), indent=indent, allow_nan=False)
     sys.stdout.write(f"{text}\n")
 
@@ -356,6 +364,8 @@ def _rich_table(table: Table, console: Console) -> RichTable:
 
     shown = [(index, column) for index, column in enumerate(table.columns) if column.from_width <= console.width]
     titles = [column.title for _, column in shown]
+    # Three steps, each only if the one before was not enough: titles break at their slashes, bars give way, and at last
+    # cells fold. Rich alone would cut figures with an ellipsis.
     cells = _cells(table, shown)
     room = console.width - _narrowest(titles, cells, shown)
     if room < 0:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}
 _SARIF: Final = {"error": "error", "warning": "warning", "info": "note"}
 
+# A message that could end its line would be a command of its own: names in files are anybody's to choose.
 _DATA: Final = {ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}
 _PROPERTY: Final = {**_DATA, ord(":"): "%3A", ord(","): "%2C"}
 
@@ -69,6 +70,7 @@ def _run(outcome: Verdict | Unreadable) -> dict[str, object]:
         ]
     else:
         path, found = str(outcome.report.path), outcome.failed
+    # only the rules that apply: GitHub shows the explanation of each with its results
     rules = [_rule(code) for code in dict.fromkeys(finding.code for finding in found)]
     driver = {"name": "quantlevels", "version": __version__, "rules": rules}
     return {

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["table"] | RowFormat
 FORMATS: Final = ("table", *ROW_FORMATS)
 
+#: how many names a list shows
 _NAMED: Final = 5
+#: rank of a trouble (`quantlevels.survey.summary`) → how it looks; 3 is a checkpoint that cannot be read
 _STYLES: Final[dict[int, Style]] = {3: "bad", 2: "bad", 1: "warning"}
 
 
@@ -77,6 +79,7 @@ def survey_command(options: Options, counts: Check | None) -> int:
         for row in _counted(rows):
             summary.add(row)
             failed += counts is not None and counts.fails(row)
+            # only the page and the changes need all rows at once; else memory does not grow with their number
             if options.html or options.since:
                 kept.append(row)
             if out:
@@ -86,7 +89,7 @@ def survey_command(options: Options, counts: Check | None) -> int:
             stream.write(page(kept, roots).encode())
     if options.format == "table":
         show(*_page(summary, roots))
-    if options.since:
+    if options.since:  # on stderr: rows on stdout stay rows
         _tell_changes(changes(earlier, kept))
     return int(failed > 0)
 
@@ -129,6 +132,7 @@ def _executor(options: Options) -> Generator[tuple[Executor | None, int]]:
             # not pure: equal calls are different tasks, since files change between them
             yield client.get_executor(pure=False), max(len(client.scheduler_info()["workers"]), 1)
     elif options.workers:
+        # with spawn: a fork of a process that has threads may never wake up
         with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield pool, options.workers
     else:
@@ -148,7 +152,7 @@ def _rows_out(options: Options) -> Generator[Any]:  # Any: the protocol of a Row
 
 def _counted(rows: Iterable[SurveyRow]) -> Iterator[SurveyRow]:
     """The rows; on a terminal their number is shown on stderr when it takes long."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty():  # a log keeps every number that a terminal would write over
         yield from rows
         return
     began, count = monotonic(), 0
@@ -163,9 +167,13 @@ def _counted(rows: Iterable[SurveyRow]) -> Iterator[SurveyRow]:
 
 def _tell_changes(found: Changes) -> None:
     for what, names in (("came", found.came), ("went", found.went), ("changed", found.changed)):
-        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-        listed = f": {', '.join(ascii(name)[1:-1] for name in names[:_NAMED])}{more}" if names else ""
-        sys.stderr.write(f"{what} {len(names):,}{listed}\n")
+        line = f"{what} {len(names):,}"
+        if names:
+            # ascii(): names come from files, and may hold what moves a terminal's cursor
+            line += f": {', '.join(ascii(name)[1:-1] for name in names[:_NAMED])}"
+        if len(names) > _NAMED:
+            line += f" and {len(names) - _NAMED:,} more"
+        sys.stderr.write(f"{line}\n")
 
 
 def _page(summary: Summary, roots: Sequence[str]) -> list[list[Block]]:
@@ -181,11 +189,18 @@ def _head(summary: Summary) -> list[Block]:
         "checkpoints": summary.checkpoints,
         "size": f"{short_size(nbytes)} ({nbytes:,} B)",
         "parameters": parameters,
-        "cannot be read": Cell(f"{broken:,}", "bad" if broken else ""),
-        "with errors": Cell(f"{summary.severities['error']:,}", "bad" if summary.severities["error"] else ""),
-        "with warnings": Cell(f"{summary.severities['warning']:,}", "warning" if summary.severities["warning"] else ""),
+        "cannot be read": _count(broken, "bad"),
+        "with errors": _count(summary.severities["error"], "bad"),
+        "with warnings": _count(summary.severities["warning"], "warning"),
     }
     return [Facts(facts)]
+
+
+def _count(number: int, style: Style) -> Cell:
+    """A number that is in a style unless it is 0."""
+    if number:
+        return Cell(f"{number:,}", style)
+    return Cell("0")
 
 
 def _levels(summary: Summary) -> list[Block]:
@@ -208,8 +223,13 @@ def _levels(summary: Summary) -> list[Block]:
 
 def _stores(summary: Summary) -> list[Block]:
     rows = [(name, store.checkpoints, store.broken, short_size(store.nbytes)) for name, store in summary.stores.items()]
-    titles = ("store", "checkpoints", "cannot be read", "size")
-    return [Table([Column(title, right=title != "store") for title in titles], rows)] if rows else []
+    columns = (
+        Column("store"),
+        Column("checkpoints", right=True),
+        Column("cannot be read", right=True),
+        Column("size", right=True),
+    )
+    return _table(columns, rows)
 
 
 def _troubles(summary: Summary) -> list[Block]:
@@ -222,7 +242,14 @@ def _troubles(summary: Summary) -> list[Block]:
         Column("size", right=True),
         Column("why", shrinks="keeps start"),
     )
-    return [Table(columns, rows)] if rows else []
+    return _table(columns, rows)
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> list[Block]:
+    """A table, unless it would have no rows."""
+    if rows:
+        return [Table(columns, rows)]
+    return []
 
 
 def _savings(summary: Summary, roots: Sequence[str]) -> list[Block]:

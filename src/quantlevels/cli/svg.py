@@ -25,14 +25,19 @@ if TYPE_CHECKING:
 _WIDTH: Final = 860
 _EDGE: Final = 28
 _RIGHT: Final = _WIDTH - _EDGE
-_CHARACTER: Final = 7.83  # of the monospaced font at 13 px
-_LARGE: Final = 14.5  # of a large figure, at most
+#: pixels that a character of the monospaced font takes at 13 px
+_CHARACTER: Final = 7.83
+#: pixels that a character of a large figure takes at most
+_LARGE: Final = 14.5
+#: pixels from one row of a table to the next
 _ROW: Final = 24
 
 _SEVERE: Final = {"error": "bad strong", "warning": "warn strong", "info": "faint"}
 
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 
+# Colors are variables with a second set for dark pages, and fonts are the viewer's own: a picture loads nothing, and
+# GitHub shows it in both themes.
 _STYLE: Final = """
 svg{--paper:#ffffff;--ink:#1f2328;--faint:#656d76;--track:#eaeef2;--good:#1a7f37;--bad:#cf222e;--warn:#9a6700;
 --c0:#0969da;--c1:#8250df;--c2:#1a7f37;--c3:#bf3989;--c4:#bc4c00;--c5:#0e7490;--c6:#6e7781;--c7:#a0770b}
@@ -60,16 +65,20 @@ class _Canvas:
         most = int(room / _CHARACTER)
         if width(content) > most:
             content = f"{beginning(content, most // 2)}…{end(content, most - most // 2 - 1)}"
-        place = "" if anchor == "start" else f' text-anchor="{anchor}"'
-        kind = f' class="{style}"' if style else ""
-        self.elements.append(f'<text x="{x:g}" y="{self.y}"{place}{kind}>{escape(content)}</text>')
+        attributes = f'x="{x:g}" y="{self.y}"'
+        if anchor != "start":
+            attributes += f' text-anchor="{anchor}"'
+        if style:
+            attributes += f' class="{style}"'
+        self.elements.append(f"<text {attributes}>{escape(content)}</text>")
 
     def paragraph(self, x: float, content: str, style: str = "", *, room: float) -> None:
         """Text over as many lines as it needs, up to six; ``y`` ends at the last."""
         most = int(room / _CHARACTER)
         lines = wrap(visible(content), most, max_lines=6, placeholder=" …", break_on_hyphens=False)
         for number, line in enumerate(lines):
-            self.y += 18 if number else 0
+            if number:
+                self.y += 18
             self.text(x, line, style, room=room)
 
     def bar(self, x: float, width: float, fill: str, *, above: int = 9, height: int = 8, round_: float = 2) -> None:
@@ -258,6 +267,7 @@ def fit(report: Fit, source: str, memory: str) -> str:
     canvas.fact("weights", source)
     canvas.fact("memory", memory)
     left, right = 360, 726
+    # the budget at two thirds: what does not fit is seen to exceed it, and bars that would go on are cut at the edge
     budget_x = left + (right - left) * 2 / 3
     canvas.titles(
         (_EDGE, "stored as", "start"),

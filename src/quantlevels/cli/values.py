@@ -69,15 +69,21 @@ def share_read(values: Values) -> str:
 
 
 def _shown(effective: Effective) -> str:
-    what = _label(effective.level) if effective.level else f"{effective.bits} bits"
-    group = f" in groups of {effective.group_size}" if effective.group_size else ""
-    block = f" in blocks of {effective.block[0]}x{effective.block[1]}" if effective.block else ""
-    return f"{pluralize(effective.weights, 'weight')} of {_label(effective.stored)} hold {what}{group}{block}"
+    what = f"{effective.bits} bits"
+    if effective.level:
+        what = _label(effective.level)
+    if effective.group_size:
+        what += f" in groups of {effective.group_size}"
+    if effective.block:
+        what += f" in blocks of {effective.block[0]}x{effective.block[1]}"
+    return f"{pluralize(effective.weights, 'weight')} of {_label(effective.stored)} hold {what}"
 
 
 def _label(name: str) -> str:
     level = levels.get(name)
-    return level.label if level else name
+    if level is None:  # a type that no level has is in the record by its own name
+        return name
+    return level.label
 
 
 def _compared(checksums: tuple[Checksum, ...]) -> Value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import takewhile
 from os import PathLike
@@ -183,35 +183,43 @@ def compared(before: Inspection, after: Inspection) -> Comparison:
             raise CheckpointError(report.path, "has no weights to compare; name the checkpoint itself")
     old, new = _weights(before), _weights(after)
     if _is_llama_cpp(before) != _is_llama_cpp(after):
-        old, new = (old, _renamed(new, old)) if _is_llama_cpp(before) else (_renamed(old, new), new)
+        if _is_llama_cpp(before):
+            new = _renamed(new, old)
+        else:
+            old = _renamed(old, new)
+        # either side may split what the other fuses
         _fuse(old, new, pieces)
         _fuse(new, old, pieces)
     else:
         old, new = _aligned(old, new)
         _fuse(old, new, _projections)
         _fuse(new, old, _projections)
-    both = [name for name in old if name in new]
-    changed = [
-        Change(
-            name=old[name].name,
-            before=old[name].storage,
-            after=new[name].storage,
-            bytes_before=old[name].nbytes,
-            bytes_after=new[name].nbytes,
-            parameters_before=old[name].parameters,
-            parameters_after=new[name].parameters,
-        )
-        for name in both
-        if set(old[name].storage) != set(new[name].storage) or old[name].parameters != new[name].parameters
-    ]
     return Comparison(
         before=before,
         after=after,
         levels=_deltas(before, after),
-        changed=tuple(changed),
+        changed=tuple(_changes(old, new)),
         only_before=tuple(weight.name for name, weight in old.items() if name not in new),
         only_after=tuple(weight.name for name, weight in new.items() if name not in old),
     )
+
+
+def _changes(old: Mapping[str, _Weight], new: Mapping[str, _Weight]) -> Iterator[Change]:
+    """The weights of both sides that differ; bytes alone do not count, as containers pad and align differently."""
+    for name, before in old.items():
+        after = new.get(name)
+        if after is None:
+            continue
+        if set(before.storage) != set(after.storage) or before.parameters != after.parameters:
+            yield Change(
+                name=before.name,
+                before=before.storage,
+                after=after.storage,
+                bytes_before=before.nbytes,
+                bytes_after=after.nbytes,
+                parameters_before=before.parameters,
+                parameters_after=after.parameters,
+            )
 
 
 def _is_llama_cpp(inspection: Inspection) -> bool:
@@ -223,10 +231,16 @@ def _deltas(before: Inspection, after: Inspection) -> tuple[Delta, ...]:
     totals: dict[tuple[Level, int | None], list[int]] = defaultdict(lambda: [0, 0])
     for side, report in enumerate((before, after)):
         for stored in report.stored.levels if report.stored else ():
-            group = stored.level.block.weights if _is_microscaling(stored.level) else stored.group_size
+            group = stored.group_size
+            # MXFP4 in groups of 32 is one row, whether a container has blocks (GGUF) or scales beside codes
+            if _is_microscaling(stored.level):
+                group = stored.level.block.weights
             totals[stored.level, group][side] += stored.nbytes
-    deltas = [Delta(level=level, group_size=group, before=a, after=b) for (level, group), (a, b) in totals.items()]
-    return tuple(sorted(deltas, key=lambda it: (-abs(it.gained), -it.after)))
+    deltas = [
+        Delta(level=level, group_size=group, before=bytes_before, after=bytes_after)
+        for (level, group), (bytes_before, bytes_after) in totals.items()
+    ]
+    return tuple(sorted(deltas, key=lambda delta: (-abs(delta.gained), -delta.after)))
 
 
 @final
@@ -253,6 +267,7 @@ def _weights(report: Inspection) -> dict[str, _Weight]:
     found: list[tuple[str, _Weight]] = []
     for name, part in report.weights():
         plain = decoration.sub("", name) if decoration else name
+        # GGUF writes the suffix for every weight, quantizers for none
         short = plain.removesuffix(".weight")
         found.append((short, _Weight(short, (_stored_as(part),), part.nbytes, part.parameters)))
     return _gathered(found)
@@ -319,6 +334,7 @@ def _projections(name: str) -> tuple[str, ...]:
 
 def _fuse(whole: Mapping[str, _Weight], split: dict[str, _Weight], pieces_of: Callable[[str], tuple[str, ...]]) -> None:
     """Make one weight of what is one on the other side."""
+    # a list of the names first: the loop changes what it would go through
     for name in [name for name in whole if name not in split]:
         parts = pieces_of(name)
         if parts and all(part in split for part in parts):

@@ -10,7 +10,7 @@ def explanation(code: str) -> str:
     """The paragraphs on a code of ``quantlevels.findings.CODES``, an empty line between two, each on one line.
 
     Raises:
-        KeyError: if there is no such code.
+        KeyError: if the code does not exist.
     """
     return _sections()[code]
 

@@ -63,7 +63,7 @@ def size(
         UnknownLevelError: for the name of an unknown level, scheme or recipe.
         SizingError: if the tensors are already quantized or not understood, if the scheme cannot store what is asked
             for, or if nothing matches a glob of ``keep``.
-        CheckpointError: as ``inspect``, or if there are no weights.
+        CheckpointError: as ``inspect``, or if the checkpoint has no weights.
         ValueError, TypeError: for a parameter count that is not a positive integer.
     """
     kept = tuple((glob, _level(level)) for glob, level in (keep or {}).items())
@@ -95,7 +95,7 @@ class Deployment(NamedTuple):
     level: str
     scheme: str | None = None
     group_size: int | None = None
-    #: a recipe of llama.cpp; only its level counts where there are no shapes
+    #: a recipe of llama.cpp; without shapes, only its level counts
     recipe: str | None = None
 
 
@@ -239,7 +239,7 @@ def fit(
 
     Raises:
         SizingError: if the parameters of the checkpoint cannot be counted.
-        CheckpointError: as ``inspect``, or if there are no weights.
+        CheckpointError: as ``inspect``, or if the checkpoint has no weights.
         ValueError, TypeError: for a number that cannot be.
     """
     share = Fraction(reserve)
@@ -261,7 +261,9 @@ def _ways(weights: _Plannable, known: Iterable[QuantizationLevel]) -> Iterator[W
     for deployment in DEPLOYMENTS:
         sized = _sized(weights, deployment)
         if sized:
-            name = deployment.name if sized.exact or not deployment.recipe else deployment.level
+            name = deployment.name
+            if deployment.recipe and not sized.exact:
+                name = deployment.level  # a mixture needs shapes: what was counted is its main type alone
             yield Way(name, sized.target.level, sized.target.scheme, sized.nbytes, sized.exact)
     for level in known:
         if level.name not in NOT_OF_WEIGHTS:
@@ -283,8 +285,9 @@ class _Plannable(NamedTuple):
 
     def plain(self, target: Target) -> int:
         """Bytes of the weights at a level, stored plain."""
-        count = sizes.idealized_bytes(self.parameters) if self.tensors is None else sizes.plain_bytes(self.tensors)
-        return count(target)
+        if self.tensors is None:
+            return sizes.idealized_bytes(self.parameters)(target)
+        return sizes.plain_bytes(self.tensors)(target)
 
 
 def _plannable(source: Source, progress: Progress | None) -> _Plannable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import chain
 from typing import TYPE_CHECKING, final
 
 from attrs import frozen
@@ -92,7 +93,7 @@ class Translation:
 
 def dialects() -> tuple[str, ...]:
     """Every naming system of a level that came with the package or is registered."""
-    return tuple(dict.fromkeys(dialect for level in levels for dialect in level.spellings))
+    return tuple(dict.fromkeys(chain.from_iterable(level.spellings for level in levels)))
 
 
 def translate(level: QuantizationLevel, dialect: str) -> Translation:
@@ -110,6 +111,7 @@ def translate(level: QuantizationLevel, dialect: str) -> Translation:
         word = level.spelling(dialect)
     except UntranslatableLevelError as error:
         return Translation(level=level, dialect=dialect, reason=str(error))
+    # read back: some names are shared in a dialect (torch's uint8 holds packed codes of many levels)
     meant = levels.from_dialect(dialect, word)
     if meant != level:
         return Translation(level=level, dialect=dialect, reason=f"{word!r} means {meant.name!r} in {dialect!r}")
@@ -120,7 +122,7 @@ def explanation_record(code: str) -> ExplanationRecord:
     """The record that ``quantlevels explain --json`` prints.
 
     Raises:
-        KeyError: if there is no such finding code.
+        KeyError: if the code does not exist.
     """
     slug, severity = CODES[code]
     return {

@@ -53,7 +53,7 @@ def record_schema(name: str) -> dict[str, object]:
     """The JSON Schema of a record, by its name in `RECORDS`.
 
     Raises:
-        KeyError: if there is no such record.
+        KeyError: if no record has that name.
     """
     return {**_identity(name), "title": name.capitalize(), **_schema(RECORDS[name])}
 

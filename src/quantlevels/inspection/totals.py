@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
 from typing import final
 
 from attrs import evolve, frozen
@@ -22,7 +23,7 @@ class StoredLevel:
     Args:
         level: their level; UnknownType if no known level answers to their storage.
         group_size: weights that share one scale along a row; None per row, per tensor and for intrinsic blocks.
-        symmetric: whether there are no zero points; None if unknown or without meaning.
+        symmetric: whether they have no zero points; None if unknown or without meaning.
         quantized: whether they are stored in less than 16 bits.
         parameters: logical weights.
         weights: how many weights, each a matrix or vector of parameters.
@@ -90,7 +91,7 @@ class StoredTotals:
 
     @property
     def bits_per_weight(self) -> Fraction | None:
-        """Bits a parameter takes over all but the buffers, exact; None if not all are known, or there are none."""
+        """Bits a parameter takes over all but the buffers, exact; None without parameters, or if some are unknown."""
         if not (self.parameters and self.parameters_known):
             return None
         return Fraction((self.tensor_bytes - self.buffers.nbytes) * BITS_PER_BYTE, self.parameters)
@@ -102,6 +103,7 @@ def totals(checkpoint: Checkpoint, folding: Folding) -> StoredTotals:
         tuple[QuantizationLevel | UnknownType, int | None, bool | None, bool], list[tuple[FoldedWeight, int]]
     ] = defaultdict(list)
     tallies: dict[str, Tally] = defaultdict(Tally)
+    # once per kind of module, times how many there are: a model of a million experts has a few dozen kinds
     for parts, modules in folding.alike:
         for part in parts:
             if part.account != "weights":
@@ -135,9 +137,10 @@ def combined(several: Iterable[StoredTotals]) -> StoredTotals:
     """The sums of several checkpoints: equal levels become one."""
     several = list(several)
     alike: dict[tuple[QuantizationLevel | UnknownType, int | None, bool | None, bool], StoredLevel] = {}
-    for level in (level for stored in several for level in stored.levels):
+    for level in chain.from_iterable(stored.levels for stored in several):
         key = level.level, level.group_size, level.symmetric, level.quantized
-        if previous := alike.get(key):
+        previous = alike.get(key)
+        if previous:
             level = evolve(
                 level,
                 parameters=level.parameters + previous.parameters,

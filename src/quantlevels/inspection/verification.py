@@ -51,7 +51,7 @@ def _as_fraction(bits: Fraction | float | None) -> Fraction | None:
     if isinstance(bits, bool) or not isinstance(bits, int | float):
         raise TypeError(f"max_bits_per_weight must be a number, not {bits!r}")
     try:
-        return Fraction(bits)
+        return Fraction(bits)  # ValueError for NaN, OverflowError for infinity
     except (ValueError, OverflowError) as error:
         raise ValueError(f"max_bits_per_weight must be a finite number, not {bits!r}") from error
 
@@ -117,7 +117,7 @@ class Requirements:
             yield from _other_recipe(inspection, self.recipe)
         stored = inspection.stored
         if stored is None or not stored.parameters:
-            yield from self._unmet_without_counts("there are no weights")
+            yield from self._unmet_without_counts("the checkpoint has no weights")
         elif stored.bits_per_weight is None:
             yield from self._unmet_without_counts("not all weights can be counted")
         else:
@@ -205,6 +205,7 @@ def _other_level(stored: StoredTotals, level: QuantizationLevel) -> Iterator[Fin
     for alike in stored.levels:
         if alike.quantized or not stored.quantized_parameters:
             counts[alike.level] += alike.parameters
+    # most of what is quantized: embeddings and heads are left in 16 bits on purpose
     if 2 * counts[level] > counts.total():
         return
     most = ", ".join(f"{count:,} are {name}" for name, count in counts.most_common(2) if count)

@@ -15,6 +15,7 @@ from quantlevels.vocabulary.level import QuantizationLevel
 if TYPE_CHECKING:
     from quantlevels.inspection.comparison import Change, Comparison, Delta, StoredAs
 
+#: numbers of layers and experts, which stand between dots
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -110,7 +111,9 @@ def size_or_none(nbytes: int) -> str | None:
 def _growth(nbytes: int) -> Style:
     if nbytes == 0:
         return "faint"
-    return "warning" if nbytes > 0 else "good"
+    if nbytes > 0:
+        return "warning"
+    return "good"
 
 
 def _changed(changes: Iterable[Change], most: int) -> list[Block]:

@@ -58,7 +58,7 @@ def _fallbacks(fallbacks: Sequence[Fallback]) -> list[Block]:
         Column("cannot be", style="faint"),
         Column("becomes", style="warning"),
     )
-    rows = [(one.tensor, one.columns, str(one.wanted), str(one.given)) for one in fallbacks]
+    rows = [(fallback.tensor, fallback.columns, str(fallback.wanted), str(fallback.given)) for fallback in fallbacks]
     return [Table(columns, rows)]
 
 
@@ -83,6 +83,7 @@ def candidate_size(candidate: Candidate) -> str:
 
 def fit(report: Fit, source: str, memory: str) -> list[list[Block]]:
     """The checkpoint as it is, then from the largest to the smallest, with the budget drawn where it falls."""
+    # the row of the budget stands behind what does not fit, and the checkpoint as it is stays at the top
     groups = same_size(report.candidates)
     rows = [_candidate_row(group, report.budget) for group in groups]
     as_stored = sum(group[0].way.level is None for group in groups)

@@ -140,7 +140,10 @@ def _plugin_row(plugin: PluginStatus) -> Sequence[Value]:
         style = "bad"
     elif plugin.state == "loaded":
         style = "good"
-    seconds = None if plugin.seconds is None else f"{1000 * plugin.seconds:.1f} ms"
-    how = "editable" if plugin.editable else None
+    seconds = how = None
+    if plugin.seconds is not None:
+        seconds = f"{1000 * plugin.seconds:.1f} ms"
+    if plugin.editable:
+        how = "editable"
     kind = plugin.group.rpartition(".")[2]
     return plugin.name, plugin.version, kind, Cell(plugin.state, style), seconds, how

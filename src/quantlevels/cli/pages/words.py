@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from quantlevels.schemes.declaration import Declared
     from quantlevels.vocabulary.level import QuantizationLevel
 
-#: levels named in one line
+#: levels named in one line: mixtures of llama.cpp have three or four, layer-wise searches a dozen
 MOST_LEVELS: Final = 4
 _SYMMETRY: Final = {True: "symmetric", False: "asymmetric", None: ""}
 
@@ -69,8 +69,9 @@ def signed_size(nbytes: int) -> str:
     """A change in bytes: ``+1.31 GiB``; ``=`` for none."""
     if nbytes == 0:
         return "="
-    sign = "+" if nbytes > 0 else "-"
-    return f"{sign}{short_size(abs(nbytes))}"
+    if nbytes < 0:
+        return f"-{short_size(-nbytes)}"
+    return f"+{short_size(nbytes)}"
 
 
 def at(level: QuantizationLevel | UnknownType, bits: Fraction | None) -> str:

@@ -61,6 +61,7 @@ def disagreements(
         return
     evidence = Evidence(checkpoint=checkpoint, declared=declared, stored=stored, folding=folding)
     yield from layout_problems(evidence)
+    # an adapter repeats the config of its base model, so nothing that it declares is about these tensors
     if evidence.is_adapter:
         yield from contents.adapter(evidence)
         return

@@ -28,7 +28,7 @@ def parameter_claim(evidence: Evidence) -> Iterator[Finding]:
     parameters = evidence.stored.parameters
     for key in _PARAMETER_CLAIMS:
         claim = evidence.checkpoint.metadata.get(key)
-        text = str(claim)
+        text = str(claim)  # an integer in GGUF, a string in safetensors
         is_true = text.isdecimal() and len(text) < _MOST_DIGITS and int(text) == parameters
         if claim is not None and not is_true:
             yield Finding("QL107", f"{key} claims {text:.40} parameters, the tensors hold {parameters:,}")
@@ -71,6 +71,7 @@ def dtype_mismatch(evidence: Evidence) -> Iterator[Finding]:
         return
     sizes = _unquantized_bytes(evidence, declared, declared.dtype)
     other = Counter({level: size for level, size in sizes.items() if _is_other(level, declared, declared.dtype)})
+    # by bytes, and only if most: norms, routers and rotary tables in FP32 are usual beside BF16
     if 2 * other.total() > sizes.total():
         kinds = " and ".join(str(level) for level, _ in other.most_common())
         message = (

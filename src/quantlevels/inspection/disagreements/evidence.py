@@ -69,9 +69,8 @@ class Evidence:
         low_rank = 0
         if tensors.mention(".lora_"):
             low_rank = sum(tensor.nbytes for tensor in tensors if ".lora_" in tensor.name)
-        return 2 * low_rank > self.stored.tensor_bytes or any(
-            file.path.startswith("adapter") for file in self.checkpoint.files
-        )
+        is_named_so = any(file.path.startswith("adapter") for file in self.checkpoint.files)
+        return is_named_so or 2 * low_rank > self.stored.tensor_bytes
 
     @cached_property
     def claims_levels(self) -> bool:
@@ -82,7 +81,7 @@ class Evidence:
     @cached_property
     def has_problems(self) -> bool:
         """Whether some layout could not be read."""
-        return any(weight.problem for weights, _ in self.folding.alike for weight in weights)
+        return any(any(weight.problem for weight in weights) for weights, _ in self.folding.alike)
 
     def quantized(self) -> Iterator[tuple[FoldedWeight, list[str]]]:
         """Each quantized weight, and the modules that have one like it."""
@@ -107,12 +106,15 @@ class Evidence:
         """The quantized weights for which a level is declared, whether or not the config skips their modules."""
         if not (self.claims_levels and self.declared) or self.is_gguf:
             return ()
-        judged = [
-            Judged(weight, declared, named)
-            for weight, modules in self.quantized()
-            for declared, named in self.declared.by_level(modules)
-            if declared is not None
-        ]
+        judged: list[Judged] = []
+        for weight, modules in self.quantized():
+            judged += (
+                Judged(weight, declared, named)
+                for declared, named in self.declared.by_level(modules)
+                if declared is not None
+            )
+        # A method may give some modules its alternative level. If it gave no module the declared one, the declaration
+        # is wrong, and must not be excused by the alternative.
         kept = {found.declared for found in judged if _is_at(found.declared, found.weight)}
         return [_with_alternative(found) if found.declared in kept else found for found in judged]
 

@@ -43,6 +43,7 @@ def layers(evidence: Evidence) -> Iterator[Finding]:
     found = _numbers(evidence, stack)
     if not found:
         return
+    # up to the highest number found, if that is above the declared ones: further layers must follow without a gap
     missing = sorted(set(range(max(stack.layers, max(found) + 1))) - found)
     if missing:
         listed = ", ".join(map(str, missing[:_LISTED]))
@@ -168,6 +169,7 @@ def row_lengths(evidence: Evidence) -> Iterator[Finding]:
             continue
         columns, group_size = weight.shape[-1], weight.group_size
         for bits, group in equal_readings(weight.level.bits_per_param, group_size):
+            # columns are read as words * 32 / bits, and group sizes likewise: the products tell the other reading
             if columns != text.width and columns * group == text.width * group_size:
                 message = (
                     f"{weight.level} in groups of {group_size} has rows of {columns:,}, but {bits} bits in groups of "

@@ -44,6 +44,7 @@ def label_mismatch(evidence: Evidence) -> Iterator[Finding]:
     if expected is None or evidence.is_partial or not evidence.declared or not _is_read_as_quantized(evidence):
         return
     counts = _covered(evidence, expected)
+    # compared with the largest other level, not with half of all: a mixture may have three types
     ((level, most),) = counts.most_common(1) or [(expected, 0)]
     if counts[expected] < most:
         rest = f"{counts[expected]:,}"
@@ -69,7 +70,7 @@ def _labelled(evidence: Evidence) -> QuantizationLevel | None:
 
 
 def _covered(evidence: Evidence, expected: QuantizationLevel) -> Counter[QuantizationLevel | UnknownType]:
-    """Parameters by type, of the tensors that the label covers; of those it excuses, if there are no others."""
+    """Parameters by type, of the tensors that the label covers; of those it excuses, if it covers no others."""
     covered: Counter[QuantizationLevel | UnknownType] = Counter()
     excused: Counter[QuantizationLevel | UnknownType] = Counter()
     is_ragged = False
@@ -130,13 +131,14 @@ def file_name(evidence: Evidence) -> Iterator[Finding]:
     if not evidence.is_gguf or evidence.is_partial or not evidence.checkpoint.files:
         return
     name = evidence.checkpoint.files[0].path
+    # a name may hold several, as of the base model and of this file: one that is right is enough
     words = [(dynamic, word.upper()) for dynamic, word in _WORD.findall(name)]
     if not words or any(dynamic for dynamic, _ in words):  # dynamic recipes differ from model to model
         return
     recipe = _recipe(evidence)
     held = _held(evidence)
     if all(_contradicts(word, recipe, held) for _, word in words):
-        label = f"there is no {_METADATA_KEY}"
+        label = f"{_METADATA_KEY} is missing"
         if recipe:
             label = f"{_METADATA_KEY} says {recipe}"
         most = ", ".join(sorted(held))
@@ -162,7 +164,7 @@ def _type_of(word: str) -> str | None:
 
 
 def _recipe(evidence: Evidence) -> str | None:
-    """What the label says, as file names spell it; None if there is no label, or a converter guessed it."""
+    """What the label says, as file names spell it; None without a label, or if a converter guessed it."""
     label = evidence.checkpoint.metadata.get(_METADATA_KEY)
     if not isinstance(label, int) or label & GUESSED or label not in FILE_TYPES:
         return None

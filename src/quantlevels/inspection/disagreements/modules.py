@@ -23,13 +23,12 @@ def skipped_but_quantized(evidence: Evidence) -> Iterator[Finding]:
     """QL108: a module that the config leaves unquantized is quantized."""
     if not (evidence.claims_levels and evidence.declared and evidence.declared.skipped) or evidence.is_gguf:
         return
-    found = sorted(
-        (module, str(weight.level))
-        for weight, modules in evidence.quantized()
-        for module in evidence.declared.skipped_modules.filter(modules)
-    )
+    found: list[tuple[str, str]] = []
+    for weight, modules in evidence.quantized():
+        level = str(weight.level)
+        found += ((module, level) for module in evidence.declared.skipped_modules.filter(modules))
     if found:
-        (module, level), *others = found
+        (module, level), *others = sorted(found)
         yield Finding("QL108", f"excluded by the config, but stored as {level}{and_others(others)}", module)
 
 
@@ -38,7 +37,10 @@ def target_not_quantized(evidence: Evidence) -> Iterator[Finding]:
     declared = evidence.declared
     if not (evidence.claims_levels and declared) or evidence.is_gguf or not evidence.stored.quantized_parameters:
         return
-    plain = {module: str(weight.level) for weight, modules in evidence.plain_matrices() for module in modules}
+    plain: dict[str, str] = {}
+    for weight, modules in evidence.plain_matrices():
+        plain.update(dict.fromkeys(modules, str(weight.level)))
+    # what the config says of a module by name is more specific than what covers all
     expected = {**_covered(evidence, declared, list(plain)), **_named(declared, list(plain))}
     found = sorted(set(evidence.not_skipped(list(expected))) - _also_quantized(evidence, expected))
     if found:
@@ -48,23 +50,27 @@ def target_not_quantized(evidence: Evidence) -> Iterator[Finding]:
 
 def _also_quantized(evidence: Evidence, expected: Mapping[str, str]) -> set[str]:
     """Those of the modules that hold a quantized weight beside the plain one."""
-    if not expected:
-        return set()
-    return {module for _, modules in evidence.quantized() for module in modules if module in expected}
+    found: set[str] = set()
+    if expected:  # going through all modules takes time
+        for _, modules in evidence.quantized():
+            found.update(filter(expected.__contains__, modules))
+    return found
 
 
 def patterns_not_read(evidence: Evidence) -> Iterator[Finding]:
     """QL306: a pattern of the config is not supported, or all of them take longer than their size allows."""
-    if evidence.declared and (patterns := evidence.declared.unsupported_patterns):
+    declared = evidence.declared
+    if declared and declared.unsupported_patterns:
+        first, *others = declared.unsupported_patterns
         reason = "is a pattern that is not valid, not supported or too costly; it is taken to name no module"
-        message = f"{shown(patterns[0])} {reason}{and_others(patterns[1:])}"
-        yield Finding("QL306", message, evidence.declared.source)
+        yield Finding("QL306", f"{shown(first)} {reason}{and_others(others)}", declared.source)
 
 
 def _named(declared: Declared, plain: list[str]) -> dict[str, str]:
     """Plain modules that the config names → what it says of them."""
     levels = {name: level.level for name, level in declared.overrides.items() if level is not None}
-    levels |= {name: level.level for level in declared.levels for name in level.targets or ()}
+    for level in declared.levels:
+        levels.update(dict.fromkeys(level.targets or (), level.level))
     if not levels:
         return {}
     entries = zip(plain, ModulePatterns(levels, declared.matching).match_all(plain), strict=True)
@@ -95,12 +101,12 @@ def _covered(evidence: Evidence, declared: Declared, plain: list[str]) -> dict[s
         for module in plain
         if unnumbered(module) in siblings or (_AHEAD.search(module) and _last(module) in last_names)
     ]
-    return {
-        module: f"the config declares {level.level} for all modules that it does not exclude"
-        for level, named in declared.by_level(modules)
-        if level is not None
-        for module in named
-    }
+    covered: dict[str, str] = {}
+    for level, named in declared.by_level(modules):
+        if level is not None:
+            words = f"the config declares {level.level} for all modules that it does not exclude"
+            covered.update(dict.fromkeys(named, words))
+    return covered
 
 
 def _quantized_siblings(evidence: Evidence, last_names: set[str]) -> set[str]:

@@ -31,6 +31,7 @@ def layout_problems(evidence: Evidence) -> Iterator[Finding]:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for weights, modules in evidence.folding.alike:
         for weight in weights:
+            # a level shows that the codes are there, and only what stands beside them is missing
             may_be_elsewhere = evidence.is_partial and isinstance(weight.level, QuantizationLevel)
             if weight.problem and not may_be_elsewhere:
                 found[weight.problem] += [(module + weight.name).removeprefix(".") for module in modules]
@@ -62,6 +63,7 @@ def _is_other_width(judged: Judged) -> bool:
     bits = judged.weight.code_bits
     if bits is None or judged.declared.average:  # EXL2 and EXL3 reach their declared width on the whole only
         return False
+    # a whole bit: padding of odd widths (3-bit codes, ten of them in 32 bits) is not another width
     return abs(bits - judged.declared.level.bits_per_param) >= 1
 
 
@@ -88,6 +90,7 @@ def other_layout(evidence: Evidence) -> Iterator[Finding]:
     found: dict[str, list[str]] = defaultdict(list)
     for judged in evidence.judged:
         differences = "; ".join(_layout_differences(judged.declared, judged.weight))
+        # a weight of another level is QL101, QL102 or QL111: its layout then says nothing new
         if differences and not _is_other_width(judged) and not _is_other_format(judged):
             found[differences] += evidence.not_skipped(judged.modules)
     for differences, modules in found.items():

@@ -47,6 +47,7 @@ def text_model(evidence: Evidence) -> TextModel | None:
     if config is None:
         return None
     inner = _inner(config)
+    # encoder and decoder may differ in width and depth, and the config gives one number for both
     if any(config.get(key) or inner.get(key) for key in _TWO_STACKS):
         return None
     return TextModel(

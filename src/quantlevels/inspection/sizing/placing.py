@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from quantlevels.errors import SizingError
@@ -91,7 +92,7 @@ def _place_plain(tensor: Tensor, kept: QuantizationLevel | None, target: Target)
 
 def _by_scheme(target: Target, scheme: str) -> Placer:
     """As a scheme stores it; a level that the scheme does not store is stored plain."""
-    stored_levels = {name for rule in rules_of(scheme) for name in rule.levels}
+    stored_levels = frozenset(chain.from_iterable(rule.levels for rule in rules_of(scheme)))
     storage_of = cache(lambda level: storage_for(scheme, level))
 
     def place(tensor: Tensor, kept: QuantizationLevel | None) -> Placed:
@@ -119,23 +120,32 @@ def _place_in_scheme(tensor: Tensor, level: QuantizationLevel, storage: Storage,
             f"{tensor.name}: rows of {columns:,} are not a multiple of {group}, which {target.scheme} refuses; "
             f"keep it with --keep '{tensor.name}=...'"
         )
+    # torch's name for the dtype, as some rules store scales in the dtype of the weights; plain codes have none
+    source_dtype = ""
+    if isinstance(tensor.dtype, QuantizationLevel):
+        source_dtype = tensor.dtype.spelling("torch")
     matrix = Matrix(
         rows=rows,
         columns=columns,
         bits=level.bits_per_param,
         group_size=group,
         block=storage.block,
-        source_dtype=tensor.dtype.spelling("torch") if isinstance(tensor.dtype, QuantizationLevel) else "",
+        source_dtype=source_dtype,
     )
     zero_bits = target.zero_point.bits_per_param if target.zero_point else 0
     nbytes = matrices * module_bytes(storage, matrix, target.scale, zero_bits)
-    return Placed(level, group if level.block.weights == 1 else None, nbytes)
+    if level.block.weights > 1:
+        group = None  # the level says it
+    return Placed(level, group, nbytes)
 
 
 def _group_size(level: QuantizationLevel, storage: Storage, target: Target, columns: int) -> int | None:
     """Weights that share a scale: as asked for, usual in the scheme, or fixed by the level; None for whole rows."""
-    fixed = level.block.weights if level.block.weights > 1 else None
-    group = (target.group_size if storage.grouped else None) or storage.group_size or fixed
+    group = storage.group_size
+    if storage.grouped and target.group_size:
+        group = target.group_size
+    elif not group and level.block.weights > 1:
+        group = level.block.weights
     if group and storage.ragged == "narrows":
         tiling = (size for size in range(group, 0, -_GROUP_STEP) if columns % size == 0)
         return next(tiling, columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from difflib import get_close_matches
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from quantlevels.errors import SizingError, UnknownLevelError
@@ -29,14 +30,16 @@ def rules_of(name: str) -> tuple[Storage, ...]:
     Raises:
         UnknownLevelError: if no scheme or format is called so.
     """
-    schemes = dict.fromkeys(shipped_schemes().values())
     found = find_scheme(name)
     if found and found.storage:
         return found.storage
-    by_format = [rule for scheme in schemes for rule in scheme.storage if rule.format == name]
+    # several names may stand for one scheme (gptq, gptq_marlin), whose rules are to count once
+    schemes = dict.fromkeys(shipped_schemes().values())
+    rules = list(chain.from_iterable(scheme.storage for scheme in schemes))
+    by_format = tuple(rule for rule in rules if rule.format == name)
     if by_format:
-        return tuple(by_format)
-    formats = {rule.format for scheme in schemes for rule in scheme.storage}
+        return by_format
+    formats = {rule.format for rule in rules}
     names = scheme_names()
     raise UnknownLevelError(name, tuple(get_close_matches(name, {*names, *formats})) or names, "scheme")
 
@@ -52,7 +55,7 @@ def storage_for(scheme: str, level: QuantizationLevel) -> Storage:
     for rule in rules:
         if level.name in rule.levels:
             return rule
-    held = ", ".join(sorted({name for rule in rules for name in rule.levels}))
+    held = ", ".join(sorted(set(chain.from_iterable(rule.levels for rule in rules))))
     raise SizingError(f"{scheme} does not store {level.name}; it stores {held}")
 
 
@@ -76,7 +79,8 @@ def _tensor_bytes(rule: TensorRule, storage: Storage, matrix: Matrix, scale: Qua
         if not zero_bits:
             return 0
         bits = zero_bits
-    chosen = rule.role == "scale" and storage.grouped and scale.name in rule.dtypes
-    element = scale if chosen else levels[rule.dtypes[0]]
+    element = levels[rule.dtypes[0]]
+    if rule.role == "scale" and storage.grouped and scale.name in rule.dtypes:
+        element = scale
     lengths = (matrix.length(axis, element.block.bits, bits) for axis in rule.axes[0])
     return math.prod(lengths) * element.block.bits // BITS_PER_BYTE

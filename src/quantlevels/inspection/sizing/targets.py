@@ -72,7 +72,7 @@ class Target:
 
         Raises:
             UnknownLevelError: if no scheme is called so.
-            SizingError: for a level that the scheme does not store, or a choice that there is not.
+            SizingError: for a level that the scheme does not store, or an option that the scheme does not leave open.
         """
         if self.scheme == GGUF:
             self._check_gguf()
