@@ -71,7 +71,7 @@ def read_object(source: Source, kind: type[dict[str, JSON]] | type[list[JSON]] =
         kind: ``list`` for a file that holds an array.
 
     Raises:
-        CheckpointError: if there is none, with what is wrong and where.
+        CheckpointError: if the file does not hold one, with what is wrong and where.
     """
     path = source.path
     if source.size > MAX_BYTES:

@@ -76,10 +76,10 @@ class Wire:
         self._buffer = b""
         self._start = 0
 
+    # Long, and with the case of one byte written out three times: nearly all keys, lengths and numbers take one byte,
+    # and a function call for each is what would take the time.
     def fields(self, start: int, end: int) -> Iterator[Field]:
         """The fields of the message that spans ``start`` to ``end``; groups, long deprecated, are refused."""
-        # Long, and with the case of one byte written out three times: nearly all keys, lengths and numbers take one
-        # byte, and a function call for each is what would take the time.
         buffer, base = self._buffer, self._start
         usable = len(buffer) - _HEADER
         while start < end:

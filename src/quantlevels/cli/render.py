@@ -444,7 +444,7 @@ def _rich_text(value: Value, bar: int = 20, longest: int = LONGEST) -> Text:
 
 
 def _rich_bar(value: Bar, room: int) -> Text:
-    """A bar in so many columns, and its share of the whole; the share alone if there is no room."""
+    """A bar in so many columns, and its share of the whole; the share alone without room for a bar."""
     from rich.text import Text
 
     if room == 0:

@@ -25,6 +25,7 @@ def page(rows: Iterable[SurveyRow], roots: Sequence[str]) -> str:
     """
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     data = json.dumps({"made": made, "roots": list(roots), "rows": list(rows)}, separators=(",", ":"))
+    # JSON keeps its meaning with these escapes, and HTML sees no tag: names in files are anybody's to choose
     for char, escape in _ESCAPES.items():
         data = data.replace(char, escape)
     template = files("quantlevels.survey").joinpath("page.html").read_text(encoding="utf-8")

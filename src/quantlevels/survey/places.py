@@ -64,6 +64,7 @@ def stamp(files: Iterable[Path]) -> tuple[str, int, frozenset[Identity]]:
             continue
         sizes.append((file.name, status.st_size, status.st_mtime_ns))
         identities.add((status.st_dev, status.st_ino))
+    # sizes and times, not contents: to hash all weights of a survey would take hours
     total = sum(size for _, size, _ in sizes)
     newest = max((time for _, _, time in sizes), default=0)
     return f"{len(sizes)}-{total}-{newest}", total, frozenset(identities)

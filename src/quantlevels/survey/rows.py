@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: integers that a column of 64 bits holds; a file that claims more is not a model
 _LARGEST: Final = 2**63 - 1
+#: characters; a message may quote a name from the file, and rows go through pipes and tables
 _LONGEST_ERROR: Final = 2_000
 
 
@@ -25,7 +26,7 @@ def rows_of(places: Iterable[Place]) -> list[SurveyRow]:
 
     This function runs in the workers: it and its arguments are plain data.
     """
-    return [row for place in places if (row := row_of(place)) is not None]
+    return [row for row in map(row_of, places) if row is not None]
 
 
 def row_of(place: Place) -> SurveyRow | None:
@@ -100,7 +101,8 @@ def _inspected(place: Place, record: InspectionRecord, seconds: float) -> Survey
     row["format"] = record["format"]
     row["files"] = len(record["files"])
     row["findings"] = record["findings"]
-    if declared := record["declared"]:
+    declared, stored = record["declared"], record["stored"]
+    if declared:
         row["method"], row["declared_dtype"] = declared["method"], declared["dtype"]
         row["declared_levels"] = [
             {
@@ -112,7 +114,7 @@ def _inspected(place: Place, record: InspectionRecord, seconds: float) -> Survey
             }
             for level in declared["levels"]
         ]
-    if stored := record["stored"]:
+    if stored:
         row["levels"] = stored["levels"]
         row["parameters"], row["quantized_parameters"] = stored["parameters"], stored["quantized_parameters"]
         row["tensors"], row["tensor_bytes"] = stored["tensors"], stored["tensor_bytes"]

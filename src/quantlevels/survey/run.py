@@ -137,7 +137,8 @@ class _Window:
         """Go on with a fresh executor: a pool that lost a process runs nothing more."""
         if self.renew is None:
             return
-        self.suspects.extend(self.running.values())  # they are lost with it
+        # nobody knows which task killed the worker, so all that ran are tried again, one by one, at the end
+        self.suspects.extend(self.running.values())
         self.running.clear()
         self.executor = self.renew()
 
@@ -155,6 +156,7 @@ class _Window:
 
 
 def _is_death(error: BaseException) -> bool:
+    # by name: importing Dask to have its class would take longer than most surveys
     return not _DIED.isdisjoint(cls.__name__ for cls in type(error).__mro__)
 
 

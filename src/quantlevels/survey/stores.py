@@ -26,6 +26,7 @@ _OLLAMA_TENSOR: Final = "application/vnd.ollama.image.tensor"
 #: parts of a name that Ollama leaves out
 _OLLAMA_HOST, _OLLAMA_LIBRARY = "registry.ollama.ai", "library"
 _DOCKER_HOST: Final = "index.docker.io/"
+#: bytes of a list that a store keeps; the largest, Docker's of all models, takes a few hundred per model
 _LARGEST_MANIFEST: Final = 1 << 22
 #: the file that says that the folders beside it are parts of one model
 _PIPELINE: Final = "model_index.json"
@@ -81,6 +82,7 @@ def _walk(folder: Path, root: str, top: Path) -> Iterator[Place]:
         names = [entry.name for entry in os.scandir(folder)]
     except OSError:
         return  # a folder that this user may not read holds nothing of theirs
+    # a store is not searched like a tree: its blobs have no names, and its links would count files twice
     for layout in _LAYOUTS:
         if layout.is_one(folder, names):
             yield from layout.places(folder, root)
@@ -88,8 +90,11 @@ def _walk(folder: Path, root: str, top: Path) -> Iterator[Place]:
     if _PIPELINE in names:  # its folders are parts of one model
         yield _pipeline(folder, root, _name(folder, top))
         return
-    loose = folder == top and "config.json" not in names
-    yield from _folder(folder, root, "tree", "" if loose else _name(folder, top))
+    # files that lie loose in the root go by their own names; with a config the root is itself a model
+    name = _name(folder, top)
+    if folder == top and "config.json" not in names:
+        name = ""
+    yield from _folder(folder, root, "tree", name)
     for below in subfolders(folder):
         yield from _walk(below, root, top)
 
@@ -119,6 +124,7 @@ class _Group(NamedTuple):
 
 def _groups(folder: Path) -> list[_Group]:
     """The checkpoints whose files are in a folder itself; links that lead nowhere count as files."""
+    # links that lead nowhere too: a cache whose blobs were deleted is a broken checkpoint, and not no checkpoint
     names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
     weights = [name for name in weights_in(names) if PROJECTOR not in name.lower()]
     indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
@@ -128,7 +134,8 @@ def _groups(folder: Path) -> list[_Group]:
     parts: dict[object, list[str]] = {}
     for name in weights:
         part = numbered(name)
-        parts.setdefault(part._replace(number=1) if part else name, []).append(name)
+        model = part._replace(number=1) if part else name  # equal for all parts of one model
+        parts.setdefault(model, []).append(name)
     return [_Group(files[0], tuple(files), certain=files[0].endswith(_CERTAIN)) for files in parts.values()]
 
 
@@ -145,12 +152,14 @@ def _folder(folder: Path, root: str, store: Store, name: str, *, revision: str |
     groups = _groups(folder)
     for group in groups:
         version, nbytes, identities = stamp(folder / file for file in group.files)
-        alone = bool(name) and len(groups) == 1
+        called, path = name, folder
+        if not name or len(groups) > 1:
+            called, path = "/".join(filter(None, (name, group.main))), folder / group.main
         yield Place(
             root=root,
             store=store,
-            name=name if alone else "/".join(filter(None, (name, group.main))),
-            path=str(folder if alone else folder / group.main),
+            name=called,
+            path=str(path),
             revision=revision,
             version=revision or version,
             file_bytes=nbytes,
@@ -178,6 +187,7 @@ def _hub_places(folder: Path, root: str) -> Iterator[Place]:
 
 def _snapshot(folder: Path, root: str, name: str, commit: str) -> Iterator[Place]:
     """A snapshot, and the folders in it that hold models of their own."""
+    # repositories of GGUF files often have a folder for each quantization that is split
     yield from _folder(folder, root, "huggingface", name, revision=commit)
     if not (folder / _PIPELINE).exists():
         for below in subfolders(folder):
@@ -218,8 +228,10 @@ def _ollama_place(folder: Path, manifest: Path, root: str) -> Place:
     models = [layer for layer in layers if layer.get("mediaType") == _OLLAMA_MODEL]
     if not models:
         tensors = sum(layer.get("mediaType") == _OLLAMA_TENSOR for layer in layers)
-        what = f"is stored as {tensors} tensor blobs, which are not read yet" if tensors else "has no model layer"
-        return evolve(broken, error=f"its manifest {what}")
+        reason = "its manifest has no model layer"
+        if tensors:
+            reason = f"its manifest lists {tensors} tensor blobs, which are not read yet"
+        return evolve(broken, error=reason)
     return _blob_place(broken, models[0].get("digest"), lambda digest: folder / "blobs" / digest.replace(":", "-"))
 
 
@@ -228,6 +240,7 @@ def _blob_place(place: Place, digest: object, blob_of: Callable[[str], Path]) ->
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         return evolve(place, error=f"its digest is not sha256 and 64 hexadecimal digits: {digest!r:.80}")
     blob = blob_of(digest)
+    # named by its content, so the digest is version and identity: nothing has to be compared
     place = evolve(place, revision=place.revision or digest, version=digest)
     if not blob.is_file():
         return evolve(place, error=f"its blob is missing: {blob.name}")
@@ -252,6 +265,7 @@ def _docker_places(folder: Path, root: str) -> Iterator[Place]:
     for model in models:
         identity, files = model.get("id"), model.get("files")
         tags = model.get("tags")
+        # one model under two tags is two rows, of which the second is the same as the first
         for tag in tags if isinstance(tags, list) and tags else [identity]:
             place = Place(
                 root=root,
@@ -282,7 +296,9 @@ def _objects(value: object, key: str) -> list[Mapping[str, Any]]:  # Any: JSON, 
     Raises:
         ValueError: if it has no such list.
     """
-    found = value.get(key) if isinstance(value, dict) else None
+    found: object = None
+    if isinstance(value, dict):
+        found = value.get(key)
     if not isinstance(found, list):
         raise ValueError(f"has no list {key!r}")  # noqa: TRY004  # it is the file that is wrong
     return [item for item in found if isinstance(item, dict)]
@@ -323,6 +339,7 @@ class _Layout(NamedTuple):
     places: Callable[[Path, str], Iterator[Place]]
 
 
+#: in this order: a folder of Docker has the marks of Ollama too, and the marks of llama.cpp are the weakest
 _LAYOUTS: Final = (
     _Layout(_is_docker, _docker_places),
     _Layout(_is_ollama, _ollama_places),

@@ -73,6 +73,7 @@ class Summary:
         store.broken += row["error"] is not None
         if row["same_as"] is None:
             store.nbytes += row["file_bytes"]
+            # a set: one checkpoint may have a level twice, in groups of different size
             for level in {level["label"] for level in row["levels"]}:
                 self.levels[level].checkpoints += 1
             for stored in row["levels"]:
@@ -98,6 +99,7 @@ class Summary:
         else:
             return
         self.troubles.append(trouble)
+        # sorted now and then, not for each row: the list stays short and the work small
         if len(self.troubles) > 2 * _LISTED:
             self.troubles = nlargest(_LISTED, self.troubles)
 

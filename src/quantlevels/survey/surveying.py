@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: root, name and path of a row: what tells it from every other
 Key: TypeAlias = tuple[str, str, str]
 
+#: tasks of an executor whose size cannot be told; too many only wait
 _DEFAULT_WORKERS: Final = 16
 
 
@@ -48,9 +49,11 @@ def survey(
         SurveyError: if a root cannot be read, or a worker has another version of quantlevels.
     """
     if roots is None:
-        named = [str(root) for root in default_roots()]
-    else:
-        named = [fspath(roots)] if isinstance(roots, str | PathLike) else [fspath(root) for root in roots]
+        roots = default_roots()
+    elif isinstance(roots, str | PathLike):  # a string is one root, not its letters
+        roots = [roots]
+    named = [fspath(root) for root in roots]
+    # what could not be read is tried again: the reason may be gone without a change to the files
     known = {key_of(row): row for row in earlier if row["error"] is None}
     return _survey(named, executor, workers, known)
 
@@ -113,5 +116,9 @@ def _counted_once(found: Iterable[Place]) -> Iterator[Place]:
         if place.key in seen:
             continue
         seen.add(place.key)
-        owner = owners.setdefault(place.identities, place.key) if place.identities else place.key
-        yield place if owner == place.key else evolve(place, same_as=owner[2])
+        owner = place.key
+        if place.identities:  # broken places have none, and are not the same as each other
+            owner = owners.setdefault(place.identities, place.key)
+        if owner != place.key:
+            place = evolve(place, same_as=owner[2])
+        yield place

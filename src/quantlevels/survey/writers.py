@@ -24,6 +24,7 @@ FORMATS: Final[tuple[RowFormat, ...]] = get_args(RowFormat)
 
 #: what makes a spreadsheet take a cell for a formula
 _FORMULA: Final = ("=", "+", "-", "@")
+#: rows held in memory until they are a row group: fewer make large files, more take memory
 _PARQUET_ROWS: Final = 1_000
 #: what a row must have to go on from it
 _KEYS: Final = frozenset({"root", "name", "path", "version", "error"})
@@ -96,12 +97,20 @@ def _label(level: Mapping[str, Any]) -> str:  # Any: either kind of record of a 
 
 def _harmless(value: object) -> object:
     """A cell that no program takes for a formula or a command; names of files are anybody's to choose."""
+    if value is None:
+        return ""
     if not isinstance(value, str):
-        return "" if value is None else value
-    text = _encodable(value)
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+        return value
+    text = "".join(map(_printable, _encodable(value)))
+    if text.startswith(_FORMULA):
+        return f"'{text}"  # spreadsheets show what follows the quote as text
+    return text
+
+
+def _printable(char: str) -> str:
+    if char.isprintable():
+        return char
+    return char.encode("unicode_escape").decode()
 
 
 def _encodable(text: str) -> str:
@@ -152,35 +161,47 @@ def _clean(value: object) -> object:
         return _encodable(value)
     if isinstance(value, Mapping):
         return {key: _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
 
 
-def _arrow_schema(pa: Any) -> Any:  # Any: pyarrow brings no types
-    text, whole, ratio = pa.string(), pa.int64(), pa.float64()
-    declared = pa.struct(
+def _declared_columns(pa: Any) -> Any:  # Any: pyarrow brings no types
+    return pa.struct(
         [
-            ("level", text),
+            ("level", pa.string()),
             ("bits_per_param", pa.int32()),
-            ("group_size", whole),
-            ("bits_per_weight", ratio),
-            ("targets", pa.list_(text)),
+            ("group_size", pa.int64()),
+            ("bits_per_weight", pa.float64()),
+            ("targets", pa.list_(pa.string())),
         ]
     )
-    stored = pa.struct(
+
+
+def _stored_columns(pa: Any) -> Any:  # Any: likewise
+    return pa.struct(
         [
-            ("level", text),
-            ("label", text),
+            ("level", pa.string()),
+            ("label", pa.string()),
             ("bits_per_param", pa.int32()),
-            ("group_size", whole),
-            ("block", pa.list_(whole)),
+            ("group_size", pa.int64()),
+            ("block", pa.list_(pa.int64())),
             ("symmetric", pa.bool_()),
             ("quantized", pa.bool_()),
-            ("parameters", whole),
-            ("weights", whole),
-            ("bytes", whole),
-            ("bits_per_weight", ratio),
+            ("parameters", pa.int64()),
+            ("weights", pa.int64()),
+            ("bytes", pa.int64()),
+            ("bits_per_weight", pa.float64()),
         ]
     )
+
+
+def _arrow_schema(pa: Any) -> Any:  # Any: likewise
+    """The columns of every Parquet file, so that files of several surveys can be read as one table.
+
+    Types are written out: inferred from the rows, an empty list or a None would give another type in each file.
+    """
+    text, whole, ratio = pa.string(), pa.int64(), pa.float64()
     finding = pa.struct([(name, text) for name in ("code", "severity", "where", "message")])
     texts = ("root", "store", "name", "path", "revision", "version", "format", "method", "declared_dtype")
     counts = ("parameters", "quantized_parameters", "tensors", "tensor_bytes", "buffer_bytes", "unexplained_bytes")
@@ -188,8 +209,8 @@ def _arrow_schema(pa: Any) -> Any:  # Any: pyarrow brings no types
         [
             ("schema_version", pa.int32()),
             *((name, text) for name in texts),
-            ("declared_levels", pa.list_(declared)),
-            ("levels", pa.list_(stored)),
+            ("declared_levels", pa.list_(_declared_columns(pa))),
+            ("levels", pa.list_(_stored_columns(pa))),
             *((name, whole) for name in (*counts, "file_bytes")),
             ("files", pa.int32()),
             ("bits_per_weight", ratio),
@@ -234,6 +255,7 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
         with path.open("wb") as stream:
             yield stream
         return
+    # in the same folder: a rename within one file system replaces the old file at once or not at all
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         try:
@@ -264,7 +286,7 @@ def read_rows(path: Path) -> Iterator[SurveyRow]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n"):  # the survey was killed while it wrote this row
                     return
                 raise SurveyError(f"{path}: line {number} is not valid JSON: {error}") from error
             if not (isinstance(row, dict) and row.keys() >= _KEYS):

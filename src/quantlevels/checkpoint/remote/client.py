@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 AddressCheck: TypeAlias = Callable[[str, str], bool]
 
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
+#: the Hub takes two; a loop would never end
 _MOST_REDIRECTS: Final = 5
 #: requests to one host at a time
 PARALLEL: Final = 8
@@ -37,7 +38,10 @@ class RefusedAddressError(HTTPError):
 
 
 class _Request(threading.local):
-    """What the connections of this thread need to know of the request under way."""
+    """What the connections of this thread need to know of the request under way.
+
+    urllib3 makes connections itself and passes nothing on to them, hence by way of the thread.
+    """
 
     client: Client | None = None
     deadline: _Deadline | None = None
@@ -99,7 +103,9 @@ def _checked(connection: HTTPConnection, sock: socket.socket) -> socket.socket:
     """
     client = _REQUEST.client
     _watch(sock)
+    # behind a proxy the socket's other end is the proxy, and only it resolves the name
     if client is not None and connection.proxy is None:
+        # the address that is really connected to: a second look at the name can give another one (DNS rebinding)
         address = str(sock.getpeername()[0])
         if not client.may_connect(connection.host, address):
             sock.close()
@@ -209,7 +215,7 @@ class Client:
         The address of the URL that the user gave may be private; a redirect never leads from the public internet into a
         private network.
         """
-        if is_metadata(host, address):
+        if is_metadata(host, address):  # even if the user named it: it gives the machine's own credentials
             return False
         private = self._is_private(host, address)
         if self._private_allowed is None and host.lower() == self.origin[1]:
@@ -231,7 +237,7 @@ class Client:
         """
         deadline = _Deadline()
         timer = threading.Timer(seconds, deadline.expire)
-        timer.daemon = True
+        timer.daemon = True  # a pending one must not keep the program alive
         _REQUEST.client, _REQUEST.deadline = self, deadline
         answer: Answer | None = None
         with self._slots:
@@ -254,14 +260,15 @@ class Client:
         first = url
         passed: list[Mapping[str, str]] = []
         for _ in range(_MOST_REDIRECTS + 1):
-            own = self._headers if origin(url) == self.origin else {}
+            # a token goes to the host it was meant for: storage that gets a second login answers 400
+            credentials = self._headers if origin(url) == self.origin else {}
             proxy = _proxy_of(url)
             if proxy is not None:
                 self._check_literal(url)
             response = self._manager(proxy).request(
                 "GET",
                 url,
-                headers={"Accept-Encoding": "identity", **headers, **own},
+                headers={"Accept-Encoding": "identity", **headers, **credentials},
                 redirect=False,
                 retries=False,
                 preload_content=False,

@@ -35,6 +35,7 @@ _KINDS: Final = ("datasets", "spaces", "buckets")
 _MAIN: Final = "main"
 _OFFLINE: Final = "HF_HUB_OFFLINE is set"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
+#: bytes and files of a listing; the largest repositories have some ten thousand files
 _LARGEST_LISTING: Final = 64 << 20
 _MOST_FILES: Final = 1_000_000
 
@@ -106,7 +107,11 @@ def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_p
     else:
         # what belongs to a commit never changes: a list in the cache is as good as a new one
         known = cache.listing(place.revision) if _COMMIT.fullmatch(place.revision) else None
-        commit, files = (place.revision, known) if known else _listing(client, endpoint, place, shown, limits)
+        if known:
+            commit, files = place.revision, known
+        else:
+            # the commit once, and every file by it: a push in between cannot mix two versions
+            commit, files = _listing(client, endpoint, place, shown, limits)
     url = f"{endpoint}/{place.repository}/resolve/{commit}/"
     if place.path in files:
         above, _, name = place.path.rpartition("/")
@@ -166,7 +171,7 @@ def _listing(
         match sibling:
             case {"rfilename": str(name), "size": int(size)} if is_safe_name(name) and size >= 0:
                 files[name] = size
-            case _:
+            case _:  # a name that would lead elsewhere could not be asked for
                 continue
     return commit, files
 

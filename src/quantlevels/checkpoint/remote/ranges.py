@@ -30,7 +30,9 @@ _UNSATISFIED: Final = re.compile(r"bytes \*/(\d{1,20})")
 _LARGEST_WHOLE: Final = 1 << 20
 _RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 _MOST_RETRIES: Final = 3
+#: seconds before the first retry, doubled for each further one
 _FIRST_PAUSE: Final = 0.2
+#: seconds, whatever the server asks for: the Hub counts requests in windows of five minutes
 _LONGEST_PAUSE: Final = 60.0
 #: seconds that a server may ask to wait for one file in all: without a bound it could hold the reader for hours
 _LONGEST_WAIT: Final = 180.0
@@ -162,13 +164,20 @@ class HttpFile:
             try:
                 return request()
             except RefusedAddressError as error:
+                # no cause: the errors of libraries hold URLs with their signatures
                 raise CheckpointError(self.path, str(error)) from None
             except (HTTPError, _TryAgain) as error:
-                reason = error.reason if isinstance(error, _TryAgain) else _words(error)
-                if attempt == _MOST_RETRIES or (isinstance(error, HTTPError) and has_bad_head(error)):
+                # at random, so that eight threads that failed together do not come back together
+                seconds = pause * random.uniform(1, 1.5)
+                if isinstance(error, _TryAgain):
+                    reason, is_final = error.reason, False
+                    if error.pause is not None:
+                        seconds = error.pause
+                else:
+                    reason, is_final = _words(error), has_bad_head(error)
+                if attempt == _MOST_RETRIES or is_final:
                     raise CheckpointError(self.path, f"cannot be read: {reason}") from None
-                asked = error.pause if isinstance(error, _TryAgain) else None
-                self._wait(pause * random.uniform(1, 1.5) if asked is None else asked, reason)
+                self._wait(seconds, reason)
                 pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
@@ -200,7 +209,10 @@ class HttpFile:
             self._check_linked(answer)
             if answer.redirects and origin(answer.url) != self.client.origin:
                 self._storage = answer.url
-            body = self._whole(answer, offset, count) if status == 200 else self._range(answer, offset, count)
+            if status == 200:
+                body = self._whole(answer, offset, count)
+            else:
+                body = self._range(answer, offset, count)
             spending.nbytes += len(body)
             return body
 
@@ -219,15 +231,20 @@ class HttpFile:
             self.client.slow_down()
         if response.status in _RETRIED:
             raise _TryAgain(f"the server answers {response.status}", _retry_after(response.headers))
+        # an empty file has no range to give: 416, with its size of 0
         unsatisfied = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", ""))
         if response.status == 416 and unsatisfied and int(unsatisfied[1]) == 0:
             self._size = 0
             raise TruncatedError(self.path, "is empty")
         if response.status not in (200, 206):
-            told = self._explain(self.path, response.status, response.headers) if self._explain else None
+            explained = self._explain and self._explain(self.path, response.status, response.headers)
+            if explained:
+                raise explained
             reason = _REASONS.get(response.status, f"cannot be read: the server answers {response.status}")
-            absent = response.status in _ABSENT
-            raise told or (NotThereError if absent else CheckpointError)(self.path, reason)
+            if response.status in _ABSENT:
+                raise NotThereError(self.path, reason)
+            raise CheckpointError(self.path, reason)
+        # identity was asked for; what a server compresses all the same may unpack to a thousand times its size
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise CheckpointError(self.path, "the server compresses ranges; download the file first")
 
@@ -265,6 +282,7 @@ class HttpFile:
     def _check_version(self, answer: Answer, total: int) -> None:
         """Raise CheckpointError if the file is not the one of the answers before."""
         tag = answer.response.headers.get("ETag", "")
+        # a weak tag (W/"...") stays the same through changes of bytes
         strong = tag if tag.startswith('"') else None
         modified = answer.response.headers.get("Last-Modified")
         first = self.version is None and self._modified is None

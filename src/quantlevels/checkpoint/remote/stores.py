@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+#: below one URL; a bucket without a folder would be listed whole
 _MOST_FILES: Final = 1_000_000
 #: what stores call the mark of a version
 _VERSION_KEYS: Final = ("ETag", "etag", "md5Hash", "LastModified", "mtime")
@@ -113,7 +114,9 @@ def store_folder(url: str, limits: RemoteLimits) -> tuple[ListedFolder, str]:
 
 def _size(info: Mapping[str, object]) -> int | None:
     size = info.get("size")
-    return size if isinstance(size, int) else None
+    if isinstance(size, int):
+        return size
+    return None
 
 
 def _version(info: Mapping[str, object]) -> str | None:

@@ -1,4 +1,4 @@
-"""A file on a web server. There is no listing: of the files beside it only those that are asked for are known."""
+"""A file on a web server, which gives no listing: of the files beside it only those that are asked for are known."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ class WebFolder:
 
     def names(self) -> tuple[str, ...]:
         """The file that was named, and the config files beside it."""
-        own = (config for ending, config in _LOOKED_FOR_BESIDE.items() if self.named.endswith(ending))
-        beside = (name for name in (*_LOOKED_FOR, *own) if self.url and name != self.named and self._find(name))
+        if not self.url:
+            return (self.named,)
+        of_container = (config for ending, config in _LOOKED_FOR_BESIDE.items() if self.named.endswith(ending))
+        beside = (name for name in (*_LOOKED_FOR, *of_container) if name != self.named and self._find(name))
         return tuple(sorted([self.named, *beside]))
 
     def folders(self) -> tuple[str, ...]:
@@ -80,7 +82,7 @@ class WebFolder:
         """A folder below it.
 
         Raises:
-            CheckpointError: always: there is no listing.
+            CheckpointError: always, as nothing lists them.
         """
         raise CheckpointError(f"{self.path}/{name}", "folders of a web server cannot be listed")
 
@@ -95,6 +97,7 @@ class WebFolder:
         Raises:
             CheckpointError: if it cannot be read.
         """
+        # the file that was opened to see whether it is there keeps its first window
         return self._found.pop(name, None) or self._open(name)
 
     def _find(self, name: str) -> RemoteFile | None:
@@ -138,4 +141,6 @@ def web_folder(url: str, limits: RemoteLimits, check: AddressCheck = is_private)
     folder = urlunsplit((parts.scheme, host, f"{above}/", "", ""))
     client = Client(plain, authorization, limits.silence, check)
     name = unquote(last)
-    return WebFolder(folder.rstrip("/"), "" if parts.query else folder, name, plain, client, limits), name
+    # a query is often a signature of this one file: nothing beside it could be read with it
+    beside = "" if parts.query else folder
+    return WebFolder(folder.rstrip("/"), beside, name, plain, client, limits), name

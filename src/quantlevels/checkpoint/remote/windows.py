@@ -8,12 +8,15 @@ from typing import Final, Protocol, final
 
 from quantlevels.container import TruncatedError
 
+# A request takes the time of about 1 MB (50 ms, 25 MB/s): windows are the balance of both. 128 KiB hold the header of
+# most files. An ONNX model of 86 MB, with headers between payloads, took 75 requests and 5 MB with windows of 64 KiB,
+# and 51 of each with 1 MiB.
 _FIRST: Final = 128 << 10
 _SMALLEST: Final = 64 << 10
 _LARGEST: Final = 4 << 20
 #: bytes that are fetched along with what is asked for behind them, rather than in a request of their own
 _GAP: Final = 64 << 10
-#: bytes of a file that are kept
+#: bytes of a file that are kept, as readers go back a little
 _KEPT: Final = 16 << 20
 
 
@@ -125,8 +128,10 @@ class RemoteFile:
                 start, segment = last_start, last
         begin = start + len(segment)
         goes_on = bool(segment)
-        if self._segments:
-            self._window = min(2 * self._window, _LARGEST) if goes_on else _SMALLEST
+        if goes_on:
+            self._window = min(2 * self._window, _LARGEST)
+        elif self._segments:
+            self._window = _SMALLEST
         needed = offset + count
         if 0 < needed <= self._promised:  # the reader knows how much follows: neither less nor more is of use
             end = max(needed, min(self._promised, begin + _LARGEST))
