@@ -95,7 +95,7 @@ def test_the_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_expected_level_is_not_had_from_a_config_alone(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(INT4_CONFIG))
-    with pytest.raises(AssertionError, match="QL501 unexpected-level: expected INT4, but the checkpoint has no weights"):
+    with pytest.raises(AssertionError, match="QL501 unexpected-level: expected INT4, but it has no weights"):
         assert_level(tmp_path, INT4)
 
 

@@ -117,7 +117,7 @@ class Requirements:
             yield from _other_recipe(inspection, self.recipe)
         stored = inspection.stored
         if stored is None or not stored.parameters:
-            yield from self._unmet_without_counts("the checkpoint has no weights")
+            yield from self._unmet_without_counts("it has no weights")
         elif stored.bits_per_weight is None:
             yield from self._unmet_without_counts("not all weights can be counted")
         else:
