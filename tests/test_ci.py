@@ -93,7 +93,7 @@ def test_the_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(models, sys.executable, "-m", "pre_commit", "run", "--all-files")[0] == 0
 
 
-def test_an_expected_level_is_not_had_from_a_config_alone(tmp_path: Path) -> None:
+def test_a_config_alone_does_not_meet_a_required_level(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(INT4_CONFIG))
     with pytest.raises(AssertionError, match="QL501 unexpected-level: expected INT4, but it has no weights"):
         assert_level(tmp_path, INT4)
@@ -107,6 +107,6 @@ def test_what_counts_can_be_chosen(tmp_path: Path) -> None:
     assert_level(w4a16, BF16, ignore=["QL5"])
 
 
-def test_what_cannot_be_read_is_no_assertion(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_not_an_assertion(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         assert_level(tmp_path / "nothing", INT4)

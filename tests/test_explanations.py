@@ -189,7 +189,7 @@ def test_every_finding_has_an_example() -> None:
     assert set(CHECKPOINTS) == set(CODES)
 
 
-def test_the_page_in_the_docs_is_the_one_that_the_command_prints() -> None:
+def test_the_docs_hold_the_page_that_explain_prints() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert PUBLISHED.read_text(encoding="utf-8") == text
     assert re.findall(r"^## (\S+)", text, re.MULTILINE) == list(CODES)

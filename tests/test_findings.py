@@ -63,7 +63,7 @@ HONEST: dict[str, tuple[int, dict[str, tuple[int, list[int]]]]] = {
 
 
 @pytest.mark.parametrize(("label", "tensors"), HONEST.values(), ids=HONEST)
-def test_what_llama_cpp_writes_under_a_label_is_no_finding(
+def test_mixtures_of_llama_cpp_under_their_label_are_fine(
     tmp_path: Path, label: int, tensors: dict[str, tuple[int, list[int]]]
 ) -> None:
     assert of_gguf(tmp_path, label, tensors) == []
@@ -79,14 +79,14 @@ RAGGED = {
 }
 
 
-def test_rows_that_blocks_do_not_tile_are_a_row_fallback(tmp_path: Path) -> None:
+def test_rows_that_do_not_fill_blocks_are_a_fallback(tmp_path: Path) -> None:
     (finding,) = of_gguf(tmp_path, 15, RAGGED)
     assert (finding.code, finding.severity) == ("QL110", "warning")
     assert "2 tensors cannot be Q4_K" in finding.message
     assert "rows of 896 weights became Q5_0, Q8_0" in finding.message
 
 
-def test_a_label_is_not_judged_by_what_mixtures_widen_if_all_else_fell_back(tmp_path: Path) -> None:
+def test_widened_tensors_alone_do_not_contradict_the_label(tmp_path: Path) -> None:
     tensors = {"blk.0.attn_q.weight": (Q5_0, [96, 96]), "blk.0.ffn_down.weight": (Q6_K, [96, 256])}
     assert [finding.code for finding in of_gguf(tmp_path, 15, tensors)] == ["QL110"]
 
@@ -132,25 +132,25 @@ def test_a_label_over_another_level_is_a_finding(tmp_path: Path) -> None:
     assert (finding.code, finding.where) == ("QL106", "model.gguf")
 
 
-def test_tensors_that_mixtures_widen_are_not_free_to_be_narrower(tmp_path: Path) -> None:
+def test_tensors_that_mixtures_widen_must_not_be_narrower(tmp_path: Path) -> None:
     tensors = {"blk.0.ffn_up.weight": (Q4_K, [256, 256]), "blk.0.ffn_down.weight": (Q2_K, [256, 1024])}
     assert [finding.code for finding in of_gguf(tmp_path, 15, tensors)] == ["QL106"]
 
 
-def test_a_label_is_not_held_against_the_first_part_alone(tmp_path: Path) -> None:
+def test_a_label_is_not_compared_with_one_part(tmp_path: Path) -> None:
     tensors = {"blk.0.attn_q.weight": (Q6_K, [512, 512])}
     (tmp_path / "model-00001-of-00002.gguf").write_bytes(gguf(tensors, {"general.file_type": 15}))
     assert [finding.code for finding in inspect(tmp_path).findings] == ["QL201"]
 
 
-def test_a_part_of_a_pickled_model_is_not_said_to_lack_what_others_hold(tmp_path: Path) -> None:
+def test_a_single_pickled_part_reports_no_missing_tensors(tmp_path: Path) -> None:
     part = tmp_path / "pytorch_model-00001-of-00002.bin"
     part.write_bytes(torch_archive(*torch_pickle({"embed_tokens.weight": ("BFloat16Storage", [32, 128])})))
     (tmp_path / "config.json").write_text(json.dumps({"quantization_config": GPTQ_CONFIG}))
     assert inspect(part).findings == ()
 
 
-def test_what_llama_cpp_has_beside_a_model_is_no_second_model(tmp_path: Path) -> None:
+def test_projectors_and_importance_matrices_are_not_second_models(tmp_path: Path) -> None:
     (tmp_path / "mmproj-model-F16.gguf").write_bytes(gguf({"v.blk.0.attn_q.weight": (F16, [64, 64])}))
     (tmp_path / "model.imatrix.gguf").write_bytes(gguf({"blk.0.attn_q.weight.in_sum2": (F32, [1, 256])}))
     assert inspect(tmp_path).files[0].path == "mmproj-model-F16.gguf"
@@ -168,27 +168,27 @@ def test_a_quantized_label_over_plain_weights_is_a_stale_one(tmp_path: Path) -> 
     )
 
 
-def test_plain_fp8_that_says_so_is_no_finding(tmp_path: Path) -> None:
+def test_declared_plain_fp8_is_fine(tmp_path: Path) -> None:
     tensors = {"up.weight": ("F8_E4M3", [128, 128]), "norm.weight": ("BF16", [128])}
     assert of_folder(tmp_path, tensors, dtype="float8_e4m3fn") == []
     assert of_folder(tmp_path, tensors, dtype="bfloat16") == ["QL104"]
 
 
-def test_fp8_that_is_said_but_not_stored_is_a_finding(tmp_path: Path) -> None:
+def test_declared_fp8_that_is_not_stored_is_reported(tmp_path: Path) -> None:
     assert of_folder(tmp_path, {"up.weight": ("BF16", [128, 128])}, dtype="float8_e4m3fn") == ["QL105"]
 
 
-def test_norms_in_fp32_beside_quantized_weights_are_no_finding(tmp_path: Path) -> None:
+def test_norms_in_fp32_beside_quantized_weights_are_fine(tmp_path: Path) -> None:
     tensors = {**GPTQ, "norm.weight": ("F32", [256])}
     assert of_folder(tmp_path, tensors, dtype="float16", quantization_config=GPTQ_CONFIG) == []
 
 
-def test_an_embedding_in_fp32_beside_quantized_weights_is_a_finding(tmp_path: Path) -> None:
+def test_an_fp32_embedding_beside_quantized_weights_is_reported(tmp_path: Path) -> None:
     tensors = {**GPTQ, "embed_tokens.weight": ("F32", [32, 128])}
     assert of_folder(tmp_path, tensors, dtype="float16", quantization_config=GPTQ_CONFIG) == ["QL105"]
 
 
-def test_what_a_missing_shard_may_hold_is_not_said_to_be_lacking(tmp_path: Path) -> None:
+def test_tensors_of_a_missing_shard_are_not_reported_missing(tmp_path: Path) -> None:
     first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
     placed = {"embed_tokens.weight": first, **dict.fromkeys(GPTQ, second)}
     index = {"metadata": {"total_parameters": 36_864}, "weight_map": placed}

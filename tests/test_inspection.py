@@ -84,7 +84,7 @@ def test_record_of_plain_weights_has_all_keys_of_the_schema(tmp_path: Path) -> N
     }
 
 
-def test_bias_of_a_quantized_weight_counts_with_its_bytes_there_and_its_parameters_at_its_own_level(
+def test_a_bias_counts_its_bytes_with_its_quantized_weight(
     tmp_path: Path,
 ) -> None:
     tensors: Tensors = {
@@ -149,9 +149,7 @@ def test_an_unknown_dtype_is_reported_and_nothing_is_made_of_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("claim", "codes"), [(60, []), ("60", []), (61, ["QL107"]), (-1, ["QL107"]), ("x", ["QL107"])])
-def test_the_parameters_an_index_claims_are_held_against_the_tensors(
-    tmp_path: Path, claim: object, codes: list[str]
-) -> None:
+def test_the_parameter_claim_of_an_index_is_checked(tmp_path: Path, claim: object, codes: list[str]) -> None:
     write(tmp_path, PLAIN, name="model-00001-of-00001.safetensors")
     (tmp_path / "model.safetensors.index.json").write_text(
         json.dumps(
@@ -173,7 +171,7 @@ def test_weights_name_what_each_module_is_stored_as(tmp_path: Path) -> None:
     }
 
 
-def test_a_type_that_is_no_known_level_has_no_name_in_record_and_schema(tmp_path: Path) -> None:
+def test_an_unknown_type_has_no_level_name_in_records(tmp_path: Path) -> None:
     packed = {"up.weight": ("U32", [8, 8]), "up.scales": ("BF16", [8, 1]), "up.biases": ("BF16", [8, 1])}
     record = inspect(write(tmp_path, PLAIN | packed)).to_record()
     (unknown,) = (level for level in record["stored"]["levels"] if level["level"] is None)

@@ -35,7 +35,7 @@ def test_an_unquantized_checkpoint_is_sized_exactly(tmp_path: Path) -> None:
     assert named(tuple(rest))["INT4 g128 (W4A16)"].nbytes == w4a16.nbytes
 
 
-def test_a_quantized_checkpoint_is_exact_as_it_is_and_idealized_otherwise(tmp_path: Path) -> None:
+def test_fit_is_exact_only_as_stored_for_quantized_weights(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "model.safetensors", GPTQ)
     (tmp_path / "config.json").write_text(
         json.dumps({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}})
@@ -93,7 +93,7 @@ def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
         fit(tmp_path / "empty", memory=10**6)
 
 
-def test_packed_weights_are_not_sized_as_if_they_were_plain(tmp_path: Path) -> None:
+def test_packed_weights_are_not_sized_as_plain(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "model.safetensors", {"fc.packed": ("U8", [4096]), "norm.weight": ("F32", [8])})
     with pytest.raises(SizingError, match="not all tensors are understood"):
         size(tmp_path, level="Int4")
@@ -104,7 +104,7 @@ def test_packed_weights_are_not_sized_as_if_they_were_plain(tmp_path: Path) -> N
         size(tmp_path, level="Int4")
 
 
-def test_a_glob_that_keeps_nothing_is_answered_with_the_closest_module(tmp_path: Path) -> None:
+def test_an_unmatched_keep_glob_names_the_closest_module(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "model.safetensors", {"model.lm_head.weight": ("BF16", [8, 64])})
     with pytest.raises(SizingError, match=r"matches 'lm_head'; the closest module is model\.lm_head"):
         size(tmp_path, level="Int4", scheme="gptq", keep={"lm_head": "BFloat16"})

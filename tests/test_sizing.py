@@ -206,7 +206,7 @@ def test_what_real_quantizers_made_of_other_models(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["output", "token_embd", "blk.0.ffn_gate_inp", "transformer.wte", "x.mlp.gate", "lm_head"]
 )
-def test_what_is_no_linear_layer_is_left_whatever_calls_it_so(name: str) -> None:
+def test_only_linear_layers_are_quantized_whatever_names_them(name: str) -> None:
     tensors = [Tensor(f"{name}.weight", BF16, (64, 128), 16384)]
     for scheme in ("compressed-tensors", "gptq", "awq", "bitsandbytes", "quanto"):
         assert (
@@ -215,7 +215,7 @@ def test_what_is_no_linear_layer_is_left_whatever_calls_it_so(name: str) -> None
         )
 
 
-def test_masks_and_positions_are_no_weights() -> None:
+def test_masks_and_positions_are_not_weights() -> None:
     buffers = [
         Tensor("embeddings.position_ids", levels["Int64"], (1, 512), 4096),
         Tensor("h.0.attn.bias", levels["Bool"], (1, 1, 64, 64), 4096),
@@ -298,7 +298,7 @@ def test_recipes_are_what_llama_cpp_wrote(recipe: str) -> None:
     assert size(tensors, target).nbytes == RECIPES_WRITTEN[recipe]
 
 
-def test_a_recipe_names_the_tensors_of_transformers_as_llama_cpp_does() -> None:
+def test_a_recipe_maps_names_of_transformers_to_llama_cpp() -> None:
     shapes = {"blk": {0: 4, 1: 4, 2: 4, 3: 4, 4: 4, 5: 4, 6: 4, 7: 4}}
     gguf, transformers = [], []
     for layer in shapes["blk"]:
@@ -323,7 +323,7 @@ def test_an_unknown_recipe_is_answered_with_the_closest() -> None:
         Target.of_recipe("Q4_K_N")
 
 
-def test_what_llama_cpp_wrote_where_rows_are_no_whole_blocks() -> None:
+def test_rows_without_whole_blocks_are_as_llama_cpp_wrote_them() -> None:
     """A Q4_K_M of rows of 320: most of it is Q5_0 and Q8_0, and only what is 512 wide is as it should."""
     shapes = {"output.weight": (256, 320), "output_norm.weight": (320,), "token_embd.weight": (256, 320)}
     shapes |= {"blk.0.attn_norm.weight": (320,), "blk.0.ffn_norm.weight": (320,)}
@@ -361,7 +361,7 @@ def test_shapes_of_packed_codes_are_refused() -> None:
         ("Q4_K", 100, "Float16"),
     ],
 )
-def test_rows_that_are_no_whole_blocks_get_what_llama_cpp_gives_them(wanted: str, columns: int, given: str) -> None:
+def test_rows_without_whole_blocks_get_the_fallback_of_llama_cpp(wanted: str, columns: int, given: str) -> None:
     tensor = Tensor("blk.0.ffn_up.weight", BF16, (8, columns), 16 * columns)
     sizing = size([tensor], Target(level=levels[wanted], scheme="gguf"))
     assert sizing.fallbacks == (Fallback(tensor.name, columns, levels[wanted], levels[given]),)
@@ -369,7 +369,7 @@ def test_rows_that_are_no_whole_blocks_get_what_llama_cpp_gives_them(wanted: str
 
 
 @pytest.mark.parametrize(("name", "columns"), [("Q8_0", 100), ("NVFP4", 48)])
-def test_a_ggml_type_without_fallback_is_refused_as_llama_cpp_does(name: str, columns: int) -> None:
+def test_a_ggml_type_without_fallback_is_refused(name: str, columns: int) -> None:
     tensor = Tensor("blk.0.ffn_up.weight", BF16, (8, columns), 16 * columns)
     with pytest.raises(SizingError, match=rf"blk\.0\.ffn_up\.weight: rows of {columns}"):
         size([tensor], Target(level=levels[name], scheme="gguf"))
@@ -395,7 +395,7 @@ def test_plain_rows_are_padded_to_whole_bytes() -> None:
     assert size([tensor], Target(level=INT4, group_size=4, zero_point=INT4)).nbytes == 3 * (3 + 4 + 1)
 
 
-def test_a_cast_takes_norms_as_well_and_a_quantizer_leaves_them() -> None:
+def test_a_cast_takes_norms_and_a_quantizer_leaves_them() -> None:
     norm = Tensor("model.norm.weight", FP32, (128,), 512)
     assert size([norm], Target(level=FP16)).nbytes == 256
     assert size([norm], Target(level=INT4)).nbytes == 512

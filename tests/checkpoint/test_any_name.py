@@ -148,7 +148,7 @@ def test_a_list_of_mlc_that_is_cut_is_one_clear_line(tmp_path: Path, share: floa
     line(path)
 
 
-def test_bytes_without_a_header_name_the_file_that_describes_them(tmp_path: Path) -> None:
+def test_bare_bytes_name_the_file_that_describes_them(tmp_path: Path) -> None:
     folder = write_mlc(tmp_path, {"w": ("float16", (4, 8), 2, "raw")}, name="tensor-cache.json")
     assert "holds the bytes of an MLC model; name the tensor-cache.json" in line(folder / "params_shard_0.bin")
     assert "holds the bytes of an OpenVINO model; name the .xml" in line(

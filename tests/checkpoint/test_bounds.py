@@ -55,7 +55,7 @@ def pickled(path: Path, body: bytes) -> Path:
     return path
 
 
-def test_plain_values_under_a_long_key_are_left_out_and_told(tmp_path: Path) -> None:
+def test_plain_values_under_long_keys_are_left_out_and_reported(tmp_path: Path) -> None:
     values = b"}(" + b"".join(word(b"%d" % number) + b"K\x01" for number in range(2000)) + b"u"
     path = pickled(tmp_path / "model.pt", b"}" + word(b"k" * 500_000) + values + b"s")
     assert peak(path) < allowed(path)
@@ -82,7 +82,7 @@ def test_empty_arrays_are_counted_before_they_are_made(tmp_path: Path, name: str
         read_checkpoint(path)
 
 
-def test_brackets_in_names_are_no_arrays(tmp_path: Path) -> None:
+def test_brackets_in_names_do_not_count_as_arrays(tmp_path: Path) -> None:
     name = "[{" * 600_000
     header = f' {{"{name}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}}'.encode()
     path = tmp_path / "model.safetensors"

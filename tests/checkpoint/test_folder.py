@@ -74,7 +74,7 @@ def test_an_index_is_read_with_all_its_shards(sharded: Path) -> None:
         assert not found.findings
 
 
-def test_who_names_a_shard_means_that_shard(sharded: Path) -> None:
+def test_a_shard_given_by_name_is_read_alone(sharded: Path) -> None:
     found = read_checkpoint(sharded / SECOND)
     assert [tensor.name for tensor in found.tensors] == ["c"]
     assert found.configs
@@ -109,7 +109,7 @@ def test_a_gguf_is_told_by_its_bytes_whatever_its_name(tmp_path: Path, name: str
     assert read_checkpoint(tmp_path / name).format == "gguf"
 
 
-def test_missing_and_truncated_shards_are_findings_and_the_rest_is_read(sharded: Path) -> None:
+def test_other_shards_are_read_beside_missing_and_truncated_ones(sharded: Path) -> None:
     (sharded / SECOND).unlink()
     assert names(sharded) == ["a", "b"]
     assert codes(sharded) == [("QL201", SECOND)]
@@ -123,14 +123,14 @@ def test_a_malformed_shard_is_an_error(sharded: Path) -> None:
     assert SECOND in refusal(sharded)
 
 
-def test_tensors_that_are_not_where_the_index_says_are_findings(sharded: Path) -> None:
+def test_tensors_in_another_shard_than_indexed_are_reported(sharded: Path) -> None:
     index(sharded, {"a": FIRST, "b": SECOND, "c": SECOND, "d": SECOND})
     (finding,) = read_checkpoint(sharded).findings
     assert (finding.code, finding.where) == ("QL202", SECOND)
     assert finding.message == "2 tensors listed in it, but not there: 'b', 'd'"
 
 
-def test_a_tensor_in_two_shards_counts_once_where_the_index_has_it(sharded: Path) -> None:
+def test_a_tensor_in_two_shards_counts_in_the_indexed_one(sharded: Path) -> None:
     weights(sharded / SECOND, ["b", "c"])
     assert codes(sharded) == [("QL203", "b")]
     assert names(sharded) == ["a", "b", "c"]
@@ -142,7 +142,7 @@ def test_a_wrong_total_size_is_a_finding_and_nothing_more(sharded: Path, claim: 
     assert codes(sharded) == ([] if claim is None else [("QL204", INDEX)])
 
 
-def test_weights_that_the_index_does_not_name_are_a_finding(sharded: Path) -> None:
+def test_weights_missing_from_the_index_are_reported(sharded: Path) -> None:
     weights(sharded / "consolidated.safetensors")
     (sharded / "training_args.bin").write_bytes(b"\x80\x02")
     assert codes(sharded) == [("QL205", "consolidated.safetensors")]
@@ -175,7 +175,7 @@ def test_an_index_names_plain_files_in_its_folder(tmp_path: Path, name: object) 
     assert "weight_map" in refusal(tmp_path)
 
 
-def test_a_shard_of_a_name_too_long_for_files_is_missing(tmp_path: Path) -> None:
+def test_a_shard_with_a_name_too_long_is_missing(tmp_path: Path) -> None:
     index(tmp_path, {"a": "x" * 300 + ".safetensors"})
     assert [code for code, _ in codes(tmp_path)] == ["QL201"]
 
@@ -186,7 +186,7 @@ def test_a_weight_map_is_an_object(tmp_path: Path, places: object) -> None:
     assert "weight_map" in refusal(tmp_path)
 
 
-def test_a_shard_that_is_no_file_is_refused(sharded: Path) -> None:
+def test_a_shard_that_is_not_a_file_is_refused(sharded: Path) -> None:
     (sharded / SECOND).unlink()
     (sharded / SECOND).mkdir()
     assert "not a regular file" in refusal(sharded)
@@ -266,7 +266,7 @@ def test_the_name_that_loaders_look_for_wins(tmp_path: Path) -> None:
     assert codes(tmp_path) == [("QL205", "consolidated.safetensors")]
 
 
-def test_another_copy_of_the_model_is_told(tmp_path: Path) -> None:
+def test_another_copy_of_the_model_is_reported(tmp_path: Path) -> None:
     weights(tmp_path / "model.safetensors")
     copies = ["consolidated.00.pth", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin"]
     for name in (*copies, "vocabulary.bin", "training_args.bin"):
@@ -310,7 +310,7 @@ def test_pointers_in_place_of_shards_are_named(sharded: Path) -> None:
     assert "git lfs pull" in refusal(sharded)
 
 
-def test_paths_with_nothing_to_read_are_told_apart(tmp_path: Path) -> None:
+def test_paths_with_nothing_to_read_say_why(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "absent")
     (tmp_path / "link").symlink_to("absent")
     assert "is a link to a file that is not there" in refusal(tmp_path / "link")

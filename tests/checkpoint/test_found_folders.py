@@ -79,20 +79,20 @@ def test_a_branch_names_a_snapshot_and_nothing_else(repository: Path, commit: st
 # --- nothing to read -------------------------------------------------------------------------------------------------
 
 
-def test_a_link_to_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_link_to_a_missing_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").symlink_to("gone")
     (tmp_path / "config.json").write_text('{"torch_dtype": "bfloat16"}')
     assert reason(tmp_path) == "'model.safetensors': a link to a file that is not there; download it again"
 
 
-def test_a_link_to_a_missing_copy_is_told_beside_a_model(tmp_path: Path) -> None:
+def test_a_dangling_link_beside_a_model_is_reported(tmp_path: Path) -> None:
     weights(tmp_path / "model.safetensors", "a")
     (tmp_path / "pytorch_model.bin").symlink_to("gone")
     assert codes(read_checkpoint(tmp_path)) == [("QL201", "pytorch_model.bin")]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors.incomplete", "model.gguf.part", "model.gguf.downloadInProgress"])
-def test_an_unfinished_download_is_told(tmp_path: Path, name: str) -> None:
+def test_an_unfinished_download_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(bytes(9))
     assert "has not finished" in reason(tmp_path)
 
@@ -128,7 +128,7 @@ def test_a_folder_without_weights_says_what_it_holds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["Entry not found", "Access to model x is restricted.", '{"error": "gated"}'])
 @pytest.mark.parametrize("name", ["model.safetensors", "model.gguf", "model.onnx", "pytorch_model.bin"])
-def test_an_error_page_saved_as_weights_is_told(tmp_path: Path, name: str, text: str) -> None:
+def test_an_error_page_saved_as_weights_is_named(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(CheckpointError, match=f"is text, not weights, and begins with .{text[:9]}"):
         read_checkpoint(tmp_path)
@@ -153,7 +153,7 @@ def test_slices_of_several_ranks_are_kept_apart(tmp_path: Path) -> None:
     assert found.partial
 
 
-def test_a_missing_rank_is_told(tmp_path: Path) -> None:
+def test_a_missing_rank_is_reported(tmp_path: Path) -> None:
     for rank in (0, 2):
         weights(tmp_path / f"rank{rank}.safetensors", f"layers.{rank}.weight")
     (finding,) = read_checkpoint(tmp_path).findings
@@ -192,7 +192,7 @@ def test_parts_of_two_models_are_refused(tmp_path: Path, second: bytes, problem:
         read_checkpoint(tmp_path)
 
 
-def test_data_of_onnx_has_any_name_and_is_no_model_of_its_own(tmp_path: Path) -> None:
+def test_external_data_of_any_name_is_not_another_model(tmp_path: Path) -> None:
     value = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     tensor = numpy_helper.from_array(WEIGHTS, "w")
     graph = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "g", [], [value], [tensor])
@@ -203,7 +203,7 @@ def test_data_of_onnx_has_any_name_and_is_no_model_of_its_own(tmp_path: Path) ->
     assert (names(found), codes(found)) == (["w"], [])
 
 
-def test_external_ranges_of_onnx_that_overlap_are_told(tmp_path: Path) -> None:
+def test_overlapping_external_ranges_of_onnx_are_reported(tmp_path: Path) -> None:
     tensors: list[TensorProto] = []
     for name, offset in {"a": 0, "b": 32, "c": 60}.items():
         tensor = TensorProto(name=name, data_type=1, dims=[8], data_location=TensorProto.EXTERNAL)
@@ -237,14 +237,14 @@ def test_a_diffusers_folder_is_the_sum_of_its_components(tmp_path: Path) -> None
     assert [(finding.code, finding.where) for finding in report.findings] == [("QL402", "")]
 
 
-def test_weights_beside_a_pipeline_are_told(tmp_path: Path) -> None:
+def test_weights_beside_a_pipeline_are_reported(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"vae": ["diffusers", "X"]}')
     weights(tmp_path / "vae" / "diffusion_pytorch_model.safetensors", "a")
     weights(tmp_path / "flux.safetensors", "b")
     assert codes(read_checkpoint(tmp_path)) == [("QL402", "flux.safetensors")]
 
 
-def test_a_component_whose_weights_are_gone_is_told(tmp_path: Path) -> None:
+def test_a_component_without_its_weights_is_reported(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"vae": ["diffusers", "X"], "unet": ["diffusers", "X"]}')
     weights(tmp_path / "vae" / "diffusion_pytorch_model.safetensors", "a")
     (tmp_path / "unet").mkdir()
@@ -266,7 +266,7 @@ def test_dense_layers_of_sentence_transformers_count(tmp_path: Path) -> None:
     assert [component["path"] for component in report.to_record()["components"]] == [".", "2_Dense"]
 
 
-def test_other_models_in_the_folder_are_told(tmp_path: Path) -> None:
+def test_other_models_in_the_folder_are_reported(tmp_path: Path) -> None:
     weights(tmp_path / "model.safetensors", "a")
     weights(tmp_path / "onnx" / "model.safetensors", "a")
     (tmp_path / "mmproj-model.gguf").write_bytes(gguf("<"))

@@ -135,7 +135,7 @@ def test_vocabularies_of_any_words_are_passed_over(file: Path, words: list[bytes
     assert read_checkpoint(file).metadata == {"after": 7}
 
 
-def test_strings_that_do_not_end_within_the_file_are_refused_wherever_they_are(file: Path) -> None:
+def test_strings_beyond_the_end_of_the_file_are_refused(file: Path) -> None:
     words = [b"word"] * 10_000
     whole = LITTLE.file([LITTLE.strings("tokens", words)])
     start = whole.index(b"word") - 8
@@ -230,7 +230,7 @@ def test_alignment_is_obeyed(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("type", "hint"), [(4242, "a plugin can name it"), (36, "IQ4_NL_4_4"), (0xFFFFFFFF, "plugin")])
-def test_unknown_types_are_values_with_their_bytes_and_one_finding(file: Path, type: int, hint: str) -> None:
+def test_unknown_types_keep_their_bytes_and_are_reported(file: Path, type: int, hint: str) -> None:
     infos = [LITTLE.info("a", [64], type, 0), LITTLE.info("b", [8], 0, 96), LITTLE.info("c", [64], type, 128)]
     file.write_bytes(LITTLE.file([], infos, 128 + 77))
     found = read_checkpoint(file)
@@ -288,7 +288,7 @@ def codes(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("target", [lambda paths: paths[0], lambda paths: paths[0].parent, lambda paths: paths[2]])
-def test_a_split_model_is_one_model_by_any_of_its_parts(tmp_path: Path, target: Callable[[list[Path]], Path]) -> None:
+def test_any_part_of_a_split_model_stands_for_all(tmp_path: Path, target: Callable[[list[Path]], Path]) -> None:
     paths = parts(tmp_path, [["a"], ["b", "c"], ["d"]])
     found = read_checkpoint(target(paths))
     assert [tensor.name for tensor in found.tensors] == ["a", "b", "c", "d"]
@@ -324,7 +324,7 @@ def test_a_part_that_says_it_is_another_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["m-00001-of-00000.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf"])
-def test_a_number_that_no_part_can_have_is_only_a_name(tmp_path: Path, name: str) -> None:
+def test_an_impossible_part_number_is_only_a_name(tmp_path: Path, name: str) -> None:
     part = parts(tmp_path, [["a"], ["b"]])[1].rename(tmp_path / name)
     found = read_checkpoint(part)
     assert [tensor.name for tensor in found.tensors] == ["b"]

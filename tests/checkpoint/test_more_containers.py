@@ -219,7 +219,7 @@ def test_the_state_of_an_optimizer_is_left_out() -> None:
     assert report.stored.parameters == expected("dcp")["float32"]["elements"]
 
 
-def test_a_part_of_a_distributed_checkpoint_that_is_missing_is_a_finding(tmp_path: Path) -> None:
+def test_a_missing_part_of_a_distributed_checkpoint_is_reported(tmp_path: Path) -> None:
     shutil.copy(CONTAINERS / "dcp/float32/.metadata", tmp_path)
     assert "QL201" in {finding.code for finding in inspect(tmp_path).findings}
 
@@ -286,7 +286,7 @@ def test_mlc_without_its_config_is_ambiguous(tmp_path: Path) -> None:
     assert "INT3 in groups of 40 or INT4 in groups of 32" in finding.message
 
 
-def test_a_shard_of_mlc_that_is_missing_is_a_finding(tmp_path: Path) -> None:
+def test_a_missing_shard_of_mlc_is_reported(tmp_path: Path) -> None:
     folder = write_mlc(tmp_path, dict(NORM), name="tensor-cache.json")
     (folder / "params_shard_0.bin").unlink()
     assert "QL201" in {finding.code for finding in inspect(folder).findings}
@@ -353,7 +353,7 @@ def test_two_ggml_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
         inspect(path)
 
 
-def test_a_ggml_file_of_an_unknown_form_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unknown_ggml_form_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(b"lmgg" + bytes(range(256)) * 4)
     with pytest.raises(CheckpointError, match="is a ggml model of a form that is not known, or it is damaged"):
@@ -435,7 +435,7 @@ def test_a_format_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_folder_of_a_format_that_is_not_read_says_so(tmp_path: Path, name: str) -> None:
+def test_a_folder_in_an_unread_format_says_so(tmp_path: Path, name: str) -> None:
     content, format = FOREIGN[name]
     (tmp_path / name).write_bytes(content)
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')

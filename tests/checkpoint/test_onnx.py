@@ -90,7 +90,7 @@ def test_an_unknown_type_is_reported_with_the_size_it_has(tmp_path: Path) -> Non
     assert [(finding.code, finding.where) for finding in checkpoint.findings] == [("QL301", "w")]
 
 
-def test_texts_are_no_weights(tmp_path: Path) -> None:
+def test_texts_are_not_weights(tmp_path: Path) -> None:
     words = helper.make_tensor("words", TensorProto.STRING, [2], [b"a", b"b"])
     assert names(save(tmp_path / "m.onnx", words, floats("w", 1))) == ["w"]
 
@@ -251,7 +251,7 @@ def test_external_data_elsewhere_is_refused(tmp_path: Path, location: str, place
         read_checkpoint(save(tmp_path / "m.onnx", external(location, **place)))
 
 
-def test_a_folder_of_external_data_may_not_be_a_link_to_elsewhere_but_a_file_may(tmp_path: Path) -> None:
+def test_external_data_may_be_a_link_but_not_its_folder(tmp_path: Path) -> None:
     for folder in ("blobs", "model", "model/data"):
         (tmp_path / folder).mkdir()
     (tmp_path / "blobs" / "w.bin").write_bytes(bytes(16))
@@ -270,7 +270,7 @@ def test_external_data_of_no_elements_has_no_bytes(tmp_path: Path) -> None:
         read_checkpoint(save(tmp_path / "m.onnx", tensor))
 
 
-def test_external_data_of_a_name_too_long_for_files_is_missing(tmp_path: Path) -> None:
+def test_external_data_with_a_name_too_long_is_missing(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(save(tmp_path / "m.onnx", external("w" * 300)))
     assert [finding.code for finding in checkpoint.findings] == ["QL201"]
 
@@ -284,7 +284,7 @@ def test_a_name_stored_twice_is_refused(tmp_path: Path) -> None:
     "content",
     [b"", b"\x08\x09", b"version https://git-lfs.github.com/spec/v1\n", b"\x3a" + b"\x80" * 9 + b"\x01x", b"\x80" * 30],
 )
-def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_models_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"m\.onnx: is (not )?a"):

@@ -123,7 +123,7 @@ def test_both_layouts_as_torch_writes_them() -> None:
     assert [(finding.code, finding.where) for finding in checkpoint.findings] == [("QL301", "bits")]
 
 
-def test_states_of_optimizers_are_no_weights() -> None:
+def test_states_of_optimizers_are_left_out() -> None:
     checkpoint = read_checkpoint(DATA / "trained.ckpt")
     assert [one.name for one in checkpoint.tensors] == ["state_dict.weight", "state_dict.bias", "layers.0.w"]
     assert checkpoint.metadata == {"epoch": 3}
@@ -154,7 +154,7 @@ def test_hqq_keeps_scales_in_a_dict_of_their_own(tmp_path: Path) -> None:
     assert checkpoint.metadata == {"fc.nbits": 4}
 
 
-def test_a_script_has_its_weights_in_the_states_of_its_classes(tmp_path: Path) -> None:
+def test_torchscript_weights_are_read_from_states_of_classes(tmp_path: Path) -> None:
     linear = {"weight": tensor(Storage("0", 16), 4, 4), "training": False}
     kept = Call("torch.jit._pickle build_tensorlist", ([tensor(Storage("1", 2), 2)],))
     packed = Built("__torch__.torch.classes.quantized LinearPackedParamsBase", (tensor(Storage("2", 3), 3), None))

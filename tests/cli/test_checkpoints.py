@@ -72,7 +72,7 @@ def test_verify(ask: Ask, w4a16: Path, options: tuple[str, ...], status: int, co
     assert answer.out.startswith(f"{code} error" if code else "ok ")
 
 
-def test_what_is_expected_of_weights_is_not_had_from_a_config_alone(ask: Ask, w4a16: Path) -> None:
+def test_a_config_alone_meets_no_requirement_on_weights(ask: Ask, w4a16: Path) -> None:
     expected = ("--level", "int4", "--max-bits-per-weight", "5", "--parameters", "8B")
     answer = ask("verify", w4a16 / "config.json", *expected)
     assert answer.status == 1
@@ -258,20 +258,20 @@ def test_fit_as_json(ask: Ask) -> None:
 @pytest.mark.parametrize(
     "memory", ["lots", "80GiG", "0GB", "0", "80i", "-3GB", "1e9", "nan", "1.5", "80", "9" * 400 + "TB"]
 )
-def test_what_is_no_memory_is_refused(ask: Ask, memory: str) -> None:
+def test_impossible_amounts_of_memory_are_refused(ask: Ask, memory: str) -> None:
     answer = ask("fit", "--params", "8B", f"--memory={memory}")
     assert (answer.status, answer.err.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize("count", ["-5", "0", "nan", "inf", "1.5", "", "\u0663B", "9" * 400 + "T", "9" * 3000])
-def test_what_is_no_number_of_parameters_is_refused(ask: Ask, count: str) -> None:
+def test_impossible_numbers_of_parameters_are_refused(ask: Ask, count: str) -> None:
     answer = ask("size", "--level", "int4", f"--params={count}")
     assert (answer.status, answer.err.count("\n")) == (2, 1)
     assert "write 8030261248, 8.03B or 350M" in answer.err
 
 
 @pytest.mark.parametrize("ratio", ["1e999999999", "1/0", "-4", "nan", "0", "9" * 3000, "1/1/1"])
-def test_what_is_no_ratio_is_refused_at_once(ask: Ask, w4a16: Path, ratio: str) -> None:
+def test_impossible_ratios_are_refused_at_once(ask: Ask, w4a16: Path, ratio: str) -> None:
     answer = ask("verify", w4a16, f"--max-bits-per-weight={ratio}")
     assert (answer.status, answer.err.count("\n")) == (2, 1)
     assert "write 4.5 or 9/2" in answer.err
@@ -292,12 +292,12 @@ def test_a_checkpoint_without_tensors(ask: Ask, tmp_path: Path) -> None:
     assert "the safetensors header lists no tensors" in answer.out
 
 
-def test_what_is_wider_than_fp32_is_not_said_to_be_smaller(ask: Ask) -> None:
+def test_a_level_wider_than_fp32_is_not_called_smaller(ask: Ask) -> None:
     assert "64.0000, 2.00x the size of FP32" in ask("size", "--params", "1M", "--level", "Float64").out
     assert "32.0000, 1.00x the size of FP32" in ask("size", "--params", "1M", "--level", "None").out
 
 
-def test_a_file_that_is_no_checkpoint_is_one_line(ask: Ask, tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_one_line(ask: Ask, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"\xff" * 100)
     answer = ask("inspect", path)

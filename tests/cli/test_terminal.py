@@ -78,13 +78,13 @@ def test_no_figure_is_folded(columns: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("columns", [0, 1, 9])
-def test_a_terminal_without_width_gets_all_there_is_to_say(columns: int, w4a8: Path) -> None:
+def test_a_terminal_without_width_loses_nothing(columns: int, w4a8: Path) -> None:
     text = "".join(SGR.sub("", on_terminal("inspect", w4a8, columns=columns)).split())
     assert "INT4at4.125bits,groupsof128,symmetric+BF16" in text
     assert "model.layers.0.mlp.up_proj" in text
 
 
-def test_a_terminal_that_has_no_such_characters_gets_no_bars(w4a8: Path) -> None:
+def test_an_ascii_terminal_gets_no_bars(w4a8: Path) -> None:
     assert r"\u2501" not in on_terminal("inspect", w4a8, PYTHONIOENCODING="ascii")
 
 
@@ -96,7 +96,7 @@ def test_wide_characters_count_twice(tmp_path: Path, w4a16: Path) -> None:
     assert "投影.end " in text
 
 
-def test_annotations_of_github_stay_lines_on_the_terminal_of_a_runner(w4a8: Path) -> None:
+def test_github_annotations_stay_whole_lines_on_a_terminal(w4a8: Path) -> None:
     (line,) = on_terminal("verify", w4a8, "--format", "github", columns=50).splitlines()
     assert line.startswith("::error file=")
     assert line.endswith(" bytes")
@@ -141,7 +141,7 @@ def test_text_is_cut_by_the_columns_it_takes() -> None:
     assert (end("a模b", 2), end("a模b", 3), end("ab", 0)) == ("b", "模b", "")
 
 
-def test_a_bar_counts_the_files_of_a_slow_folder_and_is_wiped_away(tmp_path: Path) -> None:
+def test_a_slow_folder_gets_a_bar_that_goes_away(tmp_path: Path) -> None:
     sharded = write_shards(tmp_path / "many", 5)
     slow = (
         "import sys, quantlevels.cli.progress as p\n"

@@ -80,9 +80,7 @@ def test_schema_is_json_schema(ask: Ask, which: str) -> None:
         (("translate", "bf16", "--to", "torhc"), "'torch'"),
     ],
 )
-def test_what_is_misspelt_is_answered_in_one_line_with_what_was_meant(
-    ask: Ask, arguments: tuple[str, ...], meant: str
-) -> None:
+def test_a_misspelt_word_is_answered_with_the_closest_one(ask: Ask, arguments: tuple[str, ...], meant: str) -> None:
     answer = ask(*arguments)
     assert answer.status == 2
     assert answer.out == ""
@@ -91,7 +89,7 @@ def test_what_is_misspelt_is_answered_in_one_line_with_what_was_meant(
     assert meant in answer.err
 
 
-def test_a_level_that_is_like_no_other_is_answered_with_where_to_look(ask: Ask) -> None:
+def test_a_level_without_close_names_says_where_to_look(ask: Ask) -> None:
     assert ask("show", "zzzzzz").err.endswith("unknown level 'zzzzzz'; `quantlevels list` shows them all\n")
 
 

@@ -58,7 +58,7 @@ def without_path(inspection: Inspection) -> object:
     return {**inspection.to_record(), "path": ""}
 
 
-def test_a_web_file_gives_the_record_of_the_same_file_on_disk(folder: Path, server: Server) -> None:
+def test_a_web_file_reads_as_it_does_from_disk(folder: Path, server: Server) -> None:
     remote = inspect(server.url("m.safetensors"))
     assert without_path(remote) == without_path(inspect(folder / "m.safetensors"))
     assert remote.path == server.url("m.safetensors")
@@ -246,7 +246,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("url", ["hf://acme/one", "hf://acme/one@main", f"hf://acme/one@{'a' * 40}"])
-def test_a_repository_gives_the_record_of_the_same_folder_on_disk(hub: Server, url: str) -> None:
+def test_a_repository_reads_as_the_folder_does_from_disk(hub: Server, url: str) -> None:
     remote = inspect(url)
     assert without_path(remote) == without_path(inspect(hub.folder / "acme" / "one"))
     assert remote.path == url.replace("@main", "")
@@ -267,7 +267,7 @@ def test_a_file_of_a_repository_is_read_with_its_config(hub: Server) -> None:
     assert [file.path for file in remote.files] == ["model.safetensors"]
 
 
-def test_a_token_goes_to_the_hub_and_not_to_its_storage(hub: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_goes_to_the_hub_not_to_storage(hub: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.private = True
     with pytest.raises(CheckpointError, match="needs a token: run `hf auth login`"):
         inspect("hf://acme/one")
@@ -321,9 +321,7 @@ def bucket() -> Iterator[fsspec.AbstractFileSystem]:
 
 
 @pytest.mark.parametrize("name", ["", "/m.safetensors"])
-def test_a_store_gives_the_record_of_the_same_folder_on_disk(
-    folder: Path, bucket: fsspec.AbstractFileSystem, name: str
-) -> None:
+def test_a_store_reads_as_the_folder_does_from_disk(folder: Path, bucket: fsspec.AbstractFileSystem, name: str) -> None:
     for file in folder.iterdir():
         bucket.pipe_file(f"/bucket/model/{file.name}", file.read_bytes())
     remote = inspect(f"memory://bucket/model{name}")
@@ -340,7 +338,7 @@ def test_a_store_that_gives_too_little_is_an_error(
         inspect("memory://bucket/m.safetensors")
 
 
-def test_a_file_of_a_store_that_is_replaced_is_an_error(folder: Path, bucket: fsspec.AbstractFileSystem) -> None:
+def test_a_file_replaced_while_read_is_an_error(folder: Path, bucket: fsspec.AbstractFileSystem) -> None:
     content = (folder / "m.safetensors").read_bytes()
     bucket.pipe_file("/bucket/m.safetensors", content)
     places, name = stores.store_folder("memory://bucket/m.safetensors", LIMITS)

@@ -98,7 +98,7 @@ def test_a_repository_has_the_record_of_the_local_folder(models: Path, hub: Serv
 
 
 @pytest.mark.parametrize("container", CHECKPOINTS)
-def test_a_part_that_only_the_server_lacks_is_told_alike(models: Path, tmp_path: Path, container: str) -> None:
+def test_a_part_missing_on_the_server_is_reported_alike(models: Path, tmp_path: Path, container: str) -> None:
     """Files beside the one that is named, such as shards, are found missing as they are on disk."""
     alone = tmp_path / "alone"
     alone.mkdir()

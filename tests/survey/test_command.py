@@ -66,7 +66,7 @@ def test_the_gate_fails_for_a_broken_checkpoint(tree: Path) -> None:
     assert run(tree, "tree/team", "--check")[0] == 0
 
 
-def test_the_gate_counts_warnings_if_told_to(tmp_path: Path) -> None:
+def test_a_strict_gate_counts_warnings(tmp_path: Path) -> None:
     folder = write_plain(tmp_path / "models/plain")
     (folder / "other.safetensors").write_bytes((folder / "model.safetensors").read_bytes())  # QL205, a warning
     assert run(tmp_path, "models", "--check")[0] == 0
@@ -75,7 +75,7 @@ def test_the_gate_counts_warnings_if_told_to(tmp_path: Path) -> None:
     assert run(tmp_path, "models", "--check", "--strict", "--select", "QL1")[0] == 0
 
 
-def test_what_came_went_and_changed_is_told(tmp_path: Path) -> None:
+def test_changes_since_an_earlier_survey_are_listed(tmp_path: Path) -> None:
     models = tmp_path / "models"
     for name in ("kept", "changed", "gone"):
         write_plain(models / name)

@@ -86,7 +86,7 @@ def die(batch: Any) -> Answer:
 _answer = running.answer
 
 
-def test_a_checkpoint_that_kills_its_worker_costs_no_other_row(
+def test_a_checkpoint_that_kills_workers_costs_one_row(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_plain(tree / DEADLY)
