@@ -79,7 +79,7 @@ def test_the_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clone, models = tmp_path / "clone", tmp_path / "models"
     assert run(tmp_path, "git", "clone", "-q", str(ROOT), str(clone))[0] == 0
     revision = run(clone, "git", "rev-parse", "HEAD")[1].strip()
-    config = re.sub(r"https://git\.example\S+", str(clone), FILES[".pre-commit-config.yaml"])
+    config = re.sub(r"https://github\.com\S+", str(clone), FILES[".pre-commit-config.yaml"])
     for name in ("good", "bad"):
         write_checkpoint(models / name, W4A16 if name == "good" else W4A8, INT4_CONFIG)
     (models / ".pre-commit-config.yaml").write_text(re.sub(r"rev: .*", f"rev: {revision}", config))

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import shutil
 import sys
 import tempfile
@@ -75,6 +76,15 @@ def test_examples(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block, printed in rerun(page, tmp_path, module):
         assert printed == block["text"]
+
+
+def test_a_released_site_installs_from_the_index() -> None:
+    as_released = runpy.run_path(str(DOCS / "site/released.py"))["as_released"]
+    for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
+        released = as_released(page.read_text(encoding="utf-8"), "v1.2.3")
+        assert "git+" not in released
+        assert "rev: main" not in released
+    assert "rev: v1.2.3" in as_released((DOCS / "ci.md").read_text(encoding="utf-8"), "v1.2.3")
 
 
 def print_page_anew(page: str) -> None:

@@ -81,10 +81,6 @@ def test_a_misspelt_name_is_named(code: str) -> None:
     assert "'quantlevels'" in done.stderr.splitlines()[-1]
 
 
-def test_the_version_is_that_of_the_distribution() -> None:
-    assert importlib.import_module("importlib_metadata").version("quantlevels") == quantlevels.__version__
-
-
 # Docstrings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import INT4_CONFIG, Tensors, write_checkpoint
 from tests.consoles import commands, print_anew, printed
+
+from quantlevels.checkpoint.catalogue import CONTAINERS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "command-line.md"
@@ -59,6 +62,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_commands(models: Path, arguments: str) -> None:
     assert printed(models, arguments) == COMMANDS[arguments]
+
+
+def test_every_container_has_its_row() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| ", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(container.name for container in CONTAINERS)
 
 
 def test_picture(models: Path) -> None:

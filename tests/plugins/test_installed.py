@@ -103,9 +103,9 @@ print(levels["IQ4_K"].bits_per_weight)
     assert environment.python("-c", script).strip() == "9/2"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
-def test_what_a_page_says_works_when_pasted(environment: Environment, page: str) -> None:
-    (block,) = re.findall(r"```sh\n(mkdir acme-quant\n.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+def test_the_example_of_the_page_works_when_pasted(environment: Environment) -> None:
+    page = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(mkdir acme-quant\n.*?)```", page, re.DOTALL)
     scripts = environment.path / "bin"
     for command in ("pip", "quantlevels"):
         script = scripts / command
