@@ -40,7 +40,7 @@ class TruncatedError(CheckpointError):
 @final
 @frozen
 class UnknownType:
-    """A storage type that no known level answers to: reported, never guessed.
+    """A storage type that means no known level: reported, never guessed.
 
     Args:
         dialect: the naming system it comes from.
@@ -428,13 +428,13 @@ class Container:
         reader: reads the header of one file; it raises `CheckpointError` if the file breaks a rule of the format.
         suffixes: endings of file names, in lower case with their dot; several containers may share one.
         names: whole names of files that are always of this format.
-        magic: first bytes that no other format has; they decide whatever the name of a file is.
+        magic: first bytes that no other format has; they decide, even against the name of a file.
         looks: what first bytes of such a file match; it decides if the name has no known ending, as in a cache of
             blobs, or one that several containers share.
         is_text: whether its files are text, so that text is not a sign of an error page.
         graph: whose operators say which tensors are quantized, and how; empty for a container without operators.
         self_described: whether the storage types say how weights are quantized, without any config.
-        configs_beside: whether config files in the same folder speak of the weights.
+        configs_beside: whether config files in the same folder describe the weights.
         part_is_whole: whether any numbered part, named alone, stands for the whole model.
         llama_cpp: whether names of tensors and ``general.file_type`` are those of llama.cpp.
         decoration: what its writers put before or after the names that weights have in the model.

@@ -71,7 +71,7 @@ FILE_TYPES: Final[dict[int, tuple[str, str | None]]] = {
     41: ("MOSTLY_Q2_0", "Q2_0"),
 }
 
-#: Weights that a label does not speak of: llama-quantize gives them a type of their own. Source: llama-quant.cpp,
+#: Weights that a label is not about: llama-quantize gives them a type of their own. Source: llama-quant.cpp,
 #: the branches for output.weight and token_embd.weight.
 UNLABELLED: Final = ("token_embd", "output", "per_layer_token_embd")
 #: Weights that mixtures give wider types than the label's. Source: llama.cpp llama-quant.cpp.

@@ -1,4 +1,4 @@
-"""The contract of a quantizer: what a scheme says of its config, of the tensors it reads and of those it stores.
+"""The contract of a quantizer: how a scheme describes its config, the tensors it reads and those it stores.
 
 A scheme is one `Scheme` record. Its ``config`` class reads the quantization section of a config file, its ``packings``
 turn the tensors of a module back into one logical weight, and its ``storage`` predicts the tensors it would write.

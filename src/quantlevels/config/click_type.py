@@ -45,7 +45,7 @@ class LevelType(click.ParamType["QuantizationLevel"]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The names that begin as typed, each with the level's summary."""
-        from click.shell_completion import CompletionItem  # here: a shell asks for it, and no other run
+        from click.shell_completion import CompletionItem  # here: only completion needs it
 
         # without choices, the levels known without a plugin: completion must not wait for imports of others
         known = self._choice.levels if self._choice else levels

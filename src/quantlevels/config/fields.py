@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     #: The annotation of a field in a ``msgspec.Struct``: `QuantizationLevel` to type checkers, and what is decoded.
-    #: To msgspec a class of its own, for it calls no hook for an attrs class.
+    #: At run time another class, since msgspec calls no hook for an attrs class.
     Level: TypeAlias = QuantizationLevel
 else:
 

@@ -42,7 +42,7 @@ _BELOW: Final = {
     **dict.fromkeys(("scale", "offset"), _ATTENTION_MODULES),
     "config": ("comfy_attention",),
 }
-#: Types that index, count or mask, whatever the name.
+#: Types that index, count or mask under any name.
 _INDEX_TYPES: Final = ("Bool", "Int64", "UInt64")
 
 

@@ -90,7 +90,7 @@ _FORMATS: Final[Mapping[str, Callable[[int | None], DeclaredLevel | None]]] = {
 
 
 def _fold_pairs(module: Module, hint: Hint) -> Weight | None:
-    """convrot_w4a4: weight I8 [N, K/2], weight_scale F32 [N]. Only what is declared tells it from INT8 per row."""
+    """convrot_w4a4: weight I8 [N, K/2], weight_scale F32 [N]. Only a config shows that it is not INT8 per row."""
     codes, scale = module["weight"], module["weight_scale"]
     declared = hint.level is not None and hint.level.name == "Int4"
     if not declared or not codes.is_a("Int8") or len(codes.shape) != 2 or scale.elements != codes.shape[0]:
@@ -173,7 +173,7 @@ def _check_corrections(module: Module, rows: int, columns: int) -> None:
 
 
 def _fold_nvfp4_in_bytes(module: Module, hint: Hint) -> Weight | None:
-    """nvfp4 whose FP8 scales were saved as bytes: the scale of the tensor and groups of 16 tell it from MXFP4."""
+    """nvfp4 whose FP8 scales were saved as bytes: the scale of the tensor and groups of 16 rule out MXFP4."""
     codes, scales = module["weight"], module["weight_scale"]
     level = levels["NVFP4"]
     # groups of 16 and a second scale are what MXFP4 in bytes never has

@@ -55,7 +55,7 @@ def level_named(word: str, what: str) -> QuantizationLevel:
     """The level that a config names by a word of no method's own.
 
     Raises:
-        UnknownTypeError: for a word that no level answers to, or several, or a plugin that cannot be used.
+        UnknownTypeError: if the word means no level, several levels, or a plugin that cannot be used.
     """
     try:
         return levels[word]

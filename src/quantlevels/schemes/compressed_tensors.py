@@ -358,7 +358,7 @@ class CompressedTensorsConfig(MethodConfig):
             return None
         ((name, targets),) = groups.items()
         level = self._level(name)
-        # a class of modules may be any module, as far as names of tensors tell
+        # names of tensors do not show the class of a module, so that a class may be any of them
         named = targets if targets and not any(map(_CLASS_NAME.fullmatch, targets)) else None
         return level and evolve(level, targets=named)
 

@@ -1,4 +1,4 @@
-"""Tensors → weights: modules are told apart by name, and folded by the packing whose tensors they have.
+"""Tensors → weights: modules are separated by name, and folded by the packing whose tensors they have.
 
 Folding depends on suffixes, types and shapes alone, and models repeat their layers: modules that are alike fold once.
 """
@@ -147,7 +147,7 @@ class FoldedWeight:
 
     Args:
         name: what its name adds to the module's: ``""``, ``.weight``, ``.down_proj``.
-        level: its level; UnknownType if no known level answers to its storage.
+        level: its level; UnknownType if no known level is stored so.
         parameters: logical weights; 0 for buffers, side tensors and what is not understood.
         nbytes: bytes of all its tensors, the bias of a quantized weight among them.
         quantized: whether its weights are stored in less than 16 bits.
@@ -225,7 +225,7 @@ class Folding:
 
 
 def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declared: Declared | None) -> Folding:
-    """The weights of tensors whose names tell modules apart.
+    """The weights of tensors, which belong to modules by their names.
 
     Args:
         tensors: all tensors of the checkpoint.
@@ -281,7 +281,7 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
         step = (reached.get(module, _ROOT), suffix, id(form))
         place = steps.get(step)
         if place is None:
-            # shards have equal forms that are not identical; a level by its identity, which is hashed in no time
+            # shards have equal forms that are not identical; a level by its identity, since its hash is Python code
             dtype, shape, nbytes = form
             same = (step[0], suffix, id(dtype), shape, nbytes)
             place = steps[step] = equal.setdefault(same, len(places))
@@ -372,7 +372,7 @@ def _hint(declared: DeclaredLevel | None, group_size: int | None) -> Hint:
 
 
 def _fused(module: Module) -> list[str]:
-    """Names of the parameters of a module whose side tensors are told by an ending alone, longest first."""
+    """Names of the parameters of a module whose side tensors have their name and an ending, longest first."""
     # all endings at once: a module may have a million tensors, if names have no dots
     fused = [suffix for suffix in module if suffix.endswith(_FUSED_ENDINGS)]
     bases: set[str] = set()

@@ -100,7 +100,7 @@ def _known(config: object, attribute: object, value: str) -> None:
 
 @frozen(kw_only=True)
 class MLCConfig(MethodConfig):
-    """What ``mlc-chat-config.json`` says of the weights."""
+    """The quantization that ``mlc-chat-config.json`` declares."""
 
     quantization: str = field(validator=_known)
 

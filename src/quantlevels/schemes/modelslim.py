@@ -109,7 +109,7 @@ _SIDES: Final = (
 def _fold(module: Module, hint: Hint) -> Weight | None:
     """weight I8 [N, K], or [N/2, K] with two rows in one; weight_scale [N, 1] or [N, K/g]. Floats as others store them.
 
-    W4A4 keeps a code of 4 bits in a byte, which only a description tells from INT8.
+    W4A4 keeps a code of 4 bits in a byte; only a description shows that it is not INT8.
     """
     codes, scale = module["weight"], module["weight_scale"]
     if not codes.is_a("Int8") or len(codes.shape) < 2 or len(scale.shape) < 2:

@@ -21,7 +21,7 @@ class ModulePatterns:
 
     - ``re:`` and a regular expression: the names it matches from their start (compressed-tensors ``match_name``;
       GPTQModel's ``dynamic_get`` does the same without the prefix).
-    - a glob, told by ``*``, ``?`` or ``[``: the names it matches whole (``fnmatchcase`` of modelopt and quark), and
+    - a glob, which has ``*``, ``?`` or ``[``: the names it matches whole (``fnmatchcase`` of modelopt and quark), and
       all below these (transformers' ``should_convert_module`` matches the start of a name).
     - any other: the modules whose dotted components contain its own in a row, so ``layers.1.fc`` and all below it at
       any depth, but not ``layers.1.fc2`` (the prefixes and suffixes of transformers' ``should_convert_module``).
@@ -112,7 +112,7 @@ class ModulePatterns:
     def _alike(self, names: Sequence[str]) -> Sequence[str]:
         """For each name, one that the same entry names.
 
-        Entries without a digit cannot tell ``layers.1`` from ``layers.2``: of such names one is matched.
+        Entries without a digit name ``layers.1`` and ``layers.2`` alike: one of such names is matched for all.
         """
         if self._numbered:
             return names

@@ -133,7 +133,7 @@ def declared_svdquant(group_size: int) -> DeclaredLevel:
 
 @frozen(kw_only=True)
 class SVDQuantWeights:
-    """What the metadata of a file says of its weights."""
+    """The quantization of weights that the metadata of a file declares."""
 
     ignored_keys: ClassVar[frozenset[str]] = words("scale_dtype")
 

@@ -1,6 +1,6 @@
-"""ONNX Runtime: what the configs of Optimum and transformers.js say of a quantized ONNX model.
+"""ONNX Runtime: what the configs of Optimum and transformers.js declare for a quantized ONNX model.
 
-How its weights are quantized the graph itself says: see ``graph``. Source: optimum 2.0 ``ORTConfig``, onnxruntime
+How its weights are quantized is read from the graph: see ``graph``. Source: optimum 2.0 ``ORTConfig``, onnxruntime
 1.32.0 ``quantization/quant_utils.py`` (``QuantType``), transformers.js ``scripts/quantize_config.json``.
 """
 
@@ -32,7 +32,7 @@ _LEVELS: Final[Mapping[QuantType, str]] = {
 
 @frozen(kw_only=True)
 class ModelConfig:
-    """What transformers.js says of one file of a model."""
+    """The settings of one file of a model, from transformers.js."""
 
     ignored_keys: ClassVar[frozenset[str]] = words("op_types")
 

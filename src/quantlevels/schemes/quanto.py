@@ -131,7 +131,7 @@ _STORAGE = (
 
 @frozen(kw_only=True)
 class ModuleTypes:
-    """What ``quanto_qmap.json`` says of a module."""
+    """The types that ``quanto_qmap.json`` gives a module."""
 
     ignored_keys: ClassVar[frozenset[str]] = words("activations")
 

@@ -142,7 +142,7 @@ class QuarkConfig(MethodConfig):
     export: Export | None = None
 
     def general(self) -> DeclaredLevel | None:
-        """``global_quant_config``, or what ``layer_type_quant_config`` says of linear layers."""
+        """The level of ``layer_type_quant_config`` for linear layers, else that of ``global_quant_config``."""
         layer = (self.layer_type_quant_config or {}).get("Linear", self.global_quant_config)
         if layer is None:
             return None

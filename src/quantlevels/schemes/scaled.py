@@ -104,7 +104,7 @@ def _has_types(found: _Format, codes: TensorInfo, scale: TensorInfo, hint: Hint)
 
 
 def _chosen_level(found: _Format, codes: TensorInfo, scale: TensorInfo, hint: Hint) -> QuantizationLevel:
-    """The declared level if bytes of codes and scales have no type that tells it from the format found."""
+    """The format found, or the declared level if both are plain bytes, which could be either."""
     level = hint.level
     untyped = codes.is_a("UInt8") and scale.is_a("UInt8")
     if level is None or not untyped or hint.bits != found.bits:
@@ -205,7 +205,7 @@ def _integers(
 
 
 def _unpacked(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> TensorInfo:
-    """Bytes that hold narrow integers, with the axes of the integers: one or several per byte, as groups tell.
+    """Bytes that hold narrow integers, with the axes of the integers: one or several per byte, as groups show.
 
     Raises:
         AmbiguousLayoutError: if groups leave both open.

@@ -151,7 +151,7 @@ def _in_pairs(codes: TensorInfo, scale: TensorInfo, hint: Hint) -> bool:
     """Whether bytes hold two 4-bit codes each, as ``Int4Tensor`` has them: I8 [N, K/2] with scales [K/g, N].
 
     Raises:
-        AmbiguousLayoutError: if scales may as well be [N, K/g], those of a code per byte, and no group size tells.
+        AmbiguousLayoutError: if scales may as well be [N, K/g], of a code per byte, and no group size is declared.
     """
     if not codes.is_a("Int8") or len(scale.shape) < 2 or scale.matrix[1] != codes.matrix[0]:
         return False
@@ -195,7 +195,7 @@ TILES = Packing("_weight_qdata", ("_weight_scale_and_zero",), _fold_tiles, sides
 
 @frozen(kw_only=True)
 class TorchAOLayer:
-    """A torchao config object: its class, and what of its fields tells a level."""
+    """A torchao config object: its class, and those of its fields that decide the level."""
 
     type: str
     weight_dtype: str | None = None

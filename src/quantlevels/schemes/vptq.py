@@ -105,7 +105,7 @@ _IGNORED_KEYS = DynamicConfig.ignored_keys | words(
 
 @frozen(kw_only=True)
 class VPTQLayer:
-    """What the config says of one layer; of each pair the first is for outliers, the second for the rest."""
+    """The settings of one layer; of each pair, the first is for outliers, the second for all other weights."""
 
     ignored_keys: ClassVar[frozenset[str]] = _IGNORED_KEYS
 

@@ -114,7 +114,7 @@ def _new_hash(algorithm: str, size: int) -> _Hash:
 
 
 def expected_digest(path: Path) -> ExpectedDigest | None:
-    """The digest that a local file should have, by its name, its store or a file beside it; None if nothing says."""
+    """The digest that a local file should have, by its name, its store or a file beside it; None if it has none."""
     return next(_expected(path), None)
 
 

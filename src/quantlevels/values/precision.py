@@ -46,7 +46,7 @@ _SLICE_OF_256: Final = 2048
 _LEAST_GROUPS: Final = {4: 32, 8: 32, 16: 32, 32: 16, 64: 16, 256: 4}
 #: fewest normal numbers in a block, for each fraction that is allowed there: 8 fractions among 20 numbers show nothing
 _NORMALS_PER_FRACTION: Final = 32
-#: the same in a group of 16, which is too short for that; one bit of fraction is two of 128 in BF16
+#: the same in a group of 16, which is too short for that; E2M1 has two fractions, of the 128 of BF16
 _NORMALS_IN_GROUP: Final = 8
 #: fewest nonzero values, and powers of two between them: a tensor of one magnitude has few fractions, and is honest
 _LEAST_NONZERO: Final = 256

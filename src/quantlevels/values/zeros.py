@@ -19,7 +19,7 @@ PAGE: Final = 4096
 #: what is looked at together; a run of `LEAST_RUN` holds several blocks whole, so none can hide between two blocks
 _BLOCK: Final = 2048
 #: good data may begin or end in so many bytes of zeros
-_SLACK: Final = 8  # a few zero values before a page that was never written
+_SLACK: Final = 8
 
 
 class Run(NamedTuple):

@@ -261,7 +261,7 @@ class QuantizationLevel(_AttrsFields):
 
     @property
     def bits_per_weight(self) -> Fraction:
-        """Bits that one weight takes in storage, exact: its code, and its share of what else the block holds."""
+        """Bits that one weight takes in storage, exact: its code, and its share of the scales in the block."""
         return self.block.bits_per_weight
 
     def nbytes(self, shape: Sequence[int]) -> int:

@@ -29,7 +29,7 @@ class Declared:
         source: the file that holds the claim.
         method: the quantization method by its own name; None for a plain claim of a dtype.
         known: whether a scheme knows the method.
-        dtype: the level of what is not quantized; None if nothing says it.
+        dtype: the level of what is not quantized; None if no config names it.
         kv_cache: the level of the key-value cache, if that is quantized as well.
         levels: the levels of the quantized weights, the general one first.
         skipped: modules left unquantized, as the config names them.

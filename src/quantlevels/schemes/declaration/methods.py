@@ -59,7 +59,7 @@ _TELLTALES: Final = tuple(
         ("bits group_size sym", "gptq"),
     )
 )
-#: Keys that tell MLX in a model's config, and GPTQ in a file of its own, which MLX never has.
+#: Keys that mean MLX in a model's config, and GPTQ in a file of its own: MLX never writes such a file.
 _BITS_IN_GROUPS: Final = frozenset({"bits", "group_size"})
 #: Keys that hold the name of a method: that of gptqmodel and DeepCompressor is the second.
 _NAME_KEYS: Final = ("quant_method", "method")
@@ -93,7 +93,7 @@ def claim_of(section: Section, registry: Registry, findings: list[Finding]) -> C
         message = f"{section.path}.{place}: expected the name of a method, got {shown(word)}"
         findings.append(Finding("QL305", message, section.file))
         return None
-    method = section.method or word or _told_by_keys(section.config, section.whole_file)
+    method = section.method or word or _method_of_keys(section.config, section.whole_file)
     if method is None:
         if section.whole_file:
             return None
@@ -123,8 +123,8 @@ def _named(section: Section) -> tuple[object, str]:
     return None, ""
 
 
-def _told_by_keys(config: Config, whole_file: bool) -> str | None:
-    """The method that writes the keys of a section; None if none of them tells."""
+def _method_of_keys(config: Config, whole_file: bool) -> str | None:
+    """The method that writes the keys of a section; None if no known method does."""
     if _is_map_of_quanto(config):
         return "quanto"
     if config.keys() == {"wbits"}:  # all that its quant_config.json says
@@ -136,7 +136,7 @@ def _told_by_keys(config: Config, whole_file: bool) -> str | None:
         return "gptq" if whole_file else "mlx"
     nested = config.get(_NESTED)
     if isinstance(nested, dict) and not whole_file:
-        return _told_by_keys(nested, True)
+        return _method_of_keys(nested, True)
     return None
 
 
@@ -148,7 +148,7 @@ def _is_map_of_quanto(config: Config) -> bool:
 
 
 def _unknown(method: str) -> str:
-    """The message for a method that no scheme answers to."""
+    """The message for a method that no scheme has."""
     from difflib import get_close_matches  # here: only mistakes need it
 
     known = [name for row in CATALOGUE for name in row.methods]

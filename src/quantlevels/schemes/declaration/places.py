@@ -35,7 +35,7 @@ SECTION_KEYS: Final = ("quantization", "quantization_config", "compression_confi
 #: Keys of a model's config that hold a section of one method: QuIP# and AQLM before transformers knew them, and
 #: KTransformers beside the section of the model that it repacked.
 _METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm", "amx_quantization": "ktransformers"}
-#: Keys of a model's config that say something of its quantization outside of the section for it.
+#: Keys of a model's config that concern its quantization, but stand outside of the section for it.
 KEYS_BESIDE: Final = ("expert_dtype",)
 #: Files that are a section of one method as a whole.
 _WHOLE_FILES: Final = ((re.compile(r"quant_model_description.*\.json"), "modelslim"),)
@@ -172,7 +172,7 @@ def _in_metadata(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_C
 
 
 def _in_markers(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[_Candidate]:
-    """What small tensors of text say of the layers they stand beside, as one section."""
+    """The settings in small tensors of text, each for the layer that it stands beside, as one section."""
     layers: dict[str, JSON] = {}
     for name, content in checkpoint.markers.items():
         value = _decoded(content.decode("utf-8", errors="replace"), name, checkpoint, findings)

@@ -26,7 +26,7 @@ from quantlevels.vocabulary.plain import shown
 _T = TypeVar("_T")
 
 _SKIPPED: Final = "modules_to_not_convert"
-#: Keys of any section that say nothing of levels: the name of the method, who wrote it, what stands beside it.
+#: Keys of any section that do not concern levels: the name of the method, its producer, what stands beside it.
 _COMMON_KEYS: Final = frozenset({"quant_method", "method", "meta", "producer", "version", "_comment", *KEYS_BESIDE})
 #: Fields that do not change the levels of weights begin so.
 _CACHE: Final = "kv_cache"
