@@ -286,15 +286,8 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
         raise LayoutError(f"{node.op_type} reads codes of unknown type: {codes.dtype}")
     group = _setting(node, "block_size", _BLOCK_SIZES.get(node.op_type, 0))
     match node.op_type:
-        case "MatMulNBits":  # B [N, K / block, block * bits / 8]
-            bits = _setting(node, "bits", 4)
-            if not group:
-                raise LayoutError(f"{node.op_type} has block_size 0")
-            parameters = _setting(node, "N") * _setting(node, "K")
-            stored = _setting(node, "N") * -(-_setting(node, "K") // group) * -(-group * bits // BITS_PER_BYTE)
-            if codes.nbytes != stored:
-                raise LayoutError(f"{parameters:,} codes of {bits} bits take {stored:,} bytes, not {codes.nbytes:,}")
-            level = integer(bits)
+        case "MatMulNBits":
+            level, parameters = _in_whole_blocks(node, codes, group)
         case "MatMulBnb4":  # B [N * K / 2]
             parameters = _setting(node, "N") * _setting(node, "K")
             if codes.nbytes != -(-parameters // 2):
@@ -322,6 +315,21 @@ def _folded(node: Node, codes: TensorInfo, scale: TensorInfo | None, *, symmetri
         group_size=group or None,
         symmetric=symmetric,
     )
+
+
+def _in_whole_blocks(node: Node, codes: TensorInfo, group: int) -> tuple[QuantizationLevel, int]:
+    """Level and number of the weights of MatMulNBits: B [N, K / block, block * bits / 8], the last block padded.
+
+    Raises:
+        LayoutError: if the codes have another number of bytes.
+    """
+    bits, rows, columns = _setting(node, "bits", 4), _setting(node, "N"), _setting(node, "K")
+    if not group:
+        raise LayoutError(f"{node.op_type} has block_size 0")
+    stored = rows * -(-columns // group) * -(-group * bits // BITS_PER_BYTE)
+    if codes.nbytes != stored:
+        raise LayoutError(f"{rows * columns:,} codes of {bits} bits take {stored:,} bytes, not {codes.nbytes:,}")
+    return integer(bits), rows * columns
 
 
 def _inputs_in(node: Node, table: Mapping[str, tuple[int, ...]]) -> list[str]:
