@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.writers import gguf
+
 from fuzz.invariants import check_file
-from fuzz.writers import gguf
 
 SEEDS = (
     gguf({}),

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, Literal, TypeAlias
 
+from tests.writers import framed, gguf_text, onnx_field, onnx_model, torch_archive, torch_pickle
+
 from fuzz.configs import CONFIGS
 from fuzz.containers import CONTAINERS
-from fuzz.writers import framed, gguf_text, onnx_field, onnx_model, torch_archive, torch_pickle
 from quantlevels.scheme import COMMON_SIDES
 from quantlevels.schemes.catalogue import CATALOGUE
 

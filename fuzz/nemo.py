@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import tarfile
 
+from tests.writers import torch_archive, torch_pickle
+
 from fuzz.invariants import check_file
-from fuzz.writers import torch_archive, torch_pickle
 
 
 def _archive() -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.writers import onnx_field, onnx_model, onnx_tensor
+
 from fuzz.invariants import check_file
-from fuzz.writers import onnx_field, onnx_model, onnx_tensor
 
 
 def _node(domain: str, op: str, *inputs: str, **numbers: int) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.writers import torch_archive, torch_pickle
+
 from fuzz.invariants import check_file
-from fuzz.writers import torch_archive, torch_pickle
 
 _PICKLE, _STORAGES = torch_pickle(
     {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.writers import framed, safetensors, safetensors_header
+
 from fuzz.invariants import check_file
-from fuzz.writers import framed, safetensors, safetensors_header
 
 _TENSORS = {
     "model.embed_tokens.weight": ("BF16", [8, 4]),

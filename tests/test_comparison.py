@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fuzz.writers import write_safetensors
+from tests.writers import write_safetensors
 
 from quantlevels import CheckpointError
 from quantlevels.inspection.comparison import compare

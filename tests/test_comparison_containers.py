@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fuzz.writers import torch_archive, torch_pickle, write_safetensors
 from tests.checkpoint.writers import BLOCKS, GgmlTensor, ggml_file, nemo, whisper_head, write_mlc
+from tests.writers import torch_archive, torch_pickle, write_safetensors
 
 from quantlevels.inspection.comparison import Comparison, compare
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fuzz.writers import gguf, safetensors
 from tests.values import examples as values
+from tests.writers import gguf, safetensors
 
 from quantlevels.cli.program import run
 from quantlevels.findings import CODES
 from quantlevels.inspection.explanations import explanation
 
 if TYPE_CHECKING:
-    from fuzz.writers import Tensors
+    from tests.writers import Tensors
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "src/quantlevels/inspection/explanations.md"

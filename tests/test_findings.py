@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fuzz.writers import gguf, safetensors, torch_archive, torch_pickle
+from tests.writers import gguf, safetensors, torch_archive, torch_pickle
 
 from quantlevels import CheckpointError, inspect
 from quantlevels.findings import Finding

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from fuzz.writers import framed, onnx_field, onnx_model, onnx_tensor, torch_archive, torch_pickle
+from tests.writers import framed, onnx_field, onnx_model, onnx_tensor, torch_archive, torch_pickle
 
 pytest.importorskip("resource")
 

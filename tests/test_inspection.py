@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz.writers import Tensors, write_safetensors
+from tests.writers import Tensors, write_safetensors
 
 from quantlevels import BF16, FP32, inspect, levels
 from quantlevels.inspection.schema import record_schema

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from fuzz.writers import gguf, write_safetensors
+from tests.writers import gguf, write_safetensors
 
 from quantlevels import CheckpointError, SizingError, VerificationError, fit, inspect, levels, size, verify
 from quantlevels.inspection.planning import AS_STORED, DEPLOYMENTS, Candidate

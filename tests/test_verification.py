@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fuzz.writers import write_safetensors
+from tests.writers import write_safetensors
 
 from quantlevels import INT4, UnknownLevelError, VerificationError, fit, size, verify
 

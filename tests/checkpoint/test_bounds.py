@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fuzz.writers import onnx_field
+from tests.writers import onnx_field
 
 from quantlevels import CheckpointError
 from quantlevels.checkpoint import read_checkpoint

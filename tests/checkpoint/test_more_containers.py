@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz.writers import safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.checkpoint.writers import (
@@ -29,6 +28,7 @@ from tests.checkpoint.writers import (
     whisper_head,
     write_mlc,
 )
+from tests.writers import safetensors
 
 from quantlevels import CheckpointError, Inspection, inspect
 

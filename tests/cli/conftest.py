@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
-from fuzz.writers import Tensors, write_safetensors
+from tests.writers import Tensors, write_safetensors
 
 from quantlevels.cli.program import run
 

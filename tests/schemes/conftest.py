@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from attrs import frozen
-from fuzz.writers import Tensors, write_safetensors
+from tests.writers import Tensors, write_safetensors
 
 from quantlevels import Inspection, inspect
 from quantlevels.inspection.totals import StoredTotals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fuzz.writers import Tensors
+from tests.writers import Tensors
 
 from quantlevels.inspection.totals import Tally
 

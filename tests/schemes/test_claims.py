@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from attrs import field, frozen
-from fuzz.writers import gguf
+from tests.writers import gguf
 
 from quantlevels import inspect
 

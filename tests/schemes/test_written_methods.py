@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from fuzz.writers import framed, safetensors_header
+from tests.writers import framed, safetensors_header
 
 from quantlevels import FP16, Inspection, inspect, levels
 from quantlevels.inspection.sizing.storage import module_bytes, storage_for

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from attrs import field, frozen
-from fuzz.writers import gguf, safetensors, write_safetensors
+from tests.writers import gguf, safetensors, write_safetensors
 
 COMMIT = "a" * 40
 OTHER_COMMIT = "b" * 40

@@ -1,4 +1,4 @@
-"""The containers as bytes, sound ones: what tests and targets begin with."""
+"""The containers as bytes, all valid: what tests and the targets of fuzzing begin with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Tensors = Mapping[str, tuple[str, Sequence[int]]]
 
 
 def safetensors_header(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> tuple[bytes, int]:
-    """The JSON of a header, and the bytes of data it speaks of."""
+    """The JSON of a header, and the bytes of data that it describes."""
     header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     end = 0
     for name, (dtype, shape) in tensors.items():
