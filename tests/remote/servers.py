@@ -116,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         match path[1:].split("/"):
             case ["api", "models"]:
                 return self._models(query)
+            case ["api", "models", org, name]:
+                return self._info(f"{org}/{name}", "main")
             case ["api", "models", org, name, "revision", *revision]:
                 return self._info(f"{org}/{name}", "/".join(revision))
             case ["api", "models", org, name, "tree", revision, *_]:
@@ -173,6 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         sent, total = content[first : last + 1], len(content)
         headers = {"ETag": tag, "Content_Range": f"bytes {first}-{last}/{total}", "Accept_Ranges": "bytes"}
+        if self.owner.storage:
+            headers["X_Repo_Commit"] = COMMIT
         status = 206 if match else 200
         match fault:
             case "late":
