@@ -313,7 +313,7 @@ def test_pointers_in_place_of_shards_are_named(sharded: Path) -> None:
 def test_paths_with_nothing_to_read_say_why(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "absent")
     (tmp_path / "link").symlink_to("absent")
-    assert "is a link to a file that is not there" in refusal(tmp_path / "link")
+    assert "is a link to a missing file" in refusal(tmp_path / "link")
     assert "is not a file or folder" in refusal(tmp_path.__class__(os.devnull))
     (tmp_path / "notes").write_text("hello")
     assert "is not a checkpoint" in refusal(tmp_path / "notes")

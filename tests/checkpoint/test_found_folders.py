@@ -82,7 +82,7 @@ def test_a_branch_names_a_snapshot_and_nothing_else(repository: Path, commit: st
 def test_a_link_to_a_missing_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").symlink_to("gone")
     (tmp_path / "config.json").write_text('{"torch_dtype": "bfloat16"}')
-    assert reason(tmp_path) == "'model.safetensors': a link to a file that is not there; download it again"
+    assert reason(tmp_path) == "'model.safetensors': a link to a missing file; download it again"
 
 
 def test_a_dangling_link_beside_a_model_is_reported(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_missing_rank_is_reported(tmp_path: Path) -> None:
     for rank in (0, 2):
         weights(tmp_path / f"rank{rank}.safetensors", f"layers.{rank}.weight")
     (finding,) = read_checkpoint(tmp_path).findings
-    assert (finding.code, finding.message) == ("QL201", "files of 1 rank missing: 1")
+    assert (finding.code, finding.message) == ("QL201", "1 rank without a file: 1")
 
 
 def test_an_empty_shard_that_no_index_names_is_fine(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ BAD_TENSORS = {
     "before an unknown type": ([("a", [8], 999, 32), ("b", [8], 0, 0)], "begins at byte 32"),
     "unknown type reversed": ([("a", [8], 0, 0), ("b", [8], 999, 32), ("c", [8], 0, 0)], "begins at byte 0"),
     "unknown type beyond": ([("a", [1 << 40], 0, 0), ("b", [8], 999, 1 << 42)], "truncated"),
-    "twice": ([("a", [8], 0, 0), ("a", [8], 0, 32)], "'a' is there twice"),
+    "twice": ([("a", [8], 0, 0), ("a", [8], 0, 32)], "two tensors are named 'a'"),
     "name not UTF-8": ([(b"\xff", [8], 0, 0)], "not UTF-8"),
     "short": ([("a", [64], 0, 0)], "truncated: its tensors take 256 bytes, 128 are there"),
 }

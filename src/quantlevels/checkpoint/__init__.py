@@ -94,7 +94,7 @@ def _is_folder(path: Path) -> bool:
         if is_repository_name(path):
             reason = f"does not exist, nor in the cache of Hugging Face; to read it remotely, name hf://{path}"
         if path.is_symlink():
-            reason = "is a link to a file that is not there; download it again"
+            reason = "is a link to a missing file; download it again"
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
     raise CheckpointError(path, reason)
@@ -220,7 +220,7 @@ def _stray(files: Files, names: Sequence[str], joined: Joined) -> Iterator[Findi
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", name)
     for name in files.folder.dangling():
         if is_standard(name) and name not in joined.unread:
-            yield Finding("QL201", "is a link to a file that is not there; download it again", name)
+            yield Finding("QL201", "is a link to a missing file; download it again", name)
 
 
 def _is_empty(files: Files, name: str) -> bool:

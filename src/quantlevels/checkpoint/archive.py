@@ -115,9 +115,9 @@ class Archive:
         extents.sort()
         for (_, end), (following, _) in pairwise(extents):
             if end > following:
-                raise self._broken("an entry reaches into what follows it", following)
+                raise self._broken("an entry overlaps what follows it", following)
         if extents[-1][0] > directory:
-            raise self._broken("an entry lies behind its directory", extents[-1][0])
+            raise self._broken("an entry lies after its directory", extents[-1][0])
         return [begin for begin, _ in extents]
 
     def span(self, name: str) -> tuple[int, int]:
@@ -131,15 +131,15 @@ class Archive:
         local = self.source.read(entry.offset, _LOCAL.size + len(encoded))
         magic, flags, method, name_length, extra_length = _LOCAL.unpack_from(local)
         if magic != MAGIC or not entry.stored or method != _STORED or flags & _ENCRYPTED:
-            raise self._broken(f"the entry {shown(name)} is compressed, encrypted or not there", entry.offset)
+            raise self._broken(f"the entry {shown(name)} is compressed, encrypted or missing", entry.offset)
         if name_length != len(encoded) or local[_LOCAL.size :] != encoded:
-            raise self._broken(f"the entry {shown(name)} has another name where it is stored", entry.offset)
+            raise self._broken(f"the entry {shown(name)} has another name in its own header", entry.offset)
         start = entry.offset + _LOCAL.size + name_length + extra_length
         end = start + entry.nbytes
         # checked again: only the local header tells how long its own extra field is
         following = self._starts[bisect_right(self._starts, entry.offset)]
         if end > following:
-            raise self._broken(f"the entry {shown(name)} reaches into what follows it", following)
+            raise self._broken(f"the entry {shown(name)} overlaps what follows it", following)
         return start, end
 
     def packed(self, name: str, most: int) -> bytes:
@@ -151,7 +151,7 @@ class Archive:
         entry = self.entries[name]
         magic, _, method, name_length, extra_length = _LOCAL.unpack(self.source.read(entry.offset, _LOCAL.size))
         if magic != MAGIC or not entry.deflated or method != _DEFLATED:
-            raise self._broken(f"the entry {shown(name)} is encrypted, packed otherwise or not there", entry.offset)
+            raise self._broken(f"the entry {shown(name)} is encrypted, packed otherwise or missing", entry.offset)
         start = entry.offset + _LOCAL.size + name_length + extra_length
         return self.source.read(start, min(most, entry.packed))
 
@@ -167,7 +167,7 @@ class Archive:
         _, count, nbytes, start, comment_length = _END.unpack_from(tail, at)
         # an end record inside a comment would be found first by some readers and not by others
         if end + _END.size + comment_length != size:
-            raise self._broken("something follows its end", end)
+            raise self._broken("bytes follow its end", end)
         # torch writes the 64-bit end, whether it is needed or not
         at -= _LOCATOR64.size
         if at >= 0 and tail[at : at + 4] == b"PK\x06\x07":
@@ -175,9 +175,9 @@ class Archive:
             end -= _LOCATOR64.size + _END64.size
             magic, count, nbytes, start = _END64.unpack(self.source.read(end, _END64.size))
             if magic != b"PK\x06\x06" or end64 != end:
-                raise self._broken("its 64-bit end is not where it says", end)
+                raise self._broken("its 64-bit end record is not at the offset it gives", end)
         if start + nbytes != end:
-            raise self._broken("its directory is not where it says", end)
+            raise self._broken("its directory is not at the offset its end record gives", end)
         return count, start, nbytes
 
     def _broken(self, reason: str, offset: int) -> CheckpointError:

@@ -65,7 +65,7 @@ def read_ctranslate2(source: Source, level_of: TypeLookup) -> Contents:
             raise CheckpointError(source.path, f"has an alias of {shown(name)}, which is not there", cursor.offset)
         tied.append(alias)
     if cursor.remaining:
-        raise CheckpointError(source.path, f"has {cursor.remaining:,} bytes behind its last alias", cursor.offset)
+        raise CheckpointError(source.path, f"has {cursor.remaining:,} bytes after its last alias", cursor.offset)
     return Contents(
         tensors=tensors,
         places=Places.in_file(source.name, offsets),
@@ -82,7 +82,7 @@ def _name(cursor: Cursor) -> str:
         raise CheckpointError(cursor.source.path, f"has a name of {length:,} bytes", here)
     text = cursor.text(length, "a name")
     if not text.endswith("\0"):
-        raise CheckpointError(cursor.source.path, "has a name that no NUL ends", here)
+        raise CheckpointError(cursor.source.path, "has a name without a NUL at its end", here)
     return text[:-1]
 
 

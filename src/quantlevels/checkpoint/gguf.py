@@ -114,7 +114,9 @@ def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
     # llama.cpp finds the other parts by the name too, so a renamed part can be read by nothing
     if metadata.get("split.count", 1) not in (0, 1) and numbered(source.name) is None:
         findings.append(
-            Finding("QL201", "is one part of a split model, but its name does not tell the others", source.name)
+            Finding(
+                "QL201", "is one part of a split model, but its name has no number; rename it as it was", source.name
+            )
         )
     return Contents(
         tensors=tensors,
@@ -135,7 +137,7 @@ def _version(source: Source) -> tuple[Order, int]:
     order: Order = "<" if version & 0xFFFF else ">"
     version = version if order == "<" else int.from_bytes(word, "big")
     if version not in _VERSIONS:
-        raise CheckpointError(source.path, f"is GGUF of version {version:,}; read are 2 and 3, convert it again", 4)
+        raise CheckpointError(source.path, f"is GGUF version {version:,}, and 2 and 3 are read; convert it again", 4)
     return order, len(_MAGIC) + len(word)
 
 
@@ -256,7 +258,7 @@ class _Cursor:
             for _ in range(count):
                 self.skip_array(depth + 1)
         else:
-            raise CheckpointError(self.path, f"an array of values of type {type}, or of arrays too deep", self.offset)
+            raise CheckpointError(self.path, f"an array of the unknown type {type}, or nested too deeply", self.offset)
 
     def _walk(self, count: int) -> None:
         self._walked += count
@@ -324,7 +326,7 @@ def _infos(cursor: _Cursor, count: int) -> list[_Info]:
         here = cursor.offset
         name = cursor.name("tensor name")
         if name in seen:
-            raise CheckpointError(cursor.path, f"the tensor {shown(name)} is there twice", here)
+            raise CheckpointError(cursor.path, f"two tensors are named {shown(name)}", here)
         seen.add(name)
         (rank,) = cursor.unpack("I")
         if rank > _MAX_DIMS:

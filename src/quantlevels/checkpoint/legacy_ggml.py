@@ -149,7 +149,9 @@ def _read(source: Source, form: _Form, level_of: TypeLookup) -> Contents:
     embedding = settings["n_vocab"], settings[form.width]
     if all(tensor.shape != embedding for tensor in tensors):
         raise CheckpointError(
-            source.path, f"has no embedding of {list(embedding)}, as {form.program} has", cursor.offset
+            source.path,
+            f"has no embedding of shape {list(embedding)}, as {form.program} needs",
+            cursor.offset,
         )
     return Contents(
         tensors=tensors,

@@ -230,7 +230,7 @@ def _reason(folder: Folder, names: Sequence[str]) -> str:
     below = list(_folders_with_weights(folder))
     # the most certain reason first: a folder may also hold other things that would explain it
     if dangling:
-        return f"{_listed(dangling)}: a link to a file that is not there; download it again"
+        return f"{_listed(dangling)}: a link to a missing file; download it again"
     if others:
         return f"{_listed(others)}: a folder, pipe or device, not a file"
     if unfinished:

@@ -564,7 +564,7 @@ class _Reader:
             return 1
         count, rest = divmod(stop - value, width)
         if rest:
-            raise self.broken("half a value of a tensor", value)
+            raise self.broken("the data of a tensor ends within a value", value)
         return count
 
     def read_entry(self, start: int, end: int) -> tuple[str, str]:

@@ -123,7 +123,7 @@ class _Machine:
                     raise self.broken(f"opcode {bytes([opcode])!r} is not one that tensors need")
                 operations[opcode](self)
         except IndexError as error:
-            raise self.broken("it takes more off its stack than there is") from error
+            raise self.broken("it takes a value from an empty stack") from error
         raise self.broken(f"over {_MOST_OPCODES:,} opcodes")
 
     def broken(self, reason: str) -> CheckpointError:
@@ -262,7 +262,7 @@ class _Machine:
 
     def get(self, index: int) -> None:
         if index not in self.memo:
-            raise self.broken(f"nothing was kept as {index}")
+            raise self.broken(f"it reads memo entry {index}, which was never written")
         self.push(self.memo[index])
 
     def append(self, values: list[Value]) -> None:
@@ -288,7 +288,7 @@ class _Machine:
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]
         if not isinstance(target, Object):
-            raise self.broken("a state for something that has none")
+            raise self.broken("a state for a value that cannot have one")
         target.state = state
 
 

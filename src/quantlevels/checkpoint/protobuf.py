@@ -115,7 +115,7 @@ class Wire:
             else:
                 raise self._broken(f"wire type {kind} is not one in use", start)
             if following > end or key < _FIRST_KEY:
-                raise self._broken(f"a field of {following - start:,} bytes where {end - start:,} are left", start)
+                raise self._broken(f"a field of {following - start:,} bytes, {end - start:,} remain", start)
             start = following
             yield key, value, following
 

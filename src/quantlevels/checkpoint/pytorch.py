@@ -334,7 +334,7 @@ def _byte_order(archive: Archive, folder: str) -> ByteOrder:
     # old versions of torch did not write these entries; torch reads such an archive as little-endian
     version = _short_text(archive, f"{folder}version", "3")
     if not (version.isascii() and version.isdecimal() and 1 <= int(version) <= _NEWEST_VERSION):
-        raise CheckpointError(path, f"is not a valid PyTorch file: version {shown(version)}, known are 1 to 10")
+        raise CheckpointError(path, f"is not a valid PyTorch file: version {shown(version)} is not one of 1 to 10")
     match _short_text(archive, f"{folder}byteorder", "little"):
         case ("little" | "big") as order:
             return order
@@ -369,10 +369,8 @@ def _storage_offsets(archive: Archive, folder: str, pickle: Pickle) -> Iterator[
         name = folder + storage.key
         entry = archive.entries.get(name)
         if entry is None or not entry.stored or entry.nbytes != storage.nbytes:
-            raise CheckpointError(
-                path,
-                f"is not a valid PyTorch file: storage {shown(storage.key)} is not there in {storage.nbytes:,} bytes",
-            )
+            problem = f"storage {shown(storage.key)} is missing or does not have {storage.nbytes:,} bytes"
+            raise CheckpointError(path, f"is not a valid PyTorch file: {problem}")
         if archive.source.is_local or archive.source.size <= _FETCHED_WHOLE:
             yield storage.key, archive.span(name)[0]
 
@@ -407,7 +405,9 @@ def _read_stream(source: Source) -> _Saved:
         source.read(position, 0)  # it ends within the file
     if storages:
         raise CheckpointError(
-            source.path, f"is not a valid PyTorch file: no bytes of storage {shown(min(storages))}", position
+            source.path,
+            f"is not a valid PyTorch file: storage {shown(min(storages))} has no bytes",
+            position,
         )
     return _Saved({"": pickle.value}, offsets, pickle.nbytes)
 
@@ -541,7 +541,7 @@ class _Reader:
             case "wrapper_subclass" | "meta_tensor_no_storage", _:
                 pass  # without bytes of its own
             case _:
-                raise self.broken(f"tensor {shown(name)} is not made as torch makes them")
+                raise self.broken(f"tensor {shown(name)} is built in a way that torch does not use")
         return ()
 
     def attributes(self, name: str, state: Value) -> Iterator[tuple[str, Value]]:

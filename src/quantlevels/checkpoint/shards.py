@@ -149,13 +149,13 @@ def _shard_names(folder: object, name: str, index: Mapping[str, JSON]) -> dict[s
     path = f"{folder}/{name}"
     shard_of = index.get("weight_map")
     if not isinstance(shard_of, dict):
-        raise CheckpointError(path, "has no weight_map, an object of tensor and file names")
+        raise CheckpointError(path, "has no weight_map: it needs an object with a file name for each tensor")
     try:
         shards = set(shard_of.values())
     except TypeError:  # a list or an object among them
         shards = {None}
     if set(map(type, shards)) - {str}:
-        raise CheckpointError(path, "weight_map must name files, not numbers or other things")
+        raise CheckpointError(path, "weight_map must hold names of files, nothing else")
     # huggingface_hub 2.4.0 follows names such as ../../other/model with the user's token; nothing but a name is sound
     for shard in cast("set[str]", shards):
         if not shard.strip(".") or _NOT_PLAIN & set(shard) or not is_weights(shard):
@@ -196,7 +196,7 @@ def read_ranks(files: Files, names: Sequence[str]) -> Joined:
     gaps = sorted(set(range(max(ranks.values()))) - set(ranks.values()))
     if gaps:
         listed = ", ".join(map(str, gaps[:_LISTED]))
-        shards.findings.append(Finding("QL201", f"files of {pluralize(len(gaps), 'rank')} missing: {listed}", names[0]))
+        shards.findings.append(Finding("QL201", f"{pluralize(len(gaps), 'rank')} without a file: {listed}", names[0]))
     counts = shards.tensor_counts()
     for name, contents in shards.contents.items():
         renamed: list[Tensor] = []

@@ -104,7 +104,7 @@ def store_folder(url: str, limits: RemoteLimits) -> tuple[ListedFolder, str]:
     files = {file[len(key) + 1 :]: info for file, info in found.items() if file.startswith(f"{key}/")}
     files = {file: info for file, info in files.items() if is_safe_name(file)}
     if not files:
-        raise CheckpointError(shown, "nothing is there")
+        raise CheckpointError(shown, "does not exist, or holds no files")
 
     def opener(path: str, shown: str) -> StoreFile:
         return StoreFile(store, f"{key}/{path}", shown, limits, files[path])
