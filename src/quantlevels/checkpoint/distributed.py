@@ -79,7 +79,7 @@ def read_distributed(source: Source, level_of: TypeLookup) -> Contents:
 def _tensor(source: Source, name: str, value: Object, level_of: TypeLookup) -> Tensor:
     fields = _fields(source, value, _TENSOR)
     properties = fields.get("properties")
-    dtype: Value
+    dtype: object
     match properties:
         # torch pickles the properties as a tuple that begins with the dtype; before 2.0 as its fields
         case Object(function=function, state=(first, *_)) if function == _PROPERTIES:

@@ -237,7 +237,9 @@ class HttpFile:
             self._size = 0
             raise TruncatedError(self.path, "is empty")
         if response.status not in (200, 206):
-            explained = self._explain and self._explain(self.path, response.status, response.headers)
+            explained = None
+            if self._explain:
+                explained = self._explain(self.path, response.status, response.headers)
             if explained:
                 raise explained
             reason = _REASONS.get(response.status, f"cannot be read: the server answers {response.status}")
