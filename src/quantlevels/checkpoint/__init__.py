@@ -213,7 +213,7 @@ def _stray(files: Files, names: Sequence[str], joined: Joined) -> Iterator[Findi
     read = {file.path for file in joined.contents.files}
     suffixes = set(map(suffix_of, read))
     for name in weights_in(names):
-        # a projector (mmproj) is a model of its own: it is told as QL402, not as a stray shard
+        # a projector (mmproj) is a model of its own: it is reported as QL402, not as a stray shard
         if name in read or PROJECTOR in name.lower():
             continue
         if (suffix_of(name) in suffixes or is_standard(name)) and not _is_empty(files, name):
@@ -242,7 +242,7 @@ def _other_models(names: Sequence[str]) -> Iterator[Finding]:
 
 @contextmanager
 def gc_paused() -> Generator[None, None, None]:
-    """Headers make no reference cycles; looking for some in so many small records takes a third of the time."""
+    """Pause the garbage collector: headers make no reference cycles, and looking for some takes a third of the time."""
     if not gc.isenabled():
         yield
         return

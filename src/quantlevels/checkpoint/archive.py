@@ -1,4 +1,4 @@
-"""Zip archives of entries that are not compressed, as ``torch.save`` writes them, told by the central directory.
+"""Zip archives of entries that are not compressed, as ``torch.save`` writes them, read by their central directory.
 
 Layout: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.5.3.
 """
@@ -143,7 +143,7 @@ class Archive:
         return start, end
 
     def packed(self, name: str, most: int) -> bytes:
-        """The first bytes of an entry that is deflated, at most so many, as they stand in the file.
+        """The first bytes of a deflated entry as they stand in the file, ``most`` or fewer.
 
         Raises:
             CheckpointError: if it is encrypted, packed in another way, or not there.

@@ -272,10 +272,18 @@ def container_of(source: Source, registry: Registry) -> Container | None:
     if found is None and (foreign := _foreign_zip(head, name)):
         return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
     found = found or _by_magic(CONTAINERS, head)
-    if found:
+    if found or suffix == CONFIG_SUFFIX:
         return found
-    if suffix == CONFIG_SUFFIX:
-        return None
+    return _container_of_other(source, registry, head, name)
+
+
+def _container_of_other(source: Source, registry: Registry, head: bytes, name: str) -> Container:
+    """The container of a file whose first bytes are not decisive: that of a plugin, or the one its suffix gives.
+
+    Raises:
+        CheckpointError: as `container_of`.
+    """
+    suffix = suffix_of(name)
     if foreign := _foreign_head(head):
         # a plugin may read what this package does not, HDF5 for example
         return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
@@ -299,7 +307,9 @@ def _foreign_head(head: bytes) -> Foreign | None:
 
 def _foreign_zip(head: bytes, name: str) -> Foreign | None:
     """The format that is not read of a zip archive, by its first entry or its name: the magic is not PyTorch's own."""
-    return (_foreign_head(head) or foreign_named(name)) if head.startswith(PYTORCH.magic) else None
+    if not head.startswith(PYTORCH.magic):
+        return None
+    return _foreign_head(head) or foreign_named(name)
 
 
 def _refuse_data(source: Source, name: str) -> None:

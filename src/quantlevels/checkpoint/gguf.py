@@ -50,7 +50,7 @@ _LEAST_KEY_VALUE: Final = 14
 _LEAST_TENSOR: Final = 24
 _LEAST_STRING: Final = 8
 _LEAST_ARRAY: Final = 12
-#: names are at most so long (docs/gguf.md), longer values are passed over: none of them says anything of levels
+#: bytes of the longest name (docs/gguf.md), and of the longest value that is kept: longer ones say nothing of levels
 _LONGEST_NAME: Final = (1 << 16) - 1
 _LONGEST_VALUE: Final = 1 << 20
 #: strings of one file that are stepped over, five times those of the largest vocabulary and its merges
@@ -148,7 +148,7 @@ def _struct(order: Order, codes: str) -> Struct:
 
 @cache
 def _run_of_strings(order: Order) -> re.Pattern[bytes]:
-    """What matches so many strings of at most so many bytes, each after its length in 64 bits.
+    """A pattern that matches `_RUN` strings of at most `_LONGEST_IN_RUN` bytes, each after its length in 64 bits.
 
     Half the time of the fastest loop. Nothing is tried twice: every repetition is possessive and of fixed count.
     """
@@ -197,12 +197,12 @@ class _Cursor:
             )
 
     def expect_read(self, count: int, least: int, what: str) -> None:
-        """As `expect`, for items that will be read, of which the source is told."""
+        """As `expect`, for items that will be read: the source may fetch them at once."""
         self.expect(count, least, what)
         self._source.prefetch(self.offset, count * least)
 
     def _fill(self, count: int) -> None:
-        """Have so many bytes in the window from here on."""
+        """Have ``count`` bytes in the window from here on."""
         self._start, self._at = self.offset, 0
         ahead = min(max(count, self._WINDOW), max(self._source.size - self._start, count))
         self._window = self._source.read(self._start, ahead)
@@ -217,7 +217,7 @@ class _Cursor:
         return values
 
     def skip(self, count: int) -> None:
-        """Move on by so many bytes, which must be there."""
+        """Move on by ``count`` bytes, which must be there."""
         self.expect(count, 1, "bytes")
         self._at += count
 

@@ -114,7 +114,7 @@ def decoded(text: str, fast: json.JSONDecoder = _FAST) -> JSON:
 
 
 def check_brackets(text: str) -> None:
-    """Raise ValueError for a text of so many empty arrays or objects that they would take far more memory than it."""
+    """Raise ValueError for a text whose empty arrays or objects would take far more memory than the text."""
     allowed = _LEAST_BRACKETS + len(text) // _BYTES_PER_BRACKET
     if text.count("[") + text.count("{") <= allowed:  # strings may hold some too
         return

@@ -90,7 +90,7 @@ def _shard(source: Source, shard: Mapping[str, JSON]) -> tuple[str, int]:
 
 
 def _array(source: Source, record: Mapping[str, JSON], shard: int, level_of: TypeLookup) -> tuple[int, Tensor]:
-    """Where an array begins in a shard of so many bytes, and the tensor it is."""
+    """Where an array begins in a shard of ``shard`` bytes, and the tensor it is."""
     name, shape, dtype = record.get("name"), record.get("shape"), record.get("dtype")
     format, nbytes, offset = record.get("format"), record.get("nbytes"), record.get("byteOffset")
     if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(format, str):

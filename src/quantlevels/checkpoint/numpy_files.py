@@ -96,7 +96,7 @@ def _entry(archive: Archive, name: str) -> tuple[_Array, int | None]:
 
 
 def _array(path: Path | str, size: int, read: Callable[[int], bytes]) -> _Array:
-    """The array in ``size`` bytes, of which ``read`` gives the first so many."""
+    """The array in ``size`` bytes; ``read`` gives the first bytes, as many as it is asked for."""
     prefix = read(len(NPY_MAGIC) + 2 + 4)
     major = prefix[len(NPY_MAGIC)] if len(prefix) > len(NPY_MAGIC) + 4 else 0
     if not prefix.startswith(NPY_MAGIC) or major not in _LENGTHS:

@@ -1,4 +1,4 @@
-"""ONNX models: the tensors a graph stores and the operators that read them, told without the tensors' payloads.
+"""ONNX models: the tensors a graph stores and the operators that read them; payloads of tensors are not read.
 
 Field numbers, data types and storage rules: ``onnx/onnx.proto`` of onnx 1.23.2.
 """
@@ -139,7 +139,7 @@ _LARGEST_OFFSET: Final = (1 << 63) - 1
 
 
 class _Storage(NamedTuple):
-    """The typed field that the elements of a data type may stand in: so many values for so many elements."""
+    """The typed field that may hold the elements of a data type: ``values`` of the field for ``elements``."""
 
     field: int
     values: int = 1

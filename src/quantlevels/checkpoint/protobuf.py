@@ -129,7 +129,7 @@ class Wire:
             yield value
 
     def count_varints(self, start: int, end: int) -> int:
-        """How many values a packed field holds, told by the bytes that end one."""
+        """How many values a packed field holds: the number of bytes that end one."""
         return sum(
             len(self._source.read(at, min(_CHUNK, end - at)).translate(None, _CONTINUED))
             for at in range(start, end, _CHUNK)

@@ -1,4 +1,4 @@
-"""PyTorch files: the tensors that ``torch.save`` wrote, told by the pickle beside their bytes, which is never loaded.
+"""PyTorch files: the tensors that ``torch.save`` wrote, as described by a pickle, which is never loaded.
 
 What a pickle holds and how storages are kept: ``torch/serialization.py``, ``torch/_utils.py`` and
 ``torch/_tensor.py`` of torch 2.13.0.

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 #: exit status of a command that worked and whose answer is no: as with grep and diff, 2 is for trouble
 ANSWER_IS_NO: Final = 1
-#: weights that `compare` lists, unless told to list all
+#: weights that `compare` lists without ``--all``
 FEW: Final = 20
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)

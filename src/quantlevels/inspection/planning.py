@@ -67,6 +67,7 @@ def size(
         ValueError, TypeError: for a parameter count that is not a positive integer.
     """
     kept = tuple((glob, _level(level)) for glob, level in (keep or {}).items())
+    # a recipe of llama.cpp decides all of these by itself; to combine them would be to guess which one counts
     if recipe is not None:
         if level is not None or group_size is not None or zero_point is not None or scheme not in (None, GGUF):
             raise ValueError("a recipe gives each tensor its level: no level, groups, zero points or other scheme")
@@ -250,6 +251,7 @@ def fit(
     found = [
         Candidate(way=way, per_device=per_device, devices=devices) for way in _ways(_plannable(source, progress), known)
     ]
+    # False sorts first: the checkpoint as it is, then from the largest to the smallest
     found.sort(key=lambda candidate: (candidate.way.level is not None, -candidate.nbytes))
     return Fit(memory=memory, devices=devices, reserve=share, candidates=tuple(found))
 
@@ -298,6 +300,7 @@ def _plannable(source: Source, progress: Progress | None) -> _Plannable:
     if stored is None or not stored.tensors:
         raise CheckpointError(report.path, "has no weights; name the checkpoint itself")
     is_quantized = bool(stored.quantized_parameters or stored.unexplained.tensors)
+    # shapes in GGUF are of logical weights whatever the type; elsewhere those of packed codes are not
     counts_weights = report.container is not None and report.container.llama_cpp
     if counts_weights or not is_quantized:
         return _Plannable(report.tensors, stored.parameters, stored.tensor_bytes, is_quantized, _facts(report))
@@ -322,6 +325,7 @@ def _sized(weights: _Plannable, way: Deployment) -> Sizing | None:
 
 
 def _per_device(memory: int, reserve: Fraction) -> int:
+    # rounded down: half a byte is not there
     return int(memory * (1 - reserve))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NotRequired, TypeAlias, TypedDict
 from quantlevels.findings import Code, FindingRecord, Severity
 from quantlevels.values.records import ValuesRecord
 
+#: raised when a key changes its meaning or goes; a new key does not raise it
 Version: TypeAlias = Literal[1]
 
 #: constraints are keywords of JSON Schema, with their values
@@ -350,7 +351,7 @@ class SurveyDeclaredLevelRecord(TypedDict):
 class SurveyRow(TypedDict):
     """One checkpoint of a survey: `quantlevels survey --format ndjson`, a row per line.
 
-    What cannot be told is null: the totals of a checkpoint that cannot be read, which has ``error`` instead.
+    What is not known is null: the totals of a checkpoint that cannot be read, which has ``error`` instead.
     """
 
     schema_version: Version

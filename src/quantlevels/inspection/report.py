@@ -110,6 +110,7 @@ class Inspection:
         for module, weight in self._folded():
             name = (module + weight.name).removeprefix(".")
             if fnmatchcase(name, pattern):
+                # a plain tensor has no members: it is itself
                 members = [member.within(module) for member in weight.members] or [name]
                 found = [tensors[member] for member in members if member in tensors]
                 records.append(_weight_record(name, weight, found))
@@ -197,7 +198,7 @@ def inspect(
         from quantlevels.values.records import check_mode  # here: only some callers read values
 
         check_mode(values)
-    with gc_paused():
+    with gc_paused():  # folding makes no cycles either
         checkpoint = read_checkpoint(path, registry=registry, progress=progress, limits=limits)
         inspection = inspected(checkpoint, registry)
     if values is None or (checkpoint.container is None and not checkpoint.components):
@@ -222,8 +223,9 @@ def inspected(checkpoint: Checkpoint, registry: Registry = levels) -> Inspection
 
         folding = fold_graph(checkpoint)
     else:
-        own = declared.scheme.packings if declared and declared.scheme else ()
-        folding = fold_modules(checkpoint.tensors, own, declared)
+        # the packings of the declared method come first: several methods use the same names for other layouts
+        declared_packings = declared.scheme.packings if declared and declared.scheme else ()
+        folding = fold_modules(checkpoint.tensors, declared_packings, declared)
     stored = None if checkpoint.container is None else totals(checkpoint, folding)
     findings = (*checkpoint.findings, *unknown, *disagreements(checkpoint, declared, stored, folding))
     return Inspection(
@@ -275,6 +277,7 @@ def _below(place: str, name: str) -> str:
 
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    # the same order in every run: users compare reports, and rules come in an order of their own
     return tuple(sorted(findings, key=lambda finding: (finding.code, finding.where)))
 
 

@@ -64,6 +64,7 @@ def _identity(name: str) -> dict[str, object]:
 
 def _schema(annotation: object) -> dict[str, object]:
     """The schema of a type: a record, a list, a mapping, a choice, or one of `_PLAIN`."""
+    # Just the types that records use; any other is a KeyError in the tests, not a schema that allows everything.
     if isinstance(annotation, type) and is_typeddict(annotation):
         return _record(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -215,6 +215,7 @@ def _other_level(stored: StoredTotals, level: QuantizationLevel) -> Iterator[Fin
 
 def _too_many_bits(stored: StoredTotals, bits: Fraction, most: Fraction) -> Iterator[Finding]:
     if bits > most:
+        # rounded up: that many bytes fewer would be enough
         excess = math.ceil((bits - most) * stored.parameters / BITS_PER_BYTE)
         yield Finding(
             "QL502",

@@ -43,6 +43,7 @@ def with_values(
         raise CheckpointError(checkpoint.path, reason) from error
     if checkpoint.components:
         return _with_components(inspection, checkpoint, mode, checksums=checksums, started=started)
+    # the default of `examine` is its own: only a caller's bar is handed on
     weights = inspection._folded()
     if started is None:
         values = examine(checkpoint, weights, mode, checksums=checksums)

@@ -1,4 +1,4 @@
-"""How programs keep models on disk: each store is told by its marks, and gives the places of its checkpoints.
+"""How programs keep models on disk: each store is known by its marks, and gives the places of its checkpoints.
 
 Source: huggingface_hub 2.4.0 ``file_download.py``; Ollama ``manifest/paths.go``, ``types/model/name.go``; LM Studio's
 documentation of its models folder; llama.cpp ``common/download.cpp``; Docker Model Runner ``pkg/distribution``.

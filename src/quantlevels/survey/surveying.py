@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: root, name and path of a row: what tells it from every other
 Key: TypeAlias = tuple[str, str, str]
 
-#: tasks of an executor whose size cannot be told; too many only wait
+#: tasks of an executor that does not say its size; too many only wait
 _DEFAULT_WORKERS: Final = 16
 
 

@@ -8,7 +8,7 @@ import socket
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-#: addresses and names of services that give secrets to whoever runs on a machine in a cloud
+#: addresses and names of services that give secrets to every program on a machine in a cloud
 _METADATA_ADDRESSES: Final = frozenset(
     {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "100.100.100.200"}
 )

@@ -311,7 +311,7 @@ class Answer:
         self.redirects = redirects
 
     def body(self, count: int) -> bytes:
-        """Exactly so many bytes of the body, or fewer if it ends."""
+        """Exactly ``count`` bytes of the body, or fewer if it ends."""
         chunks: list[bytes] = []
         while count > 0:
             chunk = self.response.read(min(count, 1 << 16))

@@ -86,7 +86,7 @@ class HttpFile:
         client: sends the requests.
         url: of the file.
         limits: of requests, bytes and time.
-        size: bytes in it if a listing told; otherwise the first answer does.
+        size: bytes in it, if a listing gave them; otherwise the first answer does.
         explain: words for answers of a particular host.
     """
 

@@ -30,7 +30,7 @@ class Ranges(Protocol):
 
     @property
     def size(self) -> int | None:
-        """Bytes in it; None before the first range if no listing told."""
+        """Bytes in it; None before the first range if it is not from a listing."""
         ...
 
     @property

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: whether an error was found → the style of what is stored
 _STORED_STYLE: Final[dict[bool, Style]] = {True: "bad", False: "strong"}
 _LEVEL_STYLE: Final[dict[bool, Style]] = {True: "quantized", False: "plain"}
-#: severity → that of a finding that does not fail the verification
+#: severity → that of a finding that does not fail the verification: an error that is not selected is only a note
 _NOTED: Final[dict[Severity, Severity]] = {"error": "info", "warning": "warning", "info": "info"}
 
 

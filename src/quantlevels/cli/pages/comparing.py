@@ -75,7 +75,7 @@ def _signed(change: int, none: str) -> str:
 
 
 def _ratio(before: Fraction | None, after: Fraction | None) -> str:
-    if not before or not after or after == before:
+    if not before or not after or after == before:  # also if either side cannot be counted
         return "="
     return f"{float(after / before):.2f}x"
 

@@ -28,6 +28,7 @@ def _differences(believed: Declared, other: Declared) -> Iterator[str]:
     """Where both files say something, and not the same."""
     if believed.scheme and other.scheme and not _share_a_packing(believed, other):
         yield f"method {other.method}, but {believed.method} in {believed.source}"
+    # only the general levels: overrides by module name are written in ways that differ between files
     ours, theirs = believed.general, other.general
     if ours is None or theirs is None:
         return

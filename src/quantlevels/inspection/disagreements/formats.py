@@ -50,6 +50,7 @@ def groups(size: int | None) -> str:
 def is_other_format(declared: QuantizationLevel, stored: QuantizationLevel) -> bool:
     """Whether codes mean other numbers than declared, whatever their width; no for formats that are not compared."""
     expected, found = _NUMBERS.get(declared.name), _NUMBERS.get(stored.name)
-    if expected is None or found is None:  # codebooks, mixtures
+    # codebooks and mixtures: their names say nothing of the numbers behind a code, so nothing is compared
+    if expected is None or found is None:
         return False
     return expected not in (found, _BLOCKS_OF.get(found))

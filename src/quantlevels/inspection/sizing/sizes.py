@@ -179,6 +179,7 @@ def _check_keep(target: Target, tensors: Sequence[Tensor]) -> None:
     for glob, _ in target.keep:
         if not any(matches(tensor.name, glob) for tensor in tensors):
             modules = {tensor.name.removesuffix(".weight") for tensor in tensors}
+            # a low cutoff: a glob is shorter than the names it means
             close = get_close_matches(glob, modules, cutoff=0.3) or sorted(modules)[:1]
             hint = f"; the closest module is {close[0]}" if close else ""
             raise SizingError(f"nothing to keep matches {glob!r}{hint}")
@@ -197,7 +198,7 @@ def _by_recipe(tensors: Sequence[Tensor], recipe: str, facts: ModelFacts | None)
 
 
 def idealized(parameters: int, target: Target) -> Sizing:
-    """What so many weights take at the target, were they one unpadded row: all that a mere count can tell.
+    """The size of a number of weights at the target, as if they were one unpadded row: a count says nothing of shapes.
 
     Raises:
         SizingError: if the target says what only shapes can answer.
@@ -205,6 +206,7 @@ def idealized(parameters: int, target: Target) -> Sizing:
     if target.scheme or target.keep:
         raise SizingError("a scheme or weights to keep need the shapes of a checkpoint, not a count of parameters")
     target.check()
+    # one fraction until the end: rounded for each group, a count of billions would be off by megabytes
     nbytes = math.ceil(parameters * target.layout.bits_per_weight / BITS_PER_BYTE)
     only = SizedLevel(level=target.level, group_size=target.group_size, parameters=parameters, weights=1, nbytes=nbytes)
     return Sizing(target=target, levels=(only,), basis="count")
@@ -221,7 +223,7 @@ def plain_bytes(tensors: Iterable[Tensor]) -> Callable[[Target], int]:
 
 
 def idealized_bytes(parameters: int) -> Callable[[Target], int]:
-    """What so many weights take at a target, in bytes, as `idealized` says.
+    """Bytes of a number of weights at a target, as `idealized` says.
 
     Raises:
         SizingError: when it is called, as `idealized` does.
