@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from quantlevels.checkpoint.defects import named_files, unknown_types
 from quantlevels.checkpoint.pickle import Global, Object, Value, interpret
 from quantlevels.checkpoint.pytorch import ITEMSIZES, natural_numbers
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import Contents, File, Tensor, UnknownType
+from quantlevels.container import Contents, Tensor
 from quantlevels.errors import CheckpointError
-from quantlevels.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,13 +67,8 @@ def read_distributed(source: Source, level_of: TypeLookup) -> Contents:
             tensors.append(_tensor(source, name, value, level_of))
     if len({tensor.name for tensor in tensors}) < len(tensors):
         raise _broken(source, "two tensors of one name")
-    findings = [
-        Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
-        for tensor in tensors
-        if isinstance(tensor.dtype, UnknownType)
-    ]
-    files, missing = _files(source, fields.get("storage_data"))
-    return Contents(tensors=tensors, files=files, findings=(*findings, *missing))
+    files, findings = named_files(source, _ends(source, fields.get("storage_data")))
+    return Contents(tensors=tensors, files=files, findings=(*unknown_types(tensors), *findings))
 
 
 def _tensor(source: Source, name: str, value: Object, level_of: TypeLookup) -> Tensor:
@@ -93,8 +88,8 @@ def _tensor(source: Source, name: str, value: Object, level_of: TypeLookup) -> T
     return Tensor(name, level_of("torch", spelling), shape, math.prod(shape) * ITEMSIZES[spelling])
 
 
-def _files(source: Source, storage: Value) -> tuple[tuple[File, ...], list[Finding]]:
-    """The files in which the tensors lie, and a finding for each that is missing or too short."""
+def _ends(source: Source, storage: Value) -> dict[str, int]:
+    """The files in which the tensors lie, and where the last of each ends."""
     ends: dict[str, int] = {}
     for _, value in _items(source, storage):
         fields = _fields(source, value, _STORAGE)
@@ -103,17 +98,7 @@ def _files(source: Source, storage: Value) -> tuple[tuple[File, ...], list[Findi
                 ends[file] = max(ends.get(file, 0), offset + length)
             case _:
                 raise _broken(source, "a part of a tensor without a file, an offset or a length")
-    files: list[File] = []
-    findings: list[Finding] = []
-    for file, end in sorted(ends.items()):
-        size = source.sibling_size(file)
-        if size is None:
-            findings.append(Finding("QL201", "is named by the list of tensors, but is missing", file))
-            continue
-        files.append(File(file, size))
-        if size < end:
-            findings.append(Finding("QL206", f"has {size:,} bytes; its tensors end at {end:,}", file))
-    return tuple(files), findings
+    return dict(sorted(ends.items()))
 
 
 def _fields(source: Source, value: Value, function: Global) -> Mapping[str, Value]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from quantlevels.checkpoint.defects import named_files, unknown_types
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import Contents, File, Place, Places, Tensor, UnknownType
+from quantlevels.container import Contents, Place, Places, Tensor, UnknownType
 from quantlevels.errors import CheckpointError
-from quantlevels.findings import Finding
 from quantlevels.vocabulary.level import BITS_PER_BYTE
 
 if TYPE_CHECKING:
@@ -39,18 +39,11 @@ def read_mlc(source: Source, level_of: TypeLookup) -> Contents:
     cache = read_object(source)
     tensors: list[Tensor] = []
     places: list[Place] = []
-    files: list[File] = []
-    findings: list[Finding] = []
+    ends: dict[str, int] = {}
     # a record of the list is a shard, and each shard has records of its own: the arrays in it
     for shard in _objects(source, cache, "records"):
         file, nbytes = _shard(source, shard)
-        size = source.sibling_size(file)
-        if size is None:
-            findings.append(Finding("QL201", f"is named by {source.name}, but is missing", file))
-        else:
-            files.append(File(file, size))
-            if size < nbytes:
-                findings.append(Finding("QL206", f"has {size:,} bytes; its arrays take {nbytes:,}", file))
+        ends[file] = max(ends.get(file, 0), nbytes)
         for record in _objects(source, shard, "records"):
             offset, tensor = _array(source, record, nbytes, level_of)
             tensors.append(tensor)
@@ -58,17 +51,13 @@ def read_mlc(source: Source, level_of: TypeLookup) -> Contents:
     names = {tensor.name for tensor in tensors}
     if len(names) < len(tensors):
         raise _broken(source, "two arrays of one name")
-    findings += (
-        Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
-        for tensor in tensors
-        if isinstance(tensor.dtype, UnknownType)
-    )
+    files, findings = named_files(source, ends)
     return Contents(
         tensors=tensors,
         places=Places.of(places),
         metadata=_metadata(cache),
-        files=tuple(files),
-        findings=tuple(findings),
+        files=files,
+        findings=(*findings, *unknown_types(tensors)),
     )
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
 from quantlevels.checkpoint.archive import Archive
+from quantlevels.checkpoint.defects import unknown_types
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import Contents, Place, Places, Tensor, TruncatedError, UnknownType
+from quantlevels.container import Contents, Place, Places, Tensor, TruncatedError
 from quantlevels.errors import CheckpointError
-from quantlevels.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,9 +145,4 @@ def _contents(source: Source, level_of: TypeLookup, arrays: dict[str, tuple[_Arr
         tensors.append(Tensor(name, level_of("numpy", array.dtype), array.shape, array.nbytes))
         # an array in columns or of the other byte order has no place: its values would be read wrongly
         places.append(Place(source.name, start) if start is not None and array.in_order else None)
-    findings = tuple(
-        Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
-        for tensor in tensors
-        if isinstance(tensor.dtype, UnknownType)
-    )
-    return Contents(tensors=tensors, places=Places.of(places), findings=findings)
+    return Contents(tensors=tensors, places=Places.of(places), findings=tuple(unknown_types(tensors)))

@@ -13,6 +13,7 @@ from xml.parsers import expat
 
 from attrs import define, field
 
+from quantlevels.checkpoint.defects import unknown_types
 from quantlevels.checkpoint.source import shown
 from quantlevels.container import Contents, File, Node, Places, Tensor, TruncatedError, UnknownType
 from quantlevels.errors import CheckpointError
@@ -44,6 +45,8 @@ class _Layer:
 
     #: what an edge calls it, with the layers around it
     key: str
+    #: how many layers begin before it
+    number: int
     name: str
     type: str
     data: Mapping[str, str] = field(factory=dict[str, str])
@@ -75,9 +78,8 @@ class _Graph:
         return CheckpointError(self.path, f"is not a valid OpenVINO model: {reason}", self.parser.CurrentByteIndex)
 
     def key(self, id: str) -> str:
-        """A layer's id, with those of the layers whose bodies it is in."""
-        outer = self.around[-1].key if self.around else ""
-        return f"{outer}/{id}" if outer else id
+        """A layer's id, with the number of the layer whose body it is in: a long id is never repeated."""
+        return f"{self.around[-1].number}\0{id}" if self.around else id
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         # what is not known is passed over: newer versions of OpenVINO add elements, and none changes the constants
@@ -98,11 +100,11 @@ class _Graph:
     def start_layer(self, attributes: dict[str, str]) -> None:
         try:
             key = self.key(attributes["id"])
-            layer = _Layer(key, attributes["name"], attributes["type"])
+            layer = _Layer(key, len(self.layers), attributes["name"], attributes["type"])
         except KeyError as error:
             raise self.broken(f"a layer without {error.args[0]!r}") from error
         if key in self.layers:
-            raise self.broken(f"two layers with the id {shown(key)}")
+            raise self.broken(f"two layers with the id {shown(attributes['id'])}")
         if len(self.around) >= _DEEPEST_GRAPH:
             raise self.broken(f"graphs in layers deeper than {_DEEPEST_GRAPH}")
         self.layers[key] = layer
@@ -143,11 +145,7 @@ def read_openvino(source: Source, level_of: TypeLookup) -> Contents:
     size = source.sibling_size(weights)
     constants, values, tied = _constants(graph, level_of)
     _check_apart(graph, constants, size)
-    findings = [
-        Finding("QL301", f"{tensor.dtype} is not a known level", tensor.name)
-        for tensor in constants.values()
-        if isinstance(tensor.dtype, UnknownType)
-    ]
+    findings = [*unknown_types(constants.values())]
     if size is None and constants:
         findings.append(Finding("QL201", "the file with the bytes of its constants is missing", weights))
     return Contents(
@@ -175,7 +173,7 @@ def _constants(graph: _Graph, level_of: TypeLookup) -> tuple[dict[tuple[int, int
             continue
         offset, tensor = _constant(graph, layer, level_of)
         if tensor.name in names:  # OpenVINO keeps names apart within a graph, but not from those in its layers
-            tensor = tensor._replace(name=f"{tensor.name}#{layer.key}")
+            tensor = tensor._replace(name=f"{tensor.name}#{layer.number}")
         if tensor.name in names:
             raise graph.broken(f"two constants are named {shown(tensor.name)}")
         names[tensor.name] = None

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from quantlevels.checkpoint.archive import MAGIC as ZIP_MAGIC
 from quantlevels.checkpoint.archive import Archive
+from quantlevels.checkpoint.defects import unknown_types
 from quantlevels.checkpoint.pickle import Global, Object, Persistent, Pickle, Value, interpret
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import Contents, Places, Tensor, UnknownType
+from quantlevels.container import Contents, Places, Tensor
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding, pluralize
 
@@ -639,13 +640,7 @@ class _Reader:
 
     def findings(self, tensors: Sequence[Tensor]) -> Iterator[Finding]:
         """One finding per unknown dtype, and one for storages that are read as two dtypes."""
-        unknown: dict[UnknownType, list[str]] = {}
-        for tensor in tensors:
-            if isinstance(tensor.dtype, UnknownType):
-                unknown.setdefault(tensor.dtype, []).append(tensor.name)
-        for dtype, names in unknown.items():
-            more = f" (and {pluralize(len(names) - 1, 'tensor')} more)" if len(names) > 1 else ""
-            yield Finding("QL301", f"{dtype} is not a known level{more}", names[0])
+        yield from unknown_types(tensors)
         if self.left_out:
             yield Finding("QL306", f"{pluralize(self.left_out, 'plain value')} with names too long to keep")
         if self.two_dtypes:

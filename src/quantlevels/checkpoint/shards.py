@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast, final
 from attrs import Factory, define, evolve, field, frozen
 
 from quantlevels.checkpoint.catalogue import beginning_of_text, container_named, container_of, is_weights
+from quantlevels.checkpoint.defects import missing_files, some
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import numbered, rank_of
 from quantlevels.checkpoint.source import shown
@@ -252,10 +253,7 @@ def _read_all(files: Files, names: Sequence[str]) -> _Shards:
         shards.container = shards.container or shard.container
         shards.contents[name] = shard.contents
         shards.files += shard.contents.files
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        message = f"{len(missing):,} of {pluralize(len(names), 'file')} {verb} missing: {_some(missing)}"
-        shards.findings.append(Finding("QL201", message, missing[0]))
+    shards.findings += missing_files(missing, len(names))
     return shards
 
 
@@ -311,7 +309,7 @@ class _Shards:
         if not _agrees(claimed, shards):
             shard_of, repeated = _found(claimed, shards, self.tensor_counts())
             if repeated:
-                several = f"{pluralize(len(repeated), 'tensor')} in more than one file: {_some(repeated)}"
+                several = f"{pluralize(len(repeated), 'tensor')} in more than one file: {some(repeated)}"
                 findings.append(Finding("QL203", several, repeated[0]))
                 kept = self.indices(shard_of)
                 tensors, places = tensors.chosen(kept), places.chosen(kept) if places else places
@@ -381,11 +379,5 @@ def _misplaced(claimed: Mapping[str, str], shard_of: Mapping[str, str], unread: 
         if shard_of.get(tensor) != shard and shard not in unread:
             absent.setdefault(shard, []).append(tensor)
     for shard, tensors in absent.items():
-        message = f"{pluralize(len(tensors), 'tensor')} listed in it, but not there: {_some(tensors)}"
+        message = f"{pluralize(len(tensors), 'tensor')} listed in it, but not there: {some(tensors)}"
         yield Finding("QL202", message, shard)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(map(shown, names[:_LISTED])) + more

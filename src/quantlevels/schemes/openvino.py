@@ -28,6 +28,10 @@ _MOVES: Final = frozenset({"Convert", "Reshape", "Squeeze", "Unsqueeze", "Transp
 _SETTINGS: Final = {"FakeQuantize": (1, 2, 3, 4), "FakeConvert": (1, 2), "Interpolate": (1, 2, 3)}
 
 
+#: NNCF scales codes twice at most; each operator could double the scales of a chain that is not one of NNCF
+_MOST_SCALES: Final = 8
+
+
 class _Chain(NamedTuple):
     """A value that was computed from constants alone: codes, and what they are shifted and scaled by."""
 
@@ -98,10 +102,14 @@ class _Graph:
             if chain.sides and self.is_code(chain.codes):
                 self.found[chain.codes] = chain
 
-    def scaled(self, left: _Chain, right: _Chain) -> _Chain:
-        """The product of two values: the one with more elements are the codes, all else of the other are scales."""
-        codes, scale = sorted((left, right), key=lambda chain: -self.stored[chain.codes].elements)
-        return codes._replace(scales=(*codes.scales, scale.codes, *scale.scales))
+    def scaled(self, one: _Chain, other: _Chain) -> _Chain | None:
+        """The product of two values: the one with more elements are the codes, all else of the other are scales.
+
+        None if no quantizer scales that often.
+        """
+        codes, scale = sorted((one, other), key=lambda chain: -self.stored[chain.codes].elements)
+        scales = (*codes.scales, scale.codes, *scale.scales)
+        return codes._replace(scales=scales) if len(scales) <= _MOST_SCALES else None
 
     def is_code(self, name: str) -> bool:
         """Whether the elements of a constant are too narrow to be weights as they are."""
