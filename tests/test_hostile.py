@@ -575,11 +575,30 @@ def openvino(layers: str, head: str = '<?xml version="1.0"?><net name="a" versio
     return f"{head}<layers>{layers}</layers><edges/></net>".encode()
 
 
-def const(**data: object) -> str:
+def const(number: int = 0, name: str = "w", **data: object) -> str:
     """A constant of a model, one part of it made wrong."""
-    values = {"element_type": "f32", "shape": "2", "offset": 0, "size": 8} | data
+    values = {"element_type": "f32", "shape": "2", "offset": 8 * number, "size": 8} | data
     attributes = " ".join(f'{key}="{value}"' for key, value in values.items() if value is not None)
-    return f'<layer id="0" name="w" type="Const"><data {attributes}/></layer>'
+    return f'<layer id="{number}" name="{name}" type="Const"><data {attributes}/></layer>'
+
+
+def multiplied(times: int) -> bytes:
+    """A model that multiplies a scaled constant by itself again and again: each time it has twice as many scales."""
+    layers = const(0, "codes", element_type="u8", size=2) + const(1, "scale", element_type="f16", shape="1", size=2)
+    edges = ""
+    for number in range(2, times):
+        layers += f'<layer id="{number}" name="m{number}" type="Multiply"/>'
+        for port, before in enumerate((0, 1) if number == 2 else (number - 1, number - 1)):
+            edges += f'<edge from-layer="{before}" from-port="0" to-layer="{number}" to-port="{port}"/>'
+    return openvino(layers).replace(b"<edges/>", f"<edges>{edges}</edges>".encode())
+
+
+def long_ids(layers: int) -> bytes:
+    """A layer with a long id around many layers, each of which has it in what it is known by."""
+    inner = "".join(const(number, f"w{number}") for number in range(layers))
+    return openvino(
+        f'<layer id="{"x" * 30 * layers}" name="l" type="Loop"><body><layers>{inner}</layers></body></layer>'
+    )
 
 
 def npy(text: str, tail: bytes = bytes(8), length: int | None = None) -> bytes:
@@ -620,6 +639,23 @@ OPENVINO: Mapping[str, bytes] = {
         )
     },
 }  # fmt: skip
+OPENVINO_FOUND: Mapping[str, bytes] = {
+    "scales that double": multiplied(80),
+    "a long id around many layers": long_ids(20_000),
+    "constants of one name": openvino(const(0) + const(1)),
+}
+MLC_FOUND: Mapping[str, Files] = {
+    "many shards that are missing": {
+        "tensor-cache.json": json.dumps(
+            {
+                "records": [
+                    {"dataPath": f"{number}.bin", "format": "raw-shard", "nbytes": 0, "records": []}
+                    for number in range(20_000)
+                ]
+            }
+        ).encode()
+    },
+}
 NUMPY_FILES: Mapping[str, bytes] = {
     "objects": npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"),
     "a call": npy("{'descr': __import__('os').system('id'), 'fortran_order': False, 'shape': (2,), }"),
@@ -693,6 +729,8 @@ FOUND: Mapping[str, Mapping[str, Files]] = {
     "split": SPLIT_FOUND,
     "onnx": ONNX_FOUND,
     "folder": FOLDERS_FOUND,
+    "openvino": OPENVINO_FOUND,
+    "mlc": MLC_FOUND,
 }
 READ: Mapping[str, Mapping[str, Files]] = {
     "safetensors": SAFETENSORS_READ,
@@ -713,6 +751,7 @@ WARM = (
     ("onnx", "sound"),
     ("ctranslate2", "more variables than bytes"),
     ("openvino", "a layer that does not end"),
+    ("openvino", "constants of one name"),
     ("numpy", "objects"),
     ("mlc", "no records"),
     ("distributed", "a list"),

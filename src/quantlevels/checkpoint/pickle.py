@@ -8,14 +8,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
-from attrs import define, field
+from attrs import define
 
 from quantlevels.checkpoint.source import shown
 from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
 
     from quantlevels.container import Source
 
@@ -48,14 +48,14 @@ class Persistent(NamedTuple):
     key: Value
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
 class Object:
     """What a call would return, or a dict, which no name makes; filled by what follows in the pickle."""
 
     function: Global | None = None
     arguments: tuple[Value, ...] = ()
-    #: pairs in their order, as keys need not be hashable here
-    items: list[tuple[Value, Value]] = field(factory=list)
+    #: pairs in their order, as keys need not be hashable here; most objects have none, and share the empty tuple
+    items: Sequence[tuple[Value, Value]] = ()
     state: Value = None
 
 
@@ -275,7 +275,11 @@ class _Machine:
         target = self.stack[-1]
         if not isinstance(target, Object) or len(values) % 2:
             raise self.broken("keys and values for something other than a dict")
-        target.items += zip(values[::2], values[1::2], strict=True)
+        pairs = zip(values[::2], values[1::2], strict=True)
+        if isinstance(target.items, list):
+            target.items += pairs
+        else:
+            target.items = [*pairs]
 
     def set_item(self) -> None:
         value, key = self.pop(), self.pop()

@@ -413,7 +413,7 @@ def _read_stream(source: Source) -> _Saved:
     return _Saved({"": pickle.value}, offsets, pickle.nbytes)
 
 
-def _items(value: Object) -> list[tuple[Value, Value]]:
+def _items(value: Object) -> Sequence[tuple[Value, Value]]:
     """What a dict holds, filled in one by one or, by Python 2, from a list of pairs."""
     match value.arguments:
         case (list() as pairs, *_):
