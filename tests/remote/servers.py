@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers["X_Repo_Commit"] = COMMIT
         status = 206 if match else 200
         match fault:
-            case "late":
+            case "late" | "slow":
                 time.sleep(0.3)
             case "untagged":
                 headers["ETag"] = ""

@@ -51,7 +51,7 @@ class Spending:
         elif self.nbytes + count > limits.nbytes:
             problem = f"needs more than {limits.nbytes:,} bytes"
         elif self.seconds >= limits.seconds:
-            problem = f"took longer than {limits.seconds:.0f} seconds"
+            problem = f"took longer than {limits.seconds:g} seconds"
         if problem:
             raise CheckpointError(path, f"{problem}, the limit for a remote file; download it first")
         began = time.monotonic()
