@@ -175,7 +175,7 @@ def _distributed(folder: Path) -> Budget:
 def _nemo(folder: Path) -> Budget:
     pickled, storages = torch_pickle({f"layers.{number}.w": ("HalfStorage", (64, 64)) for number in range(3000)})
     (folder / "model.nemo").write_bytes(nemo(torch_archive(pickled, storages)))
-    return Budget(requests=7, nbytes=320 * KIB + len(storages) * 70 + len(pickled))
+    return Budget(requests=5, nbytes=320 * KIB + len(storages) * 70 + len(pickled))
 
 
 #: The first eight are the budgets of the project; the others take what their formats need at least, and little more.

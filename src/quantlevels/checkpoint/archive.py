@@ -30,6 +30,7 @@ _EXTRA: Final = struct.Struct("<HH")
 _LONGEST_COMMENT: Final = 0xFFFF
 #: 128 MiB, held in memory at once: about 1.5 million entries, far beyond what torch writes
 _LARGEST_DIRECTORY: Final = 1 << 27
+_SMALL_ENTRIES: Final = 1 << 12
 _ENCRYPTED: Final = 1
 _STORED: Final = 0
 _DEFLATED: Final = 8
@@ -69,7 +70,9 @@ class Archive:
             raise self._broken(f"a directory of {size:,} bytes", start)
         #: name → entry
         self.entries: dict[str, Entry] = {}
-        directory = source.read(start, size)
+        # the last entries are small in files of torch: they come along with the directory
+        lead = min(start, _SMALL_ENTRIES)
+        directory = source.read(start - lead, lead + size)[lead:]
         at = 0
         while at < size:
             name, entry, following = self._read_entry(directory, at, start)

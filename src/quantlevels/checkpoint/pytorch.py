@@ -40,6 +40,8 @@ _LEAST_ROOM: Final = 1 << 20
 #: bytes: far beyond any real one, and a bound for the time that a hostile one takes
 #: a remote file of this size is fetched by its first request; in a larger one each local header would take another
 _FETCHED_WHOLE: Final = 128 << 10
+#: bytes of the entries that say the byte order and the format, with their headers
+_SMALL_ENTRIES: Final = 1 << 12
 _LARGEST_PICKLE: Final = 1 << 27
 #: containers within containers; state dicts nest three or four deep
 _DEEPEST: Final = 64
@@ -297,7 +299,6 @@ def _read_archive(source: Source) -> _Saved:
             held = "an exported program (.pt2); save its state_dict"
         raise CheckpointError(source.path, f"is not a PyTorch file: a zip archive with {held}")
     folder = pickles[0].removesuffix("data.pkl")
-    byte_order = _byte_order(archive, folder)
     is_script = f"{folder}{_CONSTANTS}.pkl" in archive.entries
     kept = {"": "data", _CONSTANTS: _CONSTANTS} if is_script else {"": "data"}
     known = _ScriptNames() if is_script else _KNOWN
@@ -310,7 +311,7 @@ def _read_archive(source: Source) -> _Saved:
         roots[prefix] = pickle.value
         for key, offset in _storage_offsets(archive, f"{folder}{place}/", pickle):
             offsets[prefix, key] = offset
-    return _Saved(roots, offsets, pickled, byte_order)
+    return _Saved(roots, offsets, pickled, _byte_order(archive, folder))
 
 
 @final
@@ -353,6 +354,10 @@ def _short_text(archive: Archive, name: str, default: str) -> str:
 
 def _pickle_in(archive: Archive, name: str, known: Container[Global]) -> Pickle:
     """What one pickle of an archive says."""
+    entry = archive.entries.get(name)
+    if entry is not None:
+        # torch writes small entries right behind the pickle
+        archive.source.prefetch(entry.offset, entry.nbytes + _SMALL_ENTRIES)
     start, end = archive.span(name)
     if end - start > _LARGEST_PICKLE:
         reason = f"is not a PyTorch file: {name.rpartition('/')[2]} has {end - start:,} bytes"

@@ -138,11 +138,18 @@ class RemoteFile:
         else:
             end = max(needed, begin + self._window)
         self._window = max(self._window, min(end - begin, _LARGEST))
+        after = [kept for kept in self._segments if begin < kept[0] <= end]
+        following = min(after, default=None)
+        if following is not None:  # what was fetched before is not fetched again
+            end = following[0]
         fetched = self._file.fetch(begin, end - begin)
         if begin < offset + count and not fetched:
             raise TruncatedError(self.path, "ended while it was read", begin)
         if goes_on:
             self._segments = [kept for kept in self._segments if kept[0] != start]
+        if following is not None and begin + len(fetched) == following[0]:
+            self._segments.remove(following)
+            fetched += following[1]
         self._segments.append((start, segment + fetched))
         while len(self._segments) > 1 and sum(len(kept) for _, kept in self._segments) > _KEPT:
             del self._segments[0]
