@@ -51,14 +51,24 @@ class Spending:
         elif self.nbytes + count > limits.nbytes:
             problem = f"needs more than {limits.nbytes:,} bytes"
         elif self.seconds >= limits.seconds:
-            problem = f"took longer than {limits.seconds:g} seconds"
+            problem = self._too_long()
         if problem:
-            raise CheckpointError(path, f"{problem}, the limit for a remote file; download it first")
+            raise self._error(path, problem)
         began = time.monotonic()
         try:
             yield
+        except CheckpointError:
+            if self.seconds + time.monotonic() - began >= limits.seconds:  # the request was ended for that
+                raise self._error(path, self._too_long()) from None
+            raise
         finally:
             self.seconds += time.monotonic() - began
+
+    def _too_long(self) -> str:
+        return f"took longer than {self.limits.seconds:g} seconds"
+
+    def _error(self, path: str, problem: str) -> CheckpointError:
+        return CheckpointError(path, f"{problem}, the limit for a remote file; download it first")
 
     def deadline(self, count: int) -> float:
         """Seconds after which a request for so many bytes has failed, even if a byte arrives now and then."""
