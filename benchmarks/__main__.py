@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Final
 
 from attrs import asdict
@@ -40,10 +41,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all by default")
     parser.add_argument("--json", action="store_true", help="print one record with all measurements")
     options = parser.parse_args(arguments)
-    if unknown := set(options.names) - set(NAMES):
+    unknown = set(options.names) - set(NAMES)
+    if unknown:
         parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(NAMES)}")
-    rows = (row for name in options.names or NAMES for row in import_module(f"benchmarks.{name}").measure())
-    return _print_json(rows) if options.json else _print_table(rows)
+    # imported as they come up: libraries that one of them needs must not be in memory while others are measured
+    rows = chain.from_iterable(import_module(f"benchmarks.{name}").measure() for name in options.names or NAMES)
+    if options.json:
+        return _print_json(rows)
+    return _print_table(rows)
 
 
 def _print_json(rows: Iterable[Measurement]) -> int:

@@ -32,7 +32,7 @@ class Measurement:
         memory: MiB of memory that the job added; None if it was not measured.
         yardstick: what does the same job, or the least of it; empty if the cost stands alone.
         yardstick_value, yardstick_memory: its cost.
-        budget: the most that `ratio` may be, or `value` if there is no yardstick; None for information.
+        budget: the most that `ratio` may be, or `value` without a yardstick; None for information.
     """
 
     what: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ CONFIGS: list[dict[str, Any]] = [  # Any: JSON
     *({"quant_method": method, "bits": 4} for method in sorted(shipped_schemes())),
 ]
 _SUFFIXES = ("weight", "qweight", "qzeros", "scales", "weight_packed", "weight_scale", "W_q", "trellis", "codes")
+#: one module with the tensors of several methods at once, and two plain ones: each config explains some and not others
+_NAMES = (*(f"model.up.{suffix}" for suffix in _SUFFIXES), "model.down.weight", "model.lm_head.weight")
 _TENSORS = tuple(
-    Tensor(f"model.{module}.{suffix}", levels["Int32" if "q" in suffix else "Float16"], (4, 16), 128)
-    for module in ("up", "down", "lm_head")
-    for suffix in (_SUFFIXES if module == "up" else ("weight",))
+    Tensor(name, levels["Int32" if "q" in name.rpartition(".")[2] else "Float16"], (4, 16), 128) for name in _NAMES
 )
 _VALUES: tuple[object, ...] = (
     *(None, True, False, "", "4", "re:(a+)+$", "*" * 40, "[", "re:", "bfloat16", "fp8", "\0", -1, 0.5, 1e308, -0.0),
@@ -44,7 +45,7 @@ _VALUES: tuple[object, ...] = (
 )
 _FILES = ("config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json", "quanto_qmap.json")
 
-SEEDS = tuple(bytes([number, file, 0]) for number in range(len(CONFIGS)) for file in range(len(_FILES)))
+SEEDS = tuple(bytes([number, file, 0]) for number, file in product(range(len(CONFIGS)), range(len(_FILES))))
 
 
 def run(data: bytes) -> None:

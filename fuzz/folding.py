@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain, product
 from pathlib import Path
 
 from fuzz.choices import ODD_NUMBERS, Choices
@@ -18,7 +19,7 @@ from quantlevels.vocabulary.registry import levels
 
 _PACKINGS = sorted({tuple(sorted(packing.suffixes)) for row in CATALOGUE for packing in row.packings()})
 _SUFFIXES = sorted(
-    {suffix for suffixes in _PACKINGS for suffix in suffixes}
+    set(chain.from_iterable(_PACKINGS))
     | COMMON_SIDES.keys()
     | {"bias", "weight", "down_proj_blocks", "down_proj_scales", "experts_weight_scale", "quant_state", ""}
 )
@@ -28,7 +29,7 @@ _METHODS = ("", *sorted(shipped_schemes()))
 _LENGTHS = [length for length in ODD_NUMBERS if length <= 1 << 16]
 _HUGE = [*_LENGTHS, 1 << 31, (1 << 31) - 1, 1 << 40]
 
-SEEDS = tuple(bytes([method, 4, *[packing, 0, 1, 0, 2, 7, 8] * 3]) for method in range(8) for packing in range(8))
+SEEDS = tuple(bytes([method, 4, *[packing, 0, 1, 0, 2, 7, 8] * 3]) for method, packing in product(range(8), repeat=2))
 
 
 def run(data: bytes) -> None:

@@ -28,7 +28,8 @@ def _hold(report: Inspection) -> None:
     json.dumps(report.to_record(), allow_nan=False)
     for finding in report.findings:
         assert str(finding)
-    if (stored := report.stored) is not None:
+    stored = report.stored
+    if stored is not None:
         assert 0 <= stored.quantized_parameters <= stored.parameters
         accounts = (*(level.nbytes for level in stored.levels), stored.buffers.nbytes, stored.unexplained.nbytes)
         assert sum(accounts) == stored.tensor_bytes

@@ -11,6 +11,8 @@ __all__ = ["Finding"]
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 
+# The first digit is the family: 1 declared beside stored, 2 parts that are missing or too many, 3 what is not
+# understood, 4 remarks, 5 requirements of the caller, 6 the weights themselves. A code never changes its meaning.
 #: code → (slug, severity)
 CODES: Final[dict[str, tuple[str, Severity]]] = {
     "QL101": ("wider-than-declared", "error"),
@@ -87,6 +89,7 @@ def code_prefixes(codes: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         ValueError: for a word that no code begins with; it names the closest codes and slugs.
     """
+    # a string is also an iterable of strings: letter by letter, "QL204" would match every code by its Q
     given = [codes] if isinstance(codes, str) else list(codes)
     return tuple(_code_prefix(word) for word in given)
 
@@ -99,7 +102,9 @@ def _code_prefix(word: str) -> str:
     from difflib import get_close_matches  # here: only a mistake needs it
 
     close = get_close_matches(prefix, CODES) + get_close_matches(word.lower(), slugs)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"codes begin with {', '.join(_families())}"
+    hint = f"codes begin with {', '.join(_families())}"
+    if close:
+        hint = f"did you mean {' or '.join(close)}?"
     raise ValueError(f"no finding code begins with {word!r}; {hint}")
 
 

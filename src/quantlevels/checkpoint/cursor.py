@@ -29,6 +29,7 @@ class Cursor:
     def __init__(self, source: Source, offset: int = 0) -> None:
         self.source: Source = source
         self._start = offset
+        #: the place within the window; beyond its end after a skip
         self._at = 0
         self._window = b""
 

@@ -18,6 +18,7 @@ def progress_bar(files: Sequence[str], patience: float = PATIENCE) -> Iterator[s
     if len(files) < _FEW or not sys.stderr.isatty():
         yield from files
         return
+    # rich is imported only once it has taken long: most folders are read before a bar could be seen
     began = monotonic()
     for done, file in enumerate(files):
         if monotonic() - began > patience:

@@ -36,9 +36,8 @@ def values_page(report: Inspection) -> list[Block]:
     if values is None:
         return []
     facts: dict[str, Value] = {"values": _how_much(values)}
-    for effective in values.effective:
-        facts.setdefault("in them", "")
-        facts["in them"] = "; ".join(filter(None, (str(facts["in them"]), _shown(effective))))
+    if values.effective:
+        facts["in them"] = "; ".join(map(_shown, values.effective))
     if values.checksums:
         facts["checksums"] = _compared(values.checksums)
     if values.unread:

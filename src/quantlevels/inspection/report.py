@@ -133,6 +133,7 @@ class Inspection:
             "findings": [finding.to_record() for finding in self.findings],
             "files": [{"path": file.path, "bytes": file.nbytes} for file in self.files],
         }
+        # keys of what was not asked for, or is not there, are left out: records of older versions stay as they are
         if self.values:
             record["values"] = self.values.to_record()
         if self.components:
@@ -162,6 +163,7 @@ class Inspection:
 
 def _within(folder: Path | str, path: Path | str) -> str:
     """A path or URL relative to a folder above it, with slashes."""
+    # "." for a component in the folder itself; a URL has no Path: it would lose one of its two slashes
     if isinstance(folder, Path) and isinstance(path, Path):
         return path.relative_to(folder).as_posix()
     return str(path).removeprefix(f"{folder}/")

@@ -112,10 +112,11 @@ class Requirements:
         return tuple(finding for finding in found if finding.severity in failing and not self.is_ignored(finding))
 
     def unmet(self, inspection: Inspection) -> Iterator[Finding]:
-        """QL501 to QL503: requirements that are not met. None is, if weights cannot be counted."""
+        """QL501 to QL503: requirements that are not met; all of them if weights cannot be counted."""
         if self.recipe is not None:
             yield from _other_recipe(inspection, self.recipe)
         stored = inspection.stored
+        # what cannot be counted does not meet a requirement: a gate must not pass what nobody could look at
         if stored is None or not stored.parameters:
             yield from self._unmet_without_counts("it has no weights")
         elif stored.bits_per_weight is None:

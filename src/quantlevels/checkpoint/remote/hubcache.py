@@ -14,7 +14,9 @@ from attrs import frozen
 from quantlevels.checkpoint.remote.addresses import is_safe_name
 from quantlevels.errors import CheckpointError
 
+#: characters of a commit: 40, or 64 with sha256; the file may hold anything
 _LONGEST_COMMIT: Final = 64
+#: bytes: as of a listing that the Hub sends
 _LARGEST_LISTING: Final = 64 << 20
 
 
@@ -48,6 +50,7 @@ class CachedRepository:
                 return None
             files = json.loads(path.read_bytes())["files"]
             return {name: int(entry["size"]) for name, entry in files.items() if is_safe_name(name)}
+        # whatever is wrong with it, the Hub can be asked; to check each step would say no more
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
@@ -66,7 +69,9 @@ class CachedRepository:
             shown: path for errors.
         """
         path = self.folder / "snapshots" / commit / name
-        return CachedFile(path, shown, path.stat().st_size) if path.is_file() else None
+        if not path.is_file():  # not fetched, or a link to a blob that was deleted
+            return None
+        return CachedFile(path, shown, path.stat().st_size)
 
 
 @final

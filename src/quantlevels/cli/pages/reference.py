@@ -65,8 +65,10 @@ def description(level: QuantizationLevel) -> list[list[Block]]:
     }
     spellings = [(dialect, ", ".join(map(str, words))) for dialect, words in sorted(level.spellings.items())]
     columns = Column("dialect", style="faint"), Column("spelling")
-    tables: list[Block] = [Table(columns, spellings)]
-    return [[Facts(facts)], tables[: len(spellings)]]
+    tables: list[Block] = []
+    if spellings:
+        tables.append(Table(columns, spellings))
+    return [[Facts(facts)], tables]
 
 
 def _fraction(exact: Fraction) -> str:

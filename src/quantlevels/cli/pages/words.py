@@ -104,6 +104,7 @@ def _declared_level(declared: DeclaredLevel) -> str:
 
 def stored_line(stored: StoredTotals) -> str:
     """The levels of the stored weights, in one line."""
+    # without parameters: what no scheme explains, which has a line of its own
     levels = [_stored_level(level) for level in stored.levels if level.parameters]
     named = levels[:MOST_LEVELS]
     if len(levels) > MOST_LEVELS:

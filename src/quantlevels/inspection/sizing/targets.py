@@ -77,6 +77,7 @@ class Target:
         if self.scheme == GGUF:
             self._check_gguf()
             return
+        # what is asked for and has no effect is refused: the size would be right, and not the one that was meant
         storage = storage_for(self.scheme, self.level) if self.scheme else None
         self._check_groups(storage)
         if self.zero_point and storage and storage.zero_point != "choice":
