@@ -30,6 +30,7 @@ NAMES: Final = (
     "linear",
     "plugin_scan",
     "values_read",
+    "surveys",
 )
 LIBRARIES: Final = ("attrs", "cattrs", "click", "gguf", "modelinfo-cli", "modelvet", "msgspec", "onnx", "safetensors")
 HEAD: Final = ("what", "quantlevels", "memory added", "compared with", "takes", "memory added", "ratio", "budget", "")

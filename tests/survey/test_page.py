@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.survey.stores import write_tree
@@ -33,6 +33,11 @@ filter("text", "several"); seen.text = names();
 filter("text", ""); filter("trouble", "error"); seen.errors = names();
 filter("trouble", ""); filter("store", "tree"); seen.store = names();
 seen.scripts = document.scripts.length;
+filter("store", ""); seen.all = names();
+seen.count = document.getElementById("count").textContent;
+seen.more = !document.getElementById("more").hidden;
+// only the table scrolls sideways, never the page
+seen.fits = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
 document.title = JSON.stringify(seen);
 </script>
 """
@@ -44,8 +49,8 @@ def rows(tmp_path: Path) -> list[SurveyRow]:
     return list(survey(tmp_path / "tree"))
 
 
-def seen(text: str, folder: Path) -> dict[str, list[str]]:
-    """What a reader sees of a page after each of the actions."""
+def seen(text: str, folder: Path, width: int = 1400) -> dict[str, Any]:  # Any: JSON of the actions above
+    """What a reader sees of a page in a window after each of the actions."""
     if BROWSER is None:
         pytest.skip("needs Chromium")
     file = folder / "page.html"
@@ -53,11 +58,12 @@ def seen(text: str, folder: Path) -> dict[str, list[str]]:
     command = [
         *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
         *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={folder / 'profile'}"),
+        f"--window-size={width},900",
         *("--dump-dom", file.as_uri()),
     ]
     dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     (title,) = re.findall("<title>(.*?)</title>", dom, re.DOTALL)
-    found: dict[str, list[str]] = json.loads(html.unescape(title))
+    found: dict[str, Any] = json.loads(html.unescape(title))
     return found
 
 
@@ -72,11 +78,21 @@ def test_the_page_sorts_and_filters(rows: list[SurveyRow], tmp_path: Path) -> No
     assert sorted(found["store"]) == names
 
 
+@pytest.mark.parametrize("width", [500, 1400])
+def test_five_thousand_rows_fit_into_any_window(rows: list[SurveyRow], tmp_path: Path, width: int) -> None:
+    many = [cast("SurveyRow", {**rows[number % len(rows)], "name": f"{number:04}"}) for number in range(5000)]
+    found = seen(page(many, ["tree"]), tmp_path, width)
+    assert found["ascending"] == [f"{number:04}" for number in range(500)]
+    assert found["descending"][0] == "4999"
+    assert found["count"].startswith("5,000 of 5,000 checkpoints")
+    assert (found["fits"], found["more"]) == (True, True)
+
+
 def test_a_name_cannot_become_part_of_the_page(rows: list[SurveyRow], tmp_path: Path) -> None:
     name = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>"
     found = seen(page([cast("SurveyRow", {**rows[0], "name": name})], [name]), tmp_path)
     assert found["first"] == [name]
-    assert found["scripts"] == 3  # type: ignore[comparison-overlap]  # the data, the page's own and that of this test
+    assert found["scripts"] == 3  # the data, the page's own and that of this test
 
 
 def test_the_page_asks_nothing_of_other_hosts(rows: list[SurveyRow]) -> None:

@@ -264,9 +264,12 @@ def _each(files: Files, names: Sequence[str]) -> Iterator[Joined | TruncatedErro
         yield from map(read, names)
         return
     from concurrent.futures import ThreadPoolExecutor  # here: it takes time to import
+    from contextvars import copy_context
 
+    # a context each: one cannot be entered twice at a time
+    contexts = [copy_context() for _ in names]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        yield from pool.map(read, names)
+        yield from pool.map(lambda context, name: context.run(read, name), contexts, names)
 
 
 def _read_one(files: Files, name: str) -> Joined | TruncatedError | None:

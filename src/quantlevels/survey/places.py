@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias, final
 
 from attrs import frozen
 
-#: how a program lays out its models on disk
-Store: TypeAlias = Literal["tree", "huggingface", "ollama", "lmstudio", "llamacpp", "docker"]
+#: how a program lays out its models on disk, or where a URL leads
+Store: TypeAlias = Literal["tree", "huggingface", "ollama", "lmstudio", "llamacpp", "docker", "hub", "bucket", "web"]
 
 #: what makes files the same: the device and inode of a local file, or the digest of a blob
 Identity: TypeAlias = tuple[int, int] | str
@@ -24,7 +24,9 @@ class Place:
         root: the folder that is surveyed, as the caller named it.
         store: the program whose layout it is in.
         name: what users call it: ``org/model``, ``name:tag``, a path below the root.
-        path: what `inspect` reads.
+        path: what `inspect` reads; of a URL, without what may be secret in it.
+        url: what is read in place of the path: a URL as the caller gave it, at the commit that was listed; empty for a
+            path on this machine.
         revision: the commit or digest, if the store has one.
         version: changes when the files do: a commit, a digest, or sizes and times.
         file_bytes: bytes of its files with weights; of a link, of the file it leads to.
@@ -38,6 +40,7 @@ class Place:
     store: Store
     name: str
     path: str
+    url: str = ""
     revision: str | None = None
     version: str = ""
     file_bytes: int = 0

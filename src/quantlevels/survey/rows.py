@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from quantlevels.checkpoint.traffic import counted_traffic
 from quantlevels.errors import CheckpointError, QuantLevelsError
 from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.report import inspect
@@ -34,8 +35,16 @@ def row_of(place: Place) -> SurveyRow | None:
     started = perf_counter()
     if place.error:
         return error_row(place, place.error, CheckpointError.__name__)
+    with counted_traffic() as traffic:
+        row = _read(place, started)
+    if row is not None:
+        row["requests"], row["bytes_read"] = traffic.requests, traffic.nbytes
+    return row
+
+
+def _read(place: Place, started: float) -> SurveyRow | None:
     try:
-        inspection = inspect(place.path)
+        inspection = inspect(place.url or place.path)
     except QuantLevelsError as error:
         if not place.certain:
             return None

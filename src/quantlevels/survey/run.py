@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from quantlevels.inspection.records import SurveyRow
     from quantlevels.survey.places import Place
 
-#: checkpoints in one task: fewer cost more in sending than in reading
+#: work in one task, in checkpoints on this machine: fewer cost more in sending than in reading
 _BATCH: Final = 32
+#: what a checkpoint behind a URL weighs in such a batch: it takes some round trips
+_REMOTE_WEIGHT: Final = 8
 #: tasks that are waiting or running for each worker: more would only cost memory
 _WINDOW_PER_WORKER: Final = 4
 _DEFAULT_WORKERS: Final = 16
@@ -45,13 +47,15 @@ def answer(batch: Batch) -> Answer:
 
 
 def batches(places: Iterable[Place], size: int) -> Iterator[Batch]:
-    """Places in groups of at most ``size``."""
+    """Places in groups of about as much work as ``size`` places on this machine."""
     group: list[Place] = []
+    work = 0
     for place in places:
         group.append(place)
-        if len(group) == size:
+        work += _REMOTE_WEIGHT if place.url else 1
+        if work >= size:
             yield tuple(group)
-            group = []
+            group, work = [], 0
     if group:
         yield tuple(group)
 
@@ -97,7 +101,8 @@ class _Window:
         try:
             for batch in coming:
                 self.submit(batch)
-                if len(self.running) >= self.most:
+                # what has ended goes out at once, so that the first rows do not wait until the window is full
+                if len(self.running) >= self.most or any(future.done() for future in self.running):
                     yield from self.collect()
             while self.running:
                 yield from self.collect()

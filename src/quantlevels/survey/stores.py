@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from attrs import evolve
 
-from quantlevels.checkpoint.catalogue import is_weights, weights_in
-from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered
+from quantlevels.checkpoint.catalogue import is_weights
+from quantlevels.survey.grouping import PIPELINE, groups_of, named
 from quantlevels.survey.places import Place, Store, stamp, subfolders
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -28,10 +28,6 @@ _OLLAMA_HOST, _OLLAMA_LIBRARY = "registry.ollama.ai", "library"
 _DOCKER_HOST: Final = "index.docker.io/"
 #: bytes of a list that a store keeps; the largest, Docker's of all models, takes a few hundred per model
 _LARGEST_MANIFEST: Final = 1 << 22
-#: the file that says that the folders beside it are parts of one model
-_PIPELINE: Final = "model_index.json"
-#: files of these names hold weights, or are damaged; a `.bin` may be anything
-_CERTAIN: Final = (".safetensors", ".gguf", ".onnx")
 
 
 def places(root: str | os.PathLike[str]) -> Iterator[Place]:
@@ -87,7 +83,7 @@ def _walk(folder: Path, root: str, top: Path) -> Iterator[Place]:
         if layout.is_one(folder, names):
             yield from layout.places(folder, root)
             return
-    if _PIPELINE in names:  # its folders are parts of one model
+    if PIPELINE in names:  # its folders are parts of one model
         yield _pipeline(folder, root, _name(folder, top))
         return
     # files that lie loose in the root go by their own names; with a config the root is itself a model
@@ -112,33 +108,6 @@ def _pipeline(folder: Path, root: str, name: str) -> Place:
     )  # fmt: skip
 
 
-class _Group(NamedTuple):
-    """The files of one checkpoint in a folder."""
-
-    #: the file that stands for all of them
-    main: str
-    files: tuple[str, ...]
-    #: whether a file of this name that cannot be read is an error, not something else than weights
-    certain: bool
-
-
-def _groups(folder: Path) -> list[_Group]:
-    """The checkpoints whose files are in a folder itself; links that lead nowhere count as files."""
-    # links that lead nowhere too: a cache whose blobs were deleted is a broken checkpoint, and not no checkpoint
-    names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
-    weights = [name for name in weights_in(names) if PROJECTOR not in name.lower()]
-    indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
-    whole = [name for name in weights if is_standard(name)]
-    if indexes or whole:  # what else is there is another copy of it, or belongs to it
-        return [_Group((indexes or whole)[0], tuple(weights), certain=True)]
-    parts: dict[object, list[str]] = {}
-    for name in weights:
-        part = numbered(name)
-        model = part._replace(number=1) if part else name  # equal for all parts of one model
-        parts.setdefault(model, []).append(name)
-    return [_Group(files[0], tuple(files), certain=files[0].endswith(_CERTAIN)) for files in parts.values()]
-
-
 def _folder(folder: Path, root: str, store: Store, name: str, *, revision: str | None = None) -> Iterator[Place]:
     """The checkpoints of one folder: itself if it holds one model, a file each if it holds several.
 
@@ -149,17 +118,15 @@ def _folder(folder: Path, root: str, store: Store, name: str, *, revision: str |
         name: what the folder is called; empty if its files are called by their own names.
         revision: its commit or digest, if there is one.
     """
-    groups = _groups(folder)
-    for group in groups:
-        version, nbytes, identities = stamp(folder / file for file in group.files)
-        called, path = name, folder
-        if not name or len(groups) > 1:
-            called, path = "/".join(filter(None, (name, group.main))), folder / group.main
+    # links that lead nowhere too: a cache whose blobs were deleted is a broken checkpoint, and not no checkpoint
+    names = [entry.name for entry in os.scandir(folder) if not entry.is_dir()]
+    for group, called, file in named(name, groups_of(names)):
+        version, nbytes, identities = stamp(folder / part for part in group.files)
         yield Place(
             root=root,
             store=store,
             name=called,
-            path=str(path),
+            path=str(folder / file),
             revision=revision,
             version=revision or version,
             file_bytes=nbytes,
@@ -189,7 +156,7 @@ def _snapshot(folder: Path, root: str, name: str, commit: str) -> Iterator[Place
     """A snapshot, and the folders in it that hold models of their own."""
     # repositories of GGUF files often have a folder for each quantization that is split
     yield from _folder(folder, root, "huggingface", name, revision=commit)
-    if not (folder / _PIPELINE).exists():
+    if not (folder / PIPELINE).exists():
         for below in subfolders(folder):
             yield from _snapshot(below, root, f"{name}/{below.name}", commit)
 

@@ -140,6 +140,8 @@ def changes(before: Iterable[SurveyRow], after: Iterable[SurveyRow]) -> Changes:
 def unfinished_downloads(roots: Iterable[str]) -> Iterator[tuple[Path, int]]:
     """Files below local roots that a program has not finished to download, and their bytes."""
     for root in roots:
+        if "://" in root:  # stores show an object when it is complete
+            continue
         for path in Path(root).rglob("*"):
             name = path.name
             if name.endswith(_UNFINISHED) or (name.startswith("sha256-") and "-partial" in name):

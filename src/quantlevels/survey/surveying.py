@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import groupby
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import evolve
 
 from quantlevels.errors import SurveyError
+from quantlevels.survey.listings import is_url, remote_places
 from quantlevels.survey.run import run
 from quantlevels.survey.stores import default_roots, places
 
 if TYPE_CHECKING:
     from quantlevels.inspection.records import SurveyRow
-    from quantlevels.survey.places import Identity, Place
+    from quantlevels.survey.places import Place
 
 #: root, name and path of a row: what tells it from every other
 Key: TypeAlias = tuple[str, str, str]
 
 #: tasks of an executor that does not say its size; too many only wait
 _DEFAULT_WORKERS: Final = 16
+#: threads that read behind URLs: 60 files at 50 ms each took 3.2 s with 1, 0.25 s with 16, 0.17 s with 32
+_REMOTE_THREADS: Final = 16
 
 
 def survey(
@@ -38,9 +44,11 @@ def survey(
     so in ``same_as``.
 
     Args:
-        roots: folders or files; None for the stores of this user (see `default_roots`).
+        roots: folders, files, or URLs: ``s3://bucket/prefix`` and whatever else fsspec lists, ``hf://org``,
+            ``hf://org/name[@revision][/path]``, ``https://...`` for one checkpoint. None for the stores of this user
+            (see `default_roots`).
         executor: where to read the headers: any ``concurrent.futures.Executor``, or ``client.get_executor(pure=False)``
-            of Dask. None for this thread. It is not shut down.
+            of Dask. It is not shut down. None for this thread, and 16 threads for what is behind URLs.
         workers: how many tasks the executor runs at once; a few more are kept waiting, whatever the number of
             checkpoints.
         earlier: rows of an earlier survey; those whose files are as they were are given again, and not read.
@@ -67,58 +75,76 @@ def _survey(
     roots: list[str], executor: Executor | None, workers: int, known: Mapping[Key, SurveyRow]
 ) -> Iterator[SurveyRow]:
     unchanged: list[SurveyRow] = []
+    once = _Once()
+    pools = ExitStack()
 
-    def to_read() -> Iterator[Place]:
-        for place in _counted_once(_all_places(roots)):
+    def to_read(group: Iterable[str]) -> Iterator[Place]:
+        for place in once.counted(_all_places(group)):
             row = known.get(place.key)
             if row is not None and row["version"] == place.version:
                 unchanged.append({**row, "same_as": place.same_as})
             else:
                 yield place
 
-    pools: list[ProcessPoolExecutor] = []
-
     def renew() -> Executor:
         # with spawn: a fork of a process that has threads may never wake up
-        pools.append(ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")))
-        return pools[-1]
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        pools.callback(pool.shutdown, wait=False, cancel_futures=True)
+        return pool
 
     # a pool of processes runs nothing more once one of them has died; other executors start another worker
     renewal = renew if isinstance(executor, ProcessPoolExecutor) else None
-    rows = run(to_read(), executor, workers=workers, renew=renewal)
-    try:
-        for row in rows:
+    with pools:
+        for is_remote, group in groupby(roots, is_url):
+            reader, width = executor, workers
+            if executor is None and is_remote:  # a round trip takes longer than a header
+                reader, width = pools.enter_context(ThreadPoolExecutor(_REMOTE_THREADS)), _REMOTE_THREADS
+            for row in run(to_read(group), reader, workers=width, renew=renewal):
+                yield from unchanged
+                unchanged.clear()
+                yield row
             yield from unchanged
             unchanged.clear()
-            yield row
-        yield from unchanged
-    finally:
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _all_places(roots: Iterable[str]) -> Iterator[Place]:
     for root in roots:
-        if "://" in root:
-            reason = "only folders of this machine are surveyed; `quantlevels inspect` reads one remote checkpoint"
-            raise SurveyError(f"{root}: {reason}")
+        if is_url(root):
+            yield from remote_places(root)
+            continue
         try:
             yield from places(root)
         except OSError as error:
             raise SurveyError(f"{root}: cannot be read: {error.strerror or error}") from error
 
 
-def _counted_once(found: Iterable[Place]) -> Iterator[Place]:
-    """Places, those whose files an earlier one has as well marked as the same as it; the same path comes once."""
-    owners: dict[frozenset[Identity], Key] = {}
-    seen: set[Key] = set()
-    for place in found:
-        if place.key in seen:
-            continue
-        seen.add(place.key)
-        owner = place.key
-        if place.identities:  # broken places have none, and are not the same as each other
-            owner = owners.setdefault(place.identities, place.key)
-        if owner != place.key:
-            place = evolve(place, same_as=owner[2])
-        yield place
+class _Once:
+    """Counts the same bytes once: remembers which files have been seen, and where.
+
+    It keeps digests: a hundred thousand names and paths would take a hundred megabytes.
+    """
+
+    def __init__(self) -> None:
+        self.owners: dict[bytes, str] = {}
+        self.seen: set[bytes] = set()
+
+    def counted(self, found: Iterable[Place]) -> Iterator[Place]:
+        """Places, those whose files an earlier one has as well marked as the same as it; the same path comes once."""
+        for place in found:
+            key = _digest(place.key)
+            if key in self.seen:
+                continue
+            self.seen.add(key)
+            if place.identities:  # broken places have none, and are not the same as each other
+                files = _digest(sorted(map(str, place.identities)))
+                owner = self.owners.get(files)
+                if owner is None:
+                    self.owners[files] = place.path
+                else:
+                    place = evolve(place, same_as=owner)
+            yield place
+
+
+def _digest(parts: Iterable[str]) -> bytes:
+    text = "\0".join(parts).encode("utf-8", "surrogateescape")  # names on disk may be no UTF-8
+    return hashlib.blake2b(text, digest_size=16).digest()

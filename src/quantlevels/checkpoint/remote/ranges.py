@@ -152,6 +152,7 @@ class HttpFile:
             body = answer.body(most + 1)
             if len(body) > most:
                 raise CheckpointError(self.path, f"the answer has more than {most:,} bytes")
+            spending.nbytes += len(body)
             return body
 
     def check_unchanged(self) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final, final
 
+from quantlevels.checkpoint.traffic import current_traffic
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 #: a slower line counts as broken
 _BYTES_PER_SECOND: Final = 1 << 16
+#: requests under way in this process. One checkpoint makes up to 8 at a time; a survey reads 16 checkpoints at a time,
+#: and without this bound its host would see 128
+_AT_ONCE: Final = BoundedSemaphore(16)
 
 
 @final
@@ -31,6 +36,7 @@ class Spending:
         self.seconds: float = 0.0
         #: seconds that the server asked to wait; they are not part of ``seconds``
         self.waited: float = 0.0
+        self._traffic = current_traffic()
 
     @contextmanager
     def request(self, path: str, count: int) -> Generator[None]:
@@ -54,15 +60,18 @@ class Spending:
             problem = self._too_long()
         if problem:
             raise self._error(path, problem)
-        began = time.monotonic()
-        try:
-            yield
-        except CheckpointError:
-            if self.seconds + time.monotonic() - began >= limits.seconds:  # the request was ended for that
-                raise self._error(path, self._too_long()) from None
-            raise
-        finally:
-            self.seconds += time.monotonic() - began
+        with _AT_ONCE:
+            began, before = time.monotonic(), self.nbytes
+            try:
+                yield
+            except CheckpointError:
+                if self.seconds + time.monotonic() - began >= limits.seconds:  # the request was ended for that
+                    raise self._error(path, self._too_long()) from None
+                raise
+            finally:
+                self.seconds += time.monotonic() - began
+                if self._traffic:
+                    self._traffic.add(self.nbytes - before)
 
     def _too_long(self) -> str:
         return f"took longer than {self.limits.seconds:g} seconds"

@@ -40,8 +40,8 @@ class StoreFile:
         self, store: AbstractFileSystem, key: str, path: str, limits: RemoteLimits, info: Mapping[str, object]
     ) -> None:
         self.path = path
-        self.size: int | None = _size(info)
-        self.version: str | None = _version(info)
+        self.size: int | None = size_of(info)
+        self.version: str | None = version_of(info)
         self._listed = info
         self._store = store
         self._key = key
@@ -60,7 +60,7 @@ class StoreFile:
         with self._spending.request(self.path, count):
             # keywords only: the third positional argument of s3fs is a version
             body = _asked(self.path, lambda: self._store.cat_file(self._key, start=offset, end=offset + count))
-        self._spending.nbytes += len(body)
+            self._spending.nbytes += len(body)
         if len(body) < count:
             raise TruncatedError(self.path, f"the store gives {len(body):,} of {count:,} bytes", offset)
         if len(body) > count:
@@ -70,11 +70,12 @@ class StoreFile:
     def check_unchanged(self) -> None:
         """Raise CheckpointError if the file is not the one of the listing any more."""
         _asked(self.path, self._store.invalidate_cache)  # else it answers from the listing that it keeps
-        info = _asked(self.path, lambda: self._store.info(self._key))
+        with self._spending.request(self.path, 0):
+            info = _asked(self.path, lambda: self._store.info(self._key))
         # a store may say less, or in another type, of one file than in a listing
         marks = ((self._listed.get(key), info.get(key)) for key in _VERSION_KEYS)
         other = any(before != after for before, after in marks if before and type(before) is type(after))
-        if other or _size(info) != self.size:
+        if other or size_of(info) != self.size:
             raise CheckpointError(self.path, "changed while it was read")
 
 
@@ -95,10 +96,14 @@ def store_folder(url: str, limits: RemoteLimits) -> tuple[ListedFolder, str]:
         scheme, _, within = inner.partition("://")
         shown = f"{scheme}::{outer}/{within}".rstrip("/")
     name = ""
-    if _asked(shown, lambda: store.isfile(key)):
+    spending = Spending(limits)
+    with spending.request(shown, 0):
+        is_file = _asked(shown, lambda: store.isfile(key))
+    if is_file:
         shown, _, name = shown.rpartition("/")
         key, _, name = key.rpartition("/")
-    found = _asked(shown, lambda: store.find(key, detail=True))
+    with spending.request(shown, 0):
+        found = _asked(shown, lambda: store.find(key, detail=True))
     if len(found) > _MOST_FILES:
         raise CheckpointError(shown, f"has more than {_MOST_FILES:,} files")
     files = {file[len(key) + 1 :]: info for file, info in found.items() if file.startswith(f"{key}/")}
@@ -109,17 +114,18 @@ def store_folder(url: str, limits: RemoteLimits) -> tuple[ListedFolder, str]:
     def opener(path: str, shown: str) -> StoreFile:
         return StoreFile(store, f"{key}/{path}", shown, limits, files[path])
 
-    return ListedFolder(shown, {file: _size(info) for file, info in files.items()}, "", opener, "store"), name
+    return ListedFolder(shown, {file: size_of(info) for file, info in files.items()}, "", opener, "store"), name
 
 
-def _size(info: Mapping[str, object]) -> int | None:
+def size_of(info: Mapping[str, object]) -> int | None:
+    """Bytes in a file of a listing; None if the listing does not have them."""
     size = info.get("size")
     if isinstance(size, int):
         return size
     return None
 
 
-def _version(info: Mapping[str, object]) -> str | None:
+def version_of(info: Mapping[str, object]) -> str | None:
     """A mark of the version of a file, as the store has it."""
     return next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), None)
 
