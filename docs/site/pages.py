@@ -75,16 +75,16 @@ def levels_page() -> str:
             (
                 f"`{level.name}`",
                 level.label,
+                level.summary,
                 level.bits_per_param,
                 f"{float(level.bits_per_weight):g}",
                 f"{level.block.weights} in {level.block.bits} bits" if level.block.weights > 1 else "",
                 ", ".join(f"`{alias}`" for alias in level.aliases),
-                level.summary,
             )
             for level in levels
             if level.kind == kind
         ]
-        headings = ("name", "label", "bits", "bits per weight", "block", "aliases", "summary")
+        headings = ("name", "label", "summary", "bits", "bits per weight", "block", "aliases")
         text += f"\n## {kind}\n\n{table(headings, rows)}"
     return text
 
