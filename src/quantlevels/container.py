@@ -38,8 +38,7 @@ class TruncatedError(CheckpointError):
 
 
 @final
-@frozen
-class UnknownType:
+class UnknownType(NamedTuple):
     """A storage type that means no known level: reported, never guessed.
 
     Args:
@@ -82,7 +81,7 @@ _NAMES_AT_ONCE: Final = 4096
 
 
 @final
-@frozen
+@frozen(repr=False)
 class Tensors(Sequence[Tensor]):
     """Many tensors, by columns: a model has thousands of names and a few forms, which all tensors alike share.
 
@@ -160,7 +159,7 @@ _NOWHERE: Final = -1  # in place of None, which an array of integers cannot hold
 
 
 @final
-@frozen
+@frozen(eq=False, repr=False)
 class Places:
     """The place of each tensor, in the order of the tensors: 12 bytes of memory per tensor.
 
@@ -244,8 +243,7 @@ class Places:
 
 
 @final
-@frozen
-class Node:
+class Node(NamedTuple):
     """An operator of a graph (ONNX)."""
 
     op_type: str
@@ -259,8 +257,7 @@ class Node:
 
 
 @final
-@frozen
-class File:
+class File(NamedTuple):
     """A file of a checkpoint: its path within the folder, and its size in bytes."""
 
     path: str
@@ -268,8 +265,7 @@ class File:
 
 
 @final
-@frozen(kw_only=True)
-class RemoteLimits:
+class RemoteLimits(NamedTuple):
     """How much may be fetched of one remote file. Beyond a limit there is an error that names it.
 
     Args:
@@ -390,7 +386,7 @@ class Folder(Protocol):
         ...
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Contents:
     """What the header of one file says."""
 
@@ -419,7 +415,7 @@ Reader: TypeAlias = Callable[[Source, TypeLookup], Contents]
 
 
 @final
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Container:
     """A file format that holds tensors.
 
@@ -456,7 +452,7 @@ class Container:
 
 
 @final
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Checkpoint(Contents):
     """What the headers of all files of a checkpoint say, and the config files beside them."""
 
@@ -507,5 +503,8 @@ def config_files(names: Collection[str]) -> list[str]:
     """The config files among the files of a folder, the model's own first."""
     found: dict[str, None] = {}  # in the order of the table, each file once
     for known in _CONFIG_FILES:
-        found.update(dict.fromkeys(fnmatch.filter(names, known)))
+        if "*" in known:
+            found.update(dict.fromkeys(fnmatch.filter(names, known)))
+        elif known in names:  # without a pattern to compile
+            found[known] = None
     return list(found)

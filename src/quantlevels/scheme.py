@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, TypeAlias, TypeVar, final, get_args
 
 from attrs import Factory, field, frozen
 
 from quantlevels.container import JSON, UnknownType
 from quantlevels.vocabulary.builtin import BUILTIN
-from quantlevels.vocabulary.formats import SHIPPED
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ Module: TypeAlias = Mapping[str, TensorInfo]
 
 
 @final
-@frozen(kw_only=True)
-class Hint:
+class Hint(NamedTuple):
     """What is known of a module from elsewhere: its config, or the other modules of the model.
 
     A hint may only choose between readings that shapes, dtypes and scale types leave equal.
@@ -145,8 +144,7 @@ class Hint:
 
 
 @final
-@frozen(kw_only=True)
-class Weight:
+class Weight(NamedTuple):
     """One logical weight, folded from the tensors of its module.
 
     Args:
@@ -247,8 +245,7 @@ _AXIS_NAMES: Final = frozenset(get_args(AxisName))
 
 
 @final
-@frozen(kw_only=True)
-class Matrix:
+class Matrix(NamedTuple):
     """A logical weight, in the terms in which the shapes of its tensors are given.
 
     Args:
@@ -313,7 +310,7 @@ def _parsed_axis(word: str) -> Any:  # Any: a Literal cannot be narrowed by memb
 
 
 @final
-@frozen
+@frozen(eq=False, repr=False)
 class TensorRule:
     """One tensor of a packing: its name, the types and shapes it may have, and what it is for.
 
@@ -436,7 +433,7 @@ COMMON_SIDES: Final[dict[str, TensorRule]] = dict(
 
 
 @final
-@frozen
+@frozen(eq=False, repr=False)
 class Packing:
     """How a quantizer lays out one weight: which tensors it is made of, and how their shapes give it back.
 
@@ -512,14 +509,14 @@ NOT_LINEAR: Final = (
 
 
 @final
-@frozen(kw_only=True)
-class Storage:
+class Storage(NamedTuple):
     """How a scheme stores a matrix at some levels: what ``size`` predicts a checkpoint with.
 
     Args:
         format: what the scheme calls this way of storing; its own name if it has no word for it.
         levels: names of the levels stored so.
         tensors: all tensors of a module, the codes among them, each with its usual dtype first and one shape.
+        source: where the rule comes from.
         group_size: weights that share a scale if the caller does not say; None for one scale per row.
         block: rows and columns that share a scale, if any tensor has an axis of blocks.
         keeps: globs of modules that it leaves as they are unless the caller names them.
@@ -527,19 +524,18 @@ class Storage:
         grouped: whether the size of groups, and the type of scales, are a choice.
         ragged: what it does with a row that is not a multiple of the group: pad it, keep it unquantized, use narrower
             groups (by 32 at a time, until they tile the row), or refuse it.
-        source: where the rule comes from.
     """
 
     format: str
     levels: tuple[str, ...]
     tensors: tuple[TensorRule, ...]
+    source: str
     group_size: int | None = None
     block: tuple[int, int] = (128, 128)
     keeps: tuple[str, ...] = NOT_LINEAR
     zero_point: Literal["always", "choice", "never"] = "never"
     grouped: bool = True
     ragged: Literal["pads", "keeps", "narrows", "refuses"] = "pads"
-    source: str
 
 
 #: How an entry without ``re:`` names modules. ``exact``: the module of that very name. ``parts``: as a glob if it has
@@ -547,7 +543,7 @@ class Storage:
 Matching: TypeAlias = Literal["exact", "parts"]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MethodConfig:
     """Base of the attrs classes into which the config of a method is structured.
 
@@ -625,8 +621,7 @@ def unwrapped(key: str) -> Callable[[Config], Config]:
 
 
 @final
-@frozen(kw_only=True)
-class Scheme:
+class Scheme(NamedTuple):
     """One quantization method: how its config reads, how it packs weights, and how it would store them.
 
     Args:
@@ -652,7 +647,6 @@ UNQUANTIZED_BITS: Final = 16
 PER_ROW: Final = -1
 #: No row of a model is so long: a larger size is a slip, and the numbers computed from it would be of any length.
 _LARGEST_GROUP: Final = 2**31
-_INTEGERS: Final = {level.name: level for level in (*BUILTIN, *SHIPPED) if level.kind in ("int", "uint")}
 
 
 def exact(numerator: int, denominator: int, what: str) -> int:
@@ -737,6 +731,14 @@ def valid_group_size(
         raise ValueError(f"{attribute.name} must be a number of weights, or -1 for whole rows, not {value}")
 
 
+@cache
+def _integers() -> dict[str, QuantizationLevel]:
+    """The integer levels by name."""
+    from quantlevels.vocabulary.formats import SHIPPED  # here: plain checkpoints need the five levels alone
+
+    return {level.name: level for level in (*BUILTIN, *SHIPPED) if level.kind in ("int", "uint")}
+
+
 def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:
     """The integer level of a width in bits.
 
@@ -745,7 +747,7 @@ def integer(bits: int, *, unsigned: bool = False) -> QuantizationLevel:
     """
     if not 1 <= bits <= BITS_PER_BYTE:
         raise LayoutError(f"codes have {bits} bits; integers of quantizers have 1 to {BITS_PER_BYTE}")
-    return _INTEGERS[f"{'UInt' if unsigned else 'Int'}{bits}"]
+    return _integers()[f"{'UInt' if unsigned else 'Int'}{bits}"]
 
 
 def declared_integer(

@@ -100,7 +100,7 @@ def test_a_list_of_nothing_says_so(ask: Ask) -> None:
 def test_a_dialect_of_ones_own(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = Registry(plugins=())
     mine.register(QuantizationLevel(name="Mine", bits_per_param=4, spellings={"Acme": ("m4",)}))
-    monkeypatch.setattr("quantlevels.config.click_type.as_level", mine.__getitem__)
+    monkeypatch.setattr("quantlevels.config.fields.as_level", mine.__getitem__)
     monkeypatch.setattr("quantlevels.inspection.reference.levels", mine)
     assert ask("translate", "mine", "--to", "acme").out == "m4\n"
 

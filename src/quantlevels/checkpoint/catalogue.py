@@ -179,76 +179,75 @@ _SHOWN_TEXT: Final = 60
 
 
 class _NotModel(NamedTuple):
-    """A file that stands in the place of a checkpoint, by its first bytes, and what the error says of it."""
+    """A file that stands in the place of a checkpoint, by its first bytes, and what the error says of it.
 
-    head: re.Pattern[bytes]
+    Args:
+        head: in lower case, without the space before them.
+        reason: the message.
+    """
+
+    head: tuple[bytes, ...]
     reason: str
 
 
 _NOT_MODELS: Final = (
     _NotModel(
-        re.compile(rb"version https://git-lfs\.github\.com/"),
+        (b"version https://git-lfs.github.com/",),
         "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
     ),
     _NotModel(
-        re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE),
+        (b"<!doctype", b"<html"),
         "is an HTML page, not a checkpoint; download the file again",
     ),
 )
 
 
+_SOURCE: Final = "inspect the model it was converted from"
+
+
 class Foreign(NamedTuple):
-    """A format that is not read.
+    """A format that is not read. Its expressions are texts: they are compiled for a file that nothing else explains.
 
     Args:
         format: what it is, for a message.
-        name: what names of its files match.
+        name: what names of its files match, in any case.
         advice: what to inspect instead.
         head: what its first bytes match; None if its name alone tells.
     """
 
     format: str
-    name: re.Pattern[str]
-    advice: str
-    head: re.Pattern[bytes] | None = None
-
-
-_SOURCE: Final = "inspect the model it was converted from"
-
-
-def _foreign(format: str, name: str, advice: str = _SOURCE, head: bytes | None = None) -> Foreign:
-    return Foreign(
-        format, re.compile(name, re.IGNORECASE), advice, None if head is None else re.compile(head, re.DOTALL)
-    )
+    name: str
+    advice: str = _SOURCE
+    head: bytes | None = None
 
 
 FOREIGN: Final = (
-    _foreign("a LiteRT (TensorFlow Lite) model", r".*\.(tflite|task|litertlm)", head=rb".{4}TFL3|LITERTLM"),
-    _foreign("a Core ML model", r".*\.(mlmodel|mlpackage|mlmodelc)"),
-    _foreign("an ExecuTorch program", r".*\.pte", head=rb".{4}ET\d\d"),
-    _foreign("a TensorRT engine", r".*\.(engine|plan|trt)"),
-    _foreign("an ncnn model", r".*\.ncnn\.(param|bin)|.*\.param"),
-    _foreign("an MNN model", r".*\.mnn(\.weight)?"),
-    _foreign("Flax weights in msgpack", r".*\.msgpack", "inspect the safetensors or PyTorch files of the same model"),
-    _foreign("a TensorFlow model", r".*\.pb|.*\.ckpt\.(index|meta)|.*\.data-\d{5}-of-\d{5}"),
-    _foreign("an Orbax checkpoint", r"_CHECKPOINT_METADATA|manifest\.ocdbt|.*\.zarray"),
-    _foreign(
+    Foreign("a LiteRT (TensorFlow Lite) model", r".*\.(tflite|task|litertlm)", head=rb".{4}TFL3|LITERTLM"),
+    Foreign("a Core ML model", r".*\.(mlmodel|mlpackage|mlmodelc)"),
+    Foreign("an ExecuTorch program", r".*\.pte", head=rb".{4}ET\d\d"),
+    Foreign("a TensorRT engine", r".*\.(engine|plan|trt)"),
+    Foreign("an ncnn model", r".*\.ncnn\.(param|bin)|.*\.param"),
+    Foreign("an MNN model", r".*\.mnn(\.weight)?"),
+    Foreign("Flax weights in msgpack", r".*\.msgpack", "inspect the safetensors or PyTorch files of the same model"),
+    Foreign("a TensorFlow model", r".*\.pb|.*\.ckpt\.(index|meta)|.*\.data-\d{5}-of-\d{5}"),
+    Foreign("an Orbax checkpoint", r"_CHECKPOINT_METADATA|manifest\.ocdbt|.*\.zarray"),
+    Foreign(
         "an HDF5 file", r".*\.(h5|hdf5)", "install the container plugin quantlevels-hdf5 to read it", rb"\x89HDF\r\n"
     ),
-    _foreign(
+    Foreign(
         "a Keras archive",
         r".*\.keras",
         "unzip it, and inspect the model.weights.h5 in it",
         rb"PK\x03\x04.{26}(metadata\.json|config\.json|model\.weights\.h5)",
     ),
-    _foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder it is in"),
-    _foreign("a llamafile", r".*\.llamafile", "unzip it, and inspect the .gguf file in it", rb"MZqFpD"),
+    Foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder it is in"),
+    Foreign("a llamafile", r".*\.llamafile", "unzip it, and inspect the .gguf file in it", rb"MZqFpD"),
 )
 
 
 def foreign_named(name: str) -> Foreign | None:
     """The format that is not read, but whose files have such a name; None if the name tells nothing."""
-    return next((foreign for foreign in FOREIGN if foreign.name.fullmatch(name)), None)
+    return next((foreign for foreign in FOREIGN if re.fullmatch(foreign.name, name, re.IGNORECASE)), None)
 
 
 def container_of(source: Source, registry: Registry) -> Container | None:
@@ -264,7 +263,7 @@ def container_of(source: Source, registry: Registry) -> Container | None:
     # which many formats share (.bin, .pt).
     head = source.read(0, min(source.size, _HEAD))
     for other in _NOT_MODELS:
-        if other.head.match(head):
+        if head.lstrip().lower().startswith(other.head):
             raise CheckpointError(source.path, other.reason)
     name = source.name.rpartition("/")[2]
     suffix = suffix_of(name)
@@ -302,7 +301,7 @@ def _container_of_other(source: Source, registry: Registry, head: bytes, name: s
 
 def _foreign_head(head: bytes) -> Foreign | None:
     """The format that is not read and whose files begin so."""
-    return next((foreign for foreign in FOREIGN if foreign.head and foreign.head.match(head)), None)
+    return next((foreign for foreign in FOREIGN if foreign.head and re.match(foreign.head, head, re.DOTALL)), None)
 
 
 def _foreign_zip(head: bytes, name: str) -> Foreign | None:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 #: how many names a message lists
 _LISTED: Final = 5
 #: the folder of a repository in the cache of Hugging Face, and where it keeps the commit of a branch
-_HUB_REPOSITORY: Final = re.compile(r"models--.+")
-_REPOSITORY_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_HUB_REPOSITORY: Final = "models--"
+_REPOSITORY_NAME: Final = r"(?a:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)"
 _SNAPSHOTS: Final = "snapshots"
 _MAIN_BRANCH: Final = "refs/main"
 #: bytes read of the file that names a commit; a hash takes 40, and the file may be anything
@@ -51,8 +51,9 @@ _CONFIG: Final = "config.json"
 #: suffixes of files that accompany weights in most repositories: for these alone no plugin is imported
 _NEVER_OF_PLUGINS: Final = ("", ".json", ".txt", ".md", ".py")
 #: a download that has not ended: Hugging Face, browsers, wget, curl, llama.cpp, LM Studio
-_UNFINISHED: Final = re.compile(
-    r".*\.(incomplete|crdownload|part|partial|download|downloadinprogress|tmp|aria2)", re.IGNORECASE
+_UNFINISHED: Final = (
+    *(".incomplete", ".crdownload", ".part", ".partial"),
+    *(".download", ".downloadinprogress", ".tmp", ".aria2"),
 )
 
 
@@ -73,7 +74,7 @@ def resolved(folder: Folder) -> Folder:
     Raises:
         CheckpointError: if the repository has several snapshots and none is that of its main branch.
     """
-    if not _HUB_REPOSITORY.fullmatch(folder.name) or _SNAPSHOTS not in folder.folders():
+    if not folder.name.startswith(_HUB_REPOSITORY) or _SNAPSHOTS not in folder.folders():
         return folder
     snapshots = folder.subfolder(_SNAPSHOTS)
     commits = snapshots.folders()
@@ -91,12 +92,12 @@ def resolved(folder: Folder) -> Folder:
 def is_repository_name(path: Path) -> bool:
     """Whether a relative path looks like ``org/name`` of a model on the Hub."""
     is_file = is_weights(path.name) or suffix_of(path.name) == CONFIG_SUFFIX
-    return not is_file and _REPOSITORY_NAME.fullmatch(path.as_posix()) is not None
+    return not is_file and re.fullmatch(_REPOSITORY_NAME, path.as_posix()) is not None
 
 
 def in_cache(path: Path) -> Path:
     """The folder of ``org/name`` in this machine's cache of Hugging Face, if nothing is at that path; else the path."""
-    if not is_repository_name(path) or os.path.lexists(path):  # of a Path, this raises if a folder is unreadable
+    if os.path.lexists(path) or not is_repository_name(path):  # of a Path, this raises if a folder is unreadable
         return path
     # as huggingface_hub looks for its cache; it is an optional dependency, so its rule is repeated here
     variables = os.environ
@@ -226,7 +227,7 @@ def _reason(folder: Folder, names: Sequence[str]) -> str:
     """Why no weights can be read in a folder, and what to do."""
     dangling = [name for name in folder.dangling() if is_weights(name)]
     others = [name for name in folder.others() if is_weights(name)]
-    unfinished = [name for name in names if _UNFINISHED.fullmatch(name)]
+    unfinished = [name for name in names if name.lower().endswith(_UNFINISHED)]
     below = list(_folders_with_weights(folder))
     # the most certain reason first: a folder may also hold other things that would explain it
     if dangling:

@@ -1,4 +1,7 @@
-"""What names of files say: one numbered part of a model, weights that loaders look for, leftovers of training."""
+"""What names of files say: one numbered part of a model, weights that loaders look for, leftovers of training.
+
+Expressions that few names are held against are texts, which `re` compiles on their first use.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ STANDARD_NAMES: Final[tuple[str, ...]] = (
     "openvino_model.xml",
 )
 #: another copy of a model, as Mistral and Meta put it beside the sharded one
-_COPY: Final = re.compile(r"consolidated(\.\d+)?\.(safetensors|pth)")
+_COPY: Final = r"consolidated(\.\d+)?\.(safetensors|pth)"
 #: one process's share of a model
-_RANK: Final = re.compile(
+_RANK: Final = (
     r"(?:rank|model-rank-|consolidated\.|model)(\d{1,5})(?:-part-(\d{1,5})|-mp\d{1,5})?\.(?:safetensors|pth|pt|bin)"
 )
 #: pickles that training leaves beside the weights, statistics that llama.cpp measured of them, tokenizers of OpenVINO,
@@ -72,7 +75,7 @@ def rank_of(name: str) -> tuple[int, ...] | None:
     Such names are ``rank0.safetensors`` (TensorRT-LLM), ``model-rank-0-part-0.safetensors`` (vLLM),
     ``consolidated.00.pth`` (Meta) and ``model0-mp8.safetensors`` (DeepSeek).
     """
-    match = _RANK.fullmatch(name)
+    match = re.fullmatch(_RANK, name)
     return tuple(int(number) for number in match.groups() if number) if match else None
 
 
@@ -80,7 +83,7 @@ def is_standard(name: str) -> bool:
     """Whether loaders take weights of this name for a whole model or a numbered part of one."""
     part = numbered(name)
     unnumbered = part.stem + part.suffix if part else name
-    return unnumbered in STANDARD_NAMES or _COPY.fullmatch(name) is not None
+    return unnumbered in STANDARD_NAMES or re.fullmatch(_COPY, name) is not None
 
 
 def suffix_of(name: str) -> str:

@@ -44,7 +44,7 @@ _NOT_PLAIN: Final = frozenset("/\\:~\0")
 
 
 @final
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Joined:
     """What the files of a checkpoint hold together.
 
@@ -64,7 +64,7 @@ class Joined:
 
 
 @final
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Files:
     """Reads files of one folder.
 
@@ -282,7 +282,7 @@ def _read_one(files: Files, name: str) -> Joined | TruncatedError | None:
         return error
 
 
-@define
+@define(eq=False, repr=False)
 class _Shards:
     """Several files of one checkpoint, each read by itself."""
 

@@ -132,7 +132,7 @@ def _holds(chosen: Callable[[os.DirEntry[str]], bool], entry: os.DirEntry[str]) 
 
 
 @final
-@frozen
+@frozen(eq=False, repr=False)
 class LocalFolder:
     """A folder on this machine."""
 

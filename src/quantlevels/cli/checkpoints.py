@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
 import click
-from attrs import frozen
 
 from quantlevels.cli.options import check_exists
 from quantlevels.cli.pages import checkpoints as pages
@@ -32,8 +31,7 @@ FAILED: Final = 1
 
 
 @final
-@frozen
-class Unreadable:
+class Unreadable(NamedTuple):
     """A path that could not be read, and why: one line per reason."""
 
     path: str
@@ -45,8 +43,7 @@ class Unreadable:
 
 
 @final
-@frozen
-class Reading:
+class Reading(NamedTuple):
     """How much is read beside the headers: a sample of the weights or all of them, and whether digests are compared."""
 
     values: Mode | None = None
@@ -54,8 +51,7 @@ class Reading:
 
 
 @final
-@frozen
-class Verdict:
+class Verdict(NamedTuple):
     """What was read of a path, and the findings that fail it."""
 
     report: Inspection

@@ -7,28 +7,29 @@ import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
-from click.shell_completion import CompletionItem
 
 from quantlevels import QuantizationLevel
 from quantlevels.cli.render import size
 from quantlevels.config.click_type import LevelType
 from quantlevels.findings import CODES, code_prefixes
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 #: parameters are counted in billions, which people write as B or G; memory has no B but that of bytes
 _COUNTS: Final = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 #: bounded: more digits than any amount has, and few enough for exact arithmetic to be instant
 _DIGITS: Final = r"\d[\d_,]{0,29}(?:\.\d{1,30})?"
+# texts, not compiled: `re` does it for those that a command uses
 _NUMBER: Final = rf"\s*({_DIGITS})\s*"
-_COUNT: Final = re.compile(_NUMBER + r"([KMBGT]?)\s*", re.ASCII | re.IGNORECASE)
-_MEMORY: Final = re.compile(
-    rf"\s*(?P<digits>{_DIGITS})\s*(?P<prefix>[KMGTP]?)(?P<binary>i?)B?\s*", re.ASCII | re.IGNORECASE
-)
-_SHARE: Final = re.compile(rf"{_NUMBER}(%?)\s*", re.ASCII)
-_RATIO: Final = re.compile(r"\s*(\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\s*", re.ASCII)
+_COUNT: Final = rf"(?ai){_NUMBER}([KMBGT]?)\s*"
+_MEMORY: Final = rf"(?ai)\s*(?P<digits>{_DIGITS})\s*(?P<prefix>[KMGTP]?)(?P<binary>i?)B?\s*"
+_SHARE: Final = rf"(?a){_NUMBER}(%?)\s*"
+_RATIO: Final = r"(?a)\s*(\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\s*"
 
 #: mark after a share → what is the whole
 _WHOLES: Final = {"%": 100, "": 1}
@@ -162,7 +163,7 @@ def count(text: str) -> Amount:
     Raises:
         BadParameter: if it is not one.
     """
-    match = _COUNT.fullmatch(text)
+    match = re.fullmatch(_COUNT, text)
     number = match and _whole(match[1], _COUNTS[match[2].upper()])
     if not number:
         raise click.BadParameter(f"{text!r} is not a number of parameters; write 8030261248, 8.03B or 350M")
@@ -175,7 +176,7 @@ def memory(text: str) -> Amount:
     Raises:
         BadParameter: if it is not one, or less than any device has.
     """
-    match = _MEMORY.fullmatch(text)
+    match = re.fullmatch(_MEMORY, text)
     if match is None or (match["binary"] and not match["prefix"]):
         raise _no_memory(text)
     digits, prefix = match["digits"], match["prefix"].upper()
@@ -199,7 +200,7 @@ def share(text: str) -> Fraction:
     Raises:
         BadParameter: if it is not one.
     """
-    match = _SHARE.fullmatch(text)
+    match = re.fullmatch(_SHARE, text)
     if match:
         part = _exact(match[1]) / _WHOLES[match[2]]
         if part < 1:
@@ -213,7 +214,7 @@ def number(text: str) -> Fraction:
     Raises:
         BadParameter: if it is not one.
     """
-    match = _RATIO.fullmatch(text)
+    match = re.fullmatch(_RATIO, text)
     if match:
         dividend, divisor = Fraction(match[1]), Fraction(match[2] or 1)
         if dividend and divisor:
@@ -233,6 +234,8 @@ class Code(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # here: a shell asks for it, and no other run
+
         found = CODES.items()
         return [CompletionItem(code, help=slug) for code, (slug, _) in found if code.startswith(incomplete.upper())]
 
@@ -253,6 +256,8 @@ class RecordName(click.ParamType[str]):
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # here: as above
+
         return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
     def _names(self) -> list[str]:
@@ -277,6 +282,8 @@ class CodePrefixes(click.ParamType[tuple[str, ...]]):
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # here: as above
+
         # only the last code is under way; shells replace the whole word, so what stands before it is repeated
         before, comma, last = incomplete.rpartition(",")
         return [CompletionItem(f"{before}{comma}{code.value}") for code in Code().shell_complete(ctx, param, last)]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quantlevels.config.fields import OneOf, as_level
 from quantlevels.errors import ConfigError
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from quantlevels.config.fields import OneOf
     from quantlevels.vocabulary.level import QuantizationLevel
 
 
@@ -29,12 +29,18 @@ class LevelType(click.ParamType["QuantizationLevel"]):
     name = "level"
 
     def __init__(self, *choices: QuantizationLevel) -> None:
-        self._choice = OneOf(*choices) if choices else None
+        self._choice: OneOf | None = None
+        if choices:
+            from quantlevels.config.fields import OneOf  # here: most options take any level
+
+            self._choice = OneOf(*choices)
 
     def convert(
         self, value: str | QuantizationLevel, param: click.Parameter | None, ctx: click.Context | None
     ) -> QuantizationLevel:
         """The level that an argument or a default means; a usage error if it is unknown, or not a choice."""
+        from quantlevels.config.fields import as_level  # here: most runs of a program name no level
+
         try:
             level = as_level(value)
             if self._choice is None:

@@ -258,7 +258,7 @@ def _pipeline(checkpoint: Checkpoint, registry: Registry) -> Inspection:
             for finding in component.findings
             if finding.code != several.code  # its neighbours are the other components
         )
-        files += (evolve(file, path=_below(place, file.path)) for file in component.files)
+        files += (file._replace(path=_below(place, file.path)) for file in component.files)
     stored = [component.stored for component in components if component.stored]
     return Inspection(
         path=checkpoint.path,

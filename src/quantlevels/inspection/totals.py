@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
-from typing import final
+from typing import NamedTuple, final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from quantlevels.container import Checkpoint, UnknownType
 from quantlevels.schemes.folding import FoldedWeight, Folding
@@ -16,8 +16,7 @@ from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
 
 @final
-@frozen(kw_only=True)
-class StoredLevel:
+class StoredLevel(NamedTuple):
     """All weights of a checkpoint that are stored alike.
 
     Args:
@@ -141,8 +140,7 @@ def combined(several: Iterable[StoredTotals]) -> StoredTotals:
         key = level.level, level.group_size, level.symmetric, level.quantized
         previous = alike.get(key)
         if previous:
-            level = evolve(
-                level,
+            level = level._replace(
                 parameters=level.parameters + previous.parameters,
                 weights=level.weights + previous.weights,
                 nbytes=level.nbytes + previous.nbytes,

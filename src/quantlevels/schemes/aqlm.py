@@ -54,7 +54,7 @@ _SIDES = (TensorRule("codebooks", FLOAT_TYPES, role="codebook"), TensorRule("sca
 PACKING = Packing("codes", ("codebooks", "scales"), _fold, sides=_SIDES)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class AQLMConfig(MethodConfig):
     """A ``quantization_config`` of method aqlm; defaults are transformers'."""
 

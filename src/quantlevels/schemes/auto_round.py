@@ -44,7 +44,7 @@ _FORMATS = {
 }
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Overrides:
     """What ``extra_config`` changes for some layers."""
 
@@ -57,7 +57,7 @@ class Overrides:
     data_type: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class AutoRoundConfig(MethodConfig):
     """A ``quantization_config`` of method auto-round; defaults are transformers'."""
 

@@ -19,7 +19,7 @@ from quantlevels.schemes.scaled import PACKINGS as SCALED
 _FORMATS: Final = {"fp8r": "Float8E4M3FN", "nvfp4": "NVFP4"}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class BFLConfig(MethodConfig):
     """A ``quantization_config`` of method bfl, or the format in the metadata of a file."""
 

@@ -67,7 +67,7 @@ _WITH_ZEROS: Final = Packing("qweight", ("scales", "zeros"), _fold, _SIDES)
 _SYMMETRIC: Final = Packing("qweight", ("scales",), _fold, _SIDES, declared_only=True)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class BitBLASConfig(MethodConfig):
     """A ``quantization_config`` of method bitblas."""
 

@@ -249,7 +249,7 @@ _CONVROT: Final = Packing(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ComfyParams:
     """Settings of a format that some writers keep in an object of their own."""
 
@@ -260,7 +260,7 @@ class ComfyParams:
     group_size: int | None = field(default=None, validator=valid_group_size)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ComfyLayer:
     """The format of a layer: what its ``comfy_quant`` tensor holds, or its entry in the metadata."""
 
@@ -287,7 +287,7 @@ class ComfyLayer:
         return declare(self.group_size)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ComfyConfig(MethodConfig):
     """``_quantization_metadata`` of a file, or the ``comfy_quant`` tensors of its layers taken together."""
 

@@ -204,7 +204,7 @@ _WHOLE_BYTES = ("int-quantized", "naive-quantized", "float-quantized")
 _FP4: Mapping[int | None, str] = {16: "NVFP4", 32: "MXFP4"}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class QuantizationArgs:
     """How weights, activations or the cache are rounded."""
 
@@ -257,7 +257,7 @@ class QuantizationArgs:
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Group:
     """One scheme and the modules or classes of modules it is for."""
 
@@ -302,7 +302,7 @@ _LINEAR = "Linear"
 _UNQUANTIZED = "UNQUANTIZED"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TransformArgs:
     """Where a rotation is applied: ``input``, ``weight_output``, ``k_cache`` ..."""
 
@@ -311,7 +311,7 @@ class TransformArgs:
     location: str
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TransformScheme:
     """A rotation, and the places in which it is applied."""
 
@@ -320,14 +320,14 @@ class TransformScheme:
     apply: tuple[TransformArgs, ...] = ()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TransformConfig:
     """``transform_config``: rotations by name. Those of activations are kept beside the weights, as modules."""
 
     config_groups: Mapping[str, TransformScheme] = field(factory=dict)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class CompressedTensorsConfig(MethodConfig):
     """A ``quantization_config`` or ``compression_config`` of method compressed-tensors."""
 

@@ -61,7 +61,7 @@ def _fold(module: Module, hint: Hint) -> Weight | None:
 _PACKING: Final = Packing("weight", (), _fold, declared_only=True)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class DeepSpeedFPConfig(MethodConfig):
     """A ``quantization_config`` of method deepspeedfp."""
 

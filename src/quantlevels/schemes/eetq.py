@@ -18,7 +18,7 @@ from quantlevels.schemes.common import declared_as
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class EETQConfig(MethodConfig):
     """A ``quantization_config`` of method eetq."""
 

@@ -85,7 +85,7 @@ _EXL3 = Packing(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class EXL2Config(MethodConfig):
     """A ``quantization_config`` of method exl2."""
 
@@ -100,7 +100,7 @@ class EXL2Config(MethodConfig):
         return DeclaredLevel(level=integer(int(bits)), bits_per_weight=bits, average=True)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class EXL3Config(MethodConfig):
     """A ``quantization_config`` of method exl3."""
 

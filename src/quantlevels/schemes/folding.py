@@ -208,7 +208,7 @@ class FoldedWeight:
 
 
 @final
-@frozen
+@frozen(eq=False, repr=False)
 class Folding:
     """The weights of a checkpoint: ``for name, parts in folding`` gives each module and what it amounts to.
 
@@ -503,8 +503,7 @@ def _alone(piece: _Piece, suffix: str, tensor: TensorInfo, context: _Context) ->
 
 
 @final
-@frozen(kw_only=True)
-class _Context:
+class _Context(NamedTuple):
     """What is known around a module when it is folded.
 
     Args:

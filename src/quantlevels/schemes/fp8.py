@@ -54,7 +54,7 @@ _IGNORED_KEYS = DynamicConfig.ignored_keys | words(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class _ExpertsConfig(MethodConfig):
     """A config of 8-bit floats whose routed experts may have 4 bits.
 
@@ -89,7 +89,7 @@ class _ExpertsConfig(MethodConfig):
         return {_EXPERTS: declared_as("MXFP4")}  # DeepSeek's fp4: E2M1 with a power of two per 32, two codes in an I8
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class FP8Config(_ExpertsConfig):
     """A ``quantization_config`` of method fp8, and the ``expert_dtype`` that may stand beside it."""
 
@@ -129,7 +129,7 @@ def _from_mistral(config: Config) -> Config:
     }
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class RowFP8Config(MethodConfig):
     """A ``quantization_config`` of method fbgemm_fp8, or SGLang's w8a8_fp8: FP8 with a scale per row."""
 
@@ -141,7 +141,7 @@ class RowFP8Config(MethodConfig):
         return declared_as("Float8E4M3FN")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class RowInt8Config(MethodConfig):
     """A ``quantization_config`` of SGLang's methods w8a8_int8 and blockwise_int8: a scale per row, or per block."""
 
@@ -155,7 +155,7 @@ class RowInt8Config(MethodConfig):
         return declared_in_blocks("Int8", self.weight_block_size)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MXFP8Config(_ExpertsConfig):
     """A ``quantization_config`` of method mxfp8."""
 
@@ -166,7 +166,7 @@ class MXFP8Config(_ExpertsConfig):
         return declared_as("MXFP8_E4M3")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MXFP4Config(MethodConfig):
     """A ``quantization_config`` of method mxfp4, as gpt-oss has."""
 
@@ -178,7 +178,7 @@ class MXFP4Config(MethodConfig):
         return declared_as("MXFP4")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class NVFP4Config(MethodConfig):
     """A ``quantization_config`` of method nvfp4: quantized while it is loaded, stored in 16 bits."""
 

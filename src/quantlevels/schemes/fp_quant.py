@@ -30,7 +30,7 @@ from quantlevels.vocabulary.registry import levels
 _FORMATS = {"mxfp4": "MXFP4", "nvfp4": "NVFP4"}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class FPQuantConfig(MethodConfig):
     """A ``quantization_config`` of method fp_quant."""
 
@@ -45,7 +45,7 @@ class FPQuantConfig(MethodConfig):
         return declared_as(_FORMATS[self.forward_dtype])
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class FourOverSixConfig(MethodConfig):
     """A ``quantization_config`` of method fouroversix."""
 

@@ -23,14 +23,14 @@ from quantlevels.scheme import (
 from quantlevels.schemes.scaled import PACKINGS as SCALED
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class GemmaModule:
     """The width of the modules a pattern names."""
 
     num_bits: int = field(validator=one_of(2, 4, 8))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class GemmaConfig(MethodConfig):
     """A ``quantization_config`` of method gemma."""
 

@@ -121,7 +121,7 @@ _IGNORED_KEYS = AUTO_ROUND_KEYS | words(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Override:
     """What ``dynamic`` changes for some modules."""
 
@@ -133,7 +133,7 @@ class Override:
     format: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class DynamicConfig(MethodConfig):
     """A config of gptqmodel, for any of its methods."""
 
@@ -163,7 +163,7 @@ class DynamicConfig(MethodConfig):
         return (*(self.modules_to_not_convert or ()), *dynamic)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class GPTQConfig(DynamicConfig):
     """``quantize_config.json``, or a ``quantization_config`` of method gptq."""
 

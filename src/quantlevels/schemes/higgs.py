@@ -62,7 +62,7 @@ _HIGGS = Packing(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class HiggsConfig(MethodConfig):
     """A ``quantization_config`` of method higgs."""
 

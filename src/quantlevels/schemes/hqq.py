@@ -114,7 +114,7 @@ def _nbits(config: object, attribute: Attribute[Any], value: float) -> None:  # 
         raise ValueError(f"{attribute.name} must be one of {', '.join(map(str, _NBITS))}, not {value}")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Params:
     """``weight_quant_params``: how weights are rounded."""
 
@@ -134,7 +134,7 @@ def _level(nbits: float) -> QuantizationLevel:
     return levels["Ternary"] if nbits == _TERNARY else integer(int(nbits))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class QuantConfig:
     """``quant_config``: the parameters of weights, and of scales and zero points if those are quantized too."""
 
@@ -154,7 +154,7 @@ class QuantConfig:
         return declared
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class HQQConfig(MethodConfig):
     """A ``quantization_config`` of method hqq."""
 
@@ -187,7 +187,7 @@ def _prepare(config: Config) -> Config:
     return {**config, "quant_config": {**config}}  # the parameters stand in the section itself
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SINQConfig(MethodConfig):
     """A ``quantization_config`` of method sinq."""
 

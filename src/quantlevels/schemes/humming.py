@@ -135,7 +135,7 @@ _ASYMMETRIC: Final = Packing("weight", ("weight_scale", "zero_point"), _fold, _S
 _PACKED: Final = Packing("weight", ("weight_scale",), _fold, _SIDES, declared_only=True)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class HummingSettings(MethodConfig):
     """What may be set for all layers, or for some."""
 
@@ -179,7 +179,7 @@ class HummingSettings(MethodConfig):
         return scale_bits + bits
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class HummingChanges:
     """What ``dynamic`` sets for some layers; None for what it does not."""
 
@@ -200,7 +200,7 @@ class HummingChanges:
         return evolve(settings, **asdict(self, filter=lambda _, value: value is not None))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class HummingConfig(HummingSettings):
     """A ``quantization_config`` of method humming."""
 

@@ -102,7 +102,7 @@ _AWQ: Final = Packing(
 _BYTES: Final = Packing("weight", ("scale",), _fold_bytes, (TensorRule("scale", ("None",), "rows", role="scale"),))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class KTransformersConfig(MethodConfig):
     """``amx_quantization`` of a config.json."""
 

@@ -85,7 +85,7 @@ _SPARSE: Final = Packing(
 PACKINGS: Final = (_DENSE, _SPARSE)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MarlinConfig(MethodConfig):
     """A ``quantization_config`` of method marlin or gptq_marlin_24."""
 

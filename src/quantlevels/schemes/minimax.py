@@ -20,7 +20,7 @@ from quantlevels.vocabulary.registry import levels
 _EXPERTS: Final = "*.experts.*"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MiniMaxM3Config(MethodConfig):
     """A ``quantization_config`` of method minimax_m3_nvfp4, whose settings have one value each."""
 

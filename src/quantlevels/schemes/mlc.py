@@ -98,7 +98,7 @@ def _known(config: object, attribute: object, value: str) -> None:
         raise ValueError(f"quantization must be a word like q4f16_1, not {value!r}")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MLCConfig(MethodConfig):
     """The quantization that ``mlc-chat-config.json`` declares."""
 

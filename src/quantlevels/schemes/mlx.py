@@ -143,7 +143,7 @@ _STORAGE = (
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MLXSettings:
     """Bits, group size and mode, of all modules or of one."""
 
@@ -159,7 +159,7 @@ class MLXSettings:
         return declared_integer(self.bits, self.group_size or _DEFAULT_GROUP, False, side_bits=_SCALE_AND_BIAS_BITS)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MLXConfig(MethodConfig):
     """The ``quantization`` of an MLX config: settings for all, and beside them module names with their own."""
 
@@ -194,7 +194,7 @@ def _prepare(config: Config) -> Config:
     return {**others, "settings": settings, "modules": modules}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MetalConfig(MethodConfig):
     """A ``quantization_config`` of method metal."""
 

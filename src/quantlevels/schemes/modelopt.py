@@ -67,7 +67,7 @@ _MIXED = "MIXED_PRECISION"
 _NONE = ("", "NO_QUANT", "NONE")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Layer:
     """The algorithm of one layer; ModelOpt writes some in small letters."""
 
@@ -106,7 +106,7 @@ class Layer:
         return declared
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ModelOptConfig(MethodConfig):
     """``hf_quant_config.json``, or a ``quantization_config`` of method modelopt.
 

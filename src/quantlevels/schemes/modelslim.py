@@ -154,7 +154,7 @@ _MARKED: Final = tuple(
 _SCALED: Final = Packing("weight", ("weight_scale",), _fold, _SIDES, declared_only=True)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ModelSlimConfig(MethodConfig):
     """``quant_model_description.json``."""
 

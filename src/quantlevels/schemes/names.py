@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from quantlevels.scheme import Matching
-from quantlevels.schemes.patterns import ANY, DEEPEST, Matcher, PatternIndex, glob, regex
+
+if TYPE_CHECKING:
+    from quantlevels.schemes.patterns import PatternIndex
 
 #: What stands before the layers of a text model: models within models rename it from one version to the next.
-_WRAPPED: Final = re.compile(r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)")
-_DIGIT: Final = re.compile("[0-9]")
+_WRAPPED: Final = r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)"
+#: components of a name in the tree
+_DEEPEST_NAME: Final = 50
 _ALIKE: Final = str.maketrans("123456789", "000000000")
 
 
@@ -35,39 +38,47 @@ class ModulePatterns:
 
     def __init__(self, entries: Iterable[str], matching: Matching = "parts") -> None:
         self._entries = tuple(dict.fromkeys(entries))
-        self._numbered = any(map(_DIGIT.search, self._entries))
+        self._numbered = any(re.search("[0-9]", entry) for entry in self._entries)
         wrappers: dict[str, None] = {}
         for entry in self._entries:  # in regular expressions, dots are escaped
-            wrappers.update(dict.fromkeys(found[0] for found in _WRAPPED.finditer(entry.replace("\\", ""))))
+            wrappers.update(dict.fromkeys(found[0] for found in re.finditer(_WRAPPED, entry.replace("\\", ""))))
         self._wrappers = tuple(wrappers)
         self._tree = _Tree()
         #: whole name → number of the entry
         self._exact: dict[str, int] = {}
-        self._index = PatternIndex()
+        self._index: PatternIndex | None = None
         self._unsupported: list[int] = []
         for number, entry in enumerate(self._entries):
+            is_regex = entry.startswith("re:")
             plain = entry.strip(".")
-            if entry.startswith("re:"):
-                self._add(number, regex(entry.removeprefix("re:")))
-            elif matching == "exact":
+            if matching == "exact" and not is_regex:
                 self._exact.setdefault(entry, number)
-            elif any(char in entry for char in "*?["):
-                self._add(number, glob(entry, below=True))
-            elif plain.count(".") < DEEPEST:
+            elif is_regex or any(char in entry for char in "*?[") or plain.count(".") >= _DEEPEST_NAME:
+                self._add_pattern(number, entry)
+            else:
                 self._tree.plant(plain.split("."), number)
-            else:  # a name of a thousand parts would make a chain of a thousand nodes, each a dict
-                self._add(number, regex(rf"({ANY}*\.)?{re.escape(plain)}(\.{ANY}*)?$"))
 
-    def _add(self, number: int, matcher: Matcher | None) -> None:
+    def _add_pattern(self, number: int, entry: str) -> None:
+        # here: most configs have plain names alone
+        from quantlevels.schemes.patterns import ANY, PatternIndex, glob, regex
+
+        if self._index is None:
+            self._index = PatternIndex()
+        if entry.startswith("re:"):
+            matcher = regex(entry.removeprefix("re:"))
+        elif any(char in entry for char in "*?["):
+            matcher = glob(entry, below=True)
+        else:  # a name of a thousand parts would make a chain of a thousand nodes, each a dict
+            matcher = regex(rf"({ANY}*\.)?{re.escape(entry.strip('.'))}(\.{ANY}*)?$")
         if matcher is None:
             self._unsupported.append(number)
         else:
-            self._index.add(number, matcher, len(self._entries[number]))
+            self._index.add(number, matcher, len(entry))
 
     @property
     def unsupported(self) -> tuple[str, ...]:
         """The entries that name nothing: invalid or too large, and all patterns once they have proved too costly."""
-        given_up = self._index.numbers() if self._index.given_up else ()
+        given_up = self._index.numbers() if self._index and self._index.given_up else ()
         return tuple(self._entries[number] for number in sorted({*self._unsupported, *given_up}))
 
     def __contains__(self, name: str) -> bool:
@@ -78,7 +89,7 @@ class ModulePatterns:
         found = self._first(name)
         if found is not None or not self._wrappers:
             return found
-        wrapped = _WRAPPED.match(name)
+        wrapped = re.match(_WRAPPED, name)
         if wrapped is None:
             return None
         others = (wrapper + name[wrapped.end() :] for wrapper in self._wrappers if wrapper != wrapped[0])
@@ -89,7 +100,7 @@ class ModulePatterns:
         found = [
             self._exact.get(name),
             self._tree.first(name.split(".")) if self._tree else None,
-            self._index.first(name),
+            self._index.first(name) if self._index else None,
         ]
         number = min((number for number in found if number is not None), default=None)
         if number is None:

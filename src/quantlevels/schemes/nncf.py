@@ -81,7 +81,7 @@ _ADJUSTED: Final = re.compile(r"'group_size_fallback_mode': ['\"]?(?:GroupSizeFa
 _SEVERAL: Final = ("weight_quantization_config", "full_quantization_config", "quantization_configs", "default_config")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class OpenVINOConfig(MethodConfig):
     """The settings of ``nncf.compress_weights``.
 

@@ -131,7 +131,7 @@ def declared_svdquant(group_size: int) -> DeclaredLevel:
     return declared_integer(_BITS, group_size, True, side_bits=_SCALE_BITS)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SVDQuantWeights:
     """The quantization of weights that the metadata of a file declares."""
 
@@ -153,7 +153,7 @@ class SVDQuantWeights:
         raise UnknownTypeError(f"weight.dtype {self.dtype!r:.80} is not known")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SVDQuantConfig(MethodConfig):
     """The ``quantization_config`` that nunchaku writes into the metadata of its files."""
 
@@ -170,7 +170,7 @@ class SVDQuantConfig(MethodConfig):
         return dict.fromkeys(_MODULATION, declared_awq(_GROUP_SIZE))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Targets:
     """The layers that one of the two methods quantizes."""
 
@@ -181,7 +181,7 @@ class Targets:
     targets: tuple[str, ...] = ()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class NunchakuLiteConfig(MethodConfig):
     """A ``quantization_config`` of method nunchaku_lite, which names every layer it quantizes."""
 

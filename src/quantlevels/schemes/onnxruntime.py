@@ -30,7 +30,7 @@ _LEVELS: Final[Mapping[QuantType, str]] = {
 }
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ModelConfig:
     """The settings of one file of a model, from transformers.js."""
 
@@ -39,7 +39,7 @@ class ModelConfig:
     weight_type: QuantType = "QInt8"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ORTConfig(MethodConfig):
     """The ``quantization`` of an ``ort_config.json``, or the ``quantize_config.json`` of transformers.js."""
 

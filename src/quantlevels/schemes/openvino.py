@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import evolve
-
 from quantlevels.container import UnknownType
 from quantlevels.scheme import UNQUANTIZED_BITS, Hint, Role, TensorInfo, Weight, code_bits
 from quantlevels.schemes.buffers import ROTARY_MODULES, is_buffer
@@ -178,7 +176,7 @@ def _weight(
     rows, group = _grouped(codes, scale)
     weight = microscaled(rows, _scale_rows(scale), Hint()) if scale is not None and group else None
     if weight:
-        return evolve(weight, shape=rows.shape)
+        return weight._replace(shape=rows.shape)
     level = codes.dtype
     assert isinstance(level, QuantizationLevel)  # `is_code` has seen to it
     if codebook is not None:

@@ -18,8 +18,8 @@ from typing import Final, NamedTuple, TypeAlias, final
 
 #: States one pattern may take, and characters it may have.
 MOST_STATES: Final = 4096
-#: Groups within groups, and components of a name in the tree.
-DEEPEST: Final = 50
+#: Groups within groups.
+_DEEPEST: Final = 50
 #: What a machine remembers, in states and steps, before it forgets all: some tens of megabytes.
 _MOST_REMEMBERED: Final = 1 << 19
 #: What may be spent before patterns are given up, in states visited and pieces looked for: seconds. So much more for
@@ -708,7 +708,7 @@ class _Parser:
     def atom(self) -> _Part:
         if self.take("("):
             self.depth += 1
-            _require((self.take("?:") or not self.take("?")) and self.depth <= DEEPEST)
+            _require((self.take("?:") or not self.take("?")) and self.depth <= _DEEPEST)
             inner = self.alternatives()
             _require(self.take(")"))
             self.depth -= 1

@@ -69,7 +69,7 @@ _PACKING: Final = Packing(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class QoQConfig(MethodConfig):
     """A ``quantization_config`` of method qoq."""
 

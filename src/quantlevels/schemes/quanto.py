@@ -129,7 +129,7 @@ _STORAGE = (
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class ModuleTypes:
     """The types that ``quanto_qmap.json`` gives a module."""
 
@@ -138,7 +138,7 @@ class ModuleTypes:
     weights: QType = "none"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class QuantoConfig(MethodConfig):
     """A ``quantization_config`` of method quanto, or the modules of ``quanto_qmap.json``."""
 

@@ -44,7 +44,7 @@ _INTEGERS = {
 _SCALE_BITS = 16
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Spec:
     """How one tensor is rounded."""
 
@@ -104,7 +104,7 @@ def _declared(specs: Specs) -> DeclaredLevel | None:
     return last.declared()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class QuarkLayer:
     """How the tensors of a layer are rounded."""
 
@@ -114,7 +114,7 @@ class QuarkLayer:
     output_tensors: Specs = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Export:
     """What was settled when the model was written."""
 
@@ -125,7 +125,7 @@ class Export:
     kv_cache_group: tuple[str, ...] | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class QuarkConfig(MethodConfig):
     """A ``quantization_config`` of method quark."""
 

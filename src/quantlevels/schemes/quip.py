@@ -52,7 +52,7 @@ _QUIP = Packing(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class QuipConfig(MethodConfig):
     """``quip_params`` of a config.json."""
 

@@ -211,7 +211,7 @@ _LOW_RANK: Final = Packing("weight", ("scale", "svd_up"), _fold, _SIDES)
 _PLAIN: Final = Packing("weight", ("scale",), _fold, _SIDES, declared_only=True)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SDNQSettings(MethodConfig):
     """What may be set for all layers, or for some."""
 
@@ -245,7 +245,7 @@ class SDNQSettings(MethodConfig):
         return self.group_size if self.group_size > 0 else None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SDNQChanges:
     """What is set otherwise for some layers; None for what is not."""
 
@@ -268,7 +268,7 @@ class SDNQChanges:
         return evolve(settings, **changes)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SDNQConfig(SDNQSettings):
     """A ``quantization_config`` of method sdnq, or the ``quantization_config.json`` beside its weights."""
 

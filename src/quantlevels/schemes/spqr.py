@@ -42,7 +42,7 @@ _SPQR = Packing(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SpQRConfig(MethodConfig):
     """A ``quantization_config`` of method spqr."""
 

@@ -24,7 +24,7 @@ from quantlevels.scheme import (
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class SqueezeLLMConfig(MethodConfig):
     """A ``quantization_config`` of method squeezellm."""
 

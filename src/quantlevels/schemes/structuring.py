@@ -6,10 +6,9 @@ One bad value does not hide the values beside it: what cannot be used is left ou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from typing import Any, Final, Generic, TypeVar, get_args, get_origin
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args, get_origin
 
 import attrs
-from attrs import frozen
 
 from quantlevels.config.reader import Mistake, UnknownWordError, mistakes_in, read, reader
 from quantlevels.config.words import Keys, place
@@ -23,8 +22,7 @@ _UNKNOWN_WORDS: Final = (UnknownTypeError, UnknownWordError)
 _MAX_READINGS: Final = 3
 
 
-@frozen
-class Complaint:
+class Complaint(NamedTuple):
     """One mistake in a section.
 
     Args:
@@ -38,8 +36,7 @@ class Complaint:
     is_unknown_word: bool
 
 
-@frozen(kw_only=True)
-class SectionReading(Generic[_T]):
+class SectionReading(NamedTuple, Generic[_T]):
     """What could be read of a section.
 
     Args:

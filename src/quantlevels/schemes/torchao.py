@@ -193,7 +193,7 @@ PACKING = Packing("_weight_qdata", ("_weight_scale",), _fold, sides=_SIDES)
 TILES = Packing("_weight_qdata", ("_weight_scale_and_zero",), _fold_tiles, sides=_SIDES)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TorchAOLayer:
     """A torchao config object: its class, and those of its fields that decide the level."""
 
@@ -239,7 +239,7 @@ class TorchAOLayer:
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class TorchAOConfig(MethodConfig):
     """A ``quantization_config`` of method torchao."""
 

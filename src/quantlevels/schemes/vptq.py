@@ -103,7 +103,7 @@ _IGNORED_KEYS = DynamicConfig.ignored_keys | words(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class VPTQLayer:
     """The settings of one layer; of each pair, the first is for outliers, the second for all other weights."""
 
@@ -132,7 +132,7 @@ class VPTQLayer:
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class VPTQConfig(MethodConfig):
     """A ``quantization_config`` of method vptq."""
 

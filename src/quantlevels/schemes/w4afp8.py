@@ -64,7 +64,7 @@ _PAIRS: Final = Packing(
 )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class W4AFP8Config(MethodConfig):
     """A ``quantization_config`` of method w4afp8; SGLang reads nothing of it but its name."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.errors import AmbiguousLevelError
@@ -110,6 +110,51 @@ def printed_name(word: str) -> Printed | None:
     return Printed(word.removeprefix(prefix), _PREFIXES[prefix])
 
 
+class _Words:
+    """What the words of some levels mean, in any case and with ``-`` or ``_``."""
+
+    __slots__ = ("floats", "meanings", "printed")
+
+    def __init__(self, levels: Iterable[QuantizationLevel], ambiguous: Mapping[str, tuple[str, ...]]) -> None:
+        #: (dialect, normalised word) → level
+        self.printed: dict[tuple[str, str], QuantizationLevel] = {}
+        #: normalised word → the levels it can mean, by name
+        self.meanings: dict[str, dict[str, QuantizationLevel]] = {}
+        #: form of a small float → the levels it can mean, by name
+        self.floats: dict[str, dict[str, QuantizationLevel]] = {}
+        by_name = {level.name: level for level in levels}
+        for level in by_name.values():
+            self._add_dialects(level)
+        for level in by_name.values():  # afterwards: own words are not ambiguous, whatever dialects mean by them
+            self._add_own(level)
+        for word, names in ambiguous.items():
+            self.meanings[word] = {name: by_name[name] for name in names}
+            for name in names:
+                self._add_float(word, by_name[name])
+
+    def add(self, level: QuantizationLevel) -> None:
+        """Add the words of one more level."""
+        self._add_dialects(level)
+        self._add_own(level)
+
+    def _add_own(self, level: QuantizationLevel) -> None:
+        for word in own_words(level):
+            self.meanings[normalized(word)] = {level.name: level}
+            self._add_float(word, level)
+
+    def _add_dialects(self, level: QuantizationLevel) -> None:
+        for dialect, word in dialect_words(level):
+            if isinstance(word, str):
+                self.printed[dialect, normalized(word)] = level
+                self.meanings.setdefault(normalized(word), {})[level.name] = level
+                self._add_float(word, level)
+
+    def _add_float(self, word: str, level: QuantizationLevel) -> None:
+        match = _FLOAT.fullmatch(normalized(word))
+        if match:
+            self.floats.setdefault(f"f{match[2]}{match[3]}", {})[level.name] = level
+
+
 class Index:
     """A set of levels, found by name, by any of their words, and by dialect.
 
@@ -120,69 +165,44 @@ class Index:
         ambiguous: words that mean several levels, in addition to those that two dialects use differently.
     """
 
-    __slots__ = ("_floats", "_printed", "dialects", "levels", "meanings")
-
     def __init__(self, levels: Iterable[QuantizationLevel], ambiguous: Mapping[str, tuple[str, ...]] = {}) -> None:
         self.levels: list[QuantizationLevel] = list(levels)
+        self._ambiguous = ambiguous
         #: (dialect, exact word) → level
         self.dialects: dict[tuple[str, Spelling], QuantizationLevel] = {}
-        #: (dialect, normalised word) → level
-        self._printed: dict[tuple[str, str], QuantizationLevel] = {}
-        #: normalised word → the levels it can mean, by name
-        self.meanings: dict[str, dict[str, QuantizationLevel]] = {}
-        #: form of a small float → the levels it can mean, by name
-        self._floats: dict[str, dict[str, QuantizationLevel]] = {}
         for level in self.levels:
-            self._add_dialects(level)
-        for level in self.levels:  # afterwards: a level's own words are not ambiguous, whatever dialects mean by them
-            self._add_words(level)
-        by_name = {level.name: level for level in self.levels}
-        for word, names in ambiguous.items():
-            self.meanings[word] = {name: by_name[name] for name in names}
-            for name in names:
-                self._add_float(word, by_name[name])
+            self.dialects.update(dict.fromkeys(dialect_words(level), level))
 
     def add(self, level: QuantizationLevel) -> None:
         """Add one more level; it must share no name, label or alias with another."""
         self.levels.append(level)
-        self._add_dialects(level)
-        self._add_words(level)
+        self.dialects.update(dict.fromkeys(dialect_words(level), level))
+        words = vars(self).get("_words")
+        if words:
+            words.add(level)
 
-    def _add_words(self, level: QuantizationLevel) -> None:
-        for word in own_words(level):
-            self.meanings[normalized(word)] = {level.name: level}
-            self._add_float(word, level)
-
-    def _add_dialects(self, level: QuantizationLevel) -> None:
-        for dialect, word in dialect_words(level):
-            self.dialects[dialect, word] = level
-            if isinstance(word, str):
-                self._printed[dialect, normalized(word)] = level
-                self.meanings.setdefault(normalized(word), {})[level.name] = level
-                self._add_float(word, level)
-
-    def _add_float(self, word: str, level: QuantizationLevel) -> None:
-        match = _FLOAT.fullmatch(normalized(word))
-        if match:
-            self._floats.setdefault(f"f{match[2]}{match[3]}", {})[level.name] = level
+    @cached_property
+    def _words(self) -> _Words:
+        # on the first look-up by a word: the types of most files are exact words of their dialect
+        return _Words(self.levels, self._ambiguous)
 
     def means(self, spelling: str) -> Mapping[str, QuantizationLevel]:
         """The levels that a spelling can mean, by name."""
         word = normalized(spelling)
-        found = self.meanings.get(word)
+        found = self._words.meanings.get(word)
         if found:
             return found
         match = _FLOAT.fullmatch(word)
         if match:
             # `fp8e4m3` as the alias `fp8_e4m3`, which the form f8e4m3 alone would not settle
             with_underscore = f"{match[1]}{match[2]}_{match[3]}"
-            return self.meanings.get(with_underscore) or self._floats.get(f"f{match[2]}{match[3]}", {})
+            return self._words.meanings.get(with_underscore) or self._words.floats.get(f"f{match[2]}{match[3]}", {})
         printed = printed_name(word)
         if printed is None:
             return {}
         if not printed.dialects:
             return self.means(printed.name)
-        levels = (self._printed.get((dialect, printed.name)) for dialect in printed.dialects)
+        levels = (self._words.printed.get((dialect, printed.name)) for dialect in printed.dialects)
         return {level.name: level for level in levels if level}
 
     def find(self, spelling: str) -> QuantizationLevel | None:
@@ -208,11 +228,11 @@ class Index:
         printed = printed_name(normalized(spelling))
         if printed is None or (printed.dialects and dialect not in printed.dialects):
             return None
-        return self._printed.get((dialect, printed.name))
+        return self._words.printed.get((dialect, printed.name))
 
     def equal(self, level: QuantizationLevel) -> QuantizationLevel | None:
         """The level of this index that equals another one, or None."""
-        known = self.meanings.get(normalized(level.name), {}).get(level.name)
+        known = self._words.meanings.get(normalized(level.name), {}).get(level.name)
         if known != level:  # another level of that name
             return None
         return known
@@ -232,6 +252,12 @@ class Index:
             if meanings:
                 return str(word), " or ".join(meanings)
         return None
+
+
+@cache
+def five() -> Index:
+    """The index of the five levels, which need no other."""
+    return Index(BUILTIN)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, overload
 
 from quantlevels.errors import DuplicateLevelError, PluginError, ReservedLevelError, UnknownLevelError
 from quantlevels.vocabulary.builtin import BUILTIN, BY_BITS, BuiltinName
-from quantlevels.vocabulary.index import Index, normalized, own_words, shipped
+from quantlevels.vocabulary.index import Index, five, normalized, own_words, shipped
 from quantlevels.vocabulary.level import QuantizationLevel, Spelling, canonical_dialect
 
 if TYPE_CHECKING:
@@ -238,10 +238,10 @@ class Registry:
             AmbiguousLevelError: if different plugins mean different levels by it.
         """
         if type(spelling) in (str, int):  # not bool: True is not 1 here
-            for index in (shipped(), self._registered):
-                level = index.in_dialect(dialect, spelling)
-                if level:
-                    return level
+            known = five().in_dialect(dialect, spelling)  # then the others are not even imported
+            level = known or shipped().in_dialect(dialect, spelling) or self._registered.in_dialect(dialect, spelling)
+            if level:
+                return level
             from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
 
             brought = self._installed.find_place(LEVEL_PLUGINS, (canonical_dialect(dialect), spelling))

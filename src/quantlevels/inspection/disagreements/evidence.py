@@ -31,7 +31,8 @@ class Judged(NamedTuple):
 
 
 @final
-@frozen(kw_only=True)
+# a plain dict holds what `cached_property` finds; attrs would write code for each
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Evidence:
     """A checkpoint, its claims, and its weights.
 

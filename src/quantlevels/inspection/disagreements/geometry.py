@@ -19,7 +19,7 @@ from quantlevels.inspection.disagreements.text_model import EMBEDDING, LAYER, Te
 if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence
 
-_GGUF_LAYER: Final = re.compile(r"(blk)\.(\d{1,9})\.")
+_GGUF_LAYER: Final = r"(blk)\.(\d{1,9})\."
 #: how many missing layers a message lists, and how many of the modules that are alike are looked at
 _LISTED: Final = 5
 #: how often modules that are alike stand in a layer, if they are not experts
@@ -32,7 +32,7 @@ class _Stack(NamedTuple):
     layers: int
     file: str
     key: str
-    pattern: re.Pattern[str]
+    pattern: str
 
 
 def layers(evidence: Evidence) -> Iterator[Finding]:
@@ -88,11 +88,12 @@ def _numbers(evidence: Evidence, stack: _Stack) -> set[int]:
     return _longest_stack(kinds, stack.pattern)
 
 
-def _longest_stack(kinds: list[list[str]], pattern: re.Pattern[str]) -> set[int]:
+def _longest_stack(kinds: list[list[str]], pattern: str) -> set[int]:
+    numbered = re.compile(pattern)
     stacks: dict[str, set[int]] = defaultdict(set)
     for modules in kinds:
         for module in modules:
-            match = pattern.match(f"{module}.")
+            match = numbered.match(f"{module}.")
             if match:
                 stacks[match[1]].add(int(match[2]))
     return max(stacks.values(), key=len, default=set())
@@ -109,7 +110,7 @@ def shapes(evidence: Evidence) -> Iterator[Finding]:
 
 def _embeddings(evidence: Evidence, text: TextModel) -> Iterator[Finding]:
     for name, (rows, width) in _matrices(evidence):
-        if not EMBEDDING.fullmatch(name):
+        if not re.fullmatch(EMBEDDING, name):
             continue
         if width != text.embedding_width:
             message = f"has the shape [{rows}, {width}], but rows of {text.embedding_width:,} are declared"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quantlevels.schemes.declaration import Declared
 
 #: Parts of a name under which models keep layers that predict further tokens ahead.
-_AHEAD: Final = re.compile(r"(?:^|\.)(?:mtp|nextn|mtp_block|mtp_layers)(?=\.)")
+_AHEAD: Final = r"(?:^|\.)(?:mtp|nextn|mtp_block|mtp_layers)(?=\.)"
 
 
 def skipped_but_quantized(evidence: Evidence) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _covered(evidence: Evidence, declared: Declared, plain: list[str]) -> dict[s
     modules = [
         module
         for module in plain
-        if unnumbered(module) in siblings or (_AHEAD.search(module) and _last(module) in last_names)
+        if unnumbered(module) in siblings or (re.search(_AHEAD, module) and _last(module) in last_names)
     ]
     covered: dict[str, str] = {}
     for level, named in declared.by_level(modules):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _WRAPPERS: Final = r"(?:(?:model|language_model|text_model|transformer|backbone|gpt_neox|decoder|llm)\.)*"
 #: a module of a layer of the text model: where its stack is, and the layer's number
-LAYER: Final = re.compile(rf"({_WRAPPERS}(?:layers|h|blocks))\.(\d{{1,9}})\.")
-EMBEDDING: Final = re.compile(rf"{_WRAPPERS}(?:embed_tokens|wte|word_embeddings|embed_in|embeddings)")
+LAYER: Final = rf"({_WRAPPERS}(?:layers|h|blocks))\.(\d{{1,9}})\."
+EMBEDDING: Final = rf"{_WRAPPERS}(?:embed_tokens|wte|word_embeddings|embed_in|embeddings)"
 
 #: Last part of a projection's name → the axis along which it is as long as the model is wide. Only names that mean the
 #: same in all models: rotary and latent attention have others, of other lengths.
@@ -79,6 +79,6 @@ def _first(config: Mapping[str, JSON], keys: Iterable[str]) -> int | None:
 
 def width_axis(module: str) -> int | None:
     """The axis along which a projection of a layer is as long as the model is wide; None for other modules."""
-    if not LAYER.match(module):
+    if not re.match(LAYER, module):
         return None
     return _WIDTH_AXES.get(module.rpartition(".")[2])

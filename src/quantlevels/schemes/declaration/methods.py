@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, final
-
-from attrs import frozen
+from typing import Final, NamedTuple, final
 
 from quantlevels.errors import hint
 from quantlevels.findings import Finding
@@ -68,8 +66,7 @@ _NESTED: Final = "quantization"
 
 
 @final
-@frozen
-class Claim:
+class Claim(NamedTuple):
     """A section and the method it is written for.
 
     Args:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, cast, final
-
-from attrs import evolve, frozen
 
 from quantlevels.container import CONFIG, JSON, Checkpoint
 from quantlevels.findings import Finding
@@ -37,8 +34,8 @@ SECTION_KEYS: Final = ("quantization", "quantization_config", "compression_confi
 _METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm", "amx_quantization": "ktransformers"}
 #: Keys of a model's config that concern its quantization, but stand outside of the section for it.
 KEYS_BESIDE: Final = ("expert_dtype",)
-#: Files that are a section of one method as a whole.
-_WHOLE_FILES: Final = ((re.compile(r"quant_model_description.*\.json"), "modelslim"),)
+#: Files that are a section of one method as a whole: how their names begin and end, and the method.
+_WHOLE_FILES: Final = (("quant_model_description", ".json", "modelslim"),)
 #: Files of which one key names how weights are packed → the key, and the method that it is of.
 _WORD_FILES: Final = {"mlc-chat-config.json": ("quantization", "mlc")}
 #: Files that say how weights are to be changed or added to, not how they are stored.
@@ -51,8 +48,7 @@ _METADATA_WORDS: Final = {"quantization": ("bfl", ("fp8r", "nvfp4"))}
 
 
 @final
-@frozen
-class Section:
+class Section(NamedTuple):
     """A part of a file that declares a quantization.
 
     Args:
@@ -87,7 +83,7 @@ def sections(checkpoint: Checkpoint, findings: list[Finding]) -> Iterator[Sectio
         if file not in _OTHER_FILES:
             is_foreign = file in FOREIGN_CONFIGS and checkpoint.format not in (FOREIGN_CONFIGS[file], CONFIG)
             for section in _checked(file, _candidates(file, config), findings):
-                yield evolve(section, foreign=is_foreign)
+                yield section._replace(foreign=is_foreign)
     if checkpoint.files:
         in_weights = (
             *_in_metadata(checkpoint, findings),
@@ -128,8 +124,8 @@ def _flattened(section: dict[str, JSON], path: str) -> Config:
 
 def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
     """The values in a file that may be sections."""
-    for name, method in _WHOLE_FILES:
-        if name.fullmatch(file):
+    for beginning, ending, method in _WHOLE_FILES:
+        if file.startswith(beginning) and file.endswith(ending):
             yield _Candidate("$", {**config}, method)
             return
     if file in _WORD_FILES:

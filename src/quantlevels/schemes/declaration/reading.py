@@ -77,7 +77,7 @@ def read_claims(
 
 
 @final
-@frozen
+@frozen(eq=False, repr=False)
 class _Reader:
     """Reads one section and collects what is wrong with it."""
 
