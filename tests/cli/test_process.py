@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.writers import write_safetensors
 
 import quantlevels
 from quantlevels.cli.commands import cli
@@ -87,6 +88,35 @@ def test_every_command_shows_an_example_that_works_when_pasted(process: Ask, tmp
 def test_the_help_lists_every_command_by_its_own_first_line() -> None:
     first_lines = {name: command.get_short_help_str(200) for name, command in cli.commands.items()}
     assert first_lines == COMMANDS
+
+
+#: arguments → what they do without: `inspect` of plain weights needs no quantizer, and no command draws or explains
+NOT_IMPORTED = {
+    ("inspect", "{plain}"): (
+        *("rich", "html", "importlib.resources", "logging", "dataclasses", "cattrs", "importlib_metadata", "numpy"),
+        *("quantlevels.cli.svg", "quantlevels.cli.files", "quantlevels.cli.surveys", "quantlevels.cli.reports"),
+        *("quantlevels.inspection.explanations", "quantlevels.inspection.sizing", "quantlevels.inspection.planning"),
+        *("quantlevels.vocabulary.formats", "quantlevels.vocabulary.entry_points", "quantlevels.values"),
+        *("quantlevels.schemes.patterns", "quantlevels.schemes.gptq", "quantlevels.schemes.declaration.reading"),
+        *("quantlevels.checkpoint.gguf", "quantlevels.checkpoint.onnx", "quantlevels.checkpoint.pytorch"),
+        *("quantlevels.checkpoint.remote", "quantlevels.llamacpp", "quantlevels.config.fields"),
+    ),
+    ("list",): ("rich", "quantlevels.checkpoint", "quantlevels.schemes", "quantlevels.inspection.report"),
+    ("show", "int4"): ("rich", "quantlevels.checkpoint", "quantlevels.schemes", "quantlevels.inspection.report"),
+    ("explain", "QL101"): ("rich", "quantlevels.checkpoint", "quantlevels.schemes", "quantlevels.inspection.report"),
+}
+
+
+@pytest.mark.parametrize("arguments", NOT_IMPORTED, ids=" ".join)
+def test_a_command_imports_what_it_uses(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    plain = write_safetensors(tmp_path / "model.safetensors", {"a.weight": ("BF16", (4, 8))})
+    command = [argument.format(plain=plain) for argument in arguments]
+    code = (
+        f"import sys; from quantlevels.cli.program import run; assert run({command!r}) == 0; "
+        f"print(*set({NOT_IMPORTED[arguments]!r}) & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []
 
 
 @pytest.mark.parametrize("arguments", ["['--help']", "['--version']"])
