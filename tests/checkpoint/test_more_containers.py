@@ -67,6 +67,8 @@ CTRANSLATE2_LEVELS = {
     "int16": {"Int16", "None"},
     "float16": {"Float16"},
     "bfloat16": {"BFloat16"},
+    "awq_gemm": {"Int4", "Float16"},
+    "awq_gemv": {"Int4", "Float16"},
 }
 
 
@@ -81,6 +83,11 @@ def test_ctranslate2_is_exact(quantization: str) -> None:
     assert report.stored.tensor_bytes == wanted["bytes"]
     assert report.stored.tensors == wanted["variables"]
     assert levels_of(report).keys() == CTRANSLATE2_LEVELS[quantization]
+
+
+@pytest.mark.parametrize("layout", ["awq_gemm", "awq_gemv"])
+def test_ctranslate2_keeps_the_groups_of_awq(layout: str) -> None:
+    assert levels_of(inspect(CONTAINERS / "ctranslate2" / layout))["Int4"] == (32, None)
 
 
 # OpenVINO

@@ -27,6 +27,8 @@ _KINDS: Final = {
     "max_val min_vals max_vals eps _amax _global_amax _pre_quant_scale",
     "tables of experts by token": "tid2eid",
     "state of NVIDIA Transformer Engine": "_extra_state",
+    "settings of CTranslate2": "rotary_base rotary_scaling_factor rotary_low_freq_factor rotary_high_freq_factor "
+    "scale_embeddings multiply_by_sqrt_depth",
     "what msModelSlim applies to activations": "heads_rotation kronecker_rotation_m kronecker_rotation_n mul_scale",
 }
 _NAMES: Final = frozenset(" ".join(_KINDS.values()).split())
@@ -59,6 +61,7 @@ def is_buffer(module: str, suffix: str, tensor: TensorInfo) -> bool:
         suffix: the last part of its name.
         tensor: its type and shape.
     """
+    suffix = suffix.rpartition("/")[2]  # names of CTranslate2 and of JAX have no dots
     if suffix in _NAMES or tensor.is_a(*_INDEX_TYPES):
         return True
     if suffix in COMMON_SIDES:  # of activations and caches, or beside a weight that is not quantized after all

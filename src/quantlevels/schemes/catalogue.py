@@ -66,6 +66,7 @@ CATALOGUE: Final = (
     ),
     # before the packings that they share names with: theirs have more tensors
     _row("nunchaku", "svdquant nunchaku nunchaku_lite", "qweight wscales", "qweight wscales wzeros"),
+    _row("ctranslate2", "", "weight weight_scale weight_zero", "weight weight_scale"),
     _row(
         "comfy",
         "comfy",
@@ -116,7 +117,6 @@ CATALOGUE: Final = (
     _row("hqq", "hqq sinq", "W_q scale"),
     _row("mlx", "mlx metal", "weight scales", "weight scales biases", "weight scales qbiases"),
     _row("mlc", "mlc", "q_weight q_scale"),
-    _row("ctranslate2", "", "weight weight_scale"),
     _row("aqlm", "aqlm", "codes codebooks scales"),
     _row("vptq", "vptq", "indices centroids.weight"),
     _row("exllama", "exl2 exl3", "q_weight q_invperm q_scale", "trellis"),

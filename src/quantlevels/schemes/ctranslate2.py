@@ -8,7 +8,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
-from quantlevels.scheme import Hint, Module, Packing, TensorRule, Weight
+from quantlevels.scheme import FLOAT_TYPES, WORD_TYPES, Hint, Module, Packing, TensorRule, Weight
+from quantlevels.schemes.awq import GEMM, GEMV
 from quantlevels.vocabulary.formats.numbers import Int16
 
 _INT16_BITS: Final = 16
@@ -28,6 +29,23 @@ def _fold_int16(module: Module, hint: Hint) -> Weight | None:
     )
 
 
+def _fold_awq(module: Module, hint: Hint) -> Weight | None:
+    """weight, weight_scale and weight_zero are qweight, scales and qzeros of AWQ: of its gemm layout, or of gemv."""
+    codes, zero_points = module["weight"], module["weight_zero"]
+    if not (codes.is_a("Int32") and zero_points.is_a("Int32")):
+        return None
+    # for gemm, codes and zero points are both in words along the outputs
+    packing = GEMM if codes.shape[1:] == zero_points.shape[1:] else GEMV
+    return packing.fold({"qweight": codes, "scales": module["weight_scale"], "qzeros": zero_points}, hint)
+
+
 _SCALE: Final = TensorRule("weight_scale", ("None",), "1", role="scale")
+_AWQ_SIDES: Final = (
+    TensorRule("weight_scale", FLOAT_TYPES, role="scale"),
+    TensorRule("weight_zero", WORD_TYPES, role="zero_point"),
+)
 #: 8-bit weights with a scale per row are those of many methods: see ``scaled``
-PACKINGS: Final = (Packing("weight", ("weight_scale",), _fold_int16, sides=(_SCALE,)),)
+PACKINGS: Final = (
+    Packing("weight", ("weight_scale", "weight_zero"), _fold_awq, sides=_AWQ_SIDES),
+    Packing("weight", ("weight_scale",), _fold_int16, sides=(_SCALE,)),
+)

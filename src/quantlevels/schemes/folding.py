@@ -64,6 +64,7 @@ _FUSED: Final = {
     "_input_scale": "input_scale",
     "_activation_scale": "activation_scale",
     "_scale": "weight_scale",
+    "_zero": "weight_zero",  # of AWQ in CTranslate2
     "_qdata": "_weight_qdata",
 }
 #: those of codes, which have no parameter of the bare name beside them
