@@ -219,7 +219,7 @@ def main() -> int:
         seed += 1
         if arguments.once:
             break
-        if not (seed - arguments.seed) % 10:
+        if not (seed - arguments.seed) % 5:
             print(f"# {done.total():,} inputs, {found.total()} found, {_used():,.0f} s, seed {seed}", flush=True)
     print(f"{done.total():,} inputs in three sizes, {found.total()} found, {_used():,.0f} s of the processor")
     return 1 if found else 0

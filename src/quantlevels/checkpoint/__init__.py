@@ -89,11 +89,12 @@ def _is_folder(path: Path) -> bool:
             return True
         if path.is_file():
             return False
-        reason = "is not a file or folder" if path.exists() else "does not exist"
+        exists = path.exists()
+        reason = "is not a file or folder" if exists else "does not exist"
         # the more specific reason wins: `org/name` is both missing and the name of a repository
-        if is_repository_name(path):
+        if is_repository_name(path) and not exists:
             reason = f"does not exist, nor in the cache of Hugging Face; to read it remotely, name hf://{path}"
-        if path.is_symlink():
+        if path.is_symlink() and not exists:
             reason = "is a link to a missing file; download it again"
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
@@ -214,7 +215,7 @@ def _stray(files: Files, names: Sequence[str], joined: Joined) -> Iterator[Findi
     suffixes = set(map(suffix_of, read))
     for name in weights_in(names):
         # a projector (mmproj) is a model of its own: it is reported as QL402, not as a stray shard
-        if name in read or PROJECTOR in name.lower():
+        if name in read or name in joined.unread or PROJECTOR in name.lower():
             continue
         if (suffix_of(name) in suffixes or is_standard(name)) and not _is_empty(files, name):
             yield Finding("QL205", "holds weights that do not belong to the checkpoint", name)

@@ -104,7 +104,7 @@ def in_cache(path: Path) -> Path:
     home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
     cached = Path(cache).expanduser() / f"models--{path.as_posix().replace('/', '--')}"
-    return cached if cached.is_dir() else path
+    return cached if os.path.isdir(cached) else path  # noqa: PTH112  # as above
 
 
 def component_folders(files: Files, names: Sequence[str]) -> tuple[str, ...]:
