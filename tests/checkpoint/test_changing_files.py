@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from fuzz import onnx, pytorch
 from fuzz.containers import CONTAINERS
-from fuzz.writers import safetensors, write_safetensors
+from tests.writers import safetensors, write_safetensors
 
 from quantlevels import CheckpointError, inspect
 
