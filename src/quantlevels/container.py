@@ -283,6 +283,11 @@ class RemoteLimits(NamedTuple):
     silence: float = 10.0
 
 
+#: Of one remote file if weights are read as well as headers, unless the caller gives others: a sample takes some ten
+#: requests per tensor.
+LIMITS_FOR_VALUES: Final = RemoteLimits(requests=1 << 16, nbytes=1 << 40, seconds=3600)
+
+
 class Source(Protocol):
     """The bytes of one open file, local or remote. A reader asks for the header only.
 

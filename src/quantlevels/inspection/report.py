@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, TypeAlias, final
 from attrs import evolve, field, frozen
 
 from quantlevels.checkpoint import gc_paused, read_checkpoint
-from quantlevels.container import CONFIG, JSON, Checkpoint, Container, File, Scalar, Tensor, Tensors, UnknownType
+from quantlevels.container import (
+    CONFIG,
+    JSON,
+    LIMITS_FOR_VALUES,
+    Checkpoint,
+    Container,
+    File,
+    Scalar,
+    Tensor,
+    Tensors,
+    UnknownType,
+)
 from quantlevels.findings import Finding
 from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.inspection.disagreements import disagreements
@@ -190,7 +201,8 @@ def inspect(
         progress: gets the names of the files of one checkpoint and yields them one by one while they are read.
         reading: gets the bytes of weights that will be read, and returns what is called with the number of those just
             read, from any thread.
-        limits: of what is fetched of each remote file.
+        limits: of what is fetched of each remote file. By default 512 requests, 256 MiB and 2 minutes; if values are
+            read, 65,536 requests, 1 TiB and an hour.
 
     Raises:
         CheckpointError: for a file that is malformed, truncated or unsafe, or a folder that holds no single model.
@@ -200,6 +212,7 @@ def inspect(
         from quantlevels.values.records import check_mode  # here: only some callers read values
 
         check_mode(values)
+        limits = limits or LIMITS_FOR_VALUES
     with gc_paused():  # folding makes no cycles either
         checkpoint = read_checkpoint(path, registry=registry, progress=progress, limits=limits)
         inspection = inspected(checkpoint, registry)

@@ -150,7 +150,10 @@ class RemoteFile:
         if following is not None and begin + len(fetched) == following[0]:
             self._segments.remove(following)
             fetched += following[1]
-        self._segments.append((start, segment + fetched))
+        joined = segment + fetched
+        # a file that is read from one end to the other is not kept whole
+        spare = min(max(len(joined) - _KEPT, 0), offset - start)
+        self._segments.append((start + spare, joined[spare:]))
         while len(self._segments) > 1 and sum(len(kept) for _, kept in self._segments) > _KEPT:
             del self._segments[0]
 
