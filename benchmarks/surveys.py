@@ -68,7 +68,7 @@ def survey_all(folder: Path) -> None:
 def _dask(folder: Path) -> Measurement:
     """A cluster of two processes on this machine against the loop, in seconds that pass: both use several processes."""
     distributed: Any = import_module("distributed")  # Any: dask brings no types
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         executor = client.get_executor(pure=False)
 

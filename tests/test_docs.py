@@ -34,7 +34,7 @@ _OWN_TESTS = ("command-line.md",)
 #: page → the libraries that its examples show, and that may be missing
 _LIBRARIES = {
     "remote.md": ("fsspec", "huggingface_hub", "urllib3"),
-    "survey.md": ("duckdb",),
+    "survey.md": ("duckdb", "fsspec", "huggingface_hub", "urllib3"),
     "settings.md": ("click", "typer", "cyclopts", "tyro", "pydantic_settings", "omegaconf", "hydra"),
 }
 #: page → what has to be in the folder in which it is run

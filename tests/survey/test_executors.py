@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -100,8 +102,15 @@ def test_a_checkpoint_that_kills_workers_costs_one_row(
 
 
 def test_workers_of_another_version_are_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "answer", lambda batch: Answer("9.9.9", []))
-    with pytest.raises(SurveyError, match=r"a worker has quantlevels 9\.9\.9, this process"):
+    monkeypatch.setattr(running, "answer", lambda batch: Answer("quantlevels 9.9.9", []))
+    with pytest.raises(SurveyError, match=r"a worker has quantlevels 9\.9\.9, this process quantlevels "):
+        list(survey(tree, executor=Counting()))
+
+
+def test_workers_with_other_plugins_are_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = f"{running.installation()}, acme-quant 1.0"
+    monkeypatch.setattr(running, "answer", lambda batch: Answer(other, []))
+    with pytest.raises(SurveyError, match=r"a worker has quantlevels .*, acme-quant 1\.0, this process"):
         list(survey(tree, executor=Counting()))
 
 
@@ -118,11 +127,20 @@ DASK = textwrap.dedent(
     """
     import json, os, signal, sys, threading, time
     from distributed import Client, LocalCluster
-    from quantlevels.survey import survey
+    from quantlevels.survey import run as running, survey
+
+    answer = running.answer
+
+    def die(batch):
+        if any("deadly" in place.path for place in batch):
+            os._exit(1)
+        return answer(batch)
 
     if __name__ == "__main__":
         with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
             with Client(cluster) as client:
+                if "deadly" in sys.argv:
+                    running.answer = die
                 executor = client.get_executor(pure=False)
                 rows = []
                 for row in survey(sys.argv[1], executor=executor, workers=2):
@@ -134,15 +152,27 @@ DASK = textwrap.dedent(
 )
 
 
+def on_dask(root: Path, folder: Path, option: str) -> list[SurveyRow]:
+    """The rows of a survey on a cluster of two workers, of which one is killed, or each that reads a certain model."""
+    pytest.importorskip("distributed")
+    script = folder / "fleet.py"
+    script.write_text(DASK)
+    command = [sys.executable, str(script), str(root), option]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    rows: list[SurveyRow] = json.loads(done.stdout)
+    return rows
+
+
 @pytest.mark.parametrize("option", ["", "kill"])
 def test_a_dask_cluster_gives_the_same_rows(tree: Path, tmp_path: Path, option: str) -> None:
-    pytest.importorskip("distributed")
-    import subprocess
-    import sys
+    assert comparable(iter(on_dask(tree, tmp_path, option))) == comparable(survey(tree))
 
-    script = tmp_path / "fleet.py"
-    script.write_text(DASK)
-    command = [sys.executable, str(script), str(tree), option]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert comparable(json.loads(done.stdout)) == comparable(survey(tree))
+
+def test_a_checkpoint_that_kills_dask_workers_costs_one_row(tmp_path: Path) -> None:
+    for number in range(40):
+        write_plain(tmp_path / f"tree/{number:02}")
+    write_plain(tmp_path / "tree" / DEADLY)
+    rows = {row["name"]: row for row in on_dask(tmp_path / "tree", tmp_path, DEADLY)}
+    assert len(rows) == 41
+    assert {name: row["error_type"] for name, row in rows.items() if row["error"]} == {DEADLY: "KilledWorker"}

@@ -318,10 +318,11 @@ def survey_(
     ignore: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """List every checkpoint below some folders: what it is, what is wrong with it.
+    """List every checkpoint below some folders or URLs: what it is, what is wrong with it.
 
-    ROOT is a folder, a cache or a store of models; without one, those of this user. A checkpoint that cannot be read is
-    a row with an error, and does not end the survey.
+    ROOT is a folder, a cache or a store of models, a bucket (s3://bucket/prefix), or an organization of the Hub
+    (hf://org); without one, the stores of this user. A checkpoint that cannot be read is a row with an error, and does
+    not end the survey.
     """
     from quantlevels.cli.surveys import Check, Options, survey_command
 

@@ -34,7 +34,7 @@ COMMANDS: Final = {
     "compare": "Compare two checkpoints weight by weight.",
     "size": "Estimate a checkpoint's size before it is made.",
     "fit": "Show what fits into memory: a checkpoint as it is, and in the ways people deploy it.",
-    "survey": "List every checkpoint below some folders: what it is, what is wrong with it.",
+    "survey": "List every checkpoint below some folders or URLs: what it is, what is wrong with it.",
     "list": "List the levels.",
     "show": "Show everything known about a level.",
     "translate": "Translate a level's name into another naming system.",

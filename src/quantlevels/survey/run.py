@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from quantlevels import __version__
 from quantlevels.errors import SurveyError
 from quantlevels.survey.rows import error_row, rows_of
+from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +34,8 @@ _DEATH: Final = "the worker that read it died, perhaps for want of memory"
 class Answer(NamedTuple):
     """What a worker sends back for one batch."""
 
-    #: of quantlevels in the worker
-    version: str
+    #: quantlevels and its plugins in the worker
+    installed: str
     #: each row with the place it is of
     rows: list[SurveyRow]
 
@@ -43,7 +45,14 @@ Batch: TypeAlias = "tuple[Place, ...]"
 
 def answer(batch: Batch) -> Answer:
     """The rows of one batch; the function that runs in the workers."""
-    return Answer(__version__, rows_of(batch))
+    return Answer(installation(), rows_of(batch))
+
+
+@cache
+def installation() -> str:
+    """Versions of quantlevels and of the distributions with plugins for it: what rows depend on."""
+    plugins = sorted({f"{plugin.distribution} {plugin.version}" for plugin in levels.plugins()})
+    return ", ".join([f"quantlevels {__version__}", *plugins])
 
 
 def batches(places: Iterable[Place], size: int) -> Iterator[Batch]:
@@ -77,7 +86,7 @@ def run(
             as Dask's does.
 
     Raises:
-        SurveyError: if a worker has another version of quantlevels.
+        SurveyError: if a worker has other versions of quantlevels or its plugins.
     """
     if executor is None:
         for place in places:
@@ -166,7 +175,7 @@ def _is_death(error: BaseException) -> bool:
 
 
 def _checked(given: Answer) -> Sequence[SurveyRow]:
-    if given.version != __version__:
-        message = f"a worker has quantlevels {given.version}, this process {__version__}; install the same everywhere"
+    if given.installed != installation():
+        message = f"a worker has {given.installed}, this process {installation()}; install the same everywhere"
         raise SurveyError(message)
     return given.rows

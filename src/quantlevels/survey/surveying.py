@@ -54,7 +54,7 @@ def survey(
         earlier: rows of an earlier survey; those whose files are as they were are given again, and not read.
 
     Raises:
-        SurveyError: if a root cannot be read, or a worker has another version of quantlevels.
+        SurveyError: if a root cannot be read, or a worker has other versions of quantlevels or its plugins.
     """
     if roots is None:
         roots = default_roots()
