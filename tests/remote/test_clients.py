@@ -24,6 +24,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from quantlevels import CheckpointError, Inspection, inspect  # noqa: E402
 from quantlevels.checkpoint.remote import open_url  # noqa: E402
 from quantlevels.checkpoint.remote.listing import ListedFolder  # noqa: E402
+from quantlevels.survey import survey  # noqa: E402
 
 #: seconds within which a server of S3 has to answer
 START_SECONDS = 20
@@ -233,6 +234,27 @@ def test_what_is_not_in_a_bucket_is_an_error(in_bucket: object) -> None:
     for url in ("s3://models/acme/none", "s3://nobody/x"):
         with pytest.raises(CheckpointError, match=r"nothing is there|does not exist"):
             inspect(url)
+
+
+def test_a_survey_asks_s3_for_listings_alone(
+    in_bucket: fsspec.AbstractFileSystem, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = rows = list(survey("s3://models"))
+    assert (row["name"], row["path"], row["store"]) == ("acme/many", "s3://models/acme/many", "bucket")
+    (local,) = survey(model)
+    assert (row["levels"], row["file_bytes"], row["findings"]) == (local["levels"], local["file_bytes"], [])
+    assert row["bytes_read"] > 0
+    asked: list[str] = []
+    call = type(in_bucket)._call_s3  # type: ignore[attr-defined]  # s3fs brings no types
+
+    async def noted(self: object, method: str, *arguments: object, **options: object) -> object:
+        asked.append(method)
+        return await call(self, method, *arguments, **options)
+
+    monkeypatch.setattr(type(in_bucket), "_call_s3", noted)
+    # nothing has changed: the ETags of the listing say so, and no object is asked for
+    assert list(survey("s3://models", earlier=rows)) == rows
+    assert not {"head_object", "get_object"} & set(asked)
 
 
 def test_a_bucket_is_listed_anew_each_time(in_bucket: fsspec.AbstractFileSystem) -> None:
