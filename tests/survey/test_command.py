@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,23 @@ def test_what_cannot_be_done_is_one_line(tree: Path, arguments: list[str], reaso
     status, printed, complaint = run(tree, *arguments)
     assert (status, printed) == (2, "")
     assert complaint == f"quantlevels: {reason}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
+def test_an_interrupted_survey_keeps_what_it_has(tmp_path: Path) -> None:
+    for number in range(3000):
+        write_plain(tmp_path / f"models/{number}")
+    out = tmp_path / "rows.ndjson"
+    command = [sys.executable, "-m", "quantlevels", "survey", "models", "--workers", "2", "--out", str(out)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(file.stat().st_size for file in tmp_path.glob(".rows.*.partial")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in told
+    assert 0 < len(out.read_text().splitlines()) < 3000
+    status, _, _ = run(tmp_path, "models", "--since", str(out), "--out", "all.ndjson")
+    assert status == 0
+    assert len((tmp_path / "all.ndjson").read_text().splitlines()) == 3000

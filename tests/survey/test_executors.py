@@ -123,6 +123,15 @@ def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
     assert after["changed"]["surveyed_at"] > max(row["surveyed_at"] for row in before)
 
 
+def test_rows_of_another_schema_are_not_used_again(tmp_path: Path) -> None:
+    write_plain(tmp_path / "plain")
+    (row,) = survey(tmp_path)
+    old: SurveyRow = {**row, "schema_version": 0}  # type: ignore[typeddict-item]  # as an older version wrote it
+    (again,) = survey(tmp_path, earlier=[old])
+    assert again["schema_version"] == row["schema_version"]
+    assert again["surveyed_at"] > row["surveyed_at"]
+
+
 DASK = textwrap.dedent(
     """
     import json, os, signal, sys, threading, time

@@ -158,7 +158,7 @@ def test_an_organization_gives_the_rows_of_its_models(hub: Server) -> None:
     assert (plain["store"], plain["path"], plain["revision"]) == ("hub", "hf://acme/plain", COMMIT)
     assert (plain["parameters"], plain["requests"] > 0) == (PLAIN_PARAMETERS, True)
     assert rows["acme/ggufs/tiny-Q8_0.gguf"]["path"] == "hf://acme/ggufs/tiny-Q8_0.gguf"
-    assert rows["acme/gated"]["error"]
+    assert rows["acme/gated"]["error"] == "is gated: accept its terms on the Hub, then run `hf auth login`"
     # two repositories with the same blobs: their bytes are counted once
     same = {name: row["same_as"] for name, row in rows.items() if row["same_as"]}
     assert same == {"acme/plain": "hf://acme/copy"}
@@ -182,7 +182,7 @@ def test_a_web_address_is_one_checkpoint(hub: Server) -> None:
     ("root", "reason"),
     [
         ("memory://nowhere", "nothing is there"),
-        ("hf://acme/absent", "cannot be listed|does not exist"),
+        ("hf://acme/absent", "hf://acme/absent: does not exist, or is private and needs a token"),
         ("hf://datasets/acme/x", "not a model"),
         ("nosuch://bucket", "cannot be listed"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -132,8 +133,14 @@ def _executor(options: Options) -> Generator[tuple[Executor | None, int]]:
             # not pure: equal calls are different tasks, since files change between them
             yield client.get_executor(pure=False), max(len(client.scheduler_info()["workers"]), 1)
     elif options.workers:
-        # with spawn: a fork of a process that has threads may never wake up
-        with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        # with spawn: a fork of a process that has threads may never wake up. A terminal sends Ctrl-C to every process:
+        # this one ends the survey, and the workers finish what they read instead of printing a traceback each
+        with ProcessPoolExecutor(
+            options.workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        ) as pool:
             yield pool, options.workers
     else:
         yield None, 1

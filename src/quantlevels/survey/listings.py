@@ -27,6 +27,16 @@ _LISTED_AT_ONCE: Final = 8
 #: hexadecimal digits that tell one version of some files from another
 _VERSION_DIGITS: Final = 16
 _MAIN: Final = "main"
+#: names of errors of huggingface_hub and of the libraries of stores → what they mean and what to do
+_REASONS: Final[Mapping[str, str]] = {
+    "FileNotFoundError": "does not exist",
+    "PermissionError": "access is forbidden",
+    "GatedRepoError": "is gated: accept its terms on the Hub, then run `hf auth login`",
+    "RepositoryNotFoundError": "does not exist, or is private and needs a token: run `hf auth login`",
+    "RevisionNotFoundError": "has no such revision",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set",
+    "NoCredentialsError": "needs credentials, which the library of the store did not find",
+}
 
 
 def is_url(root: str) -> bool:
@@ -167,12 +177,11 @@ def _asked(shown: str, ask: Callable[[], _T]) -> _T:
         return ask()
     except ImportError as error:
         raise SurveyError(f"{shown}: needs a library that is not installed: {error.name or error}") from None
-    except FileNotFoundError:
-        raise SurveyError(f"{shown}: does not exist") from None
-    except PermissionError:
-        raise SurveyError(f"{shown}: access is forbidden") from None
     except Exception as error:  # libraries of stores raise errors of their own
-        raise SurveyError(f"{shown}: cannot be listed: {type(error).__name__}") from None
+        # by name: the libraries are optional
+        names = (cls.__name__ for cls in type(error).__mro__)
+        reason = next((_REASONS[name] for name in names if name in _REASONS), None)
+        raise SurveyError(f"{shown}: {reason or f'cannot be listed: {type(error).__name__}'}") from None
 
 
 # -- buckets -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import evolve
 
 from quantlevels.errors import SurveyError
+from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.survey.listings import is_url, remote_places
 from quantlevels.survey.run import run
 from quantlevels.survey.stores import default_roots, places
@@ -62,7 +63,8 @@ def survey(
         roots = [roots]
     named = [fspath(root) for root in roots]
     # what could not be read is tried again: the reason may be gone without a change to the files
-    known = {key_of(row): row for row in earlier if row["error"] is None}
+    # and rows of another schema may say less than a row of this one
+    known = {key_of(row): row for row in earlier if row["error"] is None and row["schema_version"] == SCHEMA_VERSION}
     return _survey(named, executor, workers, known)
 
 

@@ -27,7 +27,7 @@ _FORMULA: Final = ("=", "+", "-", "@")
 #: rows held in memory until they are a row group: fewer make large files, more take memory
 _PARQUET_ROWS: Final = 1_000
 #: what a row must have to go on from it
-_KEYS: Final = frozenset({"root", "name", "path", "version", "error"})
+_KEYS: Final = frozenset({"schema_version", "root", "name", "path", "version", "error"})
 
 
 class RowWriter(ABC):
