@@ -15,6 +15,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
+from urllib3.util.ssltransport import SSLTransport
 
 from quantlevels.checkpoint.remote.addresses import clean, is_metadata, is_private, literal_address, origin
 from quantlevels.errors import CheckpointError
@@ -117,10 +118,12 @@ def _refusal(host: str) -> str:
     return f"leads to {host}, in a private network"
 
 
-def _watch(sock: socket.socket | None) -> None:
+def _watch(sock: object) -> None:
     """Have the deadline of the request under way end this socket."""
+    if isinstance(sock, SSLTransport):  # TLS to a server within TLS to a proxy
+        sock = sock.socket
     deadline = _REQUEST.deadline
-    if deadline is not None and sock is not None:
+    if deadline is not None and isinstance(sock, socket.socket):
         deadline.socket = sock
         if deadline.expired:  # while the connection was made
             deadline.expire()

@@ -100,7 +100,7 @@ def hub_folder(place: HubPlace, limits: RemoteLimits, check: AddressCheck = is_p
     endpoint = constants.ENDPOINT.rstrip("/")
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     client = Client(endpoint, {"Authorization": f"Bearer {token}"} if token else {}, limits.silence, check)
-    offline = bool(constants.HF_HUB_OFFLINE)
+    offline = constants.HF_HUB_OFFLINE
     cache = CachedRepository(Path(constants.HF_HUB_CACHE) / f"models--{place.repository.replace('/', '--')}")
     if offline:
         commit, files = _cached(cache, place, shown)
