@@ -66,9 +66,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def levels_page() -> str:
     """Every level that comes with the package, by kind."""
-    text = (
-        "# Levels\n\nEvery level that comes with quantlevels. Plugins add theirs; `quantlevels list` shows them too.\n"
-    )
+    text = "---\nhide: [toc]\n---\n\n# Levels\n\nEvery level that comes with quantlevels. Plugins add theirs; `quantlevels list` shows them too.\n"
     kinds = dict.fromkeys(level.kind for level in levels)
     for kind in kinds:
         rows = [
