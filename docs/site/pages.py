@@ -66,7 +66,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def levels_page() -> str:
     """Every level that comes with the package, by kind."""
-    text = "---\nhide: [toc]\n---\n\n# Levels\n\nEvery level that comes with quantlevels. Plugins add theirs; `quantlevels list` shows them too.\n"
+    text = (
+        "---\nhide: [toc]\n---\n\n# Levels\n\n"
+        "Every level that comes with quantlevels. Plugins add theirs; `quantlevels list` shows them too.\n"
+    )
     kinds = dict.fromkeys(level.kind for level in levels)
     for kind in kinds:
         rows = [
