@@ -19,7 +19,7 @@ from tests.survey.stores import write_plain, write_tree
 from quantlevels.errors import SurveyError
 from quantlevels.survey import SurveyRow, survey
 from quantlevels.survey import run as running
-from quantlevels.survey.run import Answer
+from quantlevels.survey.run import BatchRows
 
 #: what differs from one survey to the next
 TIMES = ("seconds", "surveyed_at")
@@ -78,21 +78,21 @@ def test_few_tasks_wait_however_many_checkpoints_there_are(tree: Path, monkeypat
     assert counting.most <= 8
 
 
-def die(batch: Any) -> Answer:
+def die(batch: Any) -> BatchRows:
     """Stands in for the function of the workers: a checkpoint ends its process."""
     if any(DEADLY in place.path for place in batch):
         os._exit(1)
-    return _answer(batch)
+    return _read_batch(batch)
 
 
-_answer = running.answer
+_read_batch = running.read_batch
 
 
 def test_a_checkpoint_that_kills_workers_costs_one_row(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_plain(tree / DEADLY)
-    monkeypatch.setattr(running, "answer", die)
+    monkeypatch.setattr(running, "read_batch", die)
     with ProcessPoolExecutor(2, mp_context=get_context("fork")) as processes:
         rows = {row["name"]: row for row in survey(tree, executor=processes, workers=2)}
     monkeypatch.undo()
@@ -102,14 +102,14 @@ def test_a_checkpoint_that_kills_workers_costs_one_row(
 
 
 def test_workers_of_another_version_are_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "answer", lambda batch: Answer("quantlevels 9.9.9", []))
+    monkeypatch.setattr(running, "read_batch", lambda batch: BatchRows("quantlevels 9.9.9", []))
     with pytest.raises(SurveyError, match=r"a worker has quantlevels 9\.9\.9, this process quantlevels "):
         list(survey(tree, executor=Counting()))
 
 
 def test_workers_with_other_plugins_are_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = f"{running.installation()}, acme-quant 1.0"
-    monkeypatch.setattr(running, "answer", lambda batch: Answer(other, []))
+    monkeypatch.setattr(running, "read_batch", lambda batch: BatchRows(other, []))
     with pytest.raises(SurveyError, match=r"a worker has quantlevels .*, acme-quant 1\.0, this process"):
         list(survey(tree, executor=Counting()))
 
@@ -138,7 +138,7 @@ DASK = textwrap.dedent(
     from distributed import Client, LocalCluster
     from quantlevels.survey import run as running, survey
 
-    answer = running.answer
+    answer = running.read_batch
 
     def die(batch):
         if any("deadly" in place.path for place in batch):
@@ -149,7 +149,7 @@ DASK = textwrap.dedent(
         with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
             with Client(cluster) as client:
                 if "deadly" in sys.argv:
-                    running.answer = die
+                    running.read_batch = die
                 executor = client.get_executor(pure=False)
                 rows = []
                 for row in survey(sys.argv[1], executor=executor, workers=2):

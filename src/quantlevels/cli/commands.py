@@ -20,9 +20,9 @@ from quantlevels import (
 from quantlevels.cli.options import (
     Amount,
     AnyPath,
-    Code,
     CodePrefixes,
     ExistingPath,
+    FindingCode,
     Natural,
     RecordName,
     check_output,
@@ -467,7 +467,7 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
 
 
 @cli.command(epilog="\b\nExample: quantlevels explain QL105")
-@click.argument("codes", metavar="[CODE...]", type=Code(), nargs=-1)
+@click.argument("codes", metavar="[CODE...]", type=FindingCode(), nargs=-1)
 @as_json
 def explain(codes: tuple[str, ...], as_json: bool) -> None:
     """Explain a finding: what it means, an example, and what to do.

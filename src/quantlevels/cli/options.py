@@ -222,7 +222,7 @@ def number(text: str) -> Fraction:
     raise click.BadParameter(f"{text!r} is not a positive number; write 4.5 or 9/2")
 
 
-class Code(click.ParamType[str]):
+class FindingCode(click.ParamType[str]):
     """The code of a finding, its beginning, or its slug; the value is a beginning of codes."""
 
     name = "code"
@@ -286,7 +286,9 @@ class CodePrefixes(click.ParamType[tuple[str, ...]]):
 
         # only the last code is under way; shells replace the whole word, so what stands before it is repeated
         before, comma, last = incomplete.rpartition(",")
-        return [CompletionItem(f"{before}{comma}{code.value}") for code in Code().shell_complete(ctx, param, last)]
+        return [
+            CompletionItem(f"{before}{comma}{code.value}") for code in FindingCode().shell_complete(ctx, param, last)
+        ]
 
 
 def keep(text: str) -> tuple[str, QuantizationLevel]:

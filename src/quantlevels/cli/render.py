@@ -150,7 +150,7 @@ class Bar(NamedTuple):
     style: Style = "quantized"
 
 
-Value: TypeAlias = Cell | Bar | str | int | None
+CellValue: TypeAlias = Cell | Bar | str | int | None
 
 
 class Column(NamedTuple):
@@ -175,13 +175,13 @@ class Table(NamedTuple):
     """Rows under titles."""
 
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Value]]
+    rows: Sequence[Sequence[CellValue]]
 
 
 class Facts(NamedTuple):
     """Labels and what they stand for, one a line; those without a value are left out."""
 
-    facts: Mapping[str, Value]
+    facts: Mapping[str, CellValue]
 
 
 class Line(NamedTuple):
@@ -203,7 +203,7 @@ class Note(NamedTuple):
     severity: Severity
 
 
-Block: TypeAlias = Table | Facts | Line | Note
+PageBlock: TypeAlias = Table | Facts | Line | Note
 
 _MARKS: Final[dict[Severity, Cell]] = {
     "error": Cell("✗", "bad"),
@@ -212,7 +212,7 @@ _MARKS: Final[dict[Severity, Cell]] = {
 }
 
 
-def text_of(value: Value, longest: int = LONGEST) -> str:
+def text_of(value: CellValue, longest: int = LONGEST) -> str:
     """A value as plain text; ``-`` for None."""
     match value:
         case None:
@@ -227,7 +227,7 @@ def text_of(value: Value, longest: int = LONGEST) -> str:
             return visible(value, longest)
 
 
-def show(*pages: Iterable[Block], after_another: bool = False) -> None:
+def show(*pages: Iterable[PageBlock], after_another: bool = False) -> None:
     """Write pages of blocks to standard output, an empty line between two pages.
 
     Args:
@@ -249,7 +249,7 @@ def show(*pages: Iterable[Block], after_another: bool = False) -> None:
     console.print()
 
 
-def _plain_page(page: Iterable[Block]) -> str:
+def _plain_page(page: Iterable[PageBlock]) -> str:
     lines = chain.from_iterable(map(_plain, page))
     return "".join(f"{line}\n" for line in lines)
 
@@ -286,7 +286,7 @@ def _finite(record: object) -> object:
             return record
 
 
-def _plain(block: Block) -> list[str]:
+def _plain(block: PageBlock) -> list[str]:
     match block:
         case Line(pieces, indent):
             return [" " * indent + " ".join(text_of(piece, LONG) for piece in pieces)]
@@ -323,7 +323,7 @@ def _console() -> Console:
     return console
 
 
-def _rich(block: Block, console: Console) -> RenderableType:
+def _rich(block: PageBlock, console: Console) -> RenderableType:
     match block:
         case Line(pieces, indent):
             from rich.padding import Padding
@@ -431,7 +431,7 @@ class _Cut(NamedTuple):
         yield Text(text, self.text.style)
 
 
-def _rich_text(value: Value, bar: int = 20, longest: int = LONGEST) -> Text:
+def _rich_text(value: CellValue, bar: int = 20, longest: int = LONGEST) -> Text:
     from rich.text import Text
 
     match value:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 from attrs import frozen
 
 from quantlevels.cli.progress import PATIENCE
-from quantlevels.cli.render import Bar, Block, Cell, Column, Facts, Line, Style, Table, Value, short_size, show
+from quantlevels.cli.render import Bar, Cell, CellValue, Column, Facts, Line, PageBlock, Style, Table, short_size, show
 from quantlevels.errors import SurveyError
 from quantlevels.survey.page import page
 from quantlevels.survey.stores import default_roots
@@ -183,16 +183,16 @@ def _tell_changes(found: Changes) -> None:
         sys.stderr.write(f"{line}\n")
 
 
-def _page(summary: Summary, roots: Sequence[str]) -> list[list[Block]]:
+def _page(summary: Summary, roots: Sequence[str]) -> list[list[PageBlock]]:
     """The totals of a survey."""
     return [_head(summary), _levels(summary), _stores(summary), _troubles(summary), _savings(summary, roots)]
 
 
-def _head(summary: Summary) -> list[Block]:
+def _head(summary: Summary) -> list[PageBlock]:
     nbytes = sum(store.nbytes for store in summary.stores.values())
     parameters = sum(level.parameters for level in summary.levels.values())
     broken = sum(store.broken for store in summary.stores.values())
-    facts: dict[str, Value] = {
+    facts: dict[str, CellValue] = {
         "checkpoints": summary.checkpoints,
         "size": f"{short_size(nbytes)} ({nbytes:,} B)",
         "parameters": parameters,
@@ -210,7 +210,7 @@ def _count(number: int, style: Style) -> Cell:
     return Cell("0")
 
 
-def _levels(summary: Summary) -> list[Block]:
+def _levels(summary: Summary) -> list[PageBlock]:
     total = sum(level.nbytes for level in summary.levels.values())
     if not total:
         return []
@@ -228,7 +228,7 @@ def _levels(summary: Summary) -> list[Block]:
     return [Table(columns, rows)]
 
 
-def _stores(summary: Summary) -> list[Block]:
+def _stores(summary: Summary) -> list[PageBlock]:
     rows = [(name, store.checkpoints, store.broken, short_size(store.nbytes)) for name, store in summary.stores.items()]
     columns = (
         Column("store"),
@@ -239,7 +239,7 @@ def _stores(summary: Summary) -> list[Block]:
     return _table(columns, rows)
 
 
-def _troubles(summary: Summary) -> list[Block]:
+def _troubles(summary: Summary) -> list[PageBlock]:
     rows = [
         (Cell(trouble.name, _STYLES[trouble.rank]), short_size(trouble.nbytes), trouble.reason)
         for trouble in summary.worst()
@@ -252,16 +252,16 @@ def _troubles(summary: Summary) -> list[Block]:
     return _table(columns, rows)
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> list[Block]:
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[CellValue]]) -> list[PageBlock]:
     """A table, unless it would have no rows."""
     if rows:
         return [Table(columns, rows)]
     return []
 
 
-def _savings(summary: Summary, roots: Sequence[str]) -> list[Block]:
+def _savings(summary: Summary, roots: Sequence[str]) -> list[PageBlock]:
     """What takes space twice, or for nothing."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     if summary.same_count:
         text = f"{summary.same_count:,} checkpoints have the same files as another, {short_size(summary.same_bytes)}"
         blocks.append(Line((f"{text}; links to the same file take no space",)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from quantlevels.cli.render import Bar, Block, Cell, Column, Facts, Table, Value, percent, short_size, size
+from quantlevels.cli.render import Bar, Cell, CellValue, Column, Facts, PageBlock, Table, percent, short_size, size
 from quantlevels.findings import pluralize
 from quantlevels.vocabulary.registry import levels
 
@@ -30,12 +30,12 @@ def values_options(command: Callable[P, R]) -> Callable[P, R]:
     return click.option("--values", type=words, help="Read the weights too, a sample or all, for damage.")(command)
 
 
-def values_page(report: Inspection) -> list[Block]:
+def values_page(report: Inspection) -> list[PageBlock]:
     """Per level how much of it was read, what it holds, and which digests were compared."""
     values = report.values
     if values is None:
         return []
-    facts: dict[str, Value] = {"values": _how_much(values)}
+    facts: dict[str, CellValue] = {"values": _how_much(values)}
     if values.effective:
         facts["in them"] = "; ".join(map(_shown, values.effective))
     if values.checksums:
@@ -55,7 +55,7 @@ def values_page(report: Inspection) -> list[Block]:
     return [Facts(facts), Table(columns, rows)] if rows else [Facts(facts)]
 
 
-def _how_much(values: Values) -> Value:
+def _how_much(values: Values) -> CellValue:
     return Cell(f"{share_read(values)}, {size(values.bytes_read)}", "strong")
 
 
@@ -85,7 +85,7 @@ def _label(name: str) -> str:
     return level.label
 
 
-def _compared(checksums: tuple[Checksum, ...]) -> Value:
+def _compared(checksums: tuple[Checksum, ...]) -> CellValue:
     wrong = sum(not checksum.matches for checksum in checksums)
     if wrong:
         return Cell(f"{wrong:,} of {len(checksums):,} do not match", "bad")

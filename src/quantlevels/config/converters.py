@@ -50,8 +50,8 @@ from quantlevels.vocabulary.plain import (
     not_a_level,
     read_level,
     resolve_custom,
-    shown,
     table_defects,
+    value_text,
     write_level,
 )
 from quantlevels.vocabulary.registry import Registry, levels
@@ -195,7 +195,7 @@ def _canonical() -> Hook:
             return five[value]
         if isinstance(value, str):
             raise UnknownLevelError(value, tuple(get_close_matches(value, five)), "name of the original five")
-        raise ConfigError((f"expected one of {', '.join(five)}, got {shown(value)}",))
+        raise ConfigError((f"expected one of {', '.join(five)}, got {value_text(value)}",))
 
     return structure
 

@@ -25,7 +25,7 @@ from quantlevels.config.words import (
     is_union,
 )
 from quantlevels.errors import ConfigError, closest, hint
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 
 _T = TypeVar("_T")
 # Any: what a parser gave, and what a type makes of it
@@ -106,7 +106,7 @@ def message_of(error: BaseException) -> str:
 
 def expected(what: str, value: object) -> ConfigError:
     """The error for a value of another kind than is expected."""
-    return ConfigError((f"expected {what}, got {shown(value)}",))
+    return ConfigError((f"expected {what}, got {value_text(value)}",))
 
 
 def _at(key: object, error: BaseException) -> Iterator[Mistake]:
@@ -142,7 +142,7 @@ def choice_reader(type_: Any) -> ValueReader:  # Any: a type form
         for word, member in members:
             if type(value) is type(word) and value == word:  # 1 == True == 1.0
                 return member
-        refusal = expected(" or ".join(map(shown, words)), value)
+        refusal = expected(" or ".join(map(value_text, words)), value)
         if not isinstance(value, str):
             raise refusal
         raise UnknownWordError((f"{refusal}{hint(closest(value, words))}",))

@@ -32,7 +32,7 @@ from quantlevels.config.words import (
     keys_of,
 )
 from quantlevels.errors import QuantLevelsError, UnknownLevelError, closest, hint
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 
 # Any: cattrs' hooks take what a parser gave, and types as values
 Hook: TypeAlias = Callable[[Any, Any], Any]
@@ -184,7 +184,7 @@ def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Ite
     elif isinstance(error, KeyError) and error.args[:1] == keys[-1:] and not _is_there(keys, data):
         yield Mistake(keys, f"missing, expected {in_words(type_)}", keys, missing=True)
     elif type_ is not None and _is_there(keys, data):
-        yield Mistake(keys, f"expected {in_words(type_)}, got {shown(_value(keys, data))}")
+        yield Mistake(keys, f"expected {in_words(type_)}, got {value_text(_value(keys, data))}")
     else:  # what a class says of its fields together
         yield Mistake(keys, message_of(error))
 

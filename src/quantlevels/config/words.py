@@ -12,7 +12,7 @@ import attrs
 
 from quantlevels.errors import ConfigError
 from quantlevels.vocabulary.level import QuantizationLevel
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 
 Keys: TypeAlias = tuple[object, ...]
 """Where in a document: mapping keys and list indices, from the root."""
@@ -52,7 +52,7 @@ def in_words(type_: Any) -> str:  # Any: a type form
     if is_union(type_):
         return " or ".join(dict.fromkeys(map(in_words, get_args(type_))))
     if is_choice(type_):
-        return " or ".join(shown(word) for word, _ in choices(type_))
+        return " or ".join(value_text(word) for word, _ in choices(type_))
     if hasattr(type_, "__supertype__"):
         return in_words(type_.__supertype__)
     if get_origin(type_) is Annotated:

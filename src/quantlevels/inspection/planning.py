@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["fit", "size"]
 
 #: a checkpoint, or a number of parameters if only that is known
-Source: TypeAlias = "str | PathLike[str] | int"
+ModelSource: TypeAlias = "str | PathLike[str] | int"
 
 
 def size(
-    source: Source,
+    source: ModelSource,
     *,
     level: QuantizationLevel | str | None = None,
     recipe: str | None = None,
@@ -217,7 +217,7 @@ class Fit:
 
 
 def fit(
-    source: Source,
+    source: ModelSource,
     *,
     memory: int,
     reserve: Fraction | float = 0,
@@ -292,7 +292,7 @@ class _Plannable(NamedTuple):
         return sizes.plain_bytes(self.tensors)(target)
 
 
-def _plannable(source: Source, progress: Progress | None) -> _Plannable:
+def _plannable(source: ModelSource, progress: Progress | None) -> _Plannable:
     if isinstance(source, int):
         return _Plannable(None, _positive("the number of parameters", source), None)
     report = inspect(source, progress=progress)

@@ -27,7 +27,7 @@ from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import levels
 
 #: ``CompressWeightsMode``; the last three are words of older versions
-Mode: TypeAlias = Literal[
+CompressionMode: TypeAlias = Literal[
     "int8_sym", "int8_asym", "int4_sym", "int4_asym", "int3_sym", "int2_sym", "nf4", "cb4", "mxfp4", "mxfp8_e4m3",
     "fp8_e4m3", "fp4", "nvfp4", "codebook", "adaptive_codebook", "int8", "e2m1", "cb4_f8e4m3",
 ]  # fmt: skip
@@ -104,7 +104,7 @@ class OpenVINOConfig(MethodConfig):
         "advanced_accuracy_restorer_parameters"
     ) | frozenset(_SEVERAL)
 
-    mode: Mode | None = None
+    mode: CompressionMode | None = None
     group_size: int | None = field(default=None, validator=valid_group_size)
     backup_mode: BackupMode | None = None
     compression_format: str = "dequantize"
@@ -116,11 +116,11 @@ class OpenVINOConfig(MethodConfig):
             return None
         return evolve(self._declared(self.mode), alternative=self._alternative(self.mode))
 
-    def _alternative(self, mode: Mode) -> DeclaredLevel | None:
+    def _alternative(self, mode: CompressionMode) -> DeclaredLevel | None:
         backup = self.backup_mode or _BACKUPS.get(mode, "int8_asym")
         return None if mode in _INT8_MODES or backup in ("none", mode) else self._declared(backup)
 
-    def _declared(self, mode: Mode | BackupMode) -> DeclaredLevel:
+    def _declared(self, mode: CompressionMode | BackupMode) -> DeclaredLevel:
         stored = _STORED[mode]
         level = _level(stored.level)
         group = stored.group_size if stored.fixed or self.group_size is None else self.group_size

@@ -31,7 +31,7 @@ _DIED: Final = frozenset({"BrokenProcessPool", "BrokenThreadPool", "BrokenExecut
 _DEATH: Final = "the worker that read it died, perhaps for want of memory"
 
 
-class Answer(NamedTuple):
+class BatchRows(NamedTuple):
     """What a worker sends back for one batch."""
 
     #: quantlevels and its plugins in the worker
@@ -43,9 +43,9 @@ class Answer(NamedTuple):
 Batch: TypeAlias = "tuple[Place, ...]"
 
 
-def answer(batch: Batch) -> Answer:
+def read_batch(batch: Batch) -> BatchRows:
     """The rows of one batch; the function that runs in the workers."""
-    return Answer(installation(), rows_of(batch))
+    return BatchRows(installation(), rows_of(batch))
 
 
 @cache
@@ -102,7 +102,7 @@ class _Window:
         self.executor = executor
         self.renew = renew
         self.most = most
-        self.running: dict[Future[Answer], Batch] = {}
+        self.running: dict[Future[BatchRows], Batch] = {}
         #: batches that a worker died with; each is tried again alone, so that the next death names the guilty one
         self.suspects: deque[Batch] = deque()
 
@@ -123,7 +123,7 @@ class _Window:
 
     def submit(self, batch: Batch) -> None:
         try:
-            self.running[self.executor.submit(answer, batch)] = batch
+            self.running[self.executor.submit(read_batch, batch)] = batch
         except Exception as error:
             if not _is_death(error):
                 raise
@@ -160,7 +160,7 @@ class _Window:
         """The rows of a batch that was lost, one place after the other; an error for those that kill again."""
         for place in batch:
             try:
-                yield from _checked(self.executor.submit(answer, (place,)).result())
+                yield from _checked(self.executor.submit(read_batch, (place,)).result())
             except Exception as error:
                 if not _is_death(error):
                     raise
@@ -174,7 +174,7 @@ def _is_death(error: BaseException) -> bool:
     return not _DIED.isdisjoint(cls.__name__ for cls in type(error).__mro__)
 
 
-def _checked(given: Answer) -> Sequence[SurveyRow]:
+def _checked(given: BatchRows) -> Sequence[SurveyRow]:
     if given.installed != installation():
         message = f"a worker has {given.installed}, this process {installation()}; install the same everywhere"
         raise SurveyError(message)

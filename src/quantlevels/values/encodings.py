@@ -65,7 +65,7 @@ class Encoding:
 
 F32: Final = Encoding(nbytes=4, mantissa=23, bias=127, limit=0x7F80_0000)
 F16: Final = Encoding(nbytes=2, mantissa=10, bias=15, limit=0x7C00)
-BF16: Final = Encoding(nbytes=2, mantissa=7, bias=127, limit=0x7F80)
+BFLOAT16: Final = Encoding(nbytes=2, mantissa=7, bias=127, limit=0x7F80)
 E8M0: Final = Encoding(nbytes=1, mantissa=0, bias=127, limit=0xFF, signed=False)
 E4M3: Final = Encoding(nbytes=1, mantissa=3, bias=7, limit=0x7F)
 
@@ -74,7 +74,7 @@ E4M3: Final = Encoding(nbytes=1, mantissa=3, bias=7, limit=0x7F)
 ENCODINGS: Final[dict[str, Encoding]] = {
     "None": F32,
     "Float16": F16,
-    "BFloat16": BF16,
+    "BFloat16": BFLOAT16,
     "Float64": Encoding(nbytes=8, mantissa=52, bias=1023, limit=0x7FF0_0000_0000_0000),
     "Float8E4M3FN": E4M3,
     "Float8E4M3FNUZ": Encoding(nbytes=1, mantissa=3, bias=8, limit=0x80, nan_is_negative_zero=True),

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from quantlevels.values.arrays import magnitudes
-from quantlevels.values.encodings import BF16, F16, F32, Encoding
+from quantlevels.values.encodings import BFLOAT16, F16, F32, Encoding
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -367,10 +367,10 @@ class Fits:
     def read(self, rows: Bits) -> bool:
         """Take whole rows; whether every value still fits."""
         # BF16 is the upper half of FP32, so that one OR of all values decides
-        if self._narrow is BF16 and int(np.bitwise_or.reduce(rows, axis=None)) & 0xFFFF:
+        if self._narrow is BFLOAT16 and int(np.bitwise_or.reduce(rows, axis=None)) & 0xFFFF:
             return False
         self._spread.read(rows)
-        if self._narrow is BF16:
+        if self._narrow is BFLOAT16:
             return True
         values = np.ascontiguousarray(rows).view(np.float32)
         with np.errstate(all="ignore"):  # NaN and infinity are values here, and overflow is an answer
@@ -381,7 +381,7 @@ class Fits:
         """The level, if enough values are not zero and they differ enough in size."""
         if not self._spread.is_wide:
             return None
-        level = "BFloat16" if self._narrow is BF16 else "Float16"
+        level = "BFloat16" if self._narrow is BFLOAT16 else "Float16"
         return Precision(bits=16, rule="significant-bits", level=level)
 
 
@@ -443,7 +443,7 @@ class Lattice:
 
 
 def _as_float32(bits: Bits, encoding: Encoding) -> npt.NDArray[np.float32]:
-    if encoding is BF16:
+    if encoding is BFLOAT16:
         return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
     if encoding is F16:
         return bits.view(np.float16).astype(np.float32)
@@ -456,7 +456,7 @@ def _rounded(values: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray
     if encoding is F16:
         return values.astype(np.float16).view(np.uint16)
     bits = values.view(np.uint32)
-    if encoding is BF16:
+    if encoding is BFLOAT16:
         return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(
             np.uint16
         )
@@ -539,10 +539,10 @@ def tests(encoding: Encoding, rows: Bits, height: int) -> list[Test]:
         if limit == 2 and glance.fractions_in_group <= limit and columns >= _GROUP_SCOPE[1]:
             few.append(Fractions(encoding, limit, _GROUP_SCOPE))
     few += _distinct(encoding, columns, glance.distinct, (32, 64, 256))
-    if encoding in (F32, F16, BF16) and glance.may_be_lattice:
+    if encoding in (F32, F16, BFLOAT16) and glance.may_be_lattice:
         few.append(Lattice(encoding))
     if encoding is F32:
-        few += [Fits(narrow) for narrow in (BF16, F16) if glance.union & ((1 << (23 - narrow.mantissa)) - 1) == 0]
+        few += [Fits(narrow) for narrow in (BFLOAT16, F16) if glance.union & ((1 << (23 - narrow.mantissa)) - 1) == 0]
     return few
 
 

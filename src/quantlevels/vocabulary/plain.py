@@ -48,10 +48,10 @@ def not_a_level(value: object) -> QuantLevelsError:
         return ConfigError(("expected a level, got null; FP32 is written 'None'",))
     if type(value) is int:  # a number is refused, since 16 would be two levels; the message names what it can be
         return UnknownLevelError(value, tuple(level.name for level in BUILTIN if level.bits_per_param == value))
-    return ConfigError((f"expected the name of a level or a table that defines one, got {shown(value)}",))
+    return ConfigError((f"expected the name of a level or a table that defines one, got {value_text(value)}",))
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """A value of a config file in a few words, written as files write it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -121,7 +121,7 @@ def _defects(table: Mapping[Any, object], record: type, place: tuple[str, ...]) 
 def _refusal(attribute: Attribute[Any], value: object) -> str:  # Any: attributes of every type
     """Why a field refuses a value; empty if it takes it."""
     if attribute.name == "block":
-        return f"expected a table of weights and bits, got {shown(value)}"
+        return f"expected a table of weights and bits, got {value_text(value)}"
     if attribute.validator is None:
         return ""
     # the validators of the class itself: what a config may have and what code may have never differ

@@ -15,7 +15,7 @@ from quantlevels.cli.pages.words import (
     stored_line,
     title,
 )
-from quantlevels.cli.render import Block, Cell, Column, Facts, Line, Note, Style, Table, Value, short_size, size
+from quantlevels.cli.render import Cell, CellValue, Column, Facts, Line, Note, PageBlock, Style, Table, short_size, size
 from quantlevels.cli.values import share_read, values_page
 from quantlevels.findings import Finding, Severity, pluralize
 
@@ -33,18 +33,18 @@ _LEVEL_STYLE: Final[dict[bool, Style]] = {True: "quantized", False: "plain"}
 _NOTED: Final[dict[Severity, Severity]] = {"error": "info", "warning": "warning", "info": "info"}
 
 
-def inspection(report: Inspection) -> list[list[Block]]:
+def inspection(report: Inspection) -> list[list[PageBlock]]:
     """Declared beside stored, totals, levels, findings."""
-    declared: dict[str, Value] = {} if report.components else _declared(report.declared)  # each declares its own
-    head: list[Block] = [title(report), Facts({**declared, **_stored(report)})]
-    levels: list[Block] = []
+    declared: dict[str, CellValue] = {} if report.components else _declared(report.declared)  # each declares its own
+    head: list[PageBlock] = [title(report), Facts({**declared, **_stored(report)})]
+    levels: list[PageBlock] = []
     if report.stored and report.stored.levels:
         levels.append(_levels(report.stored))
     found = notes(report.findings) or [Line((Cell("no findings", "good"),))]
     return [head, levels, _components(report), values_page(report), found, read_on(report.findings)]
 
 
-def _declared(declared: Declared | None) -> dict[str, Value]:
+def _declared(declared: Declared | None) -> dict[str, CellValue]:
     if declared is None:
         return {"declared": "nothing"}
     return {"declared": Cell(declared_line(declared), "strong"), "by": _by(declared)}
@@ -61,7 +61,7 @@ def _by(declared: Declared) -> str:
     return words
 
 
-def _stored(report: Inspection) -> dict[str, Value]:
+def _stored(report: Inspection) -> dict[str, CellValue]:
     stored = report.stored
     if stored is None:
         return {}
@@ -86,14 +86,14 @@ def _tally(tally: Tally) -> str | None:
 
 
 def _levels(stored: StoredTotals) -> Table:
-    rows: list[tuple[Value, StoredLevel, Style]] = []
+    rows: list[tuple[CellValue, StoredLevel, Style]] = []
     for level in stored.levels:
         style = _LEVEL_STYLE[level.quantized]
         rows.append((Cell(str(level.level), style), level, style))
     return levels_table(rows, stored.tensor_bytes)
 
 
-def _components(report: Inspection) -> list[Block]:
+def _components(report: Inspection) -> list[PageBlock]:
     """One row per model of a folder that holds several."""
     if not report.components:
         return []
@@ -104,7 +104,7 @@ def _components(report: Inspection) -> list[Block]:
         Column("parameters", right=True),
         Column("size", right=True),
     )
-    rows: list[Sequence[Value]] = []
+    rows: list[Sequence[CellValue]] = []
     for component in report.components:
         declared, stored = "nothing", "nothing"
         parameters, nbytes = 0, 0
@@ -117,9 +117,9 @@ def _components(report: Inspection) -> list[Block]:
     return [Table(columns, rows)]
 
 
-def verdict(report: Inspection, failed: Sequence[Finding], requirements: Requirements) -> list[list[Block]]:
+def verdict(report: Inspection, failed: Sequence[Finding], requirements: Requirements) -> list[list[PageBlock]]:
     """What fails, what is only noted, and the verdict; what the caller ignores is counted."""
-    noted: list[Block] = []
+    noted: list[PageBlock] = []
     ignored = 0
     for finding in report.findings:
         if requirements.is_ignored(finding):
@@ -138,7 +138,7 @@ def verdict(report: Inspection, failed: Sequence[Finding], requirements: Require
     return [notes(failed), noted, read_on(failed), [Line(tuple(pieces))]]
 
 
-def tensors(report: Inspection, pattern: str) -> list[list[Block]]:
+def tensors(report: Inspection, pattern: str) -> list[list[PageBlock]]:
     """One row per weight whose name matches."""
     rows = [_weight_row(record) for record in report.weight_records(pattern)]
     if not rows:
@@ -155,7 +155,7 @@ def tensors(report: Inspection, pattern: str) -> list[list[Block]]:
     return [[title(report)], [Table(columns, rows)]]
 
 
-def _weight_row(record: WeightRecord) -> Sequence[Value]:
+def _weight_row(record: WeightRecord) -> Sequence[CellValue]:
     shapes = ["x".join(map(str, tensor["shape"])) for tensor in record["tensors"]]
     return (
         record["name"],

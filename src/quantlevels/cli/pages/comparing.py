@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from quantlevels.cli.pages.words import faint, signed_size
-from quantlevels.cli.render import Block, Cell, Column, Line, Style, Table, Value, decimal, short_size, size
+from quantlevels.cli.render import Cell, CellValue, Column, Line, PageBlock, Style, Table, decimal, short_size, size
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
-def comparison(report: Comparison, most: int) -> list[list[Block]]:
+def comparison(report: Comparison, most: int) -> list[list[PageBlock]]:
     """Totals side by side, levels in bytes, and the weights that differ.
 
     Args:
@@ -50,7 +50,7 @@ def _totals(report: Comparison) -> Table:
         Column("after", shrinks="wraps"),
         Column("change", right=True),
     )
-    rows: list[Sequence[Value]] = [
+    rows: list[Sequence[CellValue]] = [
         ("path", Cell(str(before.path), "strong"), Cell(str(after.path), "strong"), ""),
         ("format", before.format, after.format, ""),
         ("parameters", f"{old.parameters:,}", f"{new.parameters:,}", _signed(new.parameters - old.parameters, "=")),
@@ -116,7 +116,7 @@ def _growth(nbytes: int) -> Style:
     return "good"
 
 
-def _changed(changes: Iterable[Change], most: int) -> list[Block]:
+def _changed(changes: Iterable[Change], most: int) -> list[PageBlock]:
     """Weights that both sides have but not alike; those that differ in layer numbers alone share a row."""
     alike: dict[tuple[str, str, str], list[int]] = {}
     for change in changes:
@@ -141,7 +141,7 @@ def _changed(changes: Iterable[Change], most: int) -> list[Block]:
     return [Table(columns, rows), *_more(len(alike), most)]
 
 
-def _only(side: str, names: Sequence[str], most: int) -> list[Block]:
+def _only(side: str, names: Sequence[str], most: int) -> list[PageBlock]:
     """Weights that one side alone has."""
     if not names:
         return []
@@ -155,7 +155,7 @@ def alike_name(name: str) -> str:
     return _NUMBERS.sub("*", name)
 
 
-def _more(rows: int, most: int) -> list[Block]:
+def _more(rows: int, most: int) -> list[PageBlock]:
     if rows <= most:
         return []
     return [faint(f"... and {rows - most:,} more rows; --all shows them")]

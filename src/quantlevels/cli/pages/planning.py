@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.cli.pages.words import bits_per_weight, levels_table, signed_size
-from quantlevels.cli.render import Bar, Block, Cell, Column, Facts, Style, Table, Value, short_size, size
+from quantlevels.cli.render import Bar, Cell, CellValue, Column, Facts, PageBlock, Style, Table, short_size, size
 
 if TYPE_CHECKING:
     from quantlevels.inspection.planning import Candidate, Fit
@@ -25,9 +25,9 @@ _ONLY_WEIGHTS: Final = "weights only: no key-value cache, no activations"
 _ESTIMATED: Final = "~ is idealized from the number of parameters, without what a scheme adds"
 
 
-def sizing(report: Sizing, source: str) -> list[list[Block]]:
+def sizing(report: Sizing, source: str) -> list[list[PageBlock]]:
     """Totals, levels, and the tensors that cannot have the level that was asked for."""
-    facts: dict[str, Value] = {
+    facts: dict[str, CellValue] = {
         "from": Cell(source, "strong"),
         "level": str(report.target.level),
         "scheme": report.target.scheme,
@@ -37,19 +37,19 @@ def sizing(report: Sizing, source: str) -> list[list[Block]]:
         "bits/weight": bits_per_weight(report.bits_per_weight),
         "": _BASIS[report.basis],
     }
-    levels: list[Block] = []
+    levels: list[PageBlock] = []
     if report.basis != "count":
         rows = [_sized_row(level, report) for level in report.levels]
         levels.append(levels_table(rows, report.nbytes))
     return [[Facts(facts)], levels, _fallbacks(report.fallbacks)]
 
 
-def _sized_row(level: SizedLevel, report: Sizing) -> tuple[Value, SizedLevel, Style]:
+def _sized_row(level: SizedLevel, report: Sizing) -> tuple[CellValue, SizedLevel, Style]:
     style: Style = "quantized" if level.level == report.target.level else "plain"
     return str(level.level), level, style
 
 
-def _fallbacks(fallbacks: Sequence[Fallback]) -> list[Block]:
+def _fallbacks(fallbacks: Sequence[Fallback]) -> list[PageBlock]:
     if not fallbacks:
         return []
     columns = (
@@ -81,7 +81,7 @@ def candidate_size(candidate: Candidate) -> str:
     return f"{mark}{short_size(candidate.nbytes)}"
 
 
-def fit(report: Fit, source: str, memory: str) -> list[list[Block]]:
+def fit(report: Fit, source: str, memory: str) -> list[list[PageBlock]]:
     """The checkpoint as it is, then from the largest to the smallest, with the budget drawn where it falls."""
     # the row of the budget stands behind what does not fit, and the checkpoint as it is stays at the top
     groups = same_size(report.candidates)
@@ -100,7 +100,7 @@ def fit(report: Fit, source: str, memory: str) -> list[list[Block]]:
     return [[Facts(_fit_facts(report, source, memory))], [Table(columns, rows)]]
 
 
-def _fit_facts(report: Fit, source: str, memory: str) -> dict[str, Value]:
+def _fit_facts(report: Fit, source: str, memory: str) -> dict[str, CellValue]:
     budget, remark = size(report.budget), _ONLY_WEIGHTS
     if report.reserve:
         budget += f", {float(100 * report.reserve):g}% held back"
@@ -109,7 +109,7 @@ def _fit_facts(report: Fit, source: str, memory: str) -> dict[str, Value]:
     return {"from": Cell(source, "strong"), "memory": memory, "budget": budget, "": Cell(remark, "faint")}
 
 
-def _budget_row(report: Fit) -> Sequence[Value]:
+def _budget_row(report: Fit) -> Sequence[CellValue]:
     style: Style = "warning"
     return (
         "",
@@ -136,7 +136,7 @@ _LOOKS: Final[dict[bool, _Look]] = {
 }
 
 
-def _candidate_row(group: Sequence[Candidate], budget: int) -> Sequence[Value]:
+def _candidate_row(group: Sequence[Candidate], budget: int) -> Sequence[CellValue]:
     first = group[0]
     look = _LOOKS[first.fits]
     return (

@@ -7,19 +7,18 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from quantlevels.cli.pages.words import faint
-from quantlevels.cli.render import Block, Cell, Column, Facts, Line, Style, Table, Value, decimal
+from quantlevels.cli.render import Cell, CellValue, Column, Facts, Line, PageBlock, Style, Table, decimal
 
 if TYPE_CHECKING:
     from quantlevels.findings import Severity
     from quantlevels.inspection.records import ExplanationRecord
-    from quantlevels.vocabulary.level import Block as LevelBlock
-    from quantlevels.vocabulary.level import QuantizationLevel
+    from quantlevels.vocabulary.level import Block, QuantizationLevel
     from quantlevels.vocabulary.plugins import PluginStatus
 
 _SEVERITY_STYLE: Final[dict[Severity, Style]] = {"error": "bad", "warning": "warning", "info": "faint"}
 
 
-def listing(levels: Sequence[QuantizationLevel]) -> list[list[Block]]:
+def listing(levels: Sequence[QuantizationLevel]) -> list[list[PageBlock]]:
     """One row per level."""
     if not levels:
         return [[Line(("no level has that width and kind",))]]
@@ -47,10 +46,10 @@ def listing(levels: Sequence[QuantizationLevel]) -> list[list[Block]]:
     return [[Table(columns, rows)]]
 
 
-def description(level: QuantizationLevel) -> list[list[Block]]:
+def description(level: QuantizationLevel) -> list[list[PageBlock]]:
     """Everything known about one level, and its names in every dialect."""
     exact = level.bits_per_weight
-    facts: dict[str, Value] = {
+    facts: dict[str, CellValue] = {
         "name": Cell(level.name, "strong"),
         "label": level.label,
         "summary": level.summary or None,
@@ -65,7 +64,7 @@ def description(level: QuantizationLevel) -> list[list[Block]]:
     }
     spellings = [(dialect, ", ".join(map(str, words))) for dialect, words in sorted(level.spellings.items())]
     columns = Column("dialect", style="faint"), Column("spelling")
-    tables: list[Block] = []
+    tables: list[PageBlock] = []
     if spellings:
         tables.append(Table(columns, spellings))
     return [[Facts(facts)], tables]
@@ -77,7 +76,7 @@ def _fraction(exact: Fraction) -> str:
     return f"{float(exact)} ({exact})"
 
 
-def _block(block: LevelBlock) -> str | None:
+def _block(block: Block) -> str | None:
     if block.weights == 1:
         return None
     words = f"{block.weights:,} weights in {block.bits:,} bits"
@@ -86,16 +85,16 @@ def _block(block: LevelBlock) -> str | None:
     return words
 
 
-def explanation(record: ExplanationRecord) -> list[list[Block]]:
+def explanation(record: ExplanationRecord) -> list[list[PageBlock]]:
     """The finding, and the paragraphs on it."""
     severity = Cell(f"({record['severity']})", "faint")
     head = Line((Cell(record["code"], "strong"), Cell(record["slug"], "strong"), severity))
     paragraphs = record["text"].split("\n\n")
-    lines: list[Block] = [Line((text.lstrip(),), len(text) - len(text.lstrip())) for text in paragraphs]
+    lines: list[PageBlock] = [Line((text.lstrip(),), len(text) - len(text.lstrip())) for text in paragraphs]
     return [[head], *([line] for line in lines)]
 
 
-def explanations(records: Sequence[ExplanationRecord]) -> list[list[Block]]:
+def explanations(records: Sequence[ExplanationRecord]) -> list[list[PageBlock]]:
     """One row per finding, with the first sentence on it."""
     columns = (
         Column("code", style="strong"),
@@ -115,7 +114,7 @@ def explanations(records: Sequence[ExplanationRecord]) -> list[list[Block]]:
     return [[Table(columns, rows)], [faint("Run `quantlevels explain CODE` for cause and fix.")]]
 
 
-def plugins(found: Sequence[PluginStatus]) -> list[list[Block]]:
+def plugins(found: Sequence[PluginStatus]) -> list[list[PageBlock]]:
     """One row per plugin, and what to do about those in trouble."""
     if not found:
         return [[Line(("no plugins are installed",))]]
@@ -128,7 +127,7 @@ def plugins(found: Sequence[PluginStatus]) -> list[list[Block]]:
         Column("installed", style="faint", from_width=100),
     )
     rows = [_plugin_row(plugin) for plugin in found]
-    troubles: list[list[Block]] = [
+    troubles: list[list[PageBlock]] = [
         [Line((Cell(bad.name, "strong"), Cell(bad.state, "bad"))), Line((bad.reason,), 2), Line((bad.remedy,), 2)]
         for bad in found
         if not bad.fine
@@ -136,7 +135,7 @@ def plugins(found: Sequence[PluginStatus]) -> list[list[Block]]:
     return [[Table(columns, rows)], *troubles]
 
 
-def _plugin_row(plugin: PluginStatus) -> Sequence[Value]:
+def _plugin_row(plugin: PluginStatus) -> Sequence[CellValue]:
     style: Style = ""
     if not plugin.fine:
         style = "bad"

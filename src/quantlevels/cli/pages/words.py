@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from quantlevels.cli.render import (
     Bar,
-    Block,
     Cell,
+    CellValue,
     Column,
     Line,
     Note,
+    PageBlock,
     Style,
     Table,
-    Value,
     decimal,
     percent,
     short_size,
@@ -126,12 +126,12 @@ def title(report: Inspection) -> Line:
     return Line((Cell(str(report.path), "strong"), Cell(f"({what})", "faint")))
 
 
-def notes(found: Iterable[Finding]) -> list[Block]:
+def notes(found: Iterable[Finding]) -> list[PageBlock]:
     """One note per finding."""
     return [Note(finding, finding.severity) for finding in found]
 
 
-def read_on(found: Sequence[Finding]) -> list[Block]:
+def read_on(found: Sequence[Finding]) -> list[PageBlock]:
     """Which command explains the first finding."""
     if not found:
         return []
@@ -143,7 +143,7 @@ def faint(text: str) -> Line:
     return Line((Cell(text, "faint"),))
 
 
-def levels_table(rows: Iterable[tuple[Value, StoredLevel | SizedLevel, Style]], nbytes: int) -> Table:
+def levels_table(rows: Iterable[tuple[CellValue, StoredLevel | SizedLevel, Style]], nbytes: int) -> Table:
     """What each level takes of all bytes.
 
     Args:

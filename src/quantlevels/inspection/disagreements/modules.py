@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from quantlevels.findings import Finding
 from quantlevels.inspection.disagreements.evidence import and_others, unnumbered
 from quantlevels.schemes.names import ModulePatterns
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 
 if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence
@@ -63,7 +63,7 @@ def patterns_not_read(evidence: Evidence) -> Iterator[Finding]:
     if declared and declared.unsupported_patterns:
         first, *others = declared.unsupported_patterns
         reason = "is a pattern that is not valid, not supported or too costly; it is taken to name no module"
-        yield Finding("QL306", f"{shown(first)} {reason}{and_others(others)}", declared.source)
+        yield Finding("QL306", f"{value_text(first)} {reason}{and_others(others)}", declared.source)
 
 
 def _named(declared: Declared, plain: list[str]) -> dict[str, str]:

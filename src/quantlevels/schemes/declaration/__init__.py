@@ -17,7 +17,7 @@ from quantlevels.schemes.declaration.declared import Declared
 from quantlevels.schemes.declaration.methods import Claim, claim_of
 from quantlevels.schemes.declaration.places import FOREIGN_CONFIGS, model_configs, sections
 from quantlevels.vocabulary.level import QuantizationLevel
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 from quantlevels.vocabulary.registry import Registry, levels
 
 __all__ = ["Declared", "declared_by"]
@@ -84,7 +84,7 @@ def _label(checkpoint: Checkpoint, findings: list[Finding]) -> Declared | None:
     source = checkpoint.files[0].path
     number = label & ~GUESSED if type(label) is int else None  # the key may hold a float or text in a broken file
     if number not in FILE_TYPES:
-        findings.append(Finding("QL301", f"{_LABEL} is {shown(label)}, which is not a known file type", source))
+        findings.append(Finding("QL301", f"{_LABEL} is {value_text(label)}, which is not a known file type", source))
         return None
     _, name = FILE_TYPES[number]
     if name is None:  # a type that llama.cpp has removed, or one that says nothing
@@ -100,7 +100,7 @@ def _dtype(checkpoint: Checkpoint, findings: list[Finding]) -> tuple[Quantizatio
     """The level of what is not quantized, as the model's config names it, and the file that does."""
     for file, path, word in _dtypes(checkpoint):
         if not isinstance(word, str):
-            findings.append(Finding("QL305", f"{path}: expected the name of a dtype, got {shown(word)}", file))
+            findings.append(Finding("QL305", f"{path}: expected the name of a dtype, got {value_text(word)}", file))
             return None, file
         try:
             return levels[word], file

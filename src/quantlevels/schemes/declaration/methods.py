@@ -11,7 +11,7 @@ from quantlevels.scheme import Config, Scheme
 from quantlevels.schemes import find_scheme
 from quantlevels.schemes.catalogue import CATALOGUE
 from quantlevels.schemes.declaration.places import SECTION_KEYS, Section
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 from quantlevels.vocabulary.registry import Registry
 
 #: Keys of a section that names no method → the method that writes them. The first row that fits counts: rows of keys
@@ -87,14 +87,14 @@ def claim_of(section: Section, registry: Registry, findings: list[Finding]) -> C
     """
     word, place = _named(section)
     if word is not None and not isinstance(word, str):
-        message = f"{section.path}.{place}: expected the name of a method, got {shown(word)}"
+        message = f"{section.path}.{place}: expected the name of a method, got {value_text(word)}"
         findings.append(Finding("QL305", message, section.file))
         return None
     method = section.method or word or _method_of_keys(section.config, section.whole_file)
     if method is None:
         if section.whole_file:
             return None
-        keys = ", ".join(shown(key) for key in list(section.config)[:_MOST_KEYS])
+        keys = ", ".join(value_text(key) for key in list(section.config)[:_MOST_KEYS])
         message = f"{section.path}: names no method, and no known method writes its keys ({keys}); it is not read"
         findings.append(Finding("QL302", message, section.file))
         return Claim(section, word, None)
@@ -150,4 +150,4 @@ def _unknown(method: str) -> str:
 
     known = [name for row in CATALOGUE for name in row.methods]
     meant = next(iter(get_close_matches(method.strip().lower(), known, n=1, cutoff=_MIN_LIKENESS)), None)
-    return f"method {shown(method)} is not known: only tensors that show their own layout are read{hint(meant)}"
+    return f"method {value_text(method)} is not known: only tensors that show their own layout are read{hint(meant)}"

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, cast, final
 from quantlevels.container import CONFIG, JSON, Checkpoint
 from quantlevels.findings import Finding
 from quantlevels.scheme import Config
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 
 #: Files of other runtimes, which use the names of methods with meanings of their own → the method of their weights,
 #: which is also the name of their container.
@@ -110,7 +110,7 @@ def _checked(file: str, candidates: Iterator[_Candidate], findings: list[Finding
         if isinstance(value, dict):
             yield Section(file, path, _flattened(value, path), method, whole_file)
         else:
-            message = f"{path}: expected an object that describes a quantization, got {shown(value)}"
+            message = f"{path}: expected an object that describes a quantization, got {value_text(value)}"
             findings.append(Finding("QL305", message, file))
 
 

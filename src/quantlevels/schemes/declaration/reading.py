@@ -21,7 +21,7 @@ from quantlevels.schemes.declaration.methods import Claim
 from quantlevels.schemes.declaration.places import KEYS_BESIDE
 from quantlevels.schemes.structuring import Complaint, SectionReading, complaints_of, structured, unread_keys
 from quantlevels.vocabulary.level import QuantizationLevel
-from quantlevels.vocabulary.plain import shown
+from quantlevels.vocabulary.plain import value_text
 
 _T = TypeVar("_T")
 
@@ -122,7 +122,7 @@ class _Reader:
             if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
                 names |= dict.fromkeys(str(name) for name in listed)
             else:
-                self.report("QL305", f"{self.path}.{key}", f"expected a list of module names, got {shown(listed)}")
+                self.report("QL305", f"{self.path}.{key}", f"expected a list of module names, got {value_text(listed)}")
         return list(names)
 
     def declared(self, base: Declared, reading: SectionReading[MethodConfig], config: MethodConfig) -> Declared:
