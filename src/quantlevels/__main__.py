@@ -17,7 +17,7 @@ _TERMINATED: Final = 143
 #: the SIGTERM that have arrived
 _terminations: list[int] = []
 
-#: so many new objects, not 700, set off a search for garbage
+#: new objects before Python searches for garbage; its default is 700
 _OBJECTS_BEFORE_COLLECTION = 100_000
 
 

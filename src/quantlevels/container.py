@@ -39,7 +39,7 @@ class TruncatedError(CheckpointError):
 
 @final
 class UnknownType(NamedTuple):
-    """A storage type that means no known level: reported, never guessed.
+    """A storage type that stands for no known level: reported, never guessed.
 
     Args:
         dialect: the naming system it comes from.
@@ -51,7 +51,7 @@ class UnknownType(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a record has in the place of the name of a level."""
+        """The text that records show in place of a level's name."""
         return str(self)
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ _NAMES_AT_ONCE: Final = 4096
 @final
 @frozen(repr=False)
 class Tensors(Sequence[Tensor]):
-    """Many tensors, by columns: a model has thousands of names and a few forms, which all tensors alike share.
+    """Many tensors in two columns, names and forms: of thousands of tensors, most share one of a few forms.
 
     Args:
         names: their names.
@@ -105,8 +105,8 @@ class Tensors(Sequence[Tensor]):
         return Tensors([self.names[index] for index in indices], [self.forms[index] for index in indices])
 
     def mention(self, text: str) -> bool:
-        """Whether a name contains a text."""
-        # a search through many names at once takes a tenth of the time of one through each
+        """Whether any of the names contains a text."""
+        # one search in many joined names takes a tenth of the time of a search in each name
         starts = range(0, len(self.names), _NAMES_AT_ONCE)
         return any(text in "\n".join(self.names[start : start + _NAMES_AT_ONCE]) for start in starts)
 
@@ -133,7 +133,7 @@ class Tensors(Sequence[Tensor]):
 
 
 def in_columns(tensors: Iterable[Tensor]) -> Tensors:
-    """Tensors that were made one by one."""
+    """The columns of tensors that were made one by one; equal forms become one object."""
     if isinstance(tensors, Tensors):
         return tensors
     names: list[str] = []
@@ -168,12 +168,12 @@ class Places:
 
     Args:
         files: names of files.
-        numbers: per tensor an index into ``files``.
-        offsets: per tensor the byte offset in that file, -1 for none.
+        file_indices: per tensor an index into ``files``.
+        offsets: per tensor the byte offset in that file, -1 if it has no place.
     """
 
     files: tuple[str, ...] = ()
-    numbers: array[int] = field(factory=lambda: array("I"))
+    file_indices: array[int] = field(factory=lambda: array("I"))
     offsets: array[int] = field(factory=lambda: array("q"))
 
     @classmethod
@@ -191,7 +191,7 @@ class Places:
 
     @classmethod
     def nowhere(cls, count: int) -> Places:
-        """The places of so many tensors of which none stands in a file as a plain array."""
+        """The places of ``count`` tensors, none of which stands in a file as a plain array."""
         return cls((), array("I", [0]) * count, array("q", [_NOWHERE]) * count)
 
     @classmethod
@@ -201,45 +201,43 @@ class Places:
         result = cls()
         for place in places:
             if place is None:
-                result.numbers.append(0)  # never read, because of the offset
+                result.file_indices.append(0)  # any number: with this offset it is never read
                 result.offsets.append(_NOWHERE)
             else:
-                result.numbers.append(files.setdefault(place.file, len(files)))
+                result.file_indices.append(files.setdefault(place.file, len(files)))
                 result.offsets.append(place.offset)
-        return cls(tuple(files), result.numbers, result.offsets)
+        return cls(tuple(files), result.file_indices, result.offsets)
 
     @classmethod
     def joined(cls, parts: Iterable[Places]) -> Places:
         """The places of all parts, one after the other."""
         files: dict[str, int] = {}
-        numbers, offsets = array("I"), array("q")
+        file_indices, offsets = array("I"), array("q")
         for part in parts:
             renumbered = [files.setdefault(file, len(files)) for file in part.files]
-            if len(renumbered) == 1:  # a shard is one file nearly always: repeating its number costs no loop in Python
-                numbers.extend(array("I", renumbered) * len(part))
+            if len(renumbered) == 1:  # nearly every shard is one file: repeating its index needs no Python loop
+                file_indices.extend(array("I", renumbered) * len(part))
             else:
-                numbers.extend(map(renumbered.__getitem__, part.numbers))
+                file_indices.extend(map(renumbered.__getitem__, part.file_indices))
             offsets.extend(part.offsets)
-        return cls(tuple(files), numbers, offsets)
+        return cls(tuple(files), file_indices, offsets)
 
     def chosen(self, indices: Sequence[int]) -> Places:
         """The places of some of the tensors, by their indices."""
-        numbers, offsets = self.numbers, self.offsets
-        return Places(
-            self.files, array("I", map(numbers.__getitem__, indices)), array("q", map(offsets.__getitem__, indices))
-        )
+        file_indices = array("I", map(self.file_indices.__getitem__, indices))
+        return Places(self.files, file_indices, array("q", map(self.offsets.__getitem__, indices)))
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def __getitem__(self, index: int) -> Place | None:
         offset = self.offsets[index]
-        return None if offset == _NOWHERE else Place(self.files[self.numbers[index]], offset)
+        return None if offset == _NOWHERE else Place(self.files[self.file_indices[index]], offset)
 
     def __iter__(self) -> Iterator[Place | None]:
         files = self.files
-        for number, offset in zip(self.numbers, self.offsets, strict=True):
-            yield None if offset == _NOWHERE else Place(files[number], offset)
+        for index, offset in zip(self.file_indices, self.offsets, strict=True):
+            yield None if offset == _NOWHERE else Place(files[index], offset)
 
 
 @final
@@ -266,15 +264,15 @@ class File(NamedTuple):
 
 @final
 class RemoteLimits(NamedTuple):
-    """How much may be fetched of one remote file. Beyond a limit there is an error that names it.
+    """How much may be fetched of one remote file. Passing a limit raises an error that names it.
 
     Args:
-        requests: requests, those sent again included; redirects are not counted.
-        nbytes: bytes.
-        seconds: seconds of all requests together. What a busy server asks to wait is not counted; it has a bound of
-            its own, 3 minutes.
-        silence: seconds without a byte after which a request fails. A whole request may take twice that, and a second
-            for each 64 KiB.
+        requests: number of requests, with those sent again, without redirects.
+        nbytes: bytes received.
+        seconds: seconds of all requests together. The time that a busy server asks to wait is not counted; it has its
+            own limit, 3 minutes.
+        silence: seconds without a byte after which a request fails. A whole request may take twice that, plus one
+            second per 64 KiB.
     """
 
     requests: int = 512
@@ -401,7 +399,7 @@ class Contents:
     places: Places = field(factory=Places)
     #: the header's own key-values, scalars only
     metadata: Mapping[str, Scalar] = field(factory=dict[str, Scalar])
-    #: of numbers with several bytes
+    #: order of the bytes within a number
     byte_order: ByteOrder = "little"
     #: other files that hold tensors of this one (external data of ONNX)
     files: tuple[File, ...] = ()
@@ -411,7 +409,7 @@ class Contents:
     nodes: tuple[Node, ...] = ()
     #: name → content of each tensor that holds text about others, such as ``comfy_quant``
     markers: Mapping[str, bytes] = field(factory=dict[str, bytes])
-    #: further names of elements that one of the tensors has (PyTorch)
+    #: further names of tensors that are in ``tensors`` under another name and counted there (aliases, tied weights)
     tied: tuple[str, ...] = ()
 
 
@@ -430,10 +428,10 @@ class Container:
         suffixes: endings of file names, in lower case with their dot; several containers may share one.
         names: whole names of files that are always of this format.
         magic: first bytes that no other format has; they decide, even against the name of a file.
-        looks: what first bytes of such a file match; it decides if the name has no known ending, as in a cache of
-            blobs, or one that several containers share.
+        looks: pattern that the first bytes of such a file match. It decides if the name has no known ending, as in a
+            cache of blobs, or an ending that several containers share.
         is_text: whether its files are text, so that text is not a sign of an error page.
-        graph: whose operators say which tensors are quantized, and how; empty for a container without operators.
+        graph: kind of graph whose operators say which tensors are quantized, and how; empty if it has no operators.
         self_described: whether the storage types say how weights are quantized, without any config.
         configs_beside: whether config files in the same folder describe the weights.
         part_is_whole: whether any numbered part, named alone, stands for the whole model.
@@ -486,8 +484,8 @@ class Checkpoint(Contents):
 #: Last parts of names of small tensors whose bytes are text about the tensors beside them.
 MARKERS: Final = frozenset({"comfy_quant"})
 
-#: Config files that may stand beside the weights and say something of their levels: names and globs. The order decides
-#: whose claim is the model's if several make one: ``config.json`` is what loaders read first.
+#: Config files that may stand beside the weights and speak about their levels: names and globs. If several
+#: do, the first in this order speaks for the model: ``config.json`` is what loaders read first.
 _CONFIG_FILES: Final = (
     "config.json",
     "quantize_config.json",
@@ -510,6 +508,6 @@ def config_files(names: Collection[str]) -> list[str]:
     for known in _CONFIG_FILES:
         if "*" in known:
             found.update(dict.fromkeys(fnmatch.filter(names, known)))
-        elif known in names:  # without a pattern to compile
+        elif known in names:  # a plain name needs no pattern compiled
             found[known] = None
     return list(found)

@@ -121,7 +121,7 @@ Module: TypeAlias = Mapping[str, TensorInfo]
 class Hint(NamedTuple):
     """What is known of a module from elsewhere: its config, or the other modules of the model.
 
-    A hint may only choose between readings that shapes, dtypes and scale types leave equal.
+    A hint may only choose between readings that shapes, dtypes and scale types leave open.
 
     Args:
         level: the declared level; None if nothing is declared.
@@ -180,7 +180,10 @@ class AmbiguousLayoutError(Exception):
 
 
 class UnknownTypeError(ValueError):
-    """A method's word for a level that is unknown. Becomes a finding; what is stored is still reported."""
+    """A config names a level by a word that its method does not have. Becomes a finding; what is stored is reported.
+
+    `UnknownType` is about stored tensors instead: a storage type that stands for no known level.
+    """
 
 
 _Settings = TypeVar("_Settings")
@@ -225,9 +228,10 @@ def level_of_each(
     return found
 
 
-#: An axis of a tensor, in terms of the logical weight. ``rows`` are outputs, ``columns`` inputs, ``groups`` the scales
-#: of a row, ``weights`` all weights; with ``packed_``, the elements that hold so many codes without a gap; with
-#: ``flat_``, over all rows at once; ``row_blocks`` and ``column_blocks`` the scales of two-dimensional blocks.
+#: The length of an axis of a tensor, in terms of the logical weight. ``rows`` are its outputs, ``columns`` its inputs,
+#: ``groups`` the scales of one row, ``weights`` all its weights. ``packed_rows`` are the elements that hold, without
+#: gaps, one code for each row, and so on; ``flat_groups`` the scales of all rows together; ``row_blocks`` and
+#: ``column_blocks`` the scales of two-dimensional blocks.
 AxisName: TypeAlias = Literal[
     "rows",
     "columns",
@@ -246,15 +250,15 @@ _AXIS_NAMES: Final = frozenset(get_args(AxisName))
 
 @final
 class Matrix(NamedTuple):
-    """A logical weight, in the terms in which the shapes of its tensors are given.
+    """The logical weight that the shapes of its tensors are computed from.
 
     Args:
         rows, columns: outputs and inputs.
-        bits: of a packed code.
+        bits: bits of one packed code.
         group_size: weights along a row that share a scale; None for one scale per row.
         block: rows and columns that share a scale.
         stack: the axes before rows and columns: experts.
-        source_dtype: the word of torch for the level it is quantized from (``bfloat16``).
+        source_dtype: torch's name of the level it is quantized from (``bfloat16``).
     """
 
     rows: int
@@ -266,7 +270,7 @@ class Matrix(NamedTuple):
     source_dtype: str = "bfloat16"
 
     def length(self, axis: Axis, element_bits: int, code_bits: int | None = None) -> int:
-        """Elements of so many bits along an axis.
+        """Number of elements along an axis, rounded up.
 
         Args:
             axis: a name of `AxisName`, or a fixed length.
@@ -277,17 +281,17 @@ class Matrix(NamedTuple):
             return axis
         # a matrix without columns, or of an unknown type, must give a length that does not fit, not a division by zero
         group = self.group_size or self.columns or 1
-        # a fraction: ten 3-bit codes and two spare bits are one word for some tools, 32/3 codes for others
-        word = Fraction(element_bits or 1, code_bits or self.bits or 1)
+        # a fraction: packed without gaps, a word of 32 bits holds 32/3 codes of 3 bits
+        codes_per_element = Fraction(element_bits or 1, code_bits or self.bits or 1)
         lengths: dict[AxisName, tuple[int, int | Fraction]] = {
             "rows": (self.rows, 1),
             "columns": (self.columns, 1),
             "weights": (self.rows * self.columns, 1),
             "groups": (self.columns, group),
             "flat_groups": (self.rows * self.columns, group),
-            "packed_rows": (self.rows, word),
-            "packed_columns": (self.columns, word),
-            "packed_weights": (self.rows * self.columns, word),
+            "packed_rows": (self.rows, codes_per_element),
+            "packed_columns": (self.columns, codes_per_element),
+            "packed_weights": (self.rows * self.columns, codes_per_element),
             "row_blocks": (self.rows, self.block[0]),
             "column_blocks": (self.columns, self.block[1]),
         }
@@ -320,7 +324,7 @@ class TensorRule:
         shapes: the axes it may have, several shapes apart by ``|``: ``"groups rows"``, ``"1 | rows | rows groups"``.
             Empty for any. Axes of one element, and the axes of stacked experts before them, need not be named.
         role: what it is for.
-        nbytes: its bytes, for a tensor whose size is not a shape's: a state saved as text.
+        nbytes: computes its bytes, if they do not follow from a shape: a state saved as text.
     """
 
     name: str
@@ -364,7 +368,7 @@ class TensorRule:
         return fixed if list(map(len, fixed)) == list(map(len, self.axes)) else []
 
     def shape(self, matrix: Matrix, element_bits: int, axes: tuple[Axis, ...]) -> tuple[int, ...]:
-        """The lengths of axes beside a weight, in elements of so many bits, without the axes of a stack."""
+        """The lengths of axes for a weight, in elements of ``element_bits`` bits, without the axes of a stack."""
         return tuple(matrix.length(axis, element_bits) for axis in axes)
 
 
@@ -377,8 +381,8 @@ def _as_rules(rules: tuple[TensorRule | str, ...]) -> tuple[TensorRule, ...]:
     return tuple(TensorRule(rule) if isinstance(rule, str) else rule for rule in rules)
 
 
-#: Names of the levels that scales usually have, and of all that a scale may have. UInt8 is E8M0 or E4M3 under the name
-#: of its bytes: gpt-oss, MLX and FP-Quant write scales so.
+#: Names of the levels that scales usually have, and of all that a scale may have. "None" is the name of FP32. UInt8 is
+#: E8M0 or E4M3 stored as plain bytes: gpt-oss, MLX and FP-Quant write scales so.
 FLOAT_TYPES: Final = ("Float16", "BFloat16", "None")
 SCALE_TYPES: Final = (*FLOAT_TYPES, "Float64", "Float8E4M3FN", "Float8E4M3FNUZ", "Float8E5M2", "Float8E8M0FNU", "UInt8")
 #: Names of the levels of words that packed codes and zero points are kept in, and of indices.
@@ -387,7 +391,7 @@ INDEX_TYPES: Final = ("Int32", "Int64", "Int16", "UInt32", "UInt16", "UInt8")
 
 
 def microscaling(level: QuantizationLevel, shape: tuple[int, ...]) -> Weight:
-    """A weight of so many logical weights per axis, whose scales are those of its level's own blocks."""
+    """A weight of this logical shape whose scales are part of its level: one for each of the level's blocks."""
     return Weight(
         level=level,
         parameters=math.prod(shape),
@@ -493,8 +497,9 @@ class Packing:
         rules = COMMON_SIDES | {rule.name: rule for rule in (BIAS, *self.sides)}
         for suffix in module.keys() & rules.keys():  # tensors without a rule are reported as unexplained elsewhere
             rules[suffix].check(module[suffix], matrix)
-        # checked although "rows" has a rule: of a weight of unknown shape, the rule checks the type alone
-        if (bias := module.get("bias")) and weight.parameters % (bias.elements or 1):
+        # BIAS checks "rows" only if the shape of the weight is known; that they divide its weights must always hold
+        bias = module.get("bias")
+        if bias and bias.elements and weight.parameters % bias.elements:
             raise TensorRuleError(
                 f"bias has {bias.elements:,} elements, which do not divide {weight.parameters:,} weights"
             )
@@ -510,18 +515,18 @@ NOT_LINEAR: Final = (
 
 @final
 class Storage(NamedTuple):
-    """How a scheme stores a matrix at some levels: what ``size`` predicts a checkpoint with.
+    """How a scheme stores a matrix at some levels; ``size`` predicts checkpoints from it.
 
     Args:
         format: what the scheme calls this way of storing; its own name if it has no word for it.
-        levels: names of the levels stored so.
+        levels: names of the levels that are stored this way.
         tensors: all tensors of a module, the codes among them, each with its usual dtype first and one shape.
         source: where the rule comes from.
         group_size: weights that share a scale if the caller does not say; None for one scale per row.
         block: rows and columns that share a scale, if any tensor has an axis of blocks.
-        keeps: globs of modules that it leaves as they are unless the caller names them.
+        keeps: globs of modules that stay unquantized unless the caller names them.
         zero_point: whether zero points are stored always, as the caller chooses, or never.
-        grouped: whether the size of groups, and the type of scales, are a choice.
+        grouped: whether the caller may choose the group size and the type of scales.
         ragged: what it does with a row that is not a multiple of the group: pad it, keep it unquantized, use narrower
             groups (by 32 at a time, until they tile the row), or refuse it.
     """
@@ -574,7 +579,7 @@ class MethodConfig:
         raise NotImplementedError
 
     def overrides(self) -> Mapping[str, DeclaredLevel | None]:
-        """Module name, glob or ``re:`` pattern → its own level, None for left as it is."""
+        """Module name, glob or ``re:`` pattern → its own level; None if it stays unquantized."""
         return {}
 
     def skipped(self) -> tuple[str, ...]:
@@ -626,7 +631,7 @@ class Scheme(NamedTuple):
 
     Args:
         method: its name, the ``quant_method`` of its configs.
-        config: the class its config is structured into; unknown keys are left alone.
+        config: the class its config is structured into; keys that it does not have are reported, not refused.
         packings: the layouts it writes, most specific first.
         aliases: other ``quant_method`` values for it.
         prepare: what turns a config as it is written into one with the fields of ``config``.
@@ -645,7 +650,7 @@ class Scheme(NamedTuple):
 UNQUANTIZED_BITS: Final = 16
 #: What a config says for one scale per row.
 PER_ROW: Final = -1
-#: No row of a model is so long: a larger size is a slip, and the numbers computed from it would be of any length.
+#: No row of a model is so long. A larger size is a mistake, and exact numbers computed from it could have any length.
 _LARGEST_GROUP: Final = 2**31
 
 
@@ -670,7 +675,7 @@ def group_size(row: int, groups: int, hint: Hint) -> int | None:
     """
     known = hint.group_size
     # the declared size is taken only if it gives the stored number of groups: the tensors decide
-    if known and known > 0 and -(-row // known) == groups:
+    if known and known > 0 and -(-row // known) == groups:  # rounded up, for a short last group
         return known
     if groups == 1:  # a whole row, whatever the config calls its size
         return None
@@ -678,13 +683,13 @@ def group_size(row: int, groups: int, hint: Hint) -> int | None:
 
 
 def code_bits(codes: TensorInfo, parameters: int) -> Fraction:
-    """Bits of storage a code takes, padding included."""
+    """Bits of storage per code, padding included."""
     return Fraction(codes.nbytes * BITS_PER_BYTE, parameters)
 
 
 def with_scales(bits: Fraction | int, group: int | None, side_bits: int) -> Fraction:
-    """Bits per weight of codes in groups with so many bits of scale and zero point each, without per-row extras."""
-    if not group or group < 0:  # one scale per row: an extra per row, whose length is not known here
+    """Bits per weight of codes whose groups have ``side_bits`` bits of scale and zero point, without per-row extras."""
+    if not group or group < 0:  # one scale per row is a per-row extra: the length of a row is not known here
         return Fraction(bits)
     return bits + Fraction(side_bits, group)
 
@@ -693,7 +698,7 @@ def one_of(*allowed: int) -> Callable[[object, Attribute[int], int], None]:
     """A validator for the widths in bits a method knows.
 
     Raises:
-        ValueError: (the validator) for another.
+        ValueError: (the validator) for any other width.
     """
 
     def check(config: object, attribute: Attribute[int], value: int) -> None:
@@ -709,7 +714,7 @@ def within(least: int, most: int) -> Callable[[object, Attribute[Any], float], N
     """A validator for a number with bounds; it refuses NaN.
 
     Raises:
-        ValueError: (the validator) for one that is out of them.
+        ValueError: (the validator) for a number outside them.
     """
 
     def check(config: object, attribute: Attribute[Any], value: float) -> None:  # Any: as above
@@ -734,7 +739,7 @@ def valid_group_size(
 @cache
 def _integers() -> dict[str, QuantizationLevel]:
     """The integer levels by name."""
-    from quantlevels.vocabulary.formats import SHIPPED  # here: plain checkpoints need the five levels alone
+    from quantlevels.vocabulary.formats import SHIPPED  # here: plain checkpoints need only the five fixed levels
 
     return {level.name: level for level in (*BUILTIN, *SHIPPED) if level.kind in ("int", "uint")}
 
@@ -758,10 +763,10 @@ def declared_integer(
     side_bits: int = 0,
     unsigned: bool = False,
 ) -> DeclaredLevel:
-    """Integer codes with so many bits of scale and zero point for each group of weights along a row.
+    """Integer codes with ``side_bits`` bits of scale and zero point for each group of weights along a row.
 
     Raises:
-        LayoutError: if the codes have not 1 to 8 bits.
+        LayoutError: if ``bits`` is not 1 to 8.
     """
     return DeclaredLevel(
         level=integer(bits, unsigned=unsigned),

@@ -42,10 +42,10 @@ _IN_EXTRA: Final = 0xFFFFFFFF
 class Entry(NamedTuple):
     """One file of an archive."""
 
-    #: of its local header in the file
+    #: bytes before its local header in the file
     offset: int
     nbytes: int
-    #: bytes of it in the file, packed or not
+    #: bytes that it takes in the file, compressed or not
     packed: int
     #: neither compressed nor encrypted
     stored: bool

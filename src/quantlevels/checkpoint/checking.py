@@ -18,7 +18,7 @@ from quantlevels.vocabulary.registry import levels
 #: name of a tensor → its level and shape
 Expected: TypeAlias = Mapping[str, tuple[QuantizationLevel, tuple[int, ...]]]
 
-#: copies of the file that are cut, and copies with changed bytes
+#: how many copies of the file are cut, and how many get changed bytes
 _CUTS: Final = 64
 _CHANGES: Final = 256
 #: bytes at the front of the file that are changed: where headers are

@@ -26,7 +26,7 @@ _TYPED: Final = 4
 _TYPES: Final = ("float32", "int8", "int16", "int32", "float16", "bfloat16")
 #: bytes of an element → the name of its type, in files of version 3
 _TYPES_BY_SIZE: Final = {4: "float32", 2: "int16", 1: "int8"}
-#: bounds that no model comes near, so that a damaged file is noticed at once
+#: limits far above any real model, so that a damaged file is noticed at once
 _LONGEST_NAME: Final = 1 << 10
 _MOST_DIMS: Final = 8
 #: the fewest bytes of a variable: its name of one letter, rank, type and size

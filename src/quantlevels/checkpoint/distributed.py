@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: the name that every such checkpoint gives to its list
 NAME: Final = ".metadata"
-#: bytes: as for any pickle of PyTorch
+#: bytes: the limit for any pickle of PyTorch
 _LARGEST: Final = 1 << 27
 
 _MODULE: Final = "torch.distributed.checkpoint.metadata"

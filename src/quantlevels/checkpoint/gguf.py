@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from quantlevels.container import Scalar, Source, TypeLookup
     from quantlevels.vocabulary.level import QuantizationLevel
 
-    #: what a type of ggml is, and its blocks in the file if they are known
-    Stored: TypeAlias = tuple[QuantizationLevel | UnknownType, Block | None]
+    #: the level of a type of ggml, and its block in the file if that is known
+    StoredType: TypeAlias = tuple[QuantizationLevel | UnknownType, Block | None]
 
+#: byte order as `struct` spells it: little, big
 Order: TypeAlias = Literal["<", ">"]
 
 _MAGIC: Final = b"GGUF"
@@ -44,6 +45,7 @@ _SCALARS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?
 _ALIGNMENT_KEY: Final = "general.alignment"
 _DEFAULT_ALIGNMENT: Final = 32
 _MAX_DIMS: Final = 4
+#: elements and dimensions stay below it: ggml counts them in signed 64 bits
 _LIMIT: Final = 1 << 63
 #: the fewest bytes of a key-value (key of one letter, type, value), a tensor, a string and an array in an array
 _LEAST_KEY_VALUE: Final = 14
@@ -53,13 +55,13 @@ _LEAST_ARRAY: Final = 12
 #: bytes of the longest name (docs/gguf.md), and of the longest value that is kept: longer ones say nothing of levels
 _LONGEST_NAME: Final = (1 << 16) - 1
 _LONGEST_VALUE: Final = 1 << 20
-#: strings of one file that are stepped over, five times those of the largest vocabulary and its merges
+#: strings that are skipped in one file: five times those of the largest vocabulary and its merges
 _MOST_WALKED: Final = 1 << 22
-#: strings that are walked over in the time of one array in an array
+#: an array within an array takes the time of so many strings
 _STRINGS_OF_ARRAY: Final = 16
 #: arrays within arrays; no key of llama.cpp has any
 _MAX_DEPTH: Final = 4
-#: how many strings one match steps over, and how long the longest of them may be
+#: how many strings one match skips, and how many bytes the longest of them may have
 _RUN: Final = 64
 _LONGEST_IN_RUN: Final = 127
 
@@ -68,7 +70,7 @@ _TWO_MEANINGS: Final = {42: (GGML_BLOCKS[42], Block(128, 34 * BITS_PER_BYTE))}
 
 
 class _Info(NamedTuple):
-    """A tensor as the header has it; dims are innermost first; the offset is within the data."""
+    """A tensor as the header describes it: innermost dimension first, offset in bytes from the start of the data."""
 
     name: str
     dims: tuple[int, ...]
@@ -81,7 +83,7 @@ class _Info(NamedTuple):
         return self.dims[0] if self.dims else 1
 
     def nbytes(self, block: Block) -> int:
-        """Bytes of the tensor in these blocks, which fill its rows, and of what each row has beside them."""
+        """Bytes of the tensor if it is stored in blocks of this kind, with the extra bits of each row."""
         bits = math.prod(self.dims) // block.weights * block.bits
         if block.row_bits:
             bits += math.prod(self.dims[1:]) * block.row_bits
@@ -111,7 +113,7 @@ def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
     data = _Data(source, level_of, alignment, source.size - start)
     tensors = data.tensors(infos)
     findings = [*_unknown_types(tensors), *data.short_rows(infos)]
-    # llama.cpp finds the other parts by the name too, so a renamed part can be read by nothing
+    # llama.cpp finds the other parts by the name as well, so nothing can read a model with a renamed part
     if metadata.get("split.count", 1) not in (0, 1) and numbered(source.name) is None:
         findings.append(
             Finding(
@@ -133,11 +135,13 @@ def _version(source: Source) -> tuple[Order, int]:
         raise CheckpointError(source.path, "is not a GGUF file: it does not begin with 'GGUF'", 0)
     word = source.read(len(_MAGIC), 4)
     version = int.from_bytes(word, "little")
-    # as the reference has it: a version that fills only the upper half is one of the other byte order
+    # as the reference decides: versions are small, so one with an empty lower half is in the other byte order
     order: Order = "<" if version & 0xFFFF else ">"
     version = version if order == "<" else int.from_bytes(word, "big")
     if version not in _VERSIONS:
-        raise CheckpointError(source.path, f"is GGUF version {version:,}, and 2 and 3 are read; convert it again", 4)
+        raise CheckpointError(
+            source.path, f"is GGUF version {version:,}; versions 2 and 3 can be read: convert the model again", 4
+        )
     return order, len(_MAGIC) + len(word)
 
 
@@ -150,7 +154,7 @@ def _struct(order: Order, codes: str) -> Struct:
 def _run_of_strings(order: Order) -> re.Pattern[bytes]:
     """A pattern that matches `_RUN` strings of at most `_LONGEST_IN_RUN` bytes, each after its length in 64 bits.
 
-    Half the time of the fastest loop. Nothing is tried twice: every repetition is possessive and of fixed count.
+    A match takes half the time of the fastest loop in Python. It never backtracks: all counts are fixed and possessive.
     """
     # a length below 256 is one byte and seven zeros, which stand after it (little-endian) or before it
     zeros = rb"\0" * 7
@@ -161,7 +165,7 @@ def _run_of_strings(order: Order) -> re.Pattern[bytes]:
 
 
 class _Cursor:
-    """A place in a file that moves on, over a window of its bytes."""
+    """A position in a file that moves forward; bytes are read one window at a time."""
 
     __slots__ = ("_at", "_length", "_order", "_source", "_start", "_walked", "_window")
 
@@ -170,11 +174,13 @@ class _Cursor:
     def __init__(self, source: Source, order: Order, offset: int) -> None:
         self._source = source
         self._order: Order = order
+        #: reads the length of a string
         self._length = _struct(order, "Q").unpack_from
         self._window = b""
         self._start = offset
-        #: the place within the window; behind its end after a skip
+        #: the position within the window; after a skip it may be beyond the end
         self._at = 0
+        #: strings of arrays that were skipped so far
         self._walked = 0
 
     @property
@@ -183,7 +189,7 @@ class _Cursor:
 
     @property
     def offset(self) -> int:
-        """The place in the file."""
+        """The position in bytes from the start of the file."""
         return self._start + self._at
 
     def expect(self, count: int, least: int, what: str) -> None:
@@ -197,13 +203,14 @@ class _Cursor:
             )
 
     def expect_read(self, count: int, least: int, what: str) -> None:
-        """As `expect`, for items that will be read: the source may fetch them at once."""
+        """As `expect`, for items that will be read: a remote source may fetch them in one request."""
         self.expect(count, least, what)
         self._source.prefetch(self.offset, count * least)
 
     def _fill(self, count: int) -> None:
-        """Have ``count`` bytes in the window from here on."""
+        """Read a new window, which begins here and has at least ``count`` bytes."""
         self._start, self._at = self.offset, 0
+        # no more than the file has, unless more is needed: then reading raises the error
         ahead = min(max(count, self._WINDOW), max(self._source.size - self._start, count))
         self._window = self._source.read(self._start, ahead)
 
@@ -261,12 +268,13 @@ class _Cursor:
             raise CheckpointError(self.path, f"an array of the unknown type {type}, or nested too deeply", self.offset)
 
     def _walk(self, count: int) -> None:
+        """Count strings that are about to be skipped: a hostile file could hold very many."""
         self._walked += count
         if self._walked > _MOST_WALKED:
             raise CheckpointError(self.path, f"more than {_MOST_WALKED:,} strings in key-values", self.offset)
 
     def _skip_strings(self, count: int) -> None:
-        # the pattern is worth making for many only
+        # compiling the pattern only pays for many strings
         run = _run_of_strings(self._order) if count > 64 * _RUN else None
         while count:
             if run and count >= _RUN and (match := run.match(self._window, self._at)):
@@ -276,7 +284,7 @@ class _Cursor:
                 step = min(count, _RUN)
                 self._step_strings(step)
                 count -= step
-        self.skip(0)
+        self.skip(0)  # raises if the last string ends after the file does
 
     def _step_strings(self, count: int) -> None:
         # local names: half a million strings of a vocabulary and its merges come through here
@@ -310,7 +318,7 @@ def _key_values(cursor: _Cursor, count: int) -> dict[str, Scalar]:
         elif type == _STRING:
             text = cursor.string(_LONGEST_VALUE)
             if text is not None:
-                kept[key] = text.decode(errors="replace")  # tokenizers have words that end within a character
+                kept[key] = text.decode(errors="replace")  # words of a tokenizer may end in the middle of a character
         elif type in _SCALARS:
             (kept[key],) = cursor.unpack(_SCALARS[type])
         else:
@@ -347,7 +355,7 @@ def _padded(offset: int, alignment: int) -> int:
 
 
 class _Data:
-    """The part of a file behind its header, in which tensors lie one after the other.
+    """The part of a file after its header, in which the tensors lie one after the other.
 
     Args:
         source: the file.
@@ -361,14 +369,15 @@ class _Data:
         self.level_of = level_of
         self.alignment = alignment
         self.size = size
-        self.types: dict[int, Stored] = {}
+        self.types: dict[int, StoredType] = {}
 
     def tensors(self, infos: list[_Info]) -> list[Tensor]:
-        """The tensors, each of which must begin where the one before it ends, as the reference wants them."""
+        """The tensors, each of which must begin where the one before it ends, as the reference requires."""
         spans = [end - begin for begin, end in pairwise([*(info.offset for info in infos), self.size])]
         types = self.types  # most files have three or four types and hundreds of tensors: each type is looked up once
         types.update({type: self.stored_as(type) for type in {info.type for info in infos}})
         for type, blocks in self.candidates(types).items():
+            # if nothing fits, a type with two meanings is unknown; another keeps its block, and `check` finds the error
             otherwise = (UnknownType("ggml", type), None) if type in _TWO_MEANINGS else types[type]
             types[type] = self.fitting(type, blocks, list(zip(infos, spans, strict=True))) or otherwise
         tensors: list[Tensor] = []
@@ -376,7 +385,7 @@ class _Data:
         for info, span in zip(infos, spans, strict=True):
             dtype, block = types[info.type]
             self.check(info, block, _padded(end, self.alignment))
-            # of an unknown type up to the next tensor: the padding before that cannot be told apart
+            # an unknown type gets all bytes up to the next tensor, since its padding cannot be told from its data
             nbytes = max(info.nbytes(block) if block else span, 0)
             end = info.offset + nbytes
             tensors.append(Tensor(info.name, dtype, info.dims[::-1], nbytes))
@@ -386,7 +395,7 @@ class _Data:
         return tensors
 
     def check(self, info: _Info, block: Block | None, begin: int) -> None:
-        """Raise CheckpointError unless a tensor begins at an offset and its blocks fill its rows."""
+        """Raise CheckpointError unless a tensor begins at offset ``begin`` and whole blocks fill its rows."""
         problem = ""
         if info.offset != begin:
             problem = f"begins at byte {info.offset:,} of the data, not {begin:,}"
@@ -395,7 +404,7 @@ class _Data:
         if problem:
             raise CheckpointError(self.path, f"tensor {shown(info.name)} {problem}")
 
-    def stored_as(self, type: int) -> Stored:
+    def stored_as(self, type: int) -> StoredType:
         """The level of a type, and its block on disk."""
         level = self.level_of("ggml", type)
         if isinstance(level, UnknownType):
@@ -403,11 +412,11 @@ class _Data:
         return level, GGML_BLOCKS.get(type, level.block)
 
     @staticmethod
-    def candidates(types: Mapping[int, Stored]) -> dict[int, tuple[Block, ...]]:
+    def candidates(types: Mapping[int, StoredType]) -> dict[int, tuple[Block, ...]]:
         """The blocks that tensors of a type may have, for those types where the offsets have to decide.
 
-        A type with something beside the blocks of each row may lack it: gguf-py sized such tensors by their blocks
-        alone when it rewrote a file (ikawrakow/ik_llama.cpp#2443).
+        Some types have extra bits per row beside its blocks, and a file may lack these: gguf-py counted only the blocks
+        when it rewrote a file (ikawrakow/ik_llama.cpp#2443).
         """
         found: dict[int, tuple[Block, ...]] = {type: blocks for type, blocks in _TWO_MEANINGS.items() if type in types}
         for type, (_, block) in types.items():
@@ -415,13 +424,13 @@ class _Data:
                 found[type] = block, Block(block.weights, block.bits)
         return found
 
-    def fitting(self, type: int, blocks: tuple[Block, ...], spans: list[tuple[_Info, int]]) -> Stored | None:
+    def fitting(self, type: int, blocks: tuple[Block, ...], spans: list[tuple[_Info, int]]) -> StoredType | None:
         """The level of a type, with the first block that fits between all offsets; None if none does."""
         of_type = [pair for pair in spans if pair[0].type == type]
-        # anything may follow the last tensor of a file, so its span tells nothing
+        # anything may follow the last tensor of a file, so its span says nothing about its block
         bounded = [pair for pair in spans[:-1] if pair[0].type == type] or of_type
         for block in blocks:
-            # what follows the blocks up to the next tensor is padding, which is shorter than the alignment
+            # only padding may lie between the blocks and the next tensor, and it is shorter than the alignment
             if all(
                 not info.row % block.weights and 0 <= span - info.nbytes(block) < self.alignment
                 for info, span in bounded
@@ -430,7 +439,7 @@ class _Data:
         return None
 
     def short_rows(self, infos: list[_Info]) -> Iterator[Finding]:
-        """A finding for each type whose tensors have room for the blocks of their rows, but not for the rest."""
+        """A finding for each type whose tensors have the blocks of each row, but not the extra bits beside them."""
         for type, (level, block) in self.types.items():
             if block is None or isinstance(level, UnknownType) or not level.block.row_bits or block.row_bits:
                 continue

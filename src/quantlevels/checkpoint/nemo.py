@@ -96,7 +96,7 @@ def read_nemo(source: Source, level_of: TypeLookup) -> Contents:
 
 def _weights(source: Source) -> tuple[int, int]:
     """Where the PyTorch file begins in the archive, and its bytes."""
-    # Python's tarfile would do, but it reads through a file object, and follows links and long names nobody needs here
+    # not Python's tarfile: it needs a file object, and follows links and long names, which these archives do not need
     offset = 0
     for _ in range(_MOST_ENTRIES):
         if offset + _BLOCK > source.size:

@@ -346,7 +346,7 @@ _OPERATIONS: Final[dict[int, Callable[[_Machine], object]]] = {
     0x94: lambda m: m.put(len(m.memo)),  # MEMOIZE
     0x68: lambda m: m.get(m.number(1)),  # BINGET
     0x6A: lambda m: m.get(m.number(4)),  # LONG_BINGET
-    # names and what is made of them
+    # names of classes and functions, and the objects made with them
     0x63: _Machine.line_name,  # GLOBAL
     0x93: _Machine.stack_name,  # STACK_GLOBAL
     0x52: _Machine.call,  # REDUCE

@@ -37,11 +37,11 @@ _LONGEST_SHORT_TEXT: Final = 16
 #: two bytes, so 1.3 MB could spell 23 GB of dotted names
 _NAMES_PER_BYTE: Final = 2
 _LEAST_ROOM: Final = 1 << 20
-#: bytes: far beyond any real one, and a bound for the time that a hostile one takes
 #: a remote file of this size is fetched by its first request; in a larger one each local header would take another
 _FETCHED_WHOLE: Final = 128 << 10
 #: bytes of the entries that say the byte order and the format, with their headers
 _SMALL_ENTRIES: Final = 1 << 12
+#: bytes: far larger than any real pickle, and a limit for the time that a hostile one takes
 _LARGEST_PICKLE: Final = 1 << 27
 #: containers within containers; state dicts nest three or four deep
 _DEEPEST: Final = 64

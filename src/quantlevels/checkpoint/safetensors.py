@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from quantlevels.container import JSON, Form, Source, TypeLookup
 
 _form_bytes: Callable[[Form], int] = itemgetter(2)
+#: elements of a tensor stay below it: the reference implementation counts them in 64 bits
 _LIMIT: Final = 1 << 64
-#: a little-endian u64 before the header: its bytes
+#: bytes of the little-endian integer before the header, which says its length
 _PREFIX: Final = 8
+#: bytes that the reference implementation allows
 _MAX_HEADER: Final = 100_000_000
-#: bytes of a header that are taken apart at a time, and that metadata before it may have
+#: bytes of the header that the fast scan takes at a time, and the most that metadata may have there
 _PIECE: Final = 1 << 16
 _METADATA: Final = "__metadata__"
-#: bytes that are read of one marker, and of all of a file
+#: most bytes that are read of one marker, and of all markers of a file
 _LARGEST_MARKER: Final = 1 << 12
 _MOST_MARKER_BYTES: Final = 1 << 22
 #: dtypes of text, by the names of their levels
@@ -40,11 +42,11 @@ _TEXT: Final = frozenset({"UInt8", "Int8"})
 _CONTROL_CHARACTERS: Final = bytes(range(0x20))
 _JSON_SPACE: Final = " \t\n\r"
 
-#: where a header goes on that begins with its metadata, as writers have it
+#: start of a header in which the metadata comes first, as writers put it; the value follows
 _TO_METADATA: Final = re.compile(rb'\{[ \t\n\r]*"__metadata__"[ \t\n\r]*:[ \t\n\r]*')
-#: An entry as writers spell it, after the comma before it; safetensors' own, and those whose keys are sorted (MLX).
-#: What describes the tensor is JSON still to be parsed; names are to be free of escapes and control characters. Every
-#: repetition is possessive and ends before the next entry or soon, so that no text is slow.
+#: An entry with the comma before it, in the two spellings of writers: safetensors' own, and with sorted keys (MLX).
+#: ``spec`` is JSON that is parsed later; a name must have no escapes and no control characters. Every repetition is
+#: possessive and soon ends, so that no hostile header makes a match slow.
 _NAME: Final = r', ?+"(?P<name>[^"]*+)": ?+\{'
 _SPEC: Final = r'(?P<spec>"dtype"[^\]]{1,256}+\])'
 _OFFSETS: Final = r'"data_offsets": ?+\[(?P<begin>0|[1-9][0-9]*+), ?+(?P<end>0|[1-9][0-9]*+)\]'
@@ -55,11 +57,11 @@ _ENTRIES: Final = (
 
 
 class _Header(NamedTuple):
-    """A header whose rules have been checked, but for the size of the file."""
+    """A header that keeps all rules of the format; whether its tensors fill the file is still to be checked."""
 
     metadata: Mapping[str, str]
     tensors: Tensors
-    #: the forms that occur
+    #: each form that occurs, once or more often
     forms: Collection[Form]
     #: where each tensor begins in the file
     begins: array[int] | list[int]
@@ -78,7 +80,7 @@ def read_safetensors(source: Source, level_of: TypeLookup) -> Contents:
     length = int.from_bytes(source.read(0, _PREFIX), "little")
     if length > _MAX_HEADER:
         raise CheckpointError(
-            path, f"not safetensors: a header of {length:,} bytes, and {_MAX_HEADER:,} are allowed", 0
+            path, f"not safetensors: a header of {length:,} bytes; at most {_MAX_HEADER:,} are allowed", 0
         )
     source.prefetch(_PREFIX, length)
     raw = source.read(_PREFIX, length)
@@ -120,9 +122,9 @@ def _markers(source: Source, header: _Header, places: Places) -> dict[str, bytes
 
 
 class _FastScan:
-    """Reads a header that is spelled as writers spell it, in a third of the time that making its objects takes.
+    """Reads a header in the usual spelling, in a third of the time that parsing it as JSON takes.
 
-    Nearly every file is. Whatever looks unusual or wrong ends the scan without a verdict: `_parse` then decides.
+    Nearly all writers use that spelling. Anything unusual or wrong ends the scan without a verdict: `_parse` decides.
 
     Args:
         raw: the header.
@@ -140,9 +142,9 @@ class _FastScan:
         self.begins: array[int] = array("q")
         #: JSON of dtype and shape → what it describes; models repeat a few of them
         self.described: dict[str, Form] = {}
-        #: bytes of the tensors that lie in the order in which they are listed
+        #: where the tensors end that lie in the order in which they are listed, in bytes from the start of the data
         self.end = 0
-        #: begin, end and size of the others
+        #: begin, end and size in bytes of the others
         self.loose: list[tuple[int, int, int]] = []
 
     def header(self) -> _Header | None:
@@ -161,6 +163,7 @@ class _FastScan:
         except (ValueError, OverflowError, RecursionError):
             return None
         nbytes = _tiled(self.loose, self.end)
+        # two tensors of one name, or one with the name of the metadata, make the set smaller
         if len({_METADATA, *self.names}) != len(self.names) + 1 or nbytes is None:
             return None
         return _Header(self.metadata, Tensors(self.names, self.forms), self.described.values(), self.begins, nbytes)
@@ -188,7 +191,8 @@ class _FastScan:
         Raises:
             ValueError: if it has anything else.
         """
-        # between the entries, which the pattern takes whole, split() leaves texts that have to be empty
+        # split() gives the text before the first entry, then for each entry its four groups and the text after it:
+        # these texts have to be empty
         gap, *columns = pattern.split(piece)
         if gap or any(columns[4::5]):
             raise ValueError
@@ -256,7 +260,8 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-# a header has only integers that count something
+# A header has only integers that count something. The second decoder overlooks repeated keys: `decoded` notices them by
+# itself, and needs no hook for each object.
 _DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_int=_natural, parse_float=finite, parse_constant=finite)
 _FAST_DECODER = json.JSONDecoder(parse_int=_natural, parse_float=finite, parse_constant=finite)
 

@@ -38,13 +38,13 @@ class Unreadable(NamedTuple):
     reasons: tuple[str, ...]
 
     def to_record(self) -> UnreadableRecord:
-        """The record that stands in for the one of the checkpoint."""
+        """The record that takes the place of the checkpoint's."""
         return {"path": self.path, "error": "; ".join(self.reasons)}
 
 
 @final
 class Reading(NamedTuple):
-    """How much is read beside the headers: a sample of the weights or all of them, and whether digests are compared."""
+    """What is read beside the headers: a sample of the weights, all or none; and whether digests are compared."""
 
     values: Mode | None = None
     checksums: bool = True
@@ -52,7 +52,7 @@ class Reading(NamedTuple):
 
 @final
 class Verdict(NamedTuple):
-    """What was read of a path, and the findings that fail it."""
+    """The inspection of a path, and the findings that make it fail."""
 
     report: Inspection
     failed: tuple[Finding, ...]
@@ -71,7 +71,7 @@ def inspect_command(
         tensors: a glob of the weights to list; None for the totals alone.
 
     Raises:
-        UsageError: for a picture of several.
+        UsageError: for a picture of several checkpoints.
     """
     if svg and len(paths) > 1:
         raise click.UsageError("--svg draws one checkpoint; give one PATH")
@@ -100,7 +100,7 @@ def inspect_command(
 def verify_command(paths: Sequence[Path | str], reading: Reading, requirements: Requirements, output: Output) -> int:
     """Verify each checkpoint, and give the exit status."""
     checked: list[Verdict | Unreadable] = []
-    # annotations and SARIF go to a host that shows nothing else: there an unreadable path is a result too
+    # GitHub shows only annotations or SARIF, not what goes to standard error: so an unreadable path must be among them
     for report in _read_each(paths, reading, catch=output in ("github", "sarif")):
         outcome = report if isinstance(report, Unreadable) else Verdict(report, requirements.failures(report))
         checked.append(outcome)
@@ -123,7 +123,7 @@ def _show_outcome(outcome: Verdict | Unreadable, requirements: Requirements, out
         from quantlevels.cli import reports  # here: explanations are read from a file
 
         for line in reports.github(outcome):
-            click.echo(visible(line, LONG))  # a terminal must not break it
+            click.echo(visible(line, LONG))  # one line per annotation: line breaks are escaped
     elif output == "sarif":
         if isinstance(outcome, Unreadable):
             _show_unreadable(outcome, as_json=False)
@@ -145,7 +145,7 @@ def _read_each(
     Args:
         paths: what to read.
         reading: how much of it.
-        catch: whether the error of a single path is an outcome too, not an end.
+        catch: whether an error is an outcome even if there is only one path; otherwise it is then raised.
     """
     for path in paths:
         try:
@@ -156,7 +156,7 @@ def _read_each(
                 )
             yield report
         except Exception as error:
-            # a defect of ours ends the run whatever else is to be read; so does the error of a single path
+            # an error without reasons is a defect of ours, which ends the run even if other paths are left
             lines = reasons(error)
             if lines is None or not (catch or len(paths) > 1):
                 raise

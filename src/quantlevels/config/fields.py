@@ -20,8 +20,8 @@ from quantlevels.vocabulary.plain import pydantic_validator, read_level, write_l
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    #: The annotation of a field in a ``msgspec.Struct``: `QuantizationLevel` to type checkers, and what is decoded.
-    #: At run time another class, since msgspec calls no hook for an attrs class.
+    #: The annotation of a field in a ``msgspec.Struct``, which decodes to `QuantizationLevel`: so type checkers see it.
+    #: At run time it is another class, since msgspec calls no hook for an attrs class.
     Level: TypeAlias = QuantizationLevel
 else:
 

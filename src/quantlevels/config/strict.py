@@ -88,7 +88,7 @@ def _wrap(converter: BaseConverter, applies: Callable[[Any], bool], check: Calla
 
 
 def _check_shape(kind: type, what: str, type_: object, structure: Hook) -> Hook:
-    """Refuse what cattrs would take apart, whatever it is."""
+    """Refuse other values before cattrs does: it iterates over any value, a string included."""
 
     def structure_shape(value: object, type_: object) -> object:
         if not isinstance(value, kind):
@@ -101,15 +101,15 @@ def _check_shape(kind: type, what: str, type_: object, structure: Hook) -> Hook:
 def _check_union(union: Any, structure: Hook) -> Hook:  # Any: a type form
     """Refuse true and false for an integer, which cattrs accepts, and name all members if a value fits none of them."""
     members = {getattr(t, "__supertype__", t) for t in get_args(union)}
-    kinds_of_words: set[object] = set()
+    types_of_words: set[object] = set()
     for literal in members:
         if get_origin(literal) is Literal:
-            kinds_of_words.update(map(type, get_args(literal)))
-    is_counted = int in members and not {bool, object, Any} & {*members, *kinds_of_words}
+            types_of_words.update(map(type, get_args(literal)))
+    refuses_bool = int in members and not {bool, object, Any} & {*members, *types_of_words}
 
     def structure_union(value: object, _: object) -> object:
         try:
-            if not (is_counted and isinstance(value, bool)):
+            if not (refuses_bool and isinstance(value, bool)):
                 return structure(value, union)
         except UnknownLevelError:
             raise
@@ -180,12 +180,12 @@ def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Ite
         yield Mistake((), "nested too deeply")
     elif isinstance(error, QuantLevelsError):
         yield Mistake(keys, str(error))
-    # a KeyError for this very key, and absent: a class's own code may raise KeyError for anything
+    # the key itself must be missing: the code of a class may raise KeyError for any reason
     elif isinstance(error, KeyError) and error.args[:1] == keys[-1:] and not _is_there(keys, data):
         yield Mistake(keys, f"missing, expected {in_words(type_)}", keys, missing=True)
     elif type_ is not None and _is_there(keys, data):
         yield Mistake(keys, f"expected {in_words(type_)}, got {value_text(_value(keys, data))}")
-    else:  # what a class says of its fields together
+    else:  # the error of a class about its fields together
         yield Mistake(keys, message_of(error))
 
 
@@ -200,6 +200,7 @@ def _step_and_type(error: BaseException) -> tuple[Keys, Any]:  # Any: a type for
 
 
 def _value(keys: Keys, data: Any) -> object:  # Any: what a parser gave
+    """The value at a place in the data; LookupError or TypeError if there is none."""
     for key in keys:
         data = data[key]
     return data

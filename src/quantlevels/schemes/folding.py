@@ -1,4 +1,4 @@
-"""Tensors → weights: modules are separated by name, and folded by the packing whose tensors they have.
+"""Tensors → weights: tensors are grouped into modules by name, and each module is folded by the packing it matches.
 
 Folding depends on suffixes, types and shapes alone, and models repeat their layers: modules that are alike fold once.
 """
@@ -67,12 +67,12 @@ _FUSED: Final = {
     "_zero": "weight_zero",  # of AWQ in CTranslate2
     "_qdata": "_weight_qdata",
 }
-#: those of codes, which have no parameter of the bare name beside them
-_CODES: Final = ("_blocks", "_packed", "_qdata")
+#: the endings of codes; there is then no parameter of the bare name beside them
+_FUSED_CODES: Final = ("_blocks", "_packed", "_qdata")
 _FUSED_ENDINGS: Final = tuple(_FUSED)
 
-#: Names that nothing but a quantizer gives to codes and to side tensors. Others, such as ``scale``, are names of
-#: parameters too. A module that has some of them, and in which no packing is found, lacks a tensor.
+#: Names that only quantizers give, to codes and to side tensors. Other names, such as ``scale``, are also names of
+#: parameters. A module that has some of them, and in which no packing is found, lacks a tensor.
 _CODES_NAMES: Final = "qweight weight_packed W_q q_weight trellis Qidxs _weight_qdata weight._data weight._data._data"
 _SIDES_NAMES: Final = (
     "qzeros scales g_idx qbiases weight_scale weight_scale_inv weight_scale_2 weight_global_scale weight_scales "
@@ -81,12 +81,12 @@ _SIDES_NAMES: Final = (
     "weight._scale weight._shift _weight_scale _weight_zero_point _weight_scale_and_zero q_invperm q_groups suh svh "
     "Wscale bitmask"
 )
-#: Names of side tensors that parameters have as well, but not beside one of those above.
+#: Names that side tensors and parameters have; beside one of the names above it is a side tensor.
 _COMPANIONS: Final = frozenset(
     {"biases", "zero", "scale", "perm", "meta", "su", "sv", "codebooks", "lookup_table"}
     | {"centroids.weight", "res_centroids.weight", "outlier_centroids.weight", "res_indices", "outlier_indices"}
 )
-#: What HQQ keeps beside codes: neither is a quantizer's name alone.
+#: What HQQ stores beside codes. Each alone may be a parameter; together they are of a quantizer.
 _SCALE_AND_ZERO: Final = frozenset({"scale", "zero"})
 _CODES_ONLY: Final = frozenset(_CODES_NAMES.split())
 _SIDES_ONLY: Final = frozenset(_SIDES_NAMES.split())
@@ -94,6 +94,7 @@ _SIDES_ONLY: Final = frozenset(_SIDES_NAMES.split())
 #: Suffixes of plain tensors that are not weights.
 _PLAIN_ROLES: Final[dict[str, Role]] = {"bias": "bias"}
 
+#: where the steps of `_by_members` start
 _ROOT: Final = -1
 #: tensors that a module may have; real ones have fewer than twenty
 _LARGEST_MODULE: Final = 64
@@ -127,8 +128,8 @@ class _Piece(NamedTuple):
     #: suffix in ``module`` → suffix in the checkpoint, if they differ
     stored_names: Mapping[str, str]
 
-    def part(self, suffix: str) -> str:
-        """What the name of one of its tensors adds to the name of the module, which may be that of the tensor."""
+    def name_of(self, suffix: str) -> str:
+        """What the name of one of its tensors adds to the name of the module; an empty suffix adds nothing."""
         return f"{self.name}.{suffix}" if suffix else self.name
 
     def tensor(self, suffix: str, role: Role) -> FoldedTensor:
@@ -137,7 +138,7 @@ class _Piece(NamedTuple):
 
     def plain(self, suffix: str, role: Role, tensor: TensorInfo) -> FoldedWeight:
         """One of its tensors that stands for itself."""
-        folded = plain(self.part(suffix), tensor, role, is_weight=suffix == "weight")
+        folded = plain(self.name_of(suffix), tensor, role, is_weight=suffix == "weight")
         return evolve(folded, tensors=(self.tensor(suffix, role),)) if self.stored_names else folded
 
 
@@ -250,8 +251,8 @@ def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declare
         return alike
 
     alike = folded(None)
-    # a row that fits in one group shows no group size, but the other rows of a model without a config may: then all is
-    # folded once more, which costs one fold for each kind of module
+    # A row that is one group does not show the group size, but longer rows of the same model may. Without a config,
+    # everything is then folded again with that size, which costs one more fold for each kind of module.
     weights = [part for part in chain.from_iterable(parts for parts, _ in alike) if part.code_bits]
     sizes = {part.group_size for part in weights}
     if len(sizes - {None}) == 1 and None in sizes:
@@ -260,16 +261,16 @@ def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declare
 
 
 def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
-    """Modules apart in their parameters, and the names of all modules with equal tensors.
+    """Each kind of module as its parameters, with the names of all modules that have equal tensors.
 
-    Modules take steps through a tree, one for each of their tensors: those that end at one place have equal tensors.
+    Each tensor takes its module one step further through a tree. Modules that end at one place have equal tensors.
     """
     reached: dict[str, int] = {}
     steps: dict[tuple[int, str, int], int] = {}
     equal: dict[tuple[int, str, int, tuple[int, ...], int], int] = {}
     at_root: list[tuple[str, Form]] = []
-    has_centroids = tensors.mention("centroids.weight")  # seldom: so it is asked once, not for each tensor
-    places: list[tuple[int, _Member]] = []  # where a step came from, and for which tensor
+    has_centroids = tensors.mention("centroids.weight")  # rare, so this is checked once and not for each tensor
+    places: list[tuple[int, _Member]] = []  # per place: the place before it, and the tensor between them
     for name, form in zip(tensors.names, tensors.forms, strict=True):
         module, _, suffix = name.rpartition(".")
         if suffix in _INNER or (has_centroids and suffix == "weight" and module.endswith("centroids")):
@@ -282,15 +283,15 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
         step = (reached.get(module, _ROOT), suffix, id(form))
         place = steps.get(step)
         if place is None:
-            # shards have equal forms that are not identical; a level by its identity, since its hash is Python code
+            # equal forms of two shards are different objects; a level by its identity, since its hash is Python code
             dtype, shape, nbytes = form
             same = (step[0], suffix, id(dtype), shape, nbytes)
             place = steps[step] = equal.setdefault(same, len(places))
             if place == len(places):
                 places.append((step[0], (suffix, dtype, shape, nbytes)))
         reached[module] = place
-    # the order of the tensors is part of the way: writers keep one order for all layers, and modules whose tensors
-    # stand in another order only fold once more, to the same weights
+    # Equal tensors in another order end at another place. Writers keep one order for all layers; if one does not, its
+    # modules are folded once more, to the same weights.
     names: dict[int, list[str]] = defaultdict(list)
     for name, place in reached.items():
         names[place].append(name)
@@ -299,7 +300,7 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
 
 
 def _at_root(members: Sequence[tuple[str, Form]]) -> Iterator[tuple[list[_Piece], list[str]]]:
-    """Tensors of no module: of one without a name, or each by itself if they are more than a module can have.
+    """Tensors whose names have no dot: one module without a name, or single tensors if there are too many for a module.
 
     Exporters (ONNX) number the tensors of a whole model that way.
     """
@@ -318,7 +319,7 @@ def _at_root(members: Sequence[tuple[str, Form]]) -> Iterator[tuple[list[_Piece]
 
 
 def _path(places: Sequence[tuple[int, _Member]], place: int) -> list[_Member]:
-    """The tensors for which steps were taken from the root to a place."""
+    """The tensors on the way from the root to a place, in the order of the checkpoint."""
     members: list[_Member] = []
     while place != _ROOT:
         place, member = places[place]
@@ -343,7 +344,7 @@ def _outer(module: str, suffix: str) -> tuple[str, str]:
 def _by_declaration(
     pieces: Sequence[_Piece], names: list[str], declared: Declared | None
 ) -> list[tuple[list[DeclaredLevel | None], list[str]]]:
-    """What is declared for the parameters of modules, and the names of all modules with the same."""
+    """The declared level of each parameter, with the names of all modules for which these levels are declared."""
     if declared is None:
         return [([None] * len(pieces), names)]
     groups: list[tuple[list[DeclaredLevel | None], list[str]]] = [([], names)]
@@ -386,7 +387,7 @@ def _fused(module: Module) -> list[str]:
             base
             for base in bases - {"", "weight", "_weight", "scale", "zero_point"}
             if (base in module and not module[base].is_a("None", "Float64", "BFloat16", "Float16"))
-            or any(f"{base}{ending}" in module for ending in _CODES)
+            or any(f"{base}{ending}" in module for ending in _FUSED_CODES)
         ),
         key=len,
         reverse=True,
@@ -394,13 +395,13 @@ def _fused(module: Module) -> list[str]:
 
 
 def _split(members: Sequence[_Member]) -> list[_Piece]:
-    """The parameters of a module that have side tensors of their own, then what remains."""
+    """The parameters of a module that have side tensors of their own, then the rest of the module as one piece."""
     rest = {suffix: TensorInfo(dtype, shape, nbytes) for suffix, dtype, shape, nbytes in members}
     bases = _fused(rest)
     names = sorted(rest) if bases else []
     pieces: list[_Piece] = []
     for base in bases:
-        if f"{base}_qdata" in rest:  # torchao has the name of the parameter first, and its own side tensors
+        if f"{base}_qdata" in rest:  # torchao: all tensors that begin with the name of the parameter
             # those that start with "base_": the next character after "_" ends them
             beside = names[bisect_left(names, f"{base}_") : bisect_left(names, f"{base}`")]
             stored = {f"_weight{name.removeprefix(base)}": name for name in beside if name in rest}
@@ -427,8 +428,8 @@ def _fold(piece: _Piece, context: _Context) -> Iterator[FoldedWeight]:
     if found:
         packing, weight = found
         roles: dict[str, Role] = {suffix: role for suffix, role in packing.roles.items() if suffix in rest}
-        # a quantizer's side tensor that the layout has no place for: the layout is another, however well the rest fits
-        strangers = [suffix for suffix in rest if suffix in _SIDES_ONLY and suffix not in roles]
+        # side tensors of a quantizer that the packing does not have: the layout is another, however well the rest fits
+        unexpected = [suffix for suffix in rest if suffix in _SIDES_ONLY and suffix not in roles]
         nbytes = sum(rest.pop(suffix).nbytes for suffix in roles)
         bias = rest.pop("bias", None)
         if bias:  # its parameters count by themselves, its bytes with the weight: each byte is in one place
@@ -436,30 +437,30 @@ def _fold(piece: _Piece, context: _Context) -> Iterator[FoldedWeight]:
             yield piece.plain("bias", "bias", bias._replace(nbytes=0))
         tensors = tuple(piece.tensor(suffix, role) for suffix, role in roles.items())
         folded = FoldedWeight.of(weight, name=name, nbytes=nbytes, tensors=tensors)
-        if strangers:
-            reason = f"{_described(weight)}, but the layout that fits {packing.codes} has no {', '.join(strangers)}"
+        if unexpected:
+            reason = f"{_described(weight)}, but the layout that fits {packing.codes} has no {', '.join(unexpected)}"
             folded = evolve(
                 folded,
-                nbytes=nbytes + sum(rest.pop(suffix).nbytes for suffix in strangers),
-                tensors=(*tensors, *(piece.tensor(suffix, "scale") for suffix in strangers)),
+                nbytes=nbytes + sum(rest.pop(suffix).nbytes for suffix in unexpected),
+                tensors=(*tensors, *(piece.tensor(suffix, "scale") for suffix in unexpected)),
                 problem=("QL303", reason),
             )
         yield folded
     else:
-        yield from _torn(piece, rest, context)
+        yield from _lone_tensors(piece, rest, context)
     for suffix, tensor in rest.items():
         yield _alone(piece, suffix, tensor, context)
 
 
-def _torn(piece: _Piece, rest: dict[str, TensorInfo], context: _Context) -> Iterator[FoldedWeight]:
-    """Codes without their scales, and scales without their codes; they are taken out of the rest."""
+def _lone_tensors(piece: _Piece, rest: dict[str, TensorInfo], context: _Context) -> Iterator[FoldedWeight]:
+    """Codes without their scales, or scales without their codes; they are removed from ``rest``."""
     sides = [suffix for suffix in rest if suffix in _SIDES_ONLY]
     if sides or rest.keys() >= _SCALE_AND_ZERO:
         sides += [suffix for suffix in rest if suffix in _COMPANIONS]
     codes = [suffix for suffix in rest if suffix in _CODES_ONLY]
-    # with tensors of other names beside them, the module is of a method that is not known, not one that lost a tensor
-    strangers = rest.keys() - {*codes, *sides, *COMMON_SIDES, "bias", "weight"}
-    if codes and not strangers:
+    # tensors of other names beside them mean an unknown method, not a lost tensor
+    other_names = rest.keys() - {*codes, *sides, *COMMON_SIDES, "bias", "weight"}
+    if codes and not other_names:
         missing = " and ".join(need for need in context.needs(codes[0]) if need not in rest) or "its scales"
         yield _incomplete(piece, rest, [*codes, *sides], f"{' and '.join(codes)} without {missing}")
     elif sides and "weight" not in rest and not codes:
@@ -487,7 +488,7 @@ def _alone(piece: _Piece, suffix: str, tensor: TensorInfo, context: _Context) ->
     if is_rotation or is_buffer(context.module, stored_name, tensor):
         common = COMMON_SIDES.get(suffix)
         return FoldedWeight(
-            name=piece.part(suffix),
+            name=piece.name_of(suffix),
             level=tensor.dtype,
             parameters=0,
             nbytes=tensor.nbytes,
@@ -536,10 +537,11 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
     """The packing of a module and its weight, by the declared method's packings first; None for plain tensors."""
     misfits: list[LayoutError] = []
     for is_declared, packings in _rounds(module, context):
-        # a layout that fits but for one side tensor says more than one that explains fewer tensors
-        if misfit := next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), None):
-            raise misfit
-        #: level, group size and number of weights → the packing that reads them so
+        # a layout that fits except for one side tensor says more than one that explains fewer tensors
+        near = _near_misfits(misfits)
+        if near:
+            raise near[0]
+        #: level, group size and number of weights → the packing that gives these, and its weight
         fits: dict[str, tuple[Packing, Weight]] = {}
         for packing in packings:
             if packing.matches(module):
@@ -557,9 +559,14 @@ def _weight(module: Module, context: _Context) -> tuple[Packing, Weight] | None:
         for packing, weight in fits.values():
             _check_single(module, packing)
             return packing, weight
-    if misfits:  # the error of the layout that came nearest: only one of its tensors is wrong
-        raise next((misfit for misfit in misfits if isinstance(misfit, TensorRuleError)), misfits[0])
+    if misfits:
+        raise (_near_misfits(misfits) or misfits)[0]
     return None
+
+
+def _near_misfits(misfits: Sequence[LayoutError]) -> list[TensorRuleError]:
+    """The errors of layouts that nearly fit: only one of their tensors is wrong."""
+    return [misfit for misfit in misfits if isinstance(misfit, TensorRuleError)]
 
 
 def _rounds(module: Module, context: _Context) -> Iterator[tuple[bool, Iterable[Packing]]]:

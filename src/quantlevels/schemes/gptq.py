@@ -44,13 +44,16 @@ _WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 
 
 def _fold(module: Module, hint: Hint) -> Weight:
-    """qweight [K*b/32, N], scales [groups, N], qzeros [groups, N*b/32], g_idx [K]; any word width, 3 bits dense."""
+    """qweight [K*b/32, N], scales [groups, N], qzeros [groups, N*b/32], g_idx [K]: K inputs, N outputs, b bits.
+
+    Words may have another width than 32 bits; codes of 3 bits are packed without gaps.
+    """
     qweight, scales = module["qweight"], module["scales"]
     (rows, columns), (groups, outputs) = qweight.matrix, scales.matrix
     if columns != outputs:
         raise TensorRuleError(f"scales has shape {list(scales.shape)}; expected [groups, rows] = [{groups}, {columns}]")
     qzeros, g_idx = module.get("qzeros"), module.get("g_idx")
-    # the tensors before the config: each of the two gives the width by its length
+    # tensors before the config: the length of either of these two gives the bits of a code
     if qzeros:
         bits = exact(qzeros.bits * qzeros.matrix[1], outputs, "bits of a zero point")
     elif g_idx:
@@ -59,21 +62,21 @@ def _fold(module: Module, hint: Hint) -> Weight:
         bits = hint.bits
     else:
         raise LayoutError("bit width of the packed words is unknown: no qzeros, no g_idx, no config")
-    # by bits, not by codes per word: 3-bit codes are 32/3 in a word, not 10 (huggingface.js #2329)
+    # by bits, not by codes per word: a word holds 32/3 codes of 3 bits, not 10 (huggingface.js #2329)
     inputs = exact(qweight.bits * rows, bits, "codes of a column")
     return unpacked(module, bits, inputs, outputs, groups, hint)
 
 
 def _fold_marlin(module: Module, hint: Hint) -> Weight:
-    """Marlin's tiles: qweight [K/16, N*b/2], scales [groups, N], no zero points."""
+    """Marlin's tiles: qweight [K/16, N*b/2], scales [groups, N], no zero points; K, N and b as in `_fold`."""
     (tiles, columns), (groups, outputs) = module["qweight"].matrix, module["scales"].matrix
-    if "qzeros" in module or columns == outputs:  # that of plain GPTQ
+    if "qzeros" in module or columns == outputs:  # the shape of plain GPTQ
         raise LayoutError("qweight does not have the shape of Marlin's tiles")
     return unpacked(module, exact(2 * columns, outputs, "bits of a code"), 16 * tiles, outputs, groups, hint)
 
 
 def unpacked(module: Module, bits: int, inputs: int, outputs: int, groups: int, hint: Hint) -> Weight:
-    """The weight that ``qweight`` holds: integers of so many bits, so many groups for each output.
+    """The weight in ``qweight``: integers of ``bits`` bits, ``groups`` groups per output.
 
     Raises:
         LayoutError: for integers of impossible width, or groups that do not tile the inputs.
@@ -85,7 +88,7 @@ def unpacked(module: Module, bits: int, inputs: int, outputs: int, groups: int, 
         parameters=parameters,
         code_bits=code_bits(qweight, parameters),
         group_size=group_size(inputs, groups, hint),
-        # GPTQ stores zero points of symmetric weights as well, all alike: only a config shows that they say nothing
+        # GPTQ stores zero points for symmetric weights too, all equal: only a config says that they have no meaning
         symmetric=hint.symmetric if "qzeros" in module else True,
         shape=(*qweight.shape[:-2], outputs, inputs),
     )
@@ -104,7 +107,7 @@ MARLIN = Packing(
 )
 
 
-#: what autoawq, gptqmodel, transformers and engines keep of calibration, kernels and the order of columns
+#: what autoawq, gptqmodel, transformers and engines write about calibration, kernels and the order of columns
 _IGNORED_KEYS = AUTO_ROUND_KEYS | words(
     "act_group_aware adapter auto_find_batch_size awq_gemm_version backend batch_size block_name_to_quantize "
     "cache_block_outputs calibration_data checkpoint_format compute_device damp damp_auto_increment damp_percent "
@@ -153,7 +156,7 @@ class DynamicConfig(MethodConfig):
     def _with(self, changes: Override | None) -> DeclaredLevel | None:
         if changes is None:
             return self.general()
-        known = fields_dict(type(self))  # `dynamic` may set what another method of gptqmodel has
+        known = fields_dict(type(self))  # `dynamic` may have settings of another method of gptqmodel
         changed = {key: value for key, value in asdict(changes).items() if value is not None and key in known}
         return evolve(self, **changed).general()
 
@@ -168,13 +171,13 @@ class GPTQConfig(DynamicConfig):
     """``quantize_config.json``, or a ``quantization_config`` of method gptq."""
 
     bits: int = field(validator=one_of(*_WIDTHS))
-    group_size: int = field(default=128, validator=valid_group_size)  # what gptqmodel and transformers take it for
+    group_size: int = field(default=128, validator=valid_group_size)  # the default of gptqmodel and transformers
     sym: bool = True
     checkpoint_format: str | None = None
     is_marlin_format: bool | None = None
 
     def general(self) -> DeclaredLevel:
-        """Integers with a 16-bit scale and a packed zero point per group, even if symmetric; but for Marlin's tiles."""
+        """Integers with a 16-bit scale and a packed zero point per group, even if symmetric; Marlin has only scales."""
         zero_bits = 0 if self.is_marlin_format or self.checkpoint_format == "marlin" else self.bits
         return declared_integer(self.bits, self.group_size, self.sym, side_bits=_SCALE_BITS + zero_bits)
 

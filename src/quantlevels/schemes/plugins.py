@@ -13,6 +13,6 @@ SCHEME_PLUGINS: Final = PluginContract(
     class_=Scheme,
     noun="method",
     names=lambda scheme: (scheme.method, *scheme.aliases),
-    # no `clash`: two methods may share names of tensors, as GPTQ and AWQ do, and only their names must differ
+    # no `clash`: two methods may share names of tensors, as GPTQ and AWQ do; only the names of methods must differ
     reserved=lambda method: "a method" if shipped_scheme(method) else "",
 )

@@ -34,7 +34,7 @@ _FLOATS = {
     "fp6_e2m3": "MXFP6_E2M3",
     "fp6_e3m2": "MXFP6_E3M2",
 }
-#: element → level, if groups of 32 share a scale that is a power of two
+#: dtype of an element → level, if groups of 32 share a scale that is a power of two
 _MX = {"fp8_e4m3": "MXFP8_E4M3", "fp8_e5m2": "MXFP8_E5M2", "int8": "MXINT8"}
 #: dtype → bits, and whether codes are unsigned
 _INTEGERS = {

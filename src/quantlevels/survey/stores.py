@@ -78,7 +78,7 @@ def _walk(folder: Path, root: str, top: Path) -> Iterator[Place]:
         names = [entry.name for entry in os.scandir(folder)]
     except OSError:
         return  # a folder that this user may not read holds nothing of theirs
-    # a store is not searched like a tree: its blobs have no names, and its links would count files twice
+    # a store is not searched like a folder: its blobs have no file names, and its links would count files twice
     for layout in _LAYOUTS:
         if layout.is_one(folder, names):
             yield from layout.places(folder, root)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from quantlevels.inspection.records import SurveyRow
     from quantlevels.survey.places import Place
 
-#: root, name and path of a row: what tells it from every other
+#: root, name and path of a row, which no other row has
 Key: TypeAlias = tuple[str, str, str]
 
-#: tasks of an executor that does not say its size; too many only wait
+#: tasks at a time if the caller does not say: executors do not tell their size, and too many tasks only wait
 _DEFAULT_WORKERS: Final = 16
-#: threads that read behind URLs: 60 files at 50 ms each took 3.2 s with 1, 0.25 s with 16, 0.17 s with 32
+#: threads that read from URLs: 60 files at 50 ms each took 3.2 s with 1, 0.25 s with 16, 0.17 s with 32
 _REMOTE_THREADS: Final = 16
 
 
@@ -49,10 +49,10 @@ def survey(
             ``hf://org/name[@revision][/path]``, ``https://...`` for one checkpoint. None for the stores of this user
             (see `default_roots`).
         executor: where to read the headers: any ``concurrent.futures.Executor``, or ``client.get_executor(pure=False)``
-            of Dask. It is not shut down. None for this thread, and 16 threads for what is behind URLs.
+            of Dask. It is not shut down. None for this thread, and 16 threads for URLs.
         workers: how many tasks the executor runs at once; a few more are kept waiting, whatever the number of
             checkpoints.
-        earlier: rows of an earlier survey; those whose files are as they were are given again, and not read.
+        earlier: rows of an earlier survey; rows of unchanged files are given again, and the files are not read.
 
     Raises:
         SurveyError: if a root cannot be read, or a worker has other versions of quantlevels or its plugins.
@@ -62,26 +62,27 @@ def survey(
     elif isinstance(roots, str | PathLike):  # a string is one root, not its letters
         roots = [roots]
     named = [fspath(root) for root in roots]
-    # what could not be read is tried again: the reason may be gone without a change to the files
+    # rows with an error are read again: its cause may be gone although the files did not change
     # and rows of another schema may say less than a row of this one
     known = {key_of(row): row for row in earlier if row["error"] is None and row["schema_version"] == SCHEMA_VERSION}
     return _survey(named, executor, workers, known)
 
 
 def key_of(row: SurveyRow) -> Key:
-    """What tells a row from every other row, in every survey of the same roots."""
+    """The key that identifies a row, in every survey of the same roots."""
     return row["root"], row["name"], row["path"]
 
 
 def _survey(
     roots: list[str], executor: Executor | None, workers: int, known: Mapping[Key, SurveyRow]
 ) -> Iterator[SurveyRow]:
+    # rows of the earlier survey: found while `run` asks for places to read, and given out between its rows
     unchanged: list[SurveyRow] = []
-    once = _Once()
+    duplicates = _Duplicates()
     pools = ExitStack()
 
     def to_read(group: Iterable[str]) -> Iterator[Place]:
-        for place in once.counted(_all_places(group)):
+        for place in duplicates.marked(_all_places(group)):
             row = known.get(place.key)
             if row is not None and row["version"] == place.version:
                 unchanged.append({**row, "same_as": place.same_as})
@@ -89,17 +90,17 @@ def _survey(
                 yield place
 
     def renew() -> Executor:
-        # with spawn: a fork of a process that has threads may never wake up
+        # spawn, since a fork of a process that has threads may hang
         pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
         pools.callback(pool.shutdown, wait=False, cancel_futures=True)
         return pool
 
-    # a pool of processes runs nothing more once one of them has died; other executors start another worker
+    # after the death of one process, a ProcessPoolExecutor runs nothing more; other executors start a new worker
     renewal = renew if isinstance(executor, ProcessPoolExecutor) else None
     with pools:
         for is_remote, group in groupby(roots, is_url):
             reader, width = executor, workers
-            if executor is None and is_remote:  # a round trip takes longer than a header
+            if executor is None and is_remote:  # waiting for the network takes longer than reading a header
                 reader, width = pools.enter_context(ThreadPoolExecutor(_REMOTE_THREADS)), _REMOTE_THREADS
             for row in run(to_read(group), reader, workers=width, renew=renewal):
                 yield from unchanged
@@ -120,8 +121,8 @@ def _all_places(roots: Iterable[str]) -> Iterator[Place]:
             raise SurveyError(f"{root}: cannot be read: {error.strerror or error}") from error
 
 
-class _Once:
-    """Counts the same bytes once: remembers which files have been seen, and where.
+class _Duplicates:
+    """Remembers which files were seen, and where, so that the same bytes are counted once.
 
     It keeps digests: a hundred thousand names and paths would take a hundred megabytes.
     """
@@ -130,14 +131,14 @@ class _Once:
         self.owners: dict[bytes, str] = {}
         self.seen: set[bytes] = set()
 
-    def counted(self, found: Iterable[Place]) -> Iterator[Place]:
-        """Places, those whose files an earlier one has as well marked as the same as it; the same path comes once."""
+    def marked(self, found: Iterable[Place]) -> Iterator[Place]:
+        """The places, each once; if an earlier place has the same files, ``same_as`` is the path of that place."""
         for place in found:
             key = _digest(place.key)
             if key in self.seen:
                 continue
             self.seen.add(key)
-            if place.identities:  # broken places have none, and are not the same as each other
+            if place.identities:  # broken places have none, and two of them are not the same
                 files = _digest(sorted(map(str, place.identities)))
                 owner = self.owners.get(files)
                 if owner is None:
@@ -148,5 +149,5 @@ class _Once:
 
 
 def _digest(parts: Iterable[str]) -> bytes:
-    text = "\0".join(parts).encode("utf-8", "surrogateescape")  # names on disk may be no UTF-8
+    text = "\0".join(parts).encode("utf-8", "surrogateescape")  # file names may not be valid UTF-8
     return hashlib.blake2b(text, digest_size=16).digest()

@@ -400,6 +400,6 @@ def _read_per_level(states: Iterable[TensorState]) -> Iterator[LevelRead]:
         level = state.subject.weight.level.name
         names[level].add(state.subject.module)
         nbytes[level] += state.subject.nbytes
-        read[level] += min(state.bytes_read + state.rows_read, state.subject.nbytes)
+        read[level] += min(state.bytes_read + state.row_bytes_read, state.subject.nbytes)
     for level in sorted(nbytes, key=lambda level: -nbytes[level]):
         yield LevelRead(level=level, weights=len(names[level]), nbytes=nbytes[level], bytes_read=read[level])

@@ -1,4 +1,4 @@
-"""All that is known of one tensor while its bytes come, and what follows from it in the end."""
+"""What is known about one tensor while its bytes are read, and the judgement after the last byte."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from quantlevels.values.records import Damage
     from quantlevels.values.subjects import Subject
 
-#: what is read of a tensor with an odd value to find out what is usual in it: 8 x 8 KiB are 16,384 FP32 values
+#: parts of a tensor with a suspicious value that are read to see what its other values are like, and bytes of each:
+#: 8 x 8 KiB are 16,384 FP32 values
 _USUAL_WINDOWS: Final = 8
 _USUAL_WINDOW: Final = 8 << 10
 
 
 @final
 class TensorState:
-    """One tensor: gets its bytes, and judges them by its role.
+    """One tensor: takes its bytes, and judges them by the role of the tensor.
 
     Args:
         subject: the tensor.
-        order: of the bytes of a number in its file.
+        order: byte order of its file.
     """
 
     # slots: there may be a hundred thousand of them
@@ -44,7 +45,7 @@ class TensorState:
         "damage",
         "floats",
         "precision",
-        "rows_read",
+        "row_bytes_read",
         "subject",
         "values_tested",
         "words",
@@ -53,7 +54,7 @@ class TensorState:
     def __init__(self, subject: Subject, order: ByteOrder) -> None:
         self.subject: Subject = subject
         self.bytes_read: int = 0
-        self.rows_read: int = 0  # bytes of a sample that only the tests of precision saw
+        self.row_bytes_read: int = 0  # bytes of a sample that only the tests of precision saw
         self.values_tested: int = 0
         self.damage: list[Damage] = []
         self.precision: Precision | None = None
@@ -62,13 +63,13 @@ class TensorState:
         self.blocks: Blocks | None = None
         if not subject.encoding and subject.block_weights > 1:
             self.blocks = Blocks(subject, order)
-        # codes are watched as words too if their type is FP8: whether they vary is asked of every module
+        # FP8 codes are read as words as well: every quantized module is checked for constant codes
         self.words: Words | None = None
         if not self.blocks and not (self.floats and subject.role != "codes"):
             self.words = Words(subject)
         self.codes: CodesInUse | None = CodesInUse.of(subject)
-        self._tests: list[Test] | None = None
-        self._columns: tuple[Precision | None, int] = (None, 0)
+        self._tests: list[Test] | None = None  # None before the first rows; empty once all are refuted
+        self._columns: tuple[Precision | None, int] = (None, 0)  # what groups along columns show, in how many values
 
     @property
     def is_zero(self) -> bool:
@@ -78,7 +79,7 @@ class TensorState:
 
     @property
     def wants_rows(self) -> bool:
-        """Whether its rows may show a narrower precision."""
+        """Whether its rows may still show a narrower precision."""
         subject = self.subject
         return (
             subject.is_plain
@@ -89,17 +90,20 @@ class TensorState:
         )
 
     def step(self, most: int) -> int:
-        """Bytes to read at a time: whole rows, and whole blocks of rows if they fit; at most so many."""
+        """Bytes to read at a time, at most ``most``: whole blocks of rows, or whole rows, or blocks of the level."""
         row = self.subject.row_nbytes
         if not row or row > most:
             return most // self.subject.block_nbytes * self.subject.block_nbytes
         rows = most // row
         if rows >= BLOCK:
             return rows // BLOCK * BLOCK * row
-        return (1 << (rows.bit_length() - 1)) * row  # a power of two divides a block of 128 rows without a rest
+        return (1 << (rows.bit_length() - 1)) * row  # a power of two, which divides a block of 128 rows
 
     def rows_window(self, most: int) -> tuple[int, int]:
-        """First byte and number of bytes of some whole rows in the middle, the first of a block of rows."""
+        """Offset and number of bytes of whole rows in the middle of the tensor, from the first row of a block of rows.
+
+        At most ``most`` bytes, but at least one row.
+        """
         row = self.subject.row_nbytes
         count = max(most // row, 1)
         first = self.subject.matrix[0] // 2 // BLOCK * BLOCK
@@ -132,7 +136,7 @@ class TensorState:
         rows = as_bits(data, encoding.nbytes).reshape(-1, self.subject.matrix[1])
         self.values_tested += rows.size
         if not whole:
-            self.rows_read += data.size
+            self.row_bytes_read += data.size
         if self._tests is None:  # the first rows: they choose the tests, and nearly always refute all of them
             self._tests = tests(encoding, rows, self.subject.matrix[0])
             if rows.shape[0] >= LEAST_TILE and whole:
@@ -142,16 +146,16 @@ class TensorState:
     def finish(self, reader: FileReader) -> None:
         """Settle what needs a second look, once all bytes have come."""
         self._settle_damage(reader)
-        if not self.damage:  # of damaged values, the tests below say nothing about how the intact ones were made
+        if not self.damage:  # with damaged values, the tests would not show how the intact ones were made
             self._settle_precision()
-        self._tests = None  # frees what they hold: the states of all tensors live until the verdict
+        self._tests = None  # frees their memory: the states of all tensors live until the verdict
 
     def _settle_damage(self, reader: FileReader) -> None:
         values_read = self.subject.values_in(self.bytes_read)
         floats = self.floats
         if floats and self.subject.role != "codes" and floats.is_suspicious:
             self._look_again(reader, floats, values_read)
-        if any(found.code == "QL607" for found in self.damage):  # swapped bytes explain what is not finite
+        if any(found.code == "QL607" for found in self.damage):  # swapped bytes are why values are not finite
             return
         judges: list[Floats | Blocks] = []
         if floats and not floats.is_mask:
@@ -167,7 +171,7 @@ class TensorState:
         if self._tests:
             self.precision = next(filter(None, (test.shown() for test in self._tests)), None)
         by_columns, tested = self._columns
-        # groups of four bits name a precision before the tests that know no direction, wider groups after them
+        # groups along columns decide if the tests found nothing, or if the groups show 4 bits and the tests more
         if by_columns and (self.precision is None or by_columns.bits <= 4 < self.precision.bits):
             self.precision, self.values_tested = by_columns, tested
 
@@ -179,7 +183,7 @@ class TensorState:
             self.damage.append(found)
 
     def _usual(self, reader: FileReader, unit: int) -> Chunk:
-        """Values from all over the tensor."""
+        """Values from the whole length of the tensor, evenly spread."""
         subject = self.subject
         if subject.nbytes <= _USUAL_WINDOWS * _USUAL_WINDOW:
             data, length = reader.read(subject.place.offset, subject.nbytes), subject.nbytes

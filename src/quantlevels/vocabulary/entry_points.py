@@ -216,7 +216,7 @@ def _entries_of(distribution: Distribution) -> _DistributionEntries | None:
         entries = tuple(entry for entry in distribution.entry_points if entry.group.startswith(GROUP_PREFIX))
     except Exception as error:
         return _DistributionEntries(distribution, (), f"its entry_points.txt is malformed: {one_line(error)}")
-    # the name of a group in some other place of the file: a header that lost its line break, say
+    # the name of a group stands elsewhere in the file: its header may have lost a line break
     if not entries and not _HEADER.search(text):
         return _DistributionEntries(
             distribution, (), f"its entry_points.txt is malformed: {_SECTION!r} does not begin the header of a section"

@@ -55,7 +55,7 @@ class _SpellingCache(dict[str, QuantizationLevel]):
 
 
 class Registry:
-    """All known levels: the five, those registered in process, those shipped, those of installed plugins.
+    """All known levels: the five fixed ones, those registered in process, those shipped, those of installed plugins.
 
     ``registry[spelling]`` takes any accepted spelling in any case: names, labels, aliases, the words of dialects. They
     are looked up in that order, and a plugin is imported when a look-up needs it. Not a ``Mapping``: a miss raises
@@ -79,7 +79,7 @@ class Registry:
             plugins = checked_policy(plugins)
         self._policy = plugins
         self._plugins: Plugins | None = None
-        # reentrant: `changed` of the plugins clears the cache, perhaps within a look-up of this thread
+        # reentrant: `register_all` holds it when it clears the cache, which takes it again
         self._lock = threading.RLock()
         self._registered = Index(())  # replaced as a whole, never changed, so that readers need no lock
         self._cache = _SpellingCache(self._resolve)
@@ -100,16 +100,17 @@ class Registry:
     def _resolve(self, spelling: str) -> QuantizationLevel:
         if not isinstance(spelling, str):
             raise UnknownLevelError(spelling)
-        version = self._cache_version  # read before the look-up, which may import a plugin and change what is known
+        version = self._cache_version  # read before the look-up, which may import a plugin and so change the answers
         level = self._find(spelling)
-        with self._lock:  # not if something that is looked up first was added in the meantime
-            # a subclass of str may compare as it likes, and would decide for all later look-ups
+        with self._lock:
+            # A newer version means that levels were added meanwhile, and one of them may take precedence. A subclass of
+            # str may define its own equality, and would then answer for other spellings.
             if type(spelling) is str and version == self._cache_version and len(self._cache) < _MAX_CACHED:
                 self._cache[spelling] = level
         return level
 
     def _find(self, spelling: str) -> QuantizationLevel:
-        for level in BUILTIN:  # before anything is loaded
+        for level in BUILTIN:  # first, since they need nothing loaded
             if normalized(spelling) in map(normalized, own_words(level)):
                 return level
         for index in (self._registered, shipped()):
@@ -118,10 +119,10 @@ class Registry:
                 return found
         from quantlevels.vocabulary.plugins import LEVEL_PLUGINS  # here: known names need no plugin
 
-        brought = self._installed.find(LEVEL_PLUGINS, spelling)
-        if brought:
-            return brought
-        # last: a plugin may bring a level that is called like a recipe
+        from_plugin = self._installed.find(LEVEL_PLUGINS, spelling)
+        if from_plugin:
+            return from_plugin
+        # last: a plugin may add a level that has the name of a recipe
         from quantlevels.vocabulary.recipes import explain_word
 
         recipe = explain_word(spelling)
@@ -158,6 +159,7 @@ class Registry:
             return ()
         cutoff = _MIN_SHARE_OF_BEST * SequenceMatcher(None, best, sought).ratio()
         close = get_close_matches(sought, words, n=2 * _SUGGESTIONS, cutoff=cutoff)
+        # one word per level, its closest: from far to close, so that a closer word replaces one that is less close
         closest_of_level = dict(words[word] for word in reversed(close))
         return tuple(reversed(closest_of_level.values()))[:_SUGGESTIONS]
 
@@ -207,12 +209,12 @@ class Registry:
             from quantlevels.vocabulary.plugins import LEVEL_GROUP
 
             self._installed.load(LEVEL_GROUP)
-        brought: tuple[QuantizationLevel, ...] = ()
+        from_plugins: tuple[QuantizationLevel, ...] = ()
         if self._plugins:
             from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
 
-            brought = self._plugins.loaded(LEVEL_PLUGINS)
-        return tuple(dict.fromkeys((*shipped().levels, *self._registered.levels, *brought)))
+            from_plugins = self._plugins.loaded(LEVEL_PLUGINS)
+        return tuple(dict.fromkeys((*shipped().levels, *self._registered.levels, *from_plugins)))
 
     def from_bits(self, bits: int) -> QuantizationLevel:
         """One of the five by its width in bits: 32, 16, 8, 4 give FP32, FP16, INT8, INT4; 16 is never BF16.
@@ -238,15 +240,15 @@ class Registry:
             AmbiguousLevelError: if different plugins mean different levels by it.
         """
         if type(spelling) in (str, int):  # not bool: True is not 1 here
-            known = five().in_dialect(dialect, spelling)  # then the others are not even imported
+            known = five().in_dialect(dialect, spelling)  # first: for these, the others need not be imported
             level = known or shipped().in_dialect(dialect, spelling) or self._registered.in_dialect(dialect, spelling)
             if level:
                 return level
             from quantlevels.vocabulary.plugins import LEVEL_PLUGINS
 
-            brought = self._installed.find_place(LEVEL_PLUGINS, (canonical_dialect(dialect), spelling))
-            if brought:
-                return brought
+            from_plugin = self._installed.find_place(LEVEL_PLUGINS, (canonical_dialect(dialect), spelling))
+            if from_plugin:
+                return from_plugin
         raise UnknownLevelError(spelling, where=f"{dialect} type")
 
     def of_dtype(self, dtype: object) -> QuantizationLevel:
@@ -258,12 +260,12 @@ class Registry:
         Raises:
             UnknownLevelError: if it is not such a dtype, or its values are not numbers.
         """
-        # by the names of classes: to compare with the classes themselves would import torch
+        # by the names of classes: comparing with the classes themselves would import torch
         class_ = dtype if isinstance(dtype, type) else type(dtype)
         library = class_.__module__.partition(".")[0]
         if library in ("numpy", "ml_dtypes", "jax", "jaxlib"):
-            # np.dtype and jax's scalar types have a name or carry a dtype; numpy's scalar types are classes
-            # ml_dtypes and jax call their dtypes as numpy does, so that one dialect serves all four
+            # np.dtype has a name, jax's scalar types carry a dtype, numpy's scalar types are classes. ml_dtypes and jax
+            # name their dtypes as numpy does, so one dialect serves all four
             named = getattr(dtype, "dtype", dtype)
             name = getattr(named, "name", None) or getattr(dtype, "__name__", None)
             if isinstance(name, str):
@@ -273,7 +275,7 @@ class Registry:
         raise UnknownLevelError(dtype, where="dtype object")
 
     def register(self, level: QuantizationLevel) -> QuantizationLevel:
-        """Make a level known in this process, and give back the known one: it, or an equal one that was there before.
+        """Make a level known in this process; return the known level: this one, or an equal one that was known before.
 
         Raises:
             ReservedLevelError: if it uses a spelling of one of the five or of a shipped level.
@@ -282,10 +284,10 @@ class Registry:
         return self.register_all([level])[0]
 
     def register_all(self, new: Iterable[QuantizationLevel]) -> tuple[QuantizationLevel, ...]:
-        """`register` all of several levels, or none.
+        """`register` several levels: all of them, or none if one is refused.
 
         Raises:
-            ReservedLevelError, DuplicateLevelError: as `register`, also where two of them share a spelling.
+            ReservedLevelError, DuplicateLevelError: as `register`, and if two of them share a spelling.
         """
         known: list[QuantizationLevel] = []
         with self._lock:
@@ -305,7 +307,7 @@ class Registry:
 
     @property
     def _installed(self) -> Plugins:
-        """The plugins of this registry, of all groups; nothing is scanned before something is asked of them."""
+        """The plugins of this registry, of all groups; the scan comes with the first question, not here."""
         from quantlevels.vocabulary.plugins import Plugins
 
         with self._lock:
@@ -336,12 +338,12 @@ class Registry:
         return self._plugins.equal(LEVEL_PLUGINS, level)
 
     def canonical(self, level: QuantizationLevel) -> QuantizationLevel:
-        """The known level that equals this one, or this level itself; consults no plugin that is not loaded."""
+        """The known level that equals this one, or this level itself; imports no plugin."""
         return self._equal(level) or level
 
 
 def accepted(level: QuantizationLevel, registered: Index) -> QuantizationLevel:
-    """The known level that equals this one, or this level itself, which the index has from now on.
+    """The known level that equals this one, or this level itself, which is then added to the index.
 
     Raises:
         ReservedLevelError, DuplicateLevelError: as `Registry.register`, and then the index is as before.

@@ -170,7 +170,7 @@ def row_lengths(evidence: Evidence) -> Iterator[Finding]:
             continue
         columns, group_size = weight.shape[-1], weight.group_size
         for bits, group in equal_readings(weight.level.bits_per_param, group_size):
-            # columns are read as words * 32 / bits, and group sizes likewise: the products tell the other reading
+            # columns and group sizes are both words * 32 / bits: every reading has the same ratio of the two
             if columns != text.width and columns * group == text.width * group_size:
                 message = (
                     f"{weight.level} in groups of {group_size} has rows of {columns:,}, but {bits} bits in groups of "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quantlevels.inspection.disagreements.evidence import Evidence
     from quantlevels.schemes.declaration import Declared
 
-#: Parts of a name under which models keep layers that predict further tokens ahead.
+#: Parts of the names of layers that predict tokens further ahead.
 _AHEAD: Final = r"(?:^|\.)(?:mtp|nextn|mtp_block|mtp_layers)(?=\.)"
 
 
@@ -40,7 +40,7 @@ def target_not_quantized(evidence: Evidence) -> Iterator[Finding]:
     plain: dict[str, str] = {}
     for weight, modules in evidence.plain_matrices():
         plain.update(dict.fromkeys(modules, str(weight.level)))
-    # what the config says of a module by name is more specific than what covers all
+    # an entry that names a module overrides the declaration for all modules
     expected = {**_covered(evidence, declared, list(plain)), **_named(declared, list(plain))}
     found = sorted(set(evidence.not_skipped(list(expected))) - _also_quantized(evidence, expected))
     if found:
@@ -49,9 +49,9 @@ def target_not_quantized(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _also_quantized(evidence: Evidence, expected: Mapping[str, str]) -> set[str]:
-    """Those of the modules that hold a quantized weight beside the plain one."""
+    """The modules among ``expected`` that hold a quantized weight beside the plain one."""
     found: set[str] = set()
-    if expected:  # going through all modules takes time
+    if expected:  # else not needed, and going through all modules takes time
         for _, modules in evidence.quantized():
             found.update(filter(expected.__contains__, modules))
     return found
@@ -67,7 +67,7 @@ def patterns_not_read(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _named(declared: Declared, plain: list[str]) -> dict[str, str]:
-    """Plain modules that the config names → what it says of them."""
+    """Plain modules that the config names → what it says about them."""
     levels = {name: level.level for name, level in declared.overrides.items() if level is not None}
     for level in declared.levels:
         levels.update(dict.fromkeys(level.targets or (), level.level))
@@ -82,15 +82,15 @@ def _named(declared: Declared, plain: list[str]) -> dict[str, str]:
 
 
 def _means_just(entry: str, module: str) -> bool:
-    """Whether an entry of a config is about this module: catch-all patterns match modules that no quantizer takes."""
+    """Whether an entry names this module: catch-all patterns also match modules that no quantizer takes."""
     return _last(module) in entry.replace("\\", "")
 
 
 def _covered(evidence: Evidence, declared: Declared, plain: list[str]) -> dict[str, str]:
-    """Plain modules under the general declaration whose siblings are quantized → what the config says of them.
+    """Plain modules under the general declaration whose siblings are quantized → what the config says about them.
 
     Siblings have the same name in another layer or expert, or in a layer that predicts tokens ahead. Modules of another
-    part of the model are not siblings: methods that do not list what they leave often quantize the text model alone.
+    part of the model are not siblings: methods that do not list their exceptions often quantize only the text model.
     """
     if declared.general is None or not plain:
         return {}
@@ -104,8 +104,8 @@ def _covered(evidence: Evidence, declared: Declared, plain: list[str]) -> dict[s
     covered: dict[str, str] = {}
     for level, named in declared.by_level(modules):
         if level is not None:
-            words = f"the config declares {level.level} for all modules that it does not exclude"
-            covered.update(dict.fromkeys(named, words))
+            claim = f"the config declares {level.level} for all modules that it does not exclude"
+            covered.update(dict.fromkeys(named, claim))
     return covered
 
 
