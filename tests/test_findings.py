@@ -117,7 +117,7 @@ def test_the_parameters_a_gguf_claims_are_counted(tmp_path: Path) -> None:
     tensors = {"blk.0.attn_q.weight": (Q4_K, [256, 256])}
     assert of_gguf(tmp_path, 15, tensors, **{"general.parameter_count": 65_536}) == []
     (finding,) = of_gguf(tmp_path, 15, tensors, **{"general.parameter_count": 65_537})
-    assert finding.message == "general.parameter_count claims 65537 parameters, the tensors hold 65,536"
+    assert finding.message == "general.parameter_count claims 65537 parameters, but the tensors hold 65,536"
 
 
 @pytest.mark.parametrize(("declared", "ahead", "codes"), [(2, 0, []), (3, 1, []), (3, 0, ["QL115"]), (1, 0, [])])

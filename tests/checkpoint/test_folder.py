@@ -127,7 +127,7 @@ def test_tensors_in_another_shard_than_indexed_are_reported(sharded: Path) -> No
     index(sharded, {"a": FIRST, "b": SECOND, "c": SECOND, "d": SECOND})
     (finding,) = read_checkpoint(sharded).findings
     assert (finding.code, finding.where) == ("QL202", SECOND)
-    assert finding.message == "2 tensors listed in it, but not there: 'b', 'd'"
+    assert finding.message == "the index lists 2 tensors that this file does not hold: 'b', 'd'"
 
 
 def test_a_tensor_in_two_shards_counts_in_the_indexed_one(sharded: Path) -> None:

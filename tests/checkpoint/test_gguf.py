@@ -203,7 +203,7 @@ BAD_TENSORS = {
     "unknown type beyond": ([("a", [1 << 40], 0, 0), ("b", [8], 999, 1 << 42)], "truncated"),
     "twice": ([("a", [8], 0, 0), ("a", [8], 0, 32)], "two tensors are named 'a'"),
     "name not UTF-8": ([(b"\xff", [8], 0, 0)], "not UTF-8"),
-    "short": ([("a", [64], 0, 0)], "truncated: its tensors take 256 bytes, 128 are there"),
+    "short": ([("a", [64], 0, 0)], "truncated: its tensors take 256 bytes, but the file holds only 128 of them"),
 }
 
 

@@ -204,7 +204,7 @@ def test_a_file_shorter_than_its_header_is_truncated(file: Path, size: int) -> N
 
 
 def test_missing_and_surplus_data_are_counted(file: Path) -> None:
-    assert "take 16 bytes, 10 are there" in refusal(write(file, {"a": GOOD}, 10))
+    assert "take 16 bytes, but the file holds only 10 of them" in refusal(write(file, {"a": GOOD}, 10))
     assert "4 bytes after the last tensor" in refusal(write(file, {"a": GOOD}, 20))
 
 

@@ -390,7 +390,7 @@ class _Data:
             end = info.offset + nbytes
             tensors.append(Tensor(info.name, dtype, info.dims[::-1], nbytes))
         if tensors and end > self.size:
-            needed = f"its tensors take {end:,} bytes, {max(self.size, 0):,} are there"
+            needed = f"its tensors take {end:,} bytes, but the file holds only {max(self.size, 0):,} of them"
             raise TruncatedError(self.path, f"truncated: {needed}")
         return tensors
 

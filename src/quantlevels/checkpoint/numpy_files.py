@@ -118,7 +118,8 @@ def _array(path: Path | str, size: int, read: Callable[[int], bytes]) -> _Array:
         raise CheckpointError(path, f"has an array of {len(shape)} dimensions", text_start)
     nbytes = math.prod(shape) * itemsize
     if start + nbytes != size:
-        reason = f"truncated or malformed: its array takes {nbytes:,} bytes, {max(size - start, 0):,} are there"
+        remain = max(size - start, 0)
+        reason = f"truncated or malformed: its array takes {nbytes:,} bytes, but {remain:,} follow its header"
         raise TruncatedError(path, reason, start)
     in_order = (fortran_order == "False" or len(shape) < 2) and not descr.startswith(">")
     return _Array(dtype, shape, nbytes, start, in_order)

@@ -94,7 +94,9 @@ def read_safetensors(source: Source, level_of: TypeLookup) -> Contents:
     except ValueError as error:
         raise CheckpointError(path, f"malformed header: {error}") from error
     if header.nbytes > size:
-        raise TruncatedError(path, f"truncated: its tensors take {header.nbytes:,} bytes, {size:,} are there")
+        raise TruncatedError(
+            path, f"truncated: its tensors take {header.nbytes:,} bytes, but the file holds only {size:,} of them"
+        )
     if header.nbytes < size:
         raise CheckpointError(path, f"{size - header.nbytes:,} bytes after the last tensor belong to no tensor")
     places = Places.in_file(source.name, header.begins)

@@ -139,7 +139,7 @@ def read_index(files: Files, name: str) -> Joined:
     total = joined.contents.tensors.nbytes
     # a shard that could not be read explains any difference, and has a finding of its own
     if claim not in (None, total) and not joined.unread:
-        findings.append(Finding("QL204", f"total_size is {shown(claim)}, the tensors take {total:,} bytes", name))
+        findings.append(Finding("QL204", f"total_size is {shown(claim)}, but the tensors take {total:,} bytes", name))
     scalars = {key: value for key, value in metadata.items() if isinstance(value, str | int | float)}
     contents = evolve(joined.contents, metadata={**joined.contents.metadata, **scalars}, findings=tuple(findings))
     return evolve(joined, contents=contents, container=joined.container or container_named(name))
@@ -247,7 +247,7 @@ def _read_all(files: Files, names: Sequence[str]) -> _Shards:
             continue
         # a cut file is what an interrupted download leaves, so a finding; one that is malformed ends the reading
         if isinstance(shard, TruncatedError):
-            shards.findings.append(Finding("QL206", f"{shard.reason}; its tensors are left out", name))
+            shards.findings.append(Finding("QL206", f"{shard.reason}; the tensors of this file are not counted", name))
             shards.files.append(File(name, files.folder.size(name) or 0))
             continue
         shards.container = shards.container or shard.container
@@ -382,5 +382,5 @@ def _misplaced(claimed: Mapping[str, str], shard_of: Mapping[str, str], unread: 
         if shard_of.get(tensor) != shard and shard not in unread:
             absent.setdefault(shard, []).append(tensor)
     for shard, tensors in absent.items():
-        message = f"{pluralize(len(tensors), 'tensor')} listed in it, but not there: {some(tensors)}"
+        message = f"the index lists {pluralize(len(tensors), 'tensor')} that this file does not hold: {some(tensors)}"
         yield Finding("QL202", message, shard)

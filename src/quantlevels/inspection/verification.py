@@ -209,9 +209,9 @@ def _other_level(stored: StoredTotals, level: QuantizationLevel) -> Iterator[Fin
     # most of what is quantized: embeddings and heads are left in 16 bits on purpose
     if 2 * counts[level] > counts.total():
         return
-    most = ", ".join(f"{count:,} are {name}" for name, count in counts.most_common(2) if count)
+    most = ", ".join(f"{name} ({count:,} of {counts.total():,})" for name, count in counts.most_common(2) if count)
     which = "quantized parameters" if stored.quantized_parameters else "parameters"
-    yield Finding("QL501", f"expected {level}, but of {counts.total():,} {which} {most}")
+    yield Finding("QL501", f"expected {level}, but {which} are stored as {most}")
 
 
 def _too_many_bits(stored: StoredTotals, bits: Fraction, most: Fraction) -> Iterator[Finding]:

@@ -614,7 +614,7 @@ def plain(name: str, tensor: TensorInfo, role: Role, *, is_weight: bool = False)
         if not (is_weight and len(tensor.shape) > 1 and tensor.is_a("Int8", "Int4", "UInt4")):
             unexplained = f"{level} {list(tensor.shape)}: packed weights, or integers that no layout explains"
     elif level.name == "Float8E8M0FNU":
-        unexplained = "powers of two, which only scales are, without the weight they belong to"
+        unexplained = "scales (powers of two) without the weight that they scale"
     if unexplained:
         return FoldedWeight(
             name=name,

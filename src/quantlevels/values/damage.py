@@ -214,8 +214,8 @@ def byte_order(subject: Subject, encoding: Encoding, sample: Chunk, values_read:
         code="QL607",
         tensor=subject.name,
         message=(
-            f"{stored:.0%} of the values have exponents that no weight has, {swapped:.0%} with their bytes swapped:"
-            " swapped or shifted by one byte"
+            f"{stored:.0%} of the values have exponents that no weight has, but only {swapped:.0%} if their bytes"
+            " are swapped: the bytes are swapped, or shifted by one"
         ),
         count=values_read,
         values_read=values_read,

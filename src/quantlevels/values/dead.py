@@ -47,7 +47,7 @@ def _damage(state: TensorState, owner: Subject, dead: list[int]) -> Damage:
     return Damage(
         code="QL604",
         tensor=subject.name,
-        message=f"{len(dead):,} scales are zero, first at {list(first)}, while the codes of {owner.name} there vary",
+        message=f"{len(dead):,} scales are zero, first at {list(first)}, but packed values of {owner.name} there vary",
         count=len(dead),
         first=first,
         offset=subject.place.offset + dead[0] * subject.block_nbytes,

@@ -32,7 +32,7 @@ _LEAST_CODES: Final = 1024
 _ORIGINS: Final[dict[str, str]] = {
     "blob-name": "its name",
     "download-metadata": "the record of its download",
-    "sidecar": "the sum beside it",
+    "sidecar": "the checksum file beside it",
     "lfs-pointer": "its Git LFS pointer",
 }
 #: the plain types whose weights can hold less than they could
@@ -90,8 +90,8 @@ def _blank(blank: Iterable[tuple[Run, Subject]], states: Iterable[TensorState]) 
             code="QL602",
             tensor=subject.name,
             message=(
-                f"{run.end - run.begin:,} zero bytes from byte {run.begin:,} of {subject.place.file} on begin or end"
-                " inside one of its rows: an interrupted download leaves such pages"
+                f"{run.end - run.begin:,} zero bytes from byte {run.begin:,} of {subject.place.file}: this region"
+                " begins or ends inside a row, as after an interrupted download"
             ),
             count=run.end - run.begin,
             offset=run.begin,
@@ -120,8 +120,8 @@ def _zero_weights(states: Iterable[TensorState], blank: Sequence[tuple[Run, Subj
                     code="QL603",
                     tensor=subject.name,
                     message=(
-                        f"zero in all {read:,} of {subject.elements:,} values read; {others:,} of {len(alike):,} such"
-                        " weights are not"
+                        f"all values that were read are zero ({read:,} of {subject.elements:,}); of"
+                        f" {len(alike):,} weights with this name in all layers and experts, {others:,} are not zero"
                     ),
                     count=read,
                     first=(0,) * len(subject.shape),
@@ -156,7 +156,9 @@ def _modules(states: Iterable[TensorState]) -> Iterator[Damage]:
             yield Damage(
                 code="QL604",
                 tensor=dead.subject.name,
-                message=f"zero in all {dead.subject.elements:,} values, while the codes of {codes.subject.name} vary",
+                message=(
+                    f"all {dead.subject.elements:,} scales are zero, but the packed values of {codes.subject.name} vary"
+                ),
                 count=dead.subject.elements,
                 first=(0,) * len(dead.subject.shape),
                 offset=dead.subject.place.offset,
@@ -168,7 +170,7 @@ def _modules(states: Iterable[TensorState]) -> Iterator[Damage]:
                 code="QL605",
                 tensor=codes.subject.name,
                 message=(
-                    f"every packed value is {word:#x} ({read:,} of {codes.subject.elements:,} read), while its scales"
+                    f"every packed value is {word:#x} ({read:,} of {codes.subject.elements:,} read), but its scales"
                     " are not zero"
                 ),
                 count=read,
@@ -188,7 +190,7 @@ def _blocks_of_zero_scale(members: Iterable[TensorState]) -> Iterator[Damage]:
             yield Damage(
                 code="QL604",
                 tensor=subject.name,
-                message=f"the scales of all {count:,} blocks are zero, while their codes vary",
+                message=f"the scales of all {count:,} blocks are zero, but the packed values vary",
                 count=count,
                 first=(0,),
                 offset=subject.place.offset,
@@ -253,7 +255,7 @@ def _damage_findings(damage: Iterable[Damage]) -> Iterator[Finding]:
         if code not in ("QL602", "QL603", "QL604", "QL605"):  # the messages of these have their own count
             message += f" ({worst.values_read:,} values read)"
         if len(several) > 1:
-            message += f"; and {pluralize(len(several) - 1, 'other')}"
+            message += f"; and {pluralize(len(several) - 1, 'other tensor')}"
         yield Finding(code, message, worst.tensor)
 
 
@@ -265,9 +267,9 @@ def _checksum_findings(checksums: Iterable[Checksum]) -> Iterator[Finding]:
     first = wrong[0]
     message = f"{first.algorithm} is {first.actual[:12]}..., but {_ORIGINS[first.origin]} says {first.expected[:12]}..."
     if first.edited:
-        message += "; it was changed after its digest was recorded"
+        message += "; the file was changed after its digest was recorded"
     if len(wrong) > 1:
-        message += f"; and {pluralize(len(wrong) - 1, 'other')}"
+        message += f"; and {pluralize(len(wrong) - 1, 'other file')}"
     yield Finding("QL611", message, first.path)
 
 
@@ -346,9 +348,10 @@ def _unused_findings(effective: Iterable[Effective], states: Iterable[TensorStat
     for unused in effective:
         # over half: a few modules of a model may be nearly constant for reasons of their own
         if unused.rule == "unused-codes" and 2 * unused.parameters > parameters[unused.stored]:
+            verb = "holds" if unused.weights == 1 else "hold"
             yield Finding(
                 "QL623",
-                f"{unused.levels} codes are in use in {pluralize(unused.weights, 'weight')} of {unused.stored}"
-                f" ({unused.values_read:,} of {unused.parameters:,} values read): {unused.bits} bits would hold them",
+                f"{pluralize(unused.weights, 'weight')} of {unused.stored} {verb} only {unused.levels} different packed"
+                f" values ({unused.values_read:,} of {unused.parameters:,} values read): {unused.bits} bits are enough",
             )
             return

@@ -31,7 +31,7 @@ def parameter_claim(evidence: Evidence) -> Iterator[Finding]:
         text = str(claim)  # an integer in GGUF, a string in safetensors
         is_true = text.isdecimal() and len(text) < _MOST_DIGITS and int(text) == parameters
         if claim is not None and not is_true:
-            yield Finding("QL107", f"{key} claims {text:.40} parameters, the tensors hold {parameters:,}")
+            yield Finding("QL107", f"{key} claims {text:.40} parameters, but the tensors hold {parameters:,}")
 
 
 def undeclared_quantization(evidence: Evidence) -> Iterator[Finding]:

@@ -27,15 +27,15 @@ def configs_disagree(evidence: Evidence) -> Iterator[Finding]:
 def _differences(believed: Declared, other: Declared) -> Iterator[str]:
     """Where both files say something, and not the same."""
     if believed.scheme and other.scheme and not _share_a_packing(believed, other):
-        yield f"method {other.method}, but {believed.method} in {believed.source}"
+        yield f"declares the method {other.method}, but {believed.source} declares {believed.method}"
     # only the general levels: overrides by module name are written in ways that differ between files
     ours, theirs = believed.general, other.general
     if ours is None or theirs is None:
         return
     if ours.level.bits_per_param != theirs.level.bits_per_param or is_other_format(ours.level, theirs.level):
-        yield f"{theirs.level}, but {ours.level} in {believed.source}"
+        yield f"declares {theirs.level}, but {believed.source} declares {ours.level}"
     if ours.group_size and theirs.group_size and ours.group_size != theirs.group_size:
-        yield f"{groups(theirs.group_size)}, but {groups(ours.group_size)} in {believed.source}"
+        yield f"declares {groups(theirs.group_size)}, but {believed.source} declares {groups(ours.group_size)}"
     if ours.symmetric is not None and theirs.symmetric is not None and ours.symmetric != theirs.symmetric:
         yield f"{symmetry(theirs.symmetric)}, but {symmetry(ours.symmetric)} in {believed.source}"
 

@@ -49,7 +49,8 @@ def layers(evidence: Evidence) -> Iterator[Finding]:
         listed = ", ".join(map(str, missing[:_LISTED]))
         if len(missing) > _LISTED:
             listed += ", ..."
-        message = f"{stack.key} is {stack.layers}, but {pluralize(len(missing), 'layer')} missing from the stack"
+        verb = "is" if len(missing) == 1 else "are"
+        message = f"{stack.key} is {stack.layers}, but {pluralize(len(missing), 'layer')} {verb} missing"
         yield Finding("QL115", f"{message}: {listed}", stack.file)
 
 

@@ -47,11 +47,11 @@ def label_mismatch(evidence: Evidence) -> Iterator[Finding]:
     # compared with the largest other level, not with half of all: a mixture may have three types
     ((level, most),) = counts.most_common(1) or [(expected, 0)]
     if counts[expected] < most:
-        rest = f"{counts[expected]:,}"
+        rest = f"{counts[expected]:,} are"
         if not counts[expected]:
-            rest = "none"
-        covered = f"{most:,} of the {counts.total():,} parameters it covers"
-        message = f"{_METADATA_KEY} says {expected}, but {covered} are {level}, {rest} {expected}"
+            rest = "none is"
+        covered = f"{most:,} of the {counts.total():,} parameters that this label covers"
+        message = f"{_METADATA_KEY} says {expected}, but {covered} are {level}, and {rest} {expected}"
         yield Finding("QL106", message, evidence.declared.source)
 
 
