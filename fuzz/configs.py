@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from fuzz.choices import ODD_NUMBERS, Choices
@@ -58,7 +57,7 @@ def run(data: bytes) -> None:
     for _ in range(choices.number(8)):
         _change(config, choices)
     config = json.loads(json.dumps(config))
-    checkpoint = Checkpoint(path=Path("model"), container=SAFETENSORS, tensors=_TENSORS, configs={file: config})
+    checkpoint = Checkpoint(path="model", container=SAFETENSORS, tensors=_TENSORS, configs={file: config})
     check(lambda: inspected(checkpoint))
 
 

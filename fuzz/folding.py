@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import chain, product
-from pathlib import Path
 
 from fuzz.choices import ODD_NUMBERS, Choices
 from fuzz.invariants import check
@@ -46,7 +45,7 @@ def run(data: bytes) -> None:
             tensor = _tensor(f"{module}.{suffix}", choices)
             tensors[tensor.name] = tensor
     checkpoint = Checkpoint(
-        path=Path("model"),
+        path="model",
         container=SAFETENSORS,
         tensors=list(tensors.values()),
         configs={"config.json": {"quantization_config": config}} if method else {},

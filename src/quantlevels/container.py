@@ -14,14 +14,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from itertools import chain
 from operator import itemgetter
-from pathlib import Path
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, final, overload
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias, final, overload
 
 from attrs import field, frozen
 
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
 from quantlevels.vocabulary.level import QuantizationLevel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 #: a value in the header of a container
@@ -459,7 +461,8 @@ class Container:
 class Checkpoint(Contents):
     """What the headers of all files of a checkpoint say, and the config files beside them."""
 
-    path: Path | str
+    #: path or URL
+    path: str
     #: None for config files alone
     container: Container | None
     #: the folder the files are in; None if the checkpoint was not read from files

@@ -200,6 +200,10 @@ class CheckpointError(QuantLevelsError):
     """
 
     def __init__(self, path: Path | str, reason: str, offset: int | None = None) -> None:
+        if isinstance(path, str) and "://" not in path:
+            from pathlib import Path  # here: it takes a while to import, and most runs meet no error
+
+            path = Path(path)
         super().__init__(path, reason, offset)
         self.path = path
         self.reason = reason

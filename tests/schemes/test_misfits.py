@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -80,7 +79,7 @@ def test_shapes_that_do_not_fit_are_a_finding(
         Tensor(f"up.{suffix}", levels[dtype], shape, math.prod(shape) * levels[dtype].block.bits // 8)
         for suffix, (dtype, shape) in tensors.items()
     ]
-    report = inspected(Checkpoint(path=Path("model"), container=SAFETENSORS, tensors=found, configs=configs))
+    report = inspected(Checkpoint(path="model", container=SAFETENSORS, tensors=found, configs=configs))
     assert [(finding.code, finding.where) for finding in report.findings] == [("QL303", "up")]
     assert report.stored
     assert sum(level.nbytes for level in report.stored.levels) == report.stored.tensor_bytes

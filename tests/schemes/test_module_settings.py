@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from quantlevels import Inspection, levels
@@ -15,7 +13,7 @@ from quantlevels.inspection.report import inspected
 def look(tensors: dict[str, tuple[str, tuple[int, ...], int]], metadata: dict[str, Scalar]) -> Inspection:
     return inspected(
         Checkpoint(
-            path=Path("model.pt"),
+            path="model.pt",
             container=PYTORCH,
             files=(File("model.pt", 1 << 20),),
             tensors=[Tensor(name, levels[dtype], shape, nbytes) for name, (dtype, shape, nbytes) in tensors.items()],

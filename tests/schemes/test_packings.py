@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -25,7 +24,7 @@ def weight(config: dict[str, Any], module: str = "m", **tensors: tuple[str, list
     """Level, group size and parameters of what the tensors hold; nothing may be found wrong with it."""
     found = inspected(
         Checkpoint(
-            path=Path("model"),
+            path="model",
             container=SAFETENSORS,
             tensors=[
                 Tensor(

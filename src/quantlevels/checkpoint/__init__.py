@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
+import stat
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -21,7 +23,6 @@ from quantlevels.findings import Finding
 from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from quantlevels.checkpoint.shards import Progress
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _LACKING: Final = frozenset({"QL201", "QL206"})
 #: a file without tensors is not larger: a header with metadata. A larger one is not opened just to learn this.
 _LARGEST_EMPTY: Final = 1 << 12
+#: what `pathlib` leaves out of a path, or writes in another way
+_IRREGULAR: Final = r"^$|//|(^|/)\./|/\.?$|\\"
 #: how many names a finding lists
 _LISTED: Final = 5
 
@@ -57,12 +60,14 @@ def read_checkpoint(
             checkpoint in several files is a finding.
     """
     with gc_paused():
-        if isinstance(path, str) and "://" in path:
+        path = _as_text(path)
+        if "://" in path:
             return _read_url(path, registry, progress or iter, limits)
-        path = in_cache(Path(path))
+        path = in_cache(path)
         if not _is_folder(path):
-            files = Files(folder=LocalFolder(path.parent), registry=registry, progress=progress or iter)
-            return _read_named(files, path, path.name)
+            above, name = os.path.split(path)
+            files = Files(folder=LocalFolder(above or os.curdir), registry=registry, progress=progress or iter)
+            return _read_named(files, path, name)
         folder = resolved(LocalFolder(path))
         return _read_folder(Files(folder=folder, registry=registry, progress=progress or iter), path)
 
@@ -78,30 +83,44 @@ def _read_url(url: str, registry: Registry, progress: Progress, limits: RemoteLi
     return _read_folder(files, str(folder.path))
 
 
-def _is_folder(path: Path) -> bool:
+def _as_text(path: str | os.PathLike[str]) -> str:
+    """A URL as it is, and a path as `pathlib` writes it: without ``./``, slashes in a row or at the end."""
+    text = os.fspath(path)
+    if "://" in text or not re.search(_IRREGULAR, text):
+        return text
+    from pathlib import Path  # here: it takes a while to import, and most paths are regular
+
+    return str(Path(text))
+
+
+def _is_folder(path: str) -> bool:
     """Whether a path is a folder, not a file.
 
     Raises:
         CheckpointError: if it is neither.
     """
     try:
-        if path.is_dir():
+        try:
+            mode = os.stat(path).st_mode  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            mode = 0
+        if stat.S_ISDIR(mode):
             return True
-        if path.is_file():
+        if stat.S_ISREG(mode):
             return False
-        exists = path.exists()
+        exists = bool(mode)
         reason = "is not a file or folder" if exists else "does not exist"
         # the more specific reason wins: `org/name` is both missing and the name of a repository
         if is_repository_name(path) and not exists:
             reason = f"does not exist, nor in the cache of Hugging Face; to read it remotely, name hf://{path}"
-        if path.is_symlink() and not exists:
+        if os.path.islink(path) and not exists:  # noqa: PTH114
             reason = "is a link to a missing file; download it again"
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
     raise CheckpointError(path, reason)
 
 
-def _read_folder(files: Files, path: Path | str) -> Checkpoint:
+def _read_folder(files: Files, path: str) -> Checkpoint:
     """What a folder holds: one model, or several that belong together.
 
     Args:
@@ -115,7 +134,7 @@ def _read_folder(files: Files, path: Path | str) -> Checkpoint:
     components: list[Checkpoint] = []
     for name in below:
         folder = files.folder.subfolder(name) if name else files.folder
-        place = f"{path}/{name}" if isinstance(path, str) else path / name
+        place = path if name == "" else f"{path}/{name}"
         components.append(_read_model(evolve(files, folder=folder), place, folder.names()))
     # weights beside the file that lists the components belong to none of them
     root = () if "" in below else tuple(filter(is_weights, names))
@@ -129,7 +148,7 @@ def _read_folder(files: Files, path: Path | str) -> Checkpoint:
     )
 
 
-def _read_model(files: Files, path: Path | str, names: Sequence[str]) -> Checkpoint:
+def _read_model(files: Files, path: str, names: Sequence[str]) -> Checkpoint:
     """The only model in a folder; a finding if nothing there is a model."""
     located = locate(files, names)
     if not located.files:
@@ -150,7 +169,7 @@ def _read_model(files: Files, path: Path | str, names: Sequence[str]) -> Checkpo
     return _checkpoint(files, path, joined, names, findings)
 
 
-def _read_named(files: Files, path: Path | str, name: str) -> Checkpoint:
+def _read_named(files: Files, path: str, name: str) -> Checkpoint:
     """The checkpoint that a file stands for."""
     if name.endswith(INDEX_SUFFIX):
         joined = read_index(files, name)
@@ -170,7 +189,7 @@ def _read_named(files: Files, path: Path | str, name: str) -> Checkpoint:
 
 
 def _checkpoint(
-    files: Files, path: Path | str, joined: Joined, names: Sequence[str], findings: Iterable[Finding] = ()
+    files: Files, path: str, joined: Joined, names: Sequence[str], findings: Iterable[Finding] = ()
 ) -> Checkpoint:
     """The checkpoint of which the files have been read, with the configs beside them."""
     contents = joined.contents

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from codecs import getincrementaldecoder
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from quantlevels.checkpoint.names import INDEX_SUFFIX, NOT_WEIGHTS, suffix_of
@@ -364,15 +363,15 @@ def plugin_containers(registry: Registry) -> tuple[Container, ...]:
     return registry._installed.loaded(CONTAINER_PLUGINS)
 
 
-def is_model_file(path: Path) -> bool:
+def is_model_file(path: str) -> bool:
     """Whether a file belongs to a model, by its name, by that of what it links to, or by its beginning."""
-    target = Path(os.path.realpath(path))
-    if not target.is_file():
+    target = os.path.realpath(path)
+    if not os.path.isfile(target):  # noqa: PTH113  # as elsewhere in this package: no Path
         return False
-    for name in (path.name, target.name):
+    for name in map(os.path.basename, (path, target)):
         if container_named(name) or foreign_named(name) or config_files([name]) or name.endswith(INDEX_SUFFIX):
             return True
-    with target.open("rb") as file:
+    with open(target, "rb") as file:  # noqa: PTH123
         head = file.read(_HEAD)
     return (_by_magic(CONTAINERS, head) or _by_looks(CONTAINERS, head)) is not None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.checkpoint.catalogue import (
@@ -89,13 +88,15 @@ def resolved(folder: Folder) -> Folder:
     raise CheckpointError(folder.path, f"holds {len(commits)} snapshots, name one of them: {listed or 'none is there'}")
 
 
-def is_repository_name(path: Path) -> bool:
+def is_repository_name(path: str) -> bool:
     """Whether a relative path looks like ``org/name`` of a model on the Hub."""
-    is_file = is_weights(path.name) or suffix_of(path.name) == CONFIG_SUFFIX
-    return not is_file and re.fullmatch(_REPOSITORY_NAME, path.as_posix()) is not None
+    path = path.replace(os.sep, "/")
+    name = path.rpartition("/")[2]
+    is_file = is_weights(name) or suffix_of(name) == CONFIG_SUFFIX
+    return not is_file and re.fullmatch(_REPOSITORY_NAME, path) is not None
 
 
-def in_cache(path: Path) -> Path:
+def in_cache(path: str) -> str:
     """The folder of ``org/name`` in this machine's cache of Hugging Face, if nothing is at that path; else the path."""
     if os.path.lexists(path) or not is_repository_name(path):  # of a Path, this raises if a folder is unreadable
         return path
@@ -103,7 +104,7 @@ def in_cache(path: Path) -> Path:
     variables = os.environ
     home = variables.get("HF_HOME") or f"{variables.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     cache = variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    cached = Path(cache).expanduser() / f"models--{path.as_posix().replace('/', '--')}"
+    cached = os.path.join(os.path.expanduser(cache), f"models--{path.replace(os.sep, '/').replace('/', '--')}")  # noqa: PTH111, PTH118
     return cached if os.path.isdir(cached) else path  # noqa: PTH112  # as above
 
 

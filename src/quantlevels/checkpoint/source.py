@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from ntpath import splitdrive
 from reprlib import Repr
 from types import TracebackType
 from typing import Final, final
@@ -30,9 +30,9 @@ def shown(value: object) -> str:
 def is_inside(name: str) -> bool:
     """Whether a path that a file names stays in the folder of that file, on every system."""
     # the rules of both kinds of systems: a checkpoint made on one is read on the other
-    parts = PurePosixPath(name).parts
-    leads_out = not parts or parts[0] == "/" or ".." in parts or "\\" in name or "\0" in name
-    return not (leads_out or PureWindowsPath(name).drive)
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    leads_out = not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name
+    return not (leads_out or splitdrive(name)[0])
 
 
 @final
@@ -52,10 +52,10 @@ class LocalFile:
     def __init__(self, folder: LocalFolder, name: str) -> None:
         self.folder: LocalFolder = folder
         self.name: str = name
-        self.path: Path = folder.path / name
+        self.path: str = os.path.join(folder.path, name)  # noqa: PTH118  # a Path for each costs more than opening it
         try:
             # checked before opening: opening a device or a pipe can already change it
-            if not stat.S_ISREG(self.path.stat().st_mode):
+            if not stat.S_ISREG(os.stat(self.path).st_mode):  # noqa: PTH116  # as above
                 raise CheckpointError(self.path, "is not a regular file")
             self._descriptor = os.open(self.path, _FLAGS)
         except (OSError, ValueError) as error:
@@ -124,6 +124,12 @@ class LocalFile:
         self.close()
 
 
+def _leads_below(folder: str, top: str) -> bool:
+    """Whether a folder, links followed, is another folder or lies below it."""
+    top = os.path.realpath(top)
+    return os.path.commonpath((top, os.path.realpath(folder))) == top
+
+
 def _holds(chosen: Callable[[os.DirEntry[str]], bool], entry: os.DirEntry[str]) -> bool:
     try:
         return chosen(entry)
@@ -136,7 +142,7 @@ def _holds(chosen: Callable[[os.DirEntry[str]], bool], entry: os.DirEntry[str]) 
 class LocalFolder:
     """A folder on this machine."""
 
-    path: Path
+    path: str
 
     is_local: bool = field(default=True, init=False, repr=False)
     #: file → inode, bytes and time of change when it was first opened: later reads must be of the same version
@@ -147,7 +153,7 @@ class LocalFolder:
     @property
     def name(self) -> str:
         """The last part of its path."""
-        return self.path.absolute().name
+        return os.path.basename(os.path.abspath(self.path))  # noqa: PTH100, PTH119  # here and below: no Path
 
     def names(self) -> tuple[str, ...]:
         """Names of the regular files in it, sorted; links to files count, links that lead nowhere do not.
@@ -183,7 +189,7 @@ class LocalFolder:
 
     def subfolder(self, name: str) -> LocalFolder:
         """One of its folders."""
-        return LocalFolder(self.path / name)
+        return LocalFolder(os.path.join(self.path, name))  # noqa: PTH118
 
     def _entries(self, chosen: Callable[[os.DirEntry[str]], bool]) -> tuple[str, ...]:
         try:
@@ -200,13 +206,13 @@ class LocalFolder:
         Raises:
             CheckpointError: if a folder on the way leads elsewhere, or it is not a regular file.
         """
+        path = os.path.join(self.path, name)  # noqa: PTH118
         try:
             # of a model of 99,999 parts; a Path for each would take longer than the question
-            status = os.stat(os.path.join(self.path, name))  # noqa: PTH116, PTH118
+            status = os.stat(path)  # noqa: PTH116
         except (OSError, ValueError):
             return None
-        path = self.path / name
-        if "/" in name and not path.parent.resolve().is_relative_to(self.path.resolve()):
+        if "/" in name and not _leads_below(os.path.dirname(path), self.path):  # noqa: PTH120
             raise CheckpointError(path, "is outside the folder of the checkpoint")
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(path, "is not a regular file")

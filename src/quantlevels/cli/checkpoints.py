@@ -6,7 +6,6 @@ A path that cannot be read does not keep the others from being shown; the exit s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
 import click
@@ -20,6 +19,8 @@ from quantlevels.cli.values import values_bar
 from quantlevels.inspection.report import Inspection, inspect
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quantlevels.findings import Finding
     from quantlevels.inspection.records import UnreadableRecord
     from quantlevels.inspection.verification import Requirements
@@ -59,7 +60,7 @@ class Verdict(NamedTuple):
 
 
 def inspect_command(
-    paths: Sequence[Path | str], reading: Reading, *, as_json: bool, svg: Path | None, tensors: str | None
+    paths: Sequence[str], reading: Reading, *, as_json: bool, svg: Path | None, tensors: str | None
 ) -> int:
     """Show each checkpoint, and give the exit status.
 
@@ -97,7 +98,7 @@ def inspect_command(
     return status
 
 
-def verify_command(paths: Sequence[Path | str], reading: Reading, requirements: Requirements, output: Output) -> int:
+def verify_command(paths: Sequence[str], reading: Reading, requirements: Requirements, output: Output) -> int:
     """Verify each checkpoint, and give the exit status."""
     checked: list[Verdict | Unreadable] = []
     # GitHub shows only annotations or SARIF, not what goes to standard error: so an unreadable path must be among them
@@ -137,9 +138,7 @@ def _show_outcome(outcome: Verdict | Unreadable, requirements: Requirements, out
         show(*pages.verdict(outcome.report, outcome.failed, requirements))
 
 
-def _read_each(
-    paths: Sequence[Path | str], reading: Reading, *, catch: bool = False
-) -> Iterator[Inspection | Unreadable]:
+def _read_each(paths: Sequence[str], reading: Reading, *, catch: bool = False) -> Iterator[Inspection | Unreadable]:
     """The inspection of each path.
 
     Args:

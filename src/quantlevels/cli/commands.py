@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeVar, get_args
 
 import click
@@ -22,6 +21,7 @@ from quantlevels.cli.options import (
     AnyPath,
     CodePrefixes,
     ExistingPath,
+    FilePath,
     FindingCode,
     Natural,
     RecordName,
@@ -43,6 +43,8 @@ from quantlevels.findings import CODES
 from quantlevels.vocabulary.level import Kind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quantlevels.values.records import Mode
 
 #: exit status of a command that worked and whose answer is no: as with grep and diff, 2 is for trouble
@@ -50,7 +52,7 @@ ANSWER_IS_NO: Final = 1
 #: weights that `compare` lists without ``--all``
 FEW: Final = 20
 
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_FILE: Final = FilePath(dir_okay=False)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,7 +97,7 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
     """The option ``--levels-file``, read before any level is named."""
     return click.option(
         "--levels-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FilePath(exists=True, dir_okay=False),
         metavar="FILE",
         is_eager=True,
         expose_value=False,
@@ -115,7 +117,7 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
 @click.pass_context
 def inspect(
     ctx: click.Context,
-    paths: tuple[Path | str, ...],
+    paths: tuple[str, ...],
     tensors: str | None,
     values: Mode | None,
     checksums: bool,
@@ -158,7 +160,7 @@ def inspect(
 @levels_file_option
 @as_json
 def verify(
-    paths: tuple[Path | str, ...],
+    paths: tuple[str, ...],
     level: QuantizationLevel | None,
     recipe: str | None,
     max_bits_per_weight: Fraction | None,
@@ -199,7 +201,7 @@ def verify(
 @click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not the first few.")
 @svg_option
 @as_json
-def compare(before: Path | str, after: Path | str, everything: bool, svg: Path | None, as_json: bool) -> int:
+def compare(before: str, after: str, everything: bool, svg: Path | None, as_json: bool) -> int:
     """Compare two checkpoints weight by weight.
 
     Names of a GGUF file and of a transformers folder are matched. Exit status 0 if both have the same weights,
@@ -245,7 +247,7 @@ def compare(before: Path | str, after: Path | str, everything: bool, svg: Path |
 @levels_file_option
 @as_json
 def size(
-    path: Path | str | None,
+    path: str | None,
     params: Amount | None,
     level: QuantizationLevel | None,
     recipe: str | None,
@@ -355,7 +357,7 @@ def survey_(
 @levels_file_option
 @as_json
 def fit(
-    path: Path | str | None,
+    path: str | None,
     params: Amount | None,
     memory: Amount,
     reserve: Fraction,
@@ -394,7 +396,7 @@ def fit(
     return show(*planning_pages.fit(report, description, held))
 
 
-def _source(path: Path | str | None, params: Amount | None) -> tuple[Path | str | int, str]:
+def _source(path: str | None, params: Amount | None) -> tuple[str | int, str]:
     """A checkpoint or a number of parameters, and which in words."""
     if params and path is None:
         return params.value, params.taken

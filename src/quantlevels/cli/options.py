@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
@@ -17,6 +16,8 @@ from quantlevels.config.click_type import LevelType
 from quantlevels.findings import CODES, code_prefixes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.shell_completion import CompletionItem
 
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
@@ -55,43 +56,52 @@ class CheckpointPath(click.Path):
     def __init__(self, *, exists: bool) -> None:
         super().__init__(exists=exists)
 
-    def convert(
-        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path | str:
-        if not str(value):  # an unset variable in a script: Path("") would be the current folder
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text:  # an unset variable in a script: Path("") would be the current folder
             self.fail("an empty path", param, ctx)
-        if "://" in str(value):
-            return str(value)
         if self.exists:
-            check_exists(value)
+            check_exists(text)
+        return text
+
+
+class FilePath(click.Path):
+    """A path of a file, which becomes a `Path` only if the option is given: pathlib takes a while to import."""
+
+    def coerce_path_result(self, value: str | os.PathLike[str]) -> Path:
+        from pathlib import Path
+
         return Path(value)
 
 
-def check_exists(path: str | os.PathLike[str]) -> None:
+def check_exists(path: str) -> None:
     """Refuse a local path at which nothing is.
 
     Raises:
         UsageError: naming what is there by a similar name.
     """
-    if "://" in str(path):
+    if "://" in path:
         return
     try:
         os.stat(path)  # noqa: PTH116  # Path("") would be the current folder
     except FileNotFoundError:
         from quantlevels.checkpoint.locate import in_cache, is_repository_name  # here: most paths exist
 
-        if in_cache(Path(path)) != Path(path):
+        if in_cache(path) != path:
             return
-        hint = _hint(Path(path))
-        if is_repository_name(Path(path)):
+        hint = _hint(path)
+        if is_repository_name(path):
             hint = f", nor in the cache of Hugging Face; to read it remotely: quantlevels inspect hf://{path}"
-        raise click.UsageError(f"Path {str(path)!r} does not exist{hint}") from None
+        raise click.UsageError(f"Path {path!r} does not exist{hint}") from None
     except (OSError, ValueError) as error:
-        raise click.UsageError(f"Path {str(path)!r}: {getattr(error, 'strerror', error)}") from error
+        raise click.UsageError(f"Path {path!r}: {getattr(error, 'strerror', error)}") from error
 
 
-def _hint(path: Path) -> str:
+def _hint(missing: str) -> str:
     """What the folder has instead, or that it does not exist."""
+    from pathlib import Path  # here: most paths exist
+
+    path = Path(missing)
     try:
         close = _close(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
     except FileNotFoundError:
@@ -113,7 +123,7 @@ def check_output(ctx: click.Context, param: click.Parameter, path: Path | None) 
     if path is not None and path.exists():
         from quantlevels.checkpoint.catalogue import is_model_file  # here: few runs write over a file
 
-        if is_model_file(path):
+        if is_model_file(str(path)):
             raise click.BadParameter(f"{str(path)!r} is a file of a model, and is not overwritten", ctx, param)
     return path
 

@@ -32,7 +32,7 @@ def github(outcome: Verdict | Unreadable) -> list[str]:
 
     if isinstance(outcome, Unreadable):
         return [_annotation("error", outcome.path, "cannot be read", reason) for reason in outcome.reasons]
-    path = str(outcome.report.path)
+    path = outcome.report.location
     return [
         _annotation(_GITHUB[finding.severity], path, f"{finding.code} {finding.slug}", _text(finding))
         for finding in outcome.failed
@@ -69,7 +69,7 @@ def _run(outcome: Verdict | Unreadable) -> dict[str, object]:
             for reason in outcome.reasons
         ]
     else:
-        path, found = str(outcome.report.path), outcome.failed
+        path, found = outcome.report.location, outcome.failed
     # only the rules that apply: GitHub shows the explanation of each with its results
     rules = [_rule(code) for code in dict.fromkeys(finding.code for finding in found)]
     driver = {"name": "quantlevels", "version": __version__, "rules": rules}

@@ -155,7 +155,7 @@ _CHANGE_STYLE: Final = {1: "warn", 0: "faint", -1: "good"}
 def inspection(report: Inspection) -> str:
     """Declared beside stored, the levels with their shares, and the findings."""
     canvas = _Canvas()
-    canvas.heading(Path(report.path).resolve().name, report.format)
+    canvas.heading(Path(report.location).resolve().name, report.format)
     if report.declared:
         canvas.fact("declared", declared_line(report.declared))
     if report.stored:
@@ -170,7 +170,7 @@ def inspection(report: Inspection) -> str:
         canvas.y += _ROW
         canvas.text(_EDGE, finding.code, _SEVERE[finding.severity])
         canvas.paragraph(_EDGE + 60, f"{finding.slug}: {finding.message}", room=_RIGHT - _EDGE - 60)
-    return canvas.svg(f"{Path(report.path).name}: what it declares and what it stores")
+    return canvas.svg(f"{Path(report.location).name}: what it declares and what it stores")
 
 
 def _draw_totals(canvas: _Canvas, stored: StoredTotals, style: str) -> None:

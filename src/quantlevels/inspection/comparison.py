@@ -146,7 +146,7 @@ def _totals_record(inspection: Inspection) -> TotalsRecord:
     stored = inspection.stored
     assert stored is not None  # `compared` refuses a config file alone
     return {
-        "path": str(inspection.path),
+        "path": inspection.location,
         "format": inspection.format,
         "parameters": stored.parameters,
         "quantized_parameters": stored.quantized_parameters,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, final
 
 from attrs import evolve, field, frozen
@@ -36,6 +36,8 @@ from quantlevels.vocabulary.level import QuantizationLevel
 from quantlevels.vocabulary.registry import Registry, levels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quantlevels.checkpoint.shards import Progress
     from quantlevels.container import RemoteLimits
     from quantlevels.inspection.records import (
@@ -77,7 +79,7 @@ class Inspection:
         configs: name of a config file beside the weights → the object in it.
     """
 
-    path: Path | str
+    _path: str = field(alias="path")
     container: Container | None = field(eq=False, repr=False)
     declared: Declared | None
     stored: StoredTotals | None
@@ -91,6 +93,20 @@ class Inspection:
     configs: Mapping[str, Mapping[str, JSON]] = field(factory=dict[str, Mapping[str, JSON]], eq=False, repr=False)
 
     @property
+    def path(self) -> Path | str:
+        """What was inspected: a path, or a URL as text."""
+        if "://" in self._path:  # a Path would lose one of its two slashes
+            return self._path
+        from pathlib import Path  # here: it takes a while to import, and the command line shows paths as text
+
+        return Path(self._path)
+
+    @property
+    def location(self) -> str:
+        """The path or URL as text."""
+        return self._path
+
+    @property
     def format(self) -> str:
         """Name of the container; ``config`` for a config file alone."""
         return self.container.name if self.container else CONFIG
@@ -101,7 +117,7 @@ class Inspection:
             if weight.account != "buffers":
                 yield (module + weight.name).removeprefix("."), weight
         for component in self.components:
-            prefix = component.path_within(self.path)
+            prefix = component.path_within(self._path)
             yield from ((f"{prefix}.{name}", weight) for name, weight in component.weights())
 
     def _folded(self) -> Iterator[tuple[str, FoldedWeight]]:
@@ -126,7 +142,7 @@ class Inspection:
                 found = [tensors[member] for member in members if member in tensors]
                 records.append(_weight_record(name, weight, found))
         for component in self.components:
-            place = component.path_within(self.path)
+            place = component.path_within(self._path)
             for record in component.weight_records():
                 named: WeightRecord = {**record, "name": f"{place}.{record['name']}"}
                 if fnmatchcase(named["name"], pattern):
@@ -137,7 +153,7 @@ class Inspection:
         """The inspection record: a JSON object with exact integers and ``bits_per_weight`` as floats."""
         record: InspectionRecord = {
             "schema_version": SCHEMA_VERSION,
-            "path": str(self.path),
+            "path": self._path,
             "format": self.format,
             "declared": self.declared and _declared_record(self.declared),
             "stored": self.stored and _stored_record(self.stored),
@@ -148,7 +164,7 @@ class Inspection:
         if self.values:
             record["values"] = self.values.to_record()
         if self.components:
-            record["components"] = [component._component_record(self.path) for component in self.components]
+            record["components"] = [component._component_record(self._path) for component in self.components]
         return record
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -159,7 +175,7 @@ class Inspection:
         """
         return json.dumps(self.to_record(), indent=indent, allow_nan=False)
 
-    def _component_record(self, folder: Path | str) -> ComponentRecord:
+    def _component_record(self, folder: str) -> ComponentRecord:
         return {
             "path": self.path_within(folder),
             "format": self.format,
@@ -167,17 +183,11 @@ class Inspection:
             "stored": self.stored and _stored_record(self.stored),
         }
 
-    def path_within(self, folder: Path | str) -> str:
+    def path_within(self, folder: str) -> str:
         """Where it is below a folder, with slashes."""
-        return _within(folder, self.path)
-
-
-def _within(folder: Path | str, path: Path | str) -> str:
-    """A path or URL relative to a folder above it, with slashes."""
-    # "." for a component in the folder itself; a URL has no Path: it would lose one of its two slashes
-    if isinstance(folder, Path) and isinstance(path, Path):
-        return path.relative_to(folder).as_posix()
-    return str(path).removeprefix(f"{folder}/")
+        if folder == self._path:
+            return "."  # a component in the folder itself
+        return self._path.removeprefix(folder).replace(os.sep, "/").removeprefix("/")
 
 
 def inspect(

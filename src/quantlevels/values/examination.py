@@ -188,10 +188,11 @@ def _planned(
 def _expected_digests(checkpoint: Checkpoint) -> dict[str, ExpectedDigest]:
     """File → the digest that it should have, for local files of which something says it."""
     folder = checkpoint.folder
-    if folder is None or not isinstance(folder.path, Path):
+    if folder is None or not folder.is_local:
         return {}
+    below = Path(folder.path)
     names = dict.fromkeys((*(file.path for file in checkpoint.files), *checkpoint.configs))
-    found = {name: expected_digest(folder.path / name) for name in names if (folder.path / name).is_file()}
+    found = {name: expected_digest(below / name) for name in names if (below / name).is_file()}
     return {name: digest for name, digest in found.items() if digest}
 
 

@@ -113,7 +113,7 @@ def _components(report: Inspection) -> list[PageBlock]:
         if component.stored:
             stored = stored_line(component.stored)
             parameters, nbytes = component.stored.parameters, component.stored.tensor_bytes
-        rows.append((component.path_within(report.path), declared, stored, parameters, short_size(nbytes)))
+        rows.append((component.path_within(report.location), declared, stored, parameters, short_size(nbytes)))
     return [Table(columns, rows)]
 
 
@@ -126,7 +126,7 @@ def verdict(report: Inspection, failed: Sequence[Finding], requirements: Require
             ignored += 1
         elif finding not in failed:
             noted.append(Note(finding, _NOTED[finding.severity]))
-    pieces = [Cell("ok", "good"), Cell(str(report.path), "strong")]
+    pieces = [Cell("ok", "good"), Cell(report.location, "strong")]
     if failed:
         pieces[0] = Cell(f"failed: {pluralize(len(failed), 'finding')}", "bad")
     if report.stored:

@@ -123,7 +123,7 @@ def title(report: Inspection) -> Line:
     what = report.format
     if len(report.files) > 1:
         what = f"{what}, {len(report.files):,} files"
-    return Line((Cell(str(report.path), "strong"), Cell(f"({what})", "faint")))
+    return Line((Cell(report.location, "strong"), Cell(f"({what})", "faint")))
 
 
 def notes(found: Iterable[Finding]) -> list[PageBlock]:
