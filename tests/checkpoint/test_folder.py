@@ -66,7 +66,7 @@ def refusal(path: Path) -> str:
 def test_an_index_is_read_with_all_its_shards(sharded: Path) -> None:
     for path in (sharded, sharded / INDEX):
         found = read_checkpoint(path)
-        assert found.path == path
+        assert found.path == str(path)
         assert found.format == "safetensors"
         assert [tensor.name for tensor in found.tensors] == ["a", "b", "c"]
         assert [entry.path for entry in found.files] == [FIRST, SECOND]

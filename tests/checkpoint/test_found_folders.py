@@ -60,7 +60,7 @@ def test_a_repository_stands_for_its_main_branch(repository: Path) -> None:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("bbbb")
     found = read_checkpoint(repository)
-    assert (names(found), found.path) == (["of_bbbb"], repository)
+    assert (names(found), found.path) == (["of_bbbb"], str(repository))
 
 
 def test_a_repository_of_several_snapshots_must_be_named_one(repository: Path) -> None:

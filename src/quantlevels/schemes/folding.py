@@ -240,7 +240,8 @@ def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declare
 
     def folded(group_size: int | None) -> list[tuple[tuple[FoldedWeight, ...], list[str]]]:
         alike: list[tuple[tuple[FoldedWeight, ...], list[str]]] = []
-        for pieces, names in modules:
+        for members, names in modules:
+            pieces = _split(members)
             for levels, same in _by_declaration(pieces, names, declared):
                 parts: list[FoldedWeight] = []
                 for piece, level in zip(pieces, levels, strict=True):
@@ -253,15 +254,15 @@ def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declare
     alike = folded(None)
     # A row that is one group does not show the group size, but longer rows of the same model may. Without a config,
     # everything is then folded again with that size, which costs one more fold for each kind of module.
-    weights = [part for part in chain.from_iterable(parts for parts, _ in alike) if part.code_bits]
-    sizes = {part.group_size for part in weights}
+    weights = chain.from_iterable(parts for parts, _ in alike)
+    sizes = {part.group_size for part in weights if part.code_bits}
     if len(sizes - {None}) == 1 and None in sizes:
         alike = folded(max(size for size in sizes if size))
     return Folding(alike)
 
 
-def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
-    """Each kind of module as its parameters, with the names of all modules that have equal tensors.
+def _by_members(tensors: Tensors) -> list[tuple[list[_Member], list[str]]]:
+    """Each kind of module as its tensors, with the names of all modules that have equal ones.
 
     Each tensor takes its module one step further through a tree. Modules that end at one place have equal tensors.
     """
@@ -295,11 +296,12 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Piece], list[str]]]:
     names: dict[int, list[str]] = defaultdict(list)
     for name, place in reached.items():
         names[place].append(name)
-    modules = [(_split(_path(places, place)), same) for place, same in names.items()]
-    return [*modules, *_at_root(at_root)] if at_root else modules
+    modules = [(_path(places, place), same) for place, same in names.items()]
+    modules += _at_root(at_root)
+    return modules
 
 
-def _at_root(members: Sequence[tuple[str, Form]]) -> Iterator[tuple[list[_Piece], list[str]]]:
+def _at_root(members: Sequence[tuple[str, Form]]) -> Iterator[tuple[list[_Member], list[str]]]:
     """Tensors whose names have no dot: one module without a name, or single tensors if there are too many for a module.
 
     Exporters (ONNX) number the tensors of a whole model that way.
@@ -313,9 +315,9 @@ def _at_root(members: Sequence[tuple[str, Form]]) -> Iterator[tuple[list[_Piece]
         else:
             alone[form].append(name)
     if of_module:
-        yield _split(of_module), [""]
+        yield of_module, [""]
     for form, names in alone.items():
-        yield _split([("", *form)]), names
+        yield [("", *form)], names
 
 
 def _path(places: Sequence[tuple[int, _Member]], place: int) -> list[_Member]:
