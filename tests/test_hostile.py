@@ -41,7 +41,12 @@ def st(nbytes: int = 16, length: int | None = None, tail: bytes = b"", **tensors
     """A file of these entries, or of one of 16 bytes with some of its fields replaced."""
     good = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
     fields = {key: tensors.pop(key) for key in good if key in tensors}
-    raw = json.dumps(tensors or {"w": {**good, **fields}}).encode() + tail
+    return st_of(nbytes, tensors or {"w": {**good, **fields}}, length, tail)
+
+
+def st_of(nbytes: int, entries: Mapping[str, object], length: int | None = None, tail: bytes = b"") -> bytes:
+    """A file of these entries, whose names may be any text."""
+    raw = json.dumps(entries).encode() + tail
     return struct.pack("<Q", len(raw) if length is None else length) + raw + bytes(nbytes)
 
 
@@ -121,11 +126,11 @@ SAFETENSORS_READ: Mapping[str, bytes] = {
     "scalar": st(4, shape=[], data_offsets=[0, 4]),
     "no elements": st(0, shape=[0, 5], data_offsets=[0, 0]),
     "any order": st(3, b=entry(1, 3), a=entry(0, 1)),
-    "names of paths": st(3, **{"../../etc/passwd": entry(0, 1), "": entry(1, 2), "C:\\x\0y": entry(2, 3)}),
-    "names of controls": st(2, **{ESCAPES: entry(0, 1), ESCAPES + ".weight": entry(1, 2)}),
-    "a long name": st(1, **{"x" * 1_000_000: entry(0, 1)}),
+    "names of paths": st_of(3, {"../../etc/passwd": entry(0, 1), "": entry(1, 2), "C:\\x\0y": entry(2, 3)}),
+    "names of controls": st_of(2, {ESCAPES: entry(0, 1), ESCAPES + ".weight": entry(1, 2)}),
+    "a long name": st_of(1, {"x" * 1_000_000: entry(0, 1)}),
     "a claim": st(a=entry(0, 16), __metadata__={"total_parameters": "9" * 5000, "format": ESCAPES}),
-    "no tensors but many": st(0, **{f"t{number}": entry(0, 0) for number in range(20_000)}),
+    "no tensors but many": st_of(0, {f"t{number}": entry(0, 0) for number in range(20_000)}),
     "rank": st(1, shape=[1] * 10_000, dtype="U8", data_offsets=[0, 1]),
 }
 
@@ -575,7 +580,7 @@ def openvino(layers: str, head: str = '<?xml version="1.0"?><net name="a" versio
     return f"{head}<layers>{layers}</layers><edges/></net>".encode()
 
 
-def const(number: int = 0, name: str = "w", **data: object) -> str:
+def const(number: int = 0, name: str = "w", /, **data: object) -> str:
     """A constant of a model, one part of it made wrong."""
     values = {"element_type": "f32", "shape": "2", "offset": 8 * number, "size": 8} | data
     attributes = " ".join(f'{key}="{value}"' for key, value in values.items() if value is not None)
