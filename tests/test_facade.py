@@ -18,6 +18,9 @@ import attrs
 import pytest
 
 import quantlevels
+from quantlevels import BF16
+from quantlevels.container import Container, Contents, Tensor, in_columns
+from quantlevels.scheme import Packing, TensorRule
 
 HEAVY = {"cattrs", "importlib_metadata", "click", "rich", "tomllib", "json", "yaml", "msgpack", "numpy", "torch"}
 
@@ -143,3 +146,16 @@ def test_functions_behind_commands_are_documented(name: str) -> None:
     assert name in quantlevels.__all__
     text = getattr(quantlevels, name).__doc__
     assert "Raises:" in text
+
+
+def test_records_of_plugin_authors_say_in_a_debugger_what_they_are() -> None:
+    tensors = in_columns([Tensor("a.weight", BF16, (2,), 4)])
+    rule = TensorRule("scales")
+    packing = Packing("qweight", ("scales",), lambda module, hint: None, (rule,))
+    container = Container(name="acmefmt", reader=lambda source, level_of: Contents())
+    assert list(map(repr, (tensors, rule, packing, container))) == [
+        "<Tensors 1>",
+        "<TensorRule scales>",
+        "<Packing qweight + scales>",
+        "<Container acmefmt>",
+    ]

@@ -117,6 +117,9 @@ class Tensors(Sequence[Tensor]):
         """Bytes of all of them together."""
         return sum(map(_form_bytes, self.forms))
 
+    def __repr__(self) -> str:
+        return f"<Tensors {len(self):,}>"
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -454,6 +457,10 @@ class Container:
     part_is_whole: bool = False
     llama_cpp: bool = False
     decoration: re.Pattern[str] | None = None
+
+    # by hand, here and in `quantlevels.scheme`: what attrs generates is compiled when the module is imported
+    def __repr__(self) -> str:
+        return f"<Container {self.name}>"
 
 
 @final

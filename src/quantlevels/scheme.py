@@ -337,6 +337,9 @@ class TensorRule:
         init=False, eq=False, repr=False, default=Factory(_parsed_shapes, takes_self=True)
     )
 
+    def __repr__(self) -> str:
+        return f"<TensorRule {self.name}>"
+
     def check(self, tensor: TensorInfo, matrix: Matrix | None) -> None:
         """Refuse a tensor that cannot be this one.
 
@@ -457,6 +460,9 @@ class Packing:
     fold: Callable[[Module, Hint], Weight | None]
     sides: tuple[TensorRule, ...] = field(default=(), converter=_as_rules)
     declared_only: bool = field(default=False, kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"<Packing {' + '.join((self.codes, *self.needs))}>"
 
     @property
     def suffixes(self) -> frozenset[str]:
