@@ -209,7 +209,7 @@ def test_a_table_defines_a_level() -> None:
     assert plain().structure({**table, "aliases": ["i4a"]}, QuantizationLevel) == ACME
 
 
-def test_a_table_equal_to_a_level_is_that_level() -> None:
+def test_tables_equal_to_a_level_become_it() -> None:
     registry = Registry()
     registry.register(ACME)
     table = plain().unstructure(ACME)
@@ -291,7 +291,7 @@ def test_an_unregistered_level_cannot_be_a_key(name: str) -> None:
         converter.dumps({ACME: 1}, dict[QuantizationLevel, int])
 
 
-def test_a_level_with_a_taken_name_is_not_written() -> None:
+def test_levels_with_taken_names_are_not_written() -> None:
     with pytest.raises(ReservedLevelError):
         plain().unstructure(attrs.evolve(INT4, bits_per_param=3))
 

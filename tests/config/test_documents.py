@@ -221,7 +221,7 @@ def test_a_byte_order_mark_is_ignored(format: DocumentFormat) -> None:
 @example("off")
 @example("2020-01-01")
 @example("1e3")
-def test_yaml_words_are_values_only_if_both_versions_agree(word: str) -> None:
+def test_yaml_words_need_both_versions_to_agree(word: str) -> None:
     try:
         old = yaml.safe_load(f"[ {word} ]")
         new = parse(f"[ {word} ]", "yaml").data

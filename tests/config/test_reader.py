@@ -64,7 +64,7 @@ def test_every_mistake_has_its_place() -> None:
     ]
 
 
-def test_checks_of_a_class_are_reported_in_its_words() -> None:
+def test_errors_of_a_class_keep_their_words() -> None:
     (mistake,) = refused({"inner": {"bits": 3}}, Outer)
     assert mistake.startswith("$.inner: 'bits' must be in [2, 4, 8]")
 

@@ -73,7 +73,7 @@ QUANTO: Tensors = {"fc.weight._data": ("I8", [N, K]), "fc.weight._scale": ("BF16
     ],
     ids=lambda buffers: next(iter(buffers)),
 )
-def test_buffers_are_not_parameters_and_not_in_the_ratio(look: Look, buffers: Tensors) -> None:
+def test_buffers_are_neither_parameters_nor_in_ratios(look: Look, buffers: Tensors) -> None:
     found = look({"fc.weight": ("BF16", [8, 8]), **buffers})
     alone = look(buffers).stored
     assert found.stored.buffers == Tally(len(buffers), alone.tensor_bytes)
@@ -91,7 +91,7 @@ def test_buffers_are_not_parameters_and_not_in_the_ratio(look: Look, buffers: Te
     ],
     ids=lambda codes: next(iter(codes)),
 )
-def test_integers_of_no_known_layout_are_never_left_out(look: Look, codes: Tensors) -> None:
+def test_integers_without_a_layout_are_always_reported(look: Look, codes: Tensors) -> None:
     found = look({"other.weight": ("BF16", [8, 8]), **codes})
     name = next(iter(codes))
     assert ("QL304", name) in [(finding.code, finding.where) for finding in found.inspection.findings]
@@ -158,7 +158,7 @@ def test_a_lost_tensor_of_a_module_is_missed(
         (QUANTO, None, "fc.weight._scale", ("I32", [N, 1])),
     ],
 )
-def test_side_tensors_of_impossible_types_and_shapes_are_refused(
+def test_side_tensors_of_impossible_kinds_are_refused(
     look: Look, tensors: Tensors, config: dict[str, object] | None, changed: str, kind: tuple[str, list[int]]
 ) -> None:
     found = look({**tensors, changed: kind}, config)
@@ -168,7 +168,7 @@ def test_side_tensors_of_impossible_types_and_shapes_are_refused(
 
 
 @pytest.mark.parametrize("claim", ["MXFP4", "NVFP4"])
-def test_a_claim_never_changes_what_types_and_groups_show(look: Look, claim: str) -> None:
+def test_types_and_groups_win_against_a_claim(look: Look, claim: str) -> None:
     found = look(NVFP4, {"quant_method": "modelopt", "quant_algo": claim})
     assert [(str(level.level), level.group_size) for level in found.stored.levels] == [("NVFP4", 16)]
 
@@ -190,7 +190,7 @@ def mlx_rows(columns: int) -> Tensors:
     }
 
 
-def test_mlx_bits_that_contradict_the_model_have_two_readings(look: Look) -> None:
+def test_mlx_bits_against_hidden_size_are_ambiguous(look: Look) -> None:
     config = {"hidden_size": 768, "quantization": {"bits": 8, "group_size": 32}}
     assert look(mlx_rows(768), config=config).codes == []
     (problem,) = (

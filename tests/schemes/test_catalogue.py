@@ -30,7 +30,7 @@ def test_rows_name_the_methods_of_their_modules() -> None:
         assert all(shipped_scheme(name) in row.schemes() for name in named)
 
 
-def test_rows_name_the_tensors_of_the_packings_defined_there() -> None:
+def test_catalogue_rows_name_the_tensors_of_packings() -> None:
     tensors: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     packings = dict.fromkeys(packing for row in CATALOGUE for packing in row.packings())
     for packing in packings:
@@ -56,12 +56,12 @@ def imported(path: Path) -> set[str]:
     return {*json.loads(done.stdout)}
 
 
-def test_a_reader_imports_the_declared_scheme_and_no_other(tmp_path: Path) -> None:
+def test_only_the_declared_scheme_is_imported(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, W4A16, INT4_CONFIG)
     rows = {row.name for row in CATALOGUE}
     assert imported(tmp_path) & rows == {"compressed_tensors", "scaled"}
 
 
-def test_a_plain_checkpoint_imports_no_scheme_and_no_converter(tmp_path: Path) -> None:
+def test_plain_checkpoints_import_no_scheme_or_converter(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, {"fc.weight": ("BF16", [8, 8])}, {"dtype": "bfloat16"})
     assert not imported(tmp_path) & {*(row.name for row in CATALOGUE), "graph", "cattrs"}

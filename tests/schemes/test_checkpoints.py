@@ -559,12 +559,12 @@ def test_files_without_a_config_are_read_by_layout(name: str, look: Look) -> Non
     assert found.codes == ["QL104"]
 
 
-def test_one_or_two_codes_per_byte_are_not_guessed(look: Look) -> None:
+def test_codes_per_byte_are_not_guessed(look: Look) -> None:
     found = look({"w.weight": ("I8", [F, H // 2]), "w.scale": ("F32", [F, H // 32])})
     assert found.ambiguous
 
 
-def test_rows_that_end_within_a_word_are_not_guessed(look: Look) -> None:
+def test_rows_ending_inside_a_word_are_not_guessed(look: Look) -> None:
     tensors = module("a", weight_packed=("I32", [64, 13]), weight_scale=("BF16", [64, 1]), weight_shape=("I64", [2]))
     assert look(tensors, groups(group_0=ints(3, None, ["Linear"]))).ambiguous
 

@@ -147,7 +147,7 @@ WORDS: Final = {
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_methods_are_known_in_any_case_and_by_aliases(word: str, look: Look) -> None:
+def test_methods_have_aliases_and_any_case(word: str, look: Look) -> None:
     declared = look(NORM, {"quant_method": word, "bits": 4, "group_size": 128}).declared
     assert (declared.method, declared.known) == (WORDS[word], True)
 
@@ -286,7 +286,7 @@ def test_compressed_tensors_ignores_modules_of_exactly_a_name(look: Look) -> Non
     assert names.filter(["a.experts", "a.experts.0", "x.a.experts", "b.c", "a.b", "c"]) == ["a.experts", "b.c"]
 
 
-def test_the_only_group_keeps_the_names_it_is_for(look: Look) -> None:
+def test_a_single_group_keeps_its_targets(look: Look) -> None:
     groups = {"g": {"targets": ["a.q_proj", "a.k_proj"], "weights": INT4}}
     (level,) = look(None, {"quant_method": "compressed-tensors", "config_groups": groups}).declared.levels
     assert level.targets == ("a.q_proj", "a.k_proj")

@@ -720,7 +720,7 @@ def test_what_is_wrong_is_named(block: dict[str, Any], text: str, look: Look) ->
     ],
     ids=str,
 )
-def test_an_unknown_word_does_not_hide_what_is_stored(block: dict[str, Any], text: str, look: Look) -> None:
+def test_unknown_words_do_not_hide_stored_weights(block: dict[str, Any], text: str, look: Look) -> None:
     found = look({"model.norm.weight": ("BF16", [64])}, block)
     assert found.stored.parameters == 64
     assert found.declared is not None
@@ -744,7 +744,7 @@ def test_what_is_not_a_number_is_not_json(look: Look) -> None:
 
 
 @pytest.mark.parametrize("setting", [{"bits": 17}, {"bits": "4"}, {"bits": 4, "group_size": 0}, {"bits": 4, "mode": 1}])
-def test_settings_of_mlx_are_checked_for_all_and_each(setting: dict[str, Any], look: Look) -> None:
+def test_mlx_settings_are_checked_in_general_and_each(setting: dict[str, Any], look: Look) -> None:
     for block in ({"group_size": 64, **setting}, {"bits": 4, "group_size": 64, "m": setting}):
         found = look({"w.weight": ("BF16", [8, 8])}, config={"quantization": block})
         assert "QL305" in found.codes
@@ -890,7 +890,7 @@ OVERRIDES: Final[dict[str, tuple[dict[str, Any], dict[str, tuple[str, int | None
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
-def test_modules_have_the_level_that_the_config_gives_them(name: str, look: Look) -> None:
+def test_modules_have_the_level_in_their_config(name: str, look: Look) -> None:
     configs, modules = OVERRIDES[name]
     declared = look({"norm.weight": ("BF16", [8])}, **configs).declared
     levels = {module: declared.level_of(module) for module in modules}
@@ -904,7 +904,7 @@ def test_skipped_modules_stand_under_the_method_s_keys(look: Look) -> None:
     assert found.codes == ["QL207", "QL306"]
 
 
-def test_a_dtype_that_is_not_known_declares_no_level(look: Look) -> None:
+def test_unknown_dtypes_declare_no_level(look: Look) -> None:
     found = look({"norm.weight": ("BF16", [8])}, **ao("IntxWeightOnlyConfig", weight_dtype="int99"))
     assert found.declared.levels == ()
 
@@ -964,7 +964,7 @@ def test_an_unknown_method_keeps_its_name(look: Look) -> None:
     assert found.codes == ["QL302"]
 
 
-def test_a_config_for_many_files_declares_its_method_alone(look: Look) -> None:
+def test_a_config_for_many_files_declares_only_methods(look: Look) -> None:
     modes = {"modes": ["q8", "q4"], "per_channel": False, "block_size": None, "is_symmetric": True}
     found = look({"w.weight": ("BF16", [8, 8])}, files={"quantize_config.json": modes})
     assert (found.declared.method, found.declared.levels, found.codes) == ("onnxruntime", (), [])

@@ -294,7 +294,7 @@ def test_other_contrib_operators(tmp_path: Path) -> None:
     ]
 
 
-def test_codes_read_by_an_operator_nobody_knows_are_unclear(tmp_path: Path) -> None:
+def test_codes_read_by_unknown_operators_are_unclear(tmp_path: Path) -> None:
     found = inspected(tmp_path, [tensor("w", UINT8, 16, 16)], node("Magic", "x w", "y", domain="acme"))
     assert [(finding.code, finding.where) for finding in found.findings] == [("QL303", "w")]
     assert "acme.Magic" in found.findings[0].message

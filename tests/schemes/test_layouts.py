@@ -67,7 +67,7 @@ def check(found: Found, row: dict[str, Any], level: str, aside: int) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_with_its_config_a_layout_gives_back_its_weight(layout: str, look: Look) -> None:
+def test_with_its_config_a_layout_gives_its_weight(layout: str, look: Look) -> None:
     row = LAYOUTS[layout]
     tensors, aside, configs = checkpoint(row)
     found = look(tensors | aside, **configs)

@@ -22,7 +22,7 @@ def tensor(name: str, dtype: str, *shape: int) -> Tensor:
     return Tensor(name, levels[dtype], shape, elements * levels[dtype].block.bits // 8)
 
 
-def test_each_tensor_of_a_gptq_module_has_its_role() -> None:
+def test_each_tensor_of_gptq_has_its_role() -> None:
     found = members(
         tensor("fc.qweight", "int32", 16, 128),
         tensor("fc.qzeros", "int32", 1, 16),

@@ -39,7 +39,7 @@ def test_settings_that_hqq_pickles_tell_bits_and_groups(nbits: int, level: str, 
 
 
 @pytest.mark.parametrize(("dtype", "level"), [("int4", "Int4"), ("int2", "Int2")])
-def test_torchao_s_pickled_dtype_gives_the_bits_of_codes(dtype: str, level: str) -> None:
+def test_pickled_dtypes_of_torchao_give_the_bits(dtype: str, level: str) -> None:
     tensors: dict[str, tuple[str, tuple[int, ...], int]] = {
         "up._weight_qdata": ("Int8", (64, 128), 64 * 128),
         "up._weight_scale": ("BFloat16", (64, 4), 512),

@@ -89,7 +89,7 @@ def test_what_nncf_wrote_is_declared_and_agrees(name: str) -> None:
         ("int4_sym", {"group_size": "many"}, "QL305"),
     ],
 )
-def test_a_claim_that_is_not_so_is_a_finding(tmp_path: Path, name: str, claims: dict[str, str], finding: str) -> None:
+def test_false_claims_are_findings(tmp_path: Path, name: str, claims: dict[str, str], finding: str) -> None:
     assert codes(inspect(claiming(tmp_path, name, **claims))) == [finding]
 
 
@@ -101,7 +101,7 @@ def test_claims_over_weights_that_are_not_compressed(tmp_path: Path) -> None:
     assert codes(inspect(tmp_path / "model")) == ["QL103"]
 
 
-def test_narrower_groups_are_no_finding_if_they_were_asked_for(tmp_path: Path) -> None:
+def test_narrower_groups_that_were_chosen_give_no_finding(tmp_path: Path) -> None:
     settings = "{'group_size_fallback_mode': 'adjust', 'codebook': None}"
     path = claiming(tmp_path, "int4_sym", group_size="48", advanced_parameters=settings)
     assert codes(inspect(path)) == []
@@ -131,7 +131,7 @@ def test_a_config_of_optimum_is_compared(
 
 
 @pytest.mark.parametrize(("name", "bits"), [("int4_sym", 5), ("int4_asym", 5.25), ("nf4", 5), ("fp8_e4m3", 9)])
-def test_the_declared_bits_are_those_of_the_stored_weights(name: str, bits: float) -> None:
+def test_declared_bits_equal_those_of_stored_weights(name: str, bits: float) -> None:
     report = inspect(OPENVINO / name)
     assert report.declared is not None
     assert report.stored is not None

@@ -88,7 +88,7 @@ def test_glob_agrees_with_fnmatch(pattern: str, names: list[str]) -> None:
         assert glob(pattern)(name) == fnmatch.fnmatchcase(name, pattern), name
 
 
-def test_globs_are_about_the_whole_name_and_its_case() -> None:
+def test_globs_match_whole_names_and_their_case() -> None:
     assert glob("*.layers.[0-3].*")("model.layers.2.mlp")
     assert not glob("*.layers.[0-3].*")("model.layers.4.mlp")
     assert not glob("lm_head")("lm_head.weight")
@@ -169,7 +169,7 @@ def test_an_entry_names_what_its_quantizer_means(entry: str, named: list[str], n
     assert [name for name in named + not_named if name in names] == named
 
 
-def test_the_first_entry_that_names_a_module_is_told() -> None:
+def test_the_first_entry_that_matches_wins() -> None:
     names = ModulePatterns([r"re:.*\.0\.", "lm_head", "*.1.*", "re:.*", "mlp"])
     assert names.first("layers.0.mlp") == r"re:.*\.0\."
     assert names.first("layers.1.mlp") == "*.1.*"

@@ -375,7 +375,7 @@ def test_modules_torn_by_missing_shards_are_not_ambiguous(write: Write) -> None:
     assert [finding.code for finding in inspect(folder).findings] == ["QL201"]
 
 
-def test_what_is_ambiguous_in_one_shard_alone_is_told(write: Write) -> None:
+def test_a_shard_that_is_ambiguous_alone_is_reported(write: Write) -> None:
     name = "model-00001-of-00002.safetensors"
     report = inspect(write(MLX_UP, name=name) / name)
     assert [finding.code for finding in report.findings if finding.severity == "error"] == ["QL303"]
@@ -404,7 +404,7 @@ def test_what_a_verification_expects(write: Write) -> None:
     verify(write(PLAIN | {"a.weight": ("F16", [1024, 1024])}), level=FP16)
 
 
-def test_uncounted_weights_are_left_out_of_ratios_and_claims(write: Write) -> None:
+def test_uncounted_weights_give_no_ratio_and_no_claim(write: Write) -> None:
     folder = write(REST | MLX_UP, metadata={"total_parameters": "262144"})
     report = inspect(folder)
     assert [finding.code for finding in report.findings] == ["QL303"]

@@ -114,7 +114,7 @@ def test_every_checkpoint_is_expected() -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_a_written_checkpoint_holds_the_parameters_of_its_model(name: str, read: Read) -> None:
+def test_written_checkpoints_have_their_models_parameters(name: str, read: Read) -> None:
     quantized, codes = WRITTEN[name]
     found = read(name)
     assert found.stored is not None

@@ -106,7 +106,7 @@ def test_files_edited_after_download_are_reported_so(tmp_path: Path) -> None:
     assert "changed after its digest was recorded" in finding.message
 
 
-def test_a_blob_of_ollama_is_held_against_its_name(tmp_path: Path) -> None:
+def test_ollama_blobs_are_compared_with_their_name(tmp_path: Path) -> None:
     write(tmp_path, {"fc.weight": bf16(gauss(64, 64))})
     blob = tmp_path / f"sha256-{sha256(tmp_path / NAME)}"
     (tmp_path / NAME).rename(blob)

@@ -43,7 +43,7 @@ def damage_file(folder: Path) -> Path:
     return folder / "model.safetensors"
 
 
-def test_a_damaged_checkpoint_fails_verification_by_its_values_alone(tmp_path: Path) -> None:
+def test_damaged_values_alone_fail_verification(tmp_path: Path) -> None:
     tensors = layers(bf16)
     tensors[UP] = changed(tensors[UP], 0, 0, 0x7FC0)
     write(tmp_path, tensors)
@@ -72,7 +72,7 @@ def test_scales_that_are_not_finite_are_found(tmp_path: Path) -> None:
     assert codes(write(tmp_path, tensors)) == {"QL601"}
 
 
-def test_packed_codes_in_a_floating_type_are_no_floats(tmp_path: Path) -> None:
+def test_packed_codes_are_not_judged_as_floats(tmp_path: Path) -> None:
     words = random().integers(0, 2**16, (4096, 1), dtype="<u2")
     absmax = np.full(128, 0.02, "<f4")
     table = np.linspace(-1, 1, 16).astype("<f4")
@@ -110,7 +110,7 @@ def test_zero_pages_inside_a_row_are_found(tmp_path: Path, begin: int, end: int)
     assert f"{end - begin:,} zero bytes from byte {begin:,}" in finding.message
 
 
-def test_a_tail_that_was_never_written_is_one_region(tmp_path: Path) -> None:
+def test_an_unwritten_tail_is_one_region(tmp_path: Path) -> None:
     write(tmp_path, layers(bf16, rows=100, columns=500))
     path = damage_file(tmp_path)
     size = path.stat().st_size
@@ -150,7 +150,7 @@ def test_what_is_zero_by_design_is_no_damage(tmp_path: Path, name: str) -> None:
     assert codes(tmp_path) == set()
 
 
-def test_scales_of_zero_with_codes_that_vary_are_dead(tmp_path: Path) -> None:
+def test_zero_scales_with_varied_codes_are_dead(tmp_path: Path) -> None:
     assert codes(write(tmp_path / "dead", gptq(0.0))) == {"QL604"}
     assert codes(write(tmp_path / "sound", gptq(0.01))) == set()
 
@@ -199,7 +199,7 @@ def test_a_zero_scale_is_dead_if_codes_vary(tmp_path: Path, zero: tuple[int, int
     assert codes(write(tmp_path / "zeros", tensors)) == set()
 
 
-def test_f32_of_padded_values_is_told_to_be_swapped(tmp_path: Path) -> None:
+def test_swapped_f32_with_padded_values_is_found(tmp_path: Path) -> None:
     values = (bf16(gauss(128, 256))[1].astype("<u4") << 16).view("<f4")
 
     assert codes(write(tmp_path, {"fc.weight": ("F32", values.byteswap())})) == {"QL607"}

@@ -65,7 +65,7 @@ def test_nan_in_each_scale_field_is_found(tmp_path: Path, name: str, mode: Any) 
         assert (damage.code, damage.count, damage.first) == ("QL601", 1, (11,))
 
 
-def test_nan_in_iq1_m_s_scattered_scale_is_found(tmp_path: Path) -> None:
+def test_nan_in_iq1_m_scales_is_found(tmp_path: Path) -> None:
     clean = random().integers(0, 256, (64, 4 * 56), dtype=np.uint8)
     words = clean.reshape(-1, 56)[:, 48:].view("<u2")
     words &= 0x0FFF
@@ -91,7 +91,7 @@ def test_scales_of_the_other_byte_order_are_swapped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_what_gguf_py_decodes_is_told_by_its_bits(tmp_path: Path, name: str) -> None:
+def test_values_decoded_by_gguf_py_show_their_bits(tmp_path: Path, name: str) -> None:
     bits = {"Q4_0": 4, "Q4_1": 4, "Q8_0": 8, "TQ1_0": 2, "TQ2_0": 2, "MXFP4": 4}.get(name)
     tensors = {}
     for layer in range(3):

@@ -133,7 +133,7 @@ def test_honest_weights_get_no_statement(tmp_path: Path, kind: str, make: Any) -
     assert effective(tmp_path) == []
 
 
-def test_few_codes_in_use_are_told_of_packed_weights(tmp_path: Path) -> None:
+def test_packed_weights_with_few_codes_are_found(tmp_path: Path) -> None:
     weight = random().integers(-8, 8, (128, 128), dtype=np.int8)
     scales = np.full((128, 1), 0.01, "<f4")
 
@@ -145,7 +145,7 @@ def test_few_codes_in_use_are_told_of_packed_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [bf16, f16, f32])
-def test_groups_along_columns_are_seen_when_all_is_read(tmp_path: Path, make: Any) -> None:
+def test_reading_all_finds_groups_along_columns(tmp_path: Path, make: Any) -> None:
     write(tmp_path, layers(lambda values: make(int4(np.ascontiguousarray(values.T), 128).T), rows=256, columns=192))
 
     (found,) = effective(tmp_path)

@@ -37,7 +37,7 @@ def test_headers_alone_give_no_values(tmp_path: Path) -> None:
     assert "values" not in report.to_record()
 
 
-def test_a_sample_reads_little_and_the_same_each_time(tmp_path: Path) -> None:
+def test_a_sample_is_small_and_always_the_same(tmp_path: Path) -> None:
     write(tmp_path, LARGE)
 
     first, second = (inspect(tmp_path, values="sample").values for _ in range(2))
