@@ -110,11 +110,11 @@ def _in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:  # Any: JSO
 
 
 def _write(folder: Path, files: Files) -> dict[str, Any]:  # Any: JSON
-    """Write an input, and give the name of what to read and the bytes of all."""
+    """Write an input, and give the name of what to read and the bytes of all: contents and names of files."""
     for name, content in files.items():
         if name:
             (folder / name).write_bytes(content)
-    return {"name": next(iter(files)), "size": sum(map(len, files.values()))}
+    return {"name": next(iter(files)), "size": sum(len(name) + len(content) for name, content in files.items())}
 
 
 def _timed(path: Path) -> dict[str, Any]:  # Any: JSON
