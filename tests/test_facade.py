@@ -34,7 +34,7 @@ def modules_for_checkers() -> set[str]:
     return {str(statement.module).removeprefix("quantlevels.") for statement in imports}
 
 
-def test_checkers_see_the_public_names_of_the_same_modules() -> None:
+def test_type_checkers_see_the_same_public_names() -> None:
     assert modules_for_checkers() == set(quantlevels._MODULES)
 
 

@@ -50,7 +50,7 @@ def test_every_spelling_leads_back(dialect: str, word: str | int, level: Quantiz
 
 
 @given(st.data())
-def test_every_own_word_in_any_case_and_either_dash(data: st.DataObject) -> None:
+def test_own_words_match_any_case_and_dash(data: st.DataObject) -> None:
     level = data.draw(st.sampled_from(ALL))
     word = data.draw(st.sampled_from([level.name, level.label, *level.aliases]))
     variant = "".join(data.draw(st.sampled_from("-_" if c in "-_" else c.lower() + c.upper())) for c in word)
@@ -138,7 +138,7 @@ def test_ggml_file_types() -> None:
 # The typed constants
 
 
-def test_every_shipped_level_is_a_constant_of_its_name() -> None:
+def test_each_shipped_level_has_a_constant() -> None:
     for level in ALL:
         name = level.label if is_builtin_name(level.name) else level.name
         assert getattr(formats, name) is level

@@ -187,7 +187,7 @@ def test_spelling() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_pickling_keeps_known_levels_and_the_values_of_others(protocol: int) -> None:
+def test_pickling_keeps_known_levels_and_other_values(protocol: int) -> None:
     for level in levels:
         assert pickle.loads(pickle.dumps(level, protocol)) is level
     restored = pickle.loads(pickle.dumps(ACME, protocol))

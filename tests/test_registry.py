@@ -107,7 +107,7 @@ def test_spellings(word: str, name: str) -> None:
 @pytest.mark.parametrize(
     "word", ["torch.fp32", "torch.F32", "torch.q4_k", "torch.torch.float32", "torch.None", "torch"]
 )
-def test_the_torch_prefix_takes_the_words_of_torch_only(word: str) -> None:
+def test_the_torch_prefix_takes_only_torch_words(word: str) -> None:
     assert word not in levels
 
 
@@ -124,7 +124,7 @@ def test_the_torch_prefix_takes_the_words_of_torch_only(word: str) -> None:
         ("mxfp6", {"MXFP6_E2M3", "MXFP6_E3M2"}),
     ],
 )
-def test_a_word_with_two_meanings_is_refused_with_both(word: str, candidates: set[str]) -> None:
+def test_ambiguous_words_are_refused_with_both_meanings(word: str, candidates: set[str]) -> None:
     with pytest.raises(AmbiguousLevelError) as caught:
         levels[word]
     assert caught.value.value == word
@@ -181,7 +181,7 @@ def test_a_miss_suggests_the_closest_spelling_first(word: str, first: str) -> No
 
 
 @pytest.mark.parametrize("word", ["", "gptq", "no such thing", "x" * 100_000])
-def test_a_miss_that_is_close_to_nothing_suggests_nothing(word: str) -> None:
+def test_words_close_to_nothing_get_no_suggestion(word: str) -> None:
     with pytest.raises(UnknownLevelError) as caught:
         levels[word]
     assert caught.value.suggestions == ()

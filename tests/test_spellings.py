@@ -229,7 +229,7 @@ def test_an_ambiguous_word_says_labels_and_names() -> None:
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_a_registered_level_may_be_called_like_a_recipe() -> None:
+def test_registered_levels_may_have_names_of_recipes() -> None:
     registry = Registry(plugins="off")
     level = registry.register(QuantizationLevel(name="W4A16", bits_per_param=4))
     assert registry["w4a16"] is level

@@ -253,6 +253,6 @@ def closest(word: object, known: Iterable[object]) -> str | None:
     return next(iter(get_close_matches(word, words, n=1)), None) or next(begin_so, None)
 
 
-def hint(meant: str | None) -> str:
+def did_you_mean(meant: str | None) -> str:
     """The end of a message: what was probably meant; empty if nothing is close."""
     return f"; did you mean {meant!r}?" if meant else ""

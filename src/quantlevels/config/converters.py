@@ -40,7 +40,7 @@ from quantlevels.errors import (
     UnknownLevelError,
     UntranslatableLevelError,
     closest,
-    hint,
+    did_you_mean,
 )
 from quantlevels.vocabulary.builtin import BUILTIN
 from quantlevels.vocabulary.level import Block, QuantizationLevel
@@ -109,7 +109,7 @@ def format_exception(error: BaseException, type_: type | None) -> str:
 
 
 def _extra(key: str, known: tuple[str, ...]) -> str:
-    return f"unknown key {key!r}{hint(closest(key, known))}"
+    return f"unknown key {key!r}{did_you_mean(closest(key, known))}"
 
 
 # -- one level ---------------------------------------------------------------------------------------------------------

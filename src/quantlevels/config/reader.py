@@ -24,7 +24,7 @@ from quantlevels.config.words import (
     is_table,
     is_union,
 )
-from quantlevels.errors import ConfigError, closest, hint
+from quantlevels.errors import ConfigError, closest, did_you_mean
 from quantlevels.vocabulary.plain import value_text
 
 _T = TypeVar("_T")
@@ -145,7 +145,7 @@ def choice_reader(type_: Any) -> ValueReader:  # Any: a type form
         refusal = expected(" or ".join(map(value_text, words)), value)
         if not isinstance(value, str):
             raise refusal
-        raise UnknownWordError((f"{refusal}{hint(closest(value, words))}",))
+        raise UnknownWordError((f"{refusal}{did_you_mean(closest(value, words))}",))
 
     return read_choice
 

@@ -31,7 +31,7 @@ from quantlevels.config.words import (
     is_union,
     keys_of,
 )
-from quantlevels.errors import QuantLevelsError, UnknownLevelError, closest, hint
+from quantlevels.errors import QuantLevelsError, UnknownLevelError, closest, did_you_mean
 from quantlevels.vocabulary.plain import value_text
 
 # Any: cattrs' hooks take what a parser gave, and types as values
@@ -172,7 +172,7 @@ def _mistakes(error: BaseException, keys: Keys, type_: Any, data: object) -> Ite
         known = keys_of(error.cl)
         for key in error.extra_fields:
             meant = closest(key, known)
-            mistake = Mistake((*keys, key), f"unknown key{hint(meant)}")
+            mistake = Mistake((*keys, key), f"unknown key{did_you_mean(meant)}")
             if meant:
                 mistake = mistake._replace(meant=(*keys, meant))
             yield mistake

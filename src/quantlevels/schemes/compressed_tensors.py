@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from attrs import evolve, field, frozen
 
 from quantlevels.container import JSON
-from quantlevels.errors import closest, hint
+from quantlevels.errors import closest, did_you_mean
 from quantlevels.scheme import (
     FLOAT_TYPES,
     INDEX_TYPES,
@@ -395,7 +395,9 @@ class CompressedTensorsConfig(MethodConfig):
                 return None
             return group.weights.declared(group.format or self.format)
         if name.upper() not in _PRESETS:
-            raise UnknownTypeError(f"the preset {name!r:.80} is not known{hint(closest(name.upper(), _PRESETS))}")
+            raise UnknownTypeError(
+                f"the preset {name!r:.80} is not known{did_you_mean(closest(name.upper(), _PRESETS))}"
+            )
         return _PRESETS[name.upper()].declared(self.format)
 
     def buffers(self) -> frozenset[str]:

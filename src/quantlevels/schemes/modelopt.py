@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from attrs import evolve, field, frozen
 
-from quantlevels.errors import closest, hint
+from quantlevels.errors import closest, did_you_mean
 from quantlevels.scheme import (
     Config,
     DeclaredLevel,
@@ -96,7 +96,7 @@ class Layer:
         if algorithm in _NONE:
             return None
         if algorithm not in _ALGORITHMS:
-            meant = hint(closest(algorithm, (*_ALGORITHMS, *_IN_GROUPS, *_IN_BLOCKS)))
+            meant = did_you_mean(closest(algorithm, (*_ALGORITHMS, *_IN_GROUPS, *_IN_BLOCKS)))
             raise UnknownTypeError(f"quant_algo {self.quant_algo!r:.80} is not known{meant}")
         declared = declared_as(_ALGORITHMS[algorithm])
         # a format of that name with other groups than its own: the level is kept, since its codes are the same
@@ -156,7 +156,9 @@ class ModelOptConfig(MethodConfig):
         if word in _NONE:
             return None
         if word not in _ALGORITHMS:
-            raise UnknownTypeError(f"kv_cache_quant_algo {word!r:.80} is not known{hint(closest(word, _ALGORITHMS))}")
+            raise UnknownTypeError(
+                f"kv_cache_quant_algo {word!r:.80} is not known{did_you_mean(closest(word, _ALGORITHMS))}"
+            )
         return levels[_ALGORITHMS[word]]
 
 

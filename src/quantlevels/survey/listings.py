@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from quantlevels.checkpoint.catalogue import is_weights
 from quantlevels.errors import CheckpointError, SurveyError
 from quantlevels.survey.grouping import PIPELINE, groups_of, named
-from quantlevels.survey.places import Identity, Place, Store
+from quantlevels.survey.places import CheckpointPlace, Identity, Store
 
 if TYPE_CHECKING:
     from quantlevels.checkpoint.remote.hub import HubPlace
@@ -44,7 +44,7 @@ def is_url(root: str) -> bool:
     return "://" in root
 
 
-def remote_places(root: str) -> Iterator[Place]:
+def remote_places(root: str) -> Iterator[CheckpointPlace]:
     """Every checkpoint below a URL: a bucket or a prefix in it, ``hf://org``, ``hf://org/name``, or one web address.
 
     Raises:
@@ -63,7 +63,7 @@ def remote_places(root: str) -> Iterator[Place]:
         yield from _hub_places(place, clean(root).rstrip("/"))
     elif root.lower().startswith(("http://", "https://")):  # a web server lists nothing
         shown = clean(root)
-        yield Place(root=shown, store="web", name=shown.rpartition("/")[2] or shown, path=shown, url=root)
+        yield CheckpointPlace(root=shown, store="web", name=shown.rpartition("/")[2] or shown, path=shown, url=root)
     else:
         yield from _bucket_places(root, clean(root).rstrip("/"))
 
@@ -101,7 +101,7 @@ class _Listing:
     revision: str | None
     files: Mapping[str, _Entry]
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[CheckpointPlace]:
         """The checkpoints, by the rules that folders on disk follow."""
         folders: dict[str, list[str]] = {}
         for path in sorted(self.files):
@@ -124,15 +124,15 @@ class _Listing:
         for folder, files in parts.items():
             yield self._place(folder, _joined(self.name, folder), files)
 
-    def _folder(self, folder: str, names: list[str]) -> Iterator[Place]:
+    def _folder(self, folder: str, names: list[str]) -> Iterator[CheckpointPlace]:
         for group, called, file in named(_joined(self.name, folder), groups_of(names)):
             place = self._place(_joined(folder, file), called, [_joined(folder, part) for part in group.files])
             yield evolve(place, certain=group.certain)
 
-    def _place(self, path: str, called: str, files: list[str]) -> Place:
+    def _place(self, path: str, called: str, files: list[str]) -> CheckpointPlace:
         entries = [self.files[file] for file in files]
         marks = "\n".join(f"{file} {self.files[file].nbytes} {self.files[file].mark}" for file in sorted(files))
-        return Place(
+        return CheckpointPlace(
             root=self.root,
             store=self.store,
             name=called,
@@ -187,7 +187,7 @@ def _asked(shown: str, ask: Callable[[], _T]) -> _T:
 # -- buckets -----------------------------------------------------------------------------------------------------------
 
 
-def _bucket_places(root: str, shown: str) -> Iterator[Place]:
+def _bucket_places(root: str, shown: str) -> Iterator[CheckpointPlace]:
     from fsspec import url_to_fs
 
     from quantlevels.checkpoint.remote.stores import size_of, version_of
@@ -237,7 +237,7 @@ def _below(url: str, path: str) -> str:
 # -- the Hub -----------------------------------------------------------------------------------------------------------
 
 
-def _hub_places(place: HubPlace, root: str) -> Iterator[Place]:
+def _hub_places(place: HubPlace, root: str) -> Iterator[CheckpointPlace]:
     """The models of an organization, or those in one repository."""
     names: list[str] = []
     if "/" not in place.repository and not place.path and place.revision == _MAIN:
@@ -253,19 +253,21 @@ def _hub_places(place: HubPlace, root: str) -> Iterator[Place]:
         pool.shutdown(cancel_futures=True)
 
 
-def _each_repository(pool: ThreadPoolExecutor, names: list[str], place: HubPlace, root: str) -> Iterator[Place]:
-    def listed(name: str) -> list[Place]:
+def _each_repository(
+    pool: ThreadPoolExecutor, names: list[str], place: HubPlace, root: str
+) -> Iterator[CheckpointPlace]:
+    def listed(name: str) -> list[CheckpointPlace]:
         try:
             return list(_repository_places(place._replace(repository=name), root))
         except SurveyError as error:  # one model that may not be read does not end the survey of the others
             reason = str(error).removeprefix(f"hf://{name}: ")
-            return [Place(root=root, store="hub", name=name, path=f"hf://{name}", error=reason)]
+            return [CheckpointPlace(root=root, store="hub", name=name, path=f"hf://{name}", error=reason)]
 
     for found in pool.map(listed, names):
         yield from found
 
 
-def _repository_places(place: HubPlace, root: str) -> Iterator[Place]:
+def _repository_places(place: HubPlace, root: str) -> Iterator[CheckpointPlace]:
     from quantlevels.checkpoint.remote.addresses import quoted
 
     repository, revision = place.repository, place.revision

@@ -17,7 +17,7 @@ Identity: TypeAlias = tuple[int, int] | str
 
 @final
 @frozen(kw_only=True)
-class Place:
+class CheckpointPlace:
     """One checkpoint in a store.
 
     Args:

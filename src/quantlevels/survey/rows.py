@@ -14,7 +14,7 @@ from quantlevels.inspection.report import inspect
 
 if TYPE_CHECKING:
     from quantlevels.inspection.records import InspectionRecord, SurveyRow
-    from quantlevels.survey.places import Place
+    from quantlevels.survey.places import CheckpointPlace
 
 #: integers that a column of 64 bits holds; a file that claims more is not a model
 _LARGEST: Final = 2**63 - 1
@@ -22,7 +22,7 @@ _LARGEST: Final = 2**63 - 1
 _LONGEST_ERROR: Final = 2_000
 
 
-def rows_of(places: Iterable[Place]) -> list[SurveyRow]:
+def rows_of(places: Iterable[CheckpointPlace]) -> list[SurveyRow]:
     """The rows of some places; those that hold no checkpoint after all give none.
 
     This function runs in the workers: it and its arguments are plain data.
@@ -30,7 +30,7 @@ def rows_of(places: Iterable[Place]) -> list[SurveyRow]:
     return [row for row in map(row_of, places) if row is not None]
 
 
-def row_of(place: Place) -> SurveyRow | None:
+def row_of(place: CheckpointPlace) -> SurveyRow | None:
     """What there is to say of one place: its inspection, or the error that it gave; None if it is not a checkpoint."""
     started = perf_counter()
     if place.error:
@@ -42,7 +42,7 @@ def row_of(place: Place) -> SurveyRow | None:
     return row
 
 
-def _read(place: Place, started: float) -> SurveyRow | None:
+def _read(place: CheckpointPlace, started: float) -> SurveyRow | None:
     try:
         inspection = inspect(place.url or place.path)
     except QuantLevelsError as error:
@@ -58,7 +58,7 @@ def _read(place: Place, started: float) -> SurveyRow | None:
     return row
 
 
-def error_row(place: Place, reason: str, kind: str, seconds: float = 0.0) -> SurveyRow:
+def error_row(place: CheckpointPlace, reason: str, kind: str, seconds: float = 0.0) -> SurveyRow:
     """The row of a place that cannot be read.
 
     Args:
@@ -70,7 +70,7 @@ def error_row(place: Place, reason: str, kind: str, seconds: float = 0.0) -> Sur
     return {**_blank(place, seconds), "error": reason[:_LONGEST_ERROR], "error_type": kind}
 
 
-def _blank(place: Place, seconds: float) -> SurveyRow:
+def _blank(place: CheckpointPlace, seconds: float) -> SurveyRow:
     """A row that says only where the checkpoint is."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -105,7 +105,7 @@ def _blank(place: Place, seconds: float) -> SurveyRow:
     }
 
 
-def _inspected(place: Place, record: InspectionRecord, seconds: float) -> SurveyRow:
+def _inspected(place: CheckpointPlace, record: InspectionRecord, seconds: float) -> SurveyRow:
     row = _blank(place, seconds)
     row["format"] = record["format"]
     row["files"] = len(record["files"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from quantlevels.inspection.records import SurveyRow
-    from quantlevels.survey.places import Place
+    from quantlevels.survey.places import CheckpointPlace
 
 #: work in one task, in checkpoints on this machine: fewer cost more in sending than in reading
 _BATCH: Final = 32
@@ -40,7 +40,7 @@ class BatchRows(NamedTuple):
     rows: list[SurveyRow]
 
 
-Batch: TypeAlias = "tuple[Place, ...]"
+Batch: TypeAlias = "tuple[CheckpointPlace, ...]"
 
 
 def read_batch(batch: Batch) -> BatchRows:
@@ -55,9 +55,9 @@ def installation() -> str:
     return ", ".join([f"quantlevels {__version__}", *plugins])
 
 
-def batches(places: Iterable[Place], size: int) -> Iterator[Batch]:
+def batches(places: Iterable[CheckpointPlace], size: int) -> Iterator[Batch]:
     """Places in groups of about as much work as ``size`` places on this machine."""
-    group: list[Place] = []
+    group: list[CheckpointPlace] = []
     work = 0
     for place in places:
         group.append(place)
@@ -70,7 +70,7 @@ def batches(places: Iterable[Place], size: int) -> Iterator[Batch]:
 
 
 def run(
-    places: Iterable[Place],
+    places: Iterable[CheckpointPlace],
     executor: Executor | None,
     *,
     workers: int = _DEFAULT_WORKERS,

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from quantlevels.checkpoint.catalogue import is_weights
 from quantlevels.survey.grouping import PIPELINE, groups_of, named
-from quantlevels.survey.places import Place, Store, stamp, subfolders
+from quantlevels.survey.places import CheckpointPlace, Store, stamp, subfolders
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HUB_PREFIX: Final = "models--"
@@ -30,7 +30,7 @@ _DOCKER_HOST: Final = "index.docker.io/"
 _LARGEST_MANIFEST: Final = 1 << 22
 
 
-def places(root: str | os.PathLike[str]) -> Iterator[Place]:
+def places(root: str | os.PathLike[str]) -> Iterator[CheckpointPlace]:
     """Every checkpoint below a folder, whatever stores are in it.
 
     Folders that are links are not entered; hidden folders only if a store keeps its models there.
@@ -64,15 +64,15 @@ def default_roots() -> list[Path]:
     return [folder for folder in dict.fromkeys(candidates) if folder.is_dir()]
 
 
-def _single(file: Path) -> Place:
+def _single(file: Path) -> CheckpointPlace:
     version, nbytes, identities = stamp([file])
-    return Place(
+    return CheckpointPlace(
         root=str(file), store="tree", name=file.name, path=str(file), version=version, file_bytes=nbytes,
         identities=identities,
     )  # fmt: skip
 
 
-def _walk(folder: Path, root: str, top: Path) -> Iterator[Place]:
+def _walk(folder: Path, root: str, top: Path) -> Iterator[CheckpointPlace]:
     """The places below a folder: those of a store if it is one, else its own and those of its folders."""
     try:
         names = [entry.name for entry in os.scandir(folder)]
@@ -99,16 +99,18 @@ def _name(folder: Path, top: Path) -> str:
     return top.name if folder == top else folder.relative_to(top).as_posix()
 
 
-def _pipeline(folder: Path, root: str, name: str) -> Place:
+def _pipeline(folder: Path, root: str, name: str) -> CheckpointPlace:
     """A model in several folders that belong together."""
     version, nbytes, identities = stamp(file for file in folder.glob("*/*") if is_weights(file.name))
-    return Place(
+    return CheckpointPlace(
         root=root, store="tree", name=name, path=str(folder), version=version, file_bytes=nbytes,
         identities=identities,
     )  # fmt: skip
 
 
-def _folder(folder: Path, root: str, store: Store, name: str, *, revision: str | None = None) -> Iterator[Place]:
+def _folder(
+    folder: Path, root: str, store: Store, name: str, *, revision: str | None = None
+) -> Iterator[CheckpointPlace]:
     """The checkpoints of one folder: itself if it holds one model, a file each if it holds several.
 
     Args:
@@ -122,7 +124,7 @@ def _folder(folder: Path, root: str, store: Store, name: str, *, revision: str |
     names = [entry.name for entry in os.scandir(folder) if not entry.is_dir()]
     for group, called, file in named(name, groups_of(names)):
         version, nbytes, identities = stamp(folder / part for part in group.files)
-        yield Place(
+        yield CheckpointPlace(
             root=root,
             store=store,
             name=called,
@@ -142,7 +144,7 @@ def _is_hub(folder: Path, names: list[str]) -> bool:
     return any(name.startswith(_HUB_PREFIX) for name in names)
 
 
-def _hub_places(folder: Path, root: str) -> Iterator[Place]:
+def _hub_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
     for repository in subfolders(folder):
         if repository.name.startswith(_HUB_PREFIX):
             # `--` is the slash: the Hub allows it in no name
@@ -152,7 +154,7 @@ def _hub_places(folder: Path, root: str) -> Iterator[Place]:
                 yield from _snapshot(snapshot, root, name, snapshot.name)
 
 
-def _snapshot(folder: Path, root: str, name: str, commit: str) -> Iterator[Place]:
+def _snapshot(folder: Path, root: str, name: str, commit: str) -> Iterator[CheckpointPlace]:
     """A snapshot, and the folders in it that hold models of their own."""
     # repositories of GGUF files often have a folder for each quantization that is split
     yield from _folder(folder, root, "huggingface", name, revision=commit)
@@ -168,7 +170,7 @@ def _is_ollama(folder: Path, names: list[str]) -> bool:
     return {"manifests", "blobs"} <= set(names) and not {"models.json", "layout.json"} <= set(names)
 
 
-def _ollama_places(folder: Path, root: str) -> Iterator[Place]:
+def _ollama_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
     manifests = folder / "manifests"
     found = [path for path in manifests.rglob("*") if not any(part.startswith(".") for part in path.parts[-4:])]
     # the tag that is meant if none is named comes first: others of the same bytes are the same as it
@@ -185,9 +187,9 @@ def _ollama_name(parts: tuple[str, ...]) -> str:
     return f"{'/'.join(model)}:{tag}"
 
 
-def _ollama_place(folder: Path, manifest: Path, root: str) -> Place:
+def _ollama_place(folder: Path, manifest: Path, root: str) -> CheckpointPlace:
     name = _ollama_name(manifest.relative_to(folder / "manifests").parts)
-    broken = Place(root=root, store="ollama", name=name, path=str(manifest), error="")
+    broken = CheckpointPlace(root=root, store="ollama", name=name, path=str(manifest), error="")
     try:
         layers = _objects(_read_json(manifest), "layers")
     except (OSError, ValueError) as error:
@@ -202,7 +204,7 @@ def _ollama_place(folder: Path, manifest: Path, root: str) -> Place:
     return _blob_place(broken, models[0].get("digest"), lambda digest: folder / "blobs" / digest.replace(":", "-"))
 
 
-def _blob_place(place: Place, digest: object, blob_of: Callable[[str], Path]) -> Place:
+def _blob_place(place: CheckpointPlace, digest: object, blob_of: Callable[[str], Path]) -> CheckpointPlace:
     """A place whose weights are the blob of a digest."""
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         return evolve(place, error=f"its digest is not sha256 and 64 hexadecimal digits: {digest!r:.80}")
@@ -221,20 +223,20 @@ def _is_docker(folder: Path, names: list[str]) -> bool:
     return {"models.json", "layout.json"} <= set(names)
 
 
-def _docker_places(folder: Path, root: str) -> Iterator[Place]:
+def _docker_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
     listed = folder / "models.json"
     try:
         models = _objects(_read_json(listed), "models")
     except (OSError, ValueError) as error:
         reason = f"is not valid JSON: {error}"
-        yield Place(root=root, store="docker", name=listed.name, path=str(listed), error=reason)
+        yield CheckpointPlace(root=root, store="docker", name=listed.name, path=str(listed), error=reason)
         return
     for model in models:
         identity, files = model.get("id"), model.get("files")
         tags = model.get("tags")
         # one model under two tags is two rows, of which the second is the same as the first
         for tag in tags if isinstance(tags, list) and tags else [identity]:
-            place = Place(
+            place = CheckpointPlace(
                 root=root,
                 store="docker",
                 name=str(tag).removeprefix(_DOCKER_HOST),
@@ -281,7 +283,7 @@ def _is_lmstudio(folder: Path, names: list[str]) -> bool:
     )
 
 
-def _lmstudio_places(folder: Path, root: str) -> Iterator[Place]:
+def _lmstudio_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
     for publisher in subfolders(folder):
         for model in subfolders(publisher):
             yield from _folder(model, root, "lmstudio", f"{publisher.name}/{model.name}")
@@ -295,7 +297,7 @@ def _is_llamacpp(folder: Path, names: list[str]) -> bool:
     )
 
 
-def _llamacpp_places(folder: Path, root: str) -> Iterator[Place]:
+def _llamacpp_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
     return _folder(folder, root, "llamacpp", "")
 
 
@@ -303,7 +305,7 @@ class _Layout(NamedTuple):
     """A program's layout: whether a folder with these names in it is one, and the places in it."""
 
     is_one: Callable[[Path, list[str]], bool]
-    places: Callable[[Path, str], Iterator[Place]]
+    places: Callable[[Path, str], Iterator[CheckpointPlace]]
 
 
 #: in this order: a folder of Docker has the marks of Ollama too, and the marks of llama.cpp are the weakest

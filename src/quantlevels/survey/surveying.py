@@ -21,7 +21,7 @@ from quantlevels.survey.stores import default_roots, places
 
 if TYPE_CHECKING:
     from quantlevels.inspection.records import SurveyRow
-    from quantlevels.survey.places import Place
+    from quantlevels.survey.places import CheckpointPlace
 
 #: root, name and path of a row, which no other row has
 Key: TypeAlias = tuple[str, str, str]
@@ -81,7 +81,7 @@ def _survey(
     duplicates = _Duplicates()
     pools = ExitStack()
 
-    def to_read(group: Iterable[str]) -> Iterator[Place]:
+    def to_read(group: Iterable[str]) -> Iterator[CheckpointPlace]:
         for place in duplicates.marked(_all_places(group)):
             row = known.get(place.key)
             if row is not None and row["version"] == place.version:
@@ -110,7 +110,7 @@ def _survey(
             unchanged.clear()
 
 
-def _all_places(roots: Iterable[str]) -> Iterator[Place]:
+def _all_places(roots: Iterable[str]) -> Iterator[CheckpointPlace]:
     for root in roots:
         if is_url(root):
             yield from remote_places(root)
@@ -131,7 +131,7 @@ class _Duplicates:
         self.owners: dict[bytes, str] = {}
         self.seen: set[bytes] = set()
 
-    def marked(self, found: Iterable[Place]) -> Iterator[Place]:
+    def marked(self, found: Iterable[CheckpointPlace]) -> Iterator[CheckpointPlace]:
         """The places, each once; if an earlier place has the same files, ``same_as`` is the path of that place."""
         for place in found:
             key = _digest(place.key)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, get_
 
 from attrs import NOTHING, fields
 
-from quantlevels.errors import ConfigError, DuplicateLevelError, QuantLevelsError, UnknownLevelError, closest, hint
+from quantlevels.errors import (
+    ConfigError,
+    DuplicateLevelError,
+    QuantLevelsError,
+    UnknownLevelError,
+    closest,
+    did_you_mean,
+)
 from quantlevels.vocabulary.builtin import BUILTIN
 from quantlevels.vocabulary.level import Block, Kind, QuantizationLevel
 from quantlevels.vocabulary.registry import Registry, levels
@@ -115,7 +122,9 @@ def _defects(table: Mapping[Any, object], record: type, place: tuple[str, ...]) 
             yield TableDefect(keys, "invalid", text)
     for key in table:
         if key not in attributes:
-            yield TableDefect((*place, str(key)), "unknown", f"unknown key {key!r}{hint(closest(key, attributes))}")
+            yield TableDefect(
+                (*place, str(key)), "unknown", f"unknown key {key!r}{did_you_mean(closest(key, attributes))}"
+            )
 
 
 def _refusal(attribute: Attribute[Any], value: object) -> str:  # Any: attributes of every type

@@ -24,7 +24,7 @@ from quantlevels.errors import (
     PluginLoadError,
     PluginWarning,
     closest,
-    hint,
+    did_you_mean,
 )
 from quantlevels.vocabulary.entry_points import (
     VARIABLE,
@@ -208,7 +208,7 @@ def _unusable(plugin: FoundPlugin) -> PluginError | None:
         return PluginLoadError(str(plugin), plugin.defect)
     contract = contract_of(plugin.group)
     if contract is None:
-        meant = hint(closest(plugin.group, _CONTRACTS))
+        meant = did_you_mean(closest(plugin.group, _CONTRACTS))
         return PluginContractError(str(plugin), f"quantlevels has no plugins of the group {plugin.group!r}{meant}")
     reason = contract.reserved_reason(plugin.entry)
     if reason:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple, final
 
-from quantlevels.errors import hint
+from quantlevels.errors import did_you_mean
 from quantlevels.findings import Finding
 from quantlevels.scheme import Config, Scheme
 from quantlevels.schemes import find_scheme
@@ -150,4 +150,5 @@ def _unknown(method: str) -> str:
 
     known = [name for row in CATALOGUE for name in row.methods]
     meant = next(iter(get_close_matches(method.strip().lower(), known, n=1, cutoff=_MIN_LIKENESS)), None)
-    return f"method {value_text(method)} is not known: only tensors that show their own layout are read{hint(meant)}"
+    suggestion = did_you_mean(meant)
+    return f"method {value_text(method)} is not known: only tensors that show their own layout are read{suggestion}"
