@@ -107,7 +107,7 @@ def test_a_format_that_is_not_read_is_named_even_if_cut(tmp_path: Path, kind: st
     path = tmp_path / name
     path.write_bytes(content[: int(share * len(content))])
     assert f"is {format}" in line(path)
-    assert "a format that is not read; " in line(path)
+    assert "a format that quantlevels does not read; " in line(path)
 
 
 @pytest.mark.parametrize("kind", NAMED)

@@ -123,7 +123,7 @@ def test_a_folder_without_weights_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert reason(tmp_path) == "no weights here, only config files"
     weights(tmp_path / "original" / "model.safetensors", "a")
-    assert reason(tmp_path) == "no weights here; name one of its folders that hold some: 'original'"
+    assert reason(tmp_path) == "no weights here; name one of the folders in it that hold weights: 'original'"
 
 
 @pytest.mark.parametrize("text", ["Entry not found", "Access to model x is restricted.", '{"error": "gated"}'])

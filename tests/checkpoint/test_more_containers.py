@@ -356,7 +356,7 @@ def test_two_ggml_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
     embedding = GgmlTensor(name="embedding", type=1, shape=(5, 256), block=BLOCKS[1])
     path = tmp_path / "model.bin"
     path.write_bytes(ggml_file(whisper_head(2007), [embedding, embedding]))
-    with pytest.raises(CheckpointError, match="two tensors of one name"):
+    with pytest.raises(CheckpointError, match="two tensors with the same name"):
         inspect(path)
 
 
@@ -438,7 +438,7 @@ def test_a_format_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError) as caught:
         inspect(tmp_path / name)
-    assert f"is {format}, a format that is not read; " in str(caught.value)
+    assert f"is {format}, a format that quantlevels does not read; " in str(caught.value)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -449,7 +449,7 @@ def test_a_folder_in_an_unread_format_says_so(tmp_path: Path, name: str) -> None
     report = inspect(tmp_path)
     assert report.stored is None
     (finding,) = (finding for finding in report.findings if finding.code == "QL207")
-    assert f"here is {format}, a format that is not read" in finding.message
+    assert f"this folder holds {format}, a format that quantlevels does not read" in finding.message
 
 
 def test_arrays_beside_a_model_do_not_matter(tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ def test_containers_count_once_and_may_hold_themselves(tmp_path: Path) -> None:
         ({"w": tensor(Storage("0", 4), 2, stride=())}, "has no shape"),
         ({"w": tensor(Storage("0", 8), 4)}, "storage '0' is missing or does not have 32 bytes"),
         ({"w": tensor(Storage("9", 4), 4)}, "storage '9' is missing"),
-        ({"w": tensor(Storage("0", 4), 4), "v": tensor(Storage("0", 2), 2)}, "two sizes of storage '0'"),
+        ({"w": tensor(Storage("0", 4), 4), "v": tensor(Storage("0", 2), 2)}, "storage '0' has two different sizes"),
         ({"w": tensor("0", 4)}, "not a storage"),
         ({"w": Call("torch._utils _rebuild_tensor_v2", (1,))}, "in a way that torch does not use"),
         ({"w": {"x": tensor(Storage("0", 4), 4)}, "w.x": tensor(Storage("0", 4), 4)}, "two tensors named"),
@@ -320,7 +320,7 @@ def patched(content: bytes, signature: bytes, offset: int, code: str, value: int
         (b"MZ" + GOOD, "neither"),
         (GOOD[: len(GOOD) - 30], "truncated"),
         (GOOD[:60], "truncated"),
-        (GOOD + b"tail", "follow its end"),
+        (GOOD + b"tail", "follow the end of the archive"),
         (b"PK\x03\x04" + bytes(40) + GOOD, "not at the offset"),
         (zipped(("archive/version", b"3")), "0 data.pkl"),
         (zipped(("a/data.pkl", b"\x80\x02}."), ("b/data.pkl", b"\x80\x02}.")), "2 data.pkl"),
@@ -331,7 +331,7 @@ def patched(content: bytes, signature: bytes, offset: int, code: str, value: int
         (patched(GOOD, b"PK\x01\x02", 20, "<I", 4_000_000), "overlaps"),
         (patched(GOOD, b"PK\x01\x02", 42, "<I", 90), "overlaps|missing"),
         (patched(GOOD, b"PK\x01\x02", 28, "<H", 60_000), "ends within an entry"),
-        (patched(GOOD, b"PK\x01\x02", 0, "<I", 0), "no entry where one must be"),
+        (patched(GOOD, b"PK\x01\x02", 0, "<I", 0), "no entry at a place that must hold one"),
         (patched(GOOD, b"PK\x05\x06", 16, "<I", 1), "not at the offset"),
     ],
 )
@@ -391,7 +391,7 @@ def test_a_stream_that_ends_early_is_refused(tmp_path: Path) -> None:
 
 def test_a_pickle_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(pickle.dumps({"w": [1.0]}))
-    with pytest.raises(CheckpointError, match="a pickle of something else"):
+    with pytest.raises(CheckpointError, match="a pickle of something other than tensors"):
         read_checkpoint(tmp_path / "a.bin")
 
 

@@ -243,7 +243,7 @@ def test_fit_says_how_it_took_the_memory(ask: Ask, said: str, taken: str) -> Non
 def test_fit_marks_the_budget(ask: Ask) -> None:
     answer = ask("fit", "--params", "8B", "--memory", "10GB", "--reserve", "20%", "--devices", "2")
     marks = {line.split()[0] for line in answer.out.splitlines() if "BF16" in line}
-    assert "budget  14.90 GiB (16,000,000,000 B), 20% held back" in answer.out
+    assert "budget  14.90 GiB (16,000,000,000 B), 20% reserved" in answer.out
     assert "memory  10 GB = 9.31 GiB (10,000,000,000 B), on each of 2 devices\n" in answer.out
     assert marks == {"fits"}
     assert "weights only" in answer.out
@@ -321,5 +321,5 @@ def test_a_misspelt_path_is_answered_with_what_was_meant(ask: Ask, w4a16: Path, 
 
 def test_nothing_is_downloaded(ask: Ask, tmp_path: Path) -> None:
     answer = ask("inspect", tmp_path / "some-org" / "some-model")
-    assert "nothing is downloaded" in answer.err
+    assert "a path must be on this disk, it is never downloaded" in answer.err
     assert ask("inspect", "").status == 2

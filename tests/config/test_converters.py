@@ -300,12 +300,12 @@ def test_levels_with_taken_names_are_not_written() -> None:
 
 
 def test_a_union_with_str_is_refused() -> None:
-    with pytest.raises(StructureHandlerNotFoundError, match="a file cannot tell"):
+    with pytest.raises(StructureHandlerNotFoundError, match="a value in a file can fit several members"):
         plain().structure("int4", QuantizationLevel | str)  # type: ignore[arg-type]  # no TypeForm yet
 
 
 def test_unions_with_a_level_s_name_are_refused() -> None:
-    with pytest.raises(StructureHandlerNotFoundError, match="a file cannot tell"):
+    with pytest.raises(StructureHandlerNotFoundError, match="a value in a file can fit several members"):
         plain().structure("int4", QuantizationLevel | Literal["Int4"])  # type: ignore[arg-type]  # no TypeForm yet
 
 

@@ -562,7 +562,7 @@ level: {}
         "levels.yaml: $.levels.Bad.lable: unknown key; did you mean 'label'? (line 5)",
         "levels.yaml: $.levels.Empty.bits_per_param: missing, expected an integer (line 6)",
         "levels.yaml: $.levels.Word: expected a table of the fields of a level, got 4 (line 7)",
-        "levels.yaml: $.levels.Named: the name is 'Named' already, by the key of the table (line 8)",
+        "levels.yaml: $.levels.Named: the key of the table already gives the name 'Named' (line 8)",
         "levels.yaml: $.levels.Twin: 'good' already names a different registered level, 'Good' (line 9)",
         "levels.yaml: $.level: unknown key; did you mean 'levels'? (line 10)",
     ]

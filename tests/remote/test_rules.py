@@ -163,7 +163,9 @@ def test_a_long_wait_is_said_on_stderr(server: Server, caplog: pytest.LogCapture
 def test_a_server_cannot_make_us_wait_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "_retry_after", lambda headers: 3600.0)
     monkeypatch.setattr(ranges, "_LONGEST_WAIT", 100.0)
-    with pytest.raises(CheckpointError, match="the server answers 429, again and again; try it later"):
+    with pytest.raises(
+        CheckpointError, match="the server answers 429; the request failed several times, try again later"
+    ):
         inspect(server.url("model.safetensors", "limited"))
 
 
@@ -338,7 +340,7 @@ def test_what_a_url_names_on_the_hub(url: str, place: tuple[str, str, str] | Non
     "url", ["hf://spaces/org/name", "hf://org/name@..", "hf://org/name@main/../x", "hf://org/na me"]
 )
 def test_what_a_url_of_the_hub_must_not_name(url: str) -> None:
-    with pytest.raises(CheckpointError, match=r"is of spaces, not a model|is not hf://org/name"):
+    with pytest.raises(CheckpointError, match=r"is in spaces, not a model|is not hf://org/name"):
         inspect(url)
 
 

@@ -97,7 +97,7 @@ def test_a_checkpoint_that_kills_workers_costs_one_row(
         rows = {row["name"]: row for row in survey(tree, executor=processes, workers=2)}
     monkeypatch.undo()
     assert rows.keys() == {row["name"] for row in survey(tree)}
-    assert rows[DEADLY]["error"] == "the worker that read it died, perhaps for want of memory"
+    assert rows[DEADLY]["error"] == "the process that read it died, perhaps because the memory was full"
     assert sum("died" in (row["error"] or "") for row in rows.values()) == 1
 
 

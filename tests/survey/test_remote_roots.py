@@ -181,7 +181,7 @@ def test_a_web_address_is_one_checkpoint(hub: Server) -> None:
 @pytest.mark.parametrize(
     ("root", "reason"),
     [
-        ("memory://nowhere", "nothing is there"),
+        ("memory://nowhere", "no files were found"),
         ("hf://acme/absent", "hf://acme/absent: does not exist, or is private and needs a token"),
         ("hf://datasets/acme/x", "not a model"),
         ("nosuch://bucket", "cannot be listed"),

@@ -60,7 +60,7 @@ class Archive:
         source: the open file.
 
     Raises:
-        CheckpointError: if it is truncated, something precedes it, or a name leads outside of it or comes twice.
+        CheckpointError: if it is truncated, something precedes it, or a name leads outside of it or is repeated.
     """
 
     def __init__(self, source: Source) -> None:
@@ -96,7 +96,7 @@ class Archive:
         """
         header = directory[at : at + _CENTRAL.size]
         if len(header) < _CENTRAL.size or not header.startswith(b"PK\x01\x02"):
-            raise self._broken("its directory holds no entry where one must be", start + at)
+            raise self._broken("its directory has no entry at a place that must hold one", start + at)
         _, flags, method, packed, nbytes, *lengths, offset = _CENTRAL.unpack(header)
         extra_at = at + _CENTRAL.size + lengths[0]
         following = at + _CENTRAL.size + sum(lengths)
@@ -106,7 +106,7 @@ class Archive:
         nbytes, packed, offset = _wide([nbytes, packed, offset], directory[extra_at : extra_at + lengths[1]])
         # nothing is unpacked here, but users go on to tools that unpack what was found sound
         if name.startswith("/") or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts:
-            raise self._broken(f"the entry {shown(name)} leads outside of it", start + at)
+            raise self._broken(f"the entry {shown(name)} leads outside of the archive", start + at)
         plain = not flags & _ENCRYPTED
         stored = plain and method == _STORED and packed == nbytes
         return name, Entry(offset, nbytes, packed, stored, plain and method == _DEFLATED), following
@@ -170,7 +170,7 @@ class Archive:
         _, count, nbytes, start, comment_length = _END.unpack_from(tail, at)
         # an end record inside a comment would be found first by some readers and not by others
         if end + _END.size + comment_length != size:
-            raise self._broken("bytes follow its end", end)
+            raise self._broken("bytes follow the end of the archive", end)
         # torch writes the 64-bit end, whether it is needed or not
         at -= _LOCATOR64.size
         if at >= 0 and tail[at : at + 4] == b"PK\x06\x07":

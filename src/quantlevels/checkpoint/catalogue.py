@@ -321,7 +321,9 @@ def _refuse_data(source: Source, name: str) -> None:
 
 
 def _refuse(source: Source, foreign: Foreign) -> NoReturn:
-    raise CheckpointError(source.path, f"is {foreign.format}, a format that is not read; {foreign.advice}")
+    raise CheckpointError(
+        source.path, f"is {foreign.format}, a format that quantlevels does not read; {foreign.advice}"
+    )
 
 
 def _by_suffix(head: bytes, suffix: str) -> Container | None:

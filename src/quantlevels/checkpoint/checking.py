@@ -86,7 +86,7 @@ def _recognition(container: Container, file: Path, content: bytes) -> Iterator[s
         if not suffix.startswith(".") or suffix != suffix.lower():
             yield f"suffix {suffix!r}: write it in lower case with its dot"
     if not container.suffixes and not container.magic and container.looks is None:
-        yield "no file is ever of this container: give it suffixes, magic or looks"
+        yield "no file can match this container: give it suffixes, magic or looks"
     if container.magic and not content.startswith(container.magic):
         yield f"{file.name}: it does not begin with the magic {container.magic!r}"
 
@@ -94,7 +94,7 @@ def _recognition(container: Container, file: Path, content: bytes) -> Iterator[s
 def _content_problems(contents: Contents, size: int, expected: Expected) -> Iterator[str]:
     found = {tensor.name: (tensor.dtype, tensor.shape) for tensor in contents.tensors}
     if len(found) != len(contents.tensors):
-        yield "two tensors have one name"
+        yield "two tensors have the same name"
     for name in expected.keys() - found.keys():
         yield f"tensor {name!r} is missing"
     for name in found.keys() - expected.keys():

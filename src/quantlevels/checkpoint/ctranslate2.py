@@ -58,11 +58,11 @@ def read_ctranslate2(source: Source, level_of: TypeLookup) -> Contents:
     cursor.expect(aliases, _LEAST_ALIAS, "aliases")
     names = {tensor.name for tensor in tensors}
     if len(names) < count:
-        raise CheckpointError(source.path, "has two variables of one name")
+        raise CheckpointError(source.path, "has two variables with the same name")
     for _ in range(aliases):
         alias, name = _name(cursor), _name(cursor)
         if name not in names:
-            raise CheckpointError(source.path, f"has an alias of {shown(name)}, which is not there", cursor.offset)
+            raise CheckpointError(source.path, f"has an alias of {shown(name)}, which does not exist", cursor.offset)
         tied.append(alias)
     if cursor.remaining:
         raise CheckpointError(source.path, f"has {cursor.remaining:,} bytes after its last alias", cursor.offset)

@@ -57,7 +57,9 @@ def read_distributed(source: Source, level_of: TypeLookup) -> Contents:
         CheckpointError: if the list is malformed, or wants any name that it need not.
     """
     if source.size > _LARGEST:
-        raise CheckpointError(source.path, f"has {source.size:,} bytes, more than such a list has")
+        raise CheckpointError(
+            source.path, f"has {source.size:,} bytes, more than the list of a distributed checkpoint can have"
+        )
     fields = _fields(source, interpret(source, 0, source.size, _KNOWN).value, _METADATA)
     tensors: list[Tensor] = []
     for name, value in _items(source, fields.get("state_dict_metadata")):
@@ -66,7 +68,7 @@ def read_distributed(source: Source, level_of: TypeLookup) -> Contents:
         if value.function == _TENSOR and not name.startswith(_OPTIMIZERS):
             tensors.append(_tensor(source, name, value, level_of))
     if len({tensor.name for tensor in tensors}) < len(tensors):
-        raise _broken(source, "two tensors of one name")
+        raise _broken(source, "two tensors with the same name")
     files, findings = named_files(source, _ends(source, fields.get("storage_data")))
     return Contents(tensors=tensors, files=files, findings=(*unknown_types(tensors), *findings))
 

@@ -117,7 +117,9 @@ def read_gguf(source: Source, level_of: TypeLookup) -> Contents:
     if metadata.get("split.count", 1) not in (0, 1) and numbered(source.name) is None:
         findings.append(
             Finding(
-                "QL201", "is one part of a split model, but its name has no number; rename it as it was", source.name
+                "QL201",
+                "is a part of a split model, but its name has no number; rename it: model-00001-of-00003.gguf",
+                source.name,
             )
         )
     return Contents(
@@ -465,7 +467,7 @@ def _unknown_types(tensors: list[Tensor]) -> list[Finding]:
         removed = GGML_REMOVED.get(int(type.spelling))
         code = "QL301"
         if type.spelling in _TWO_MEANINGS:
-            code, message = "QL303", f"{type} of {size} has two meanings, neither of which fits"
+            code, message = "QL303", f"{type} of {size} has two meanings, and neither of them fits"
         elif removed:
             message = (
                 f"{type}, once {removed} and removed from ggml, of {size} is not a known level; convert the model again"

@@ -144,7 +144,7 @@ def _read(source: Source, form: _Form, level_of: TypeLookup) -> Contents:
         tensors.append(_tensor(cursor, form, block_version < _CURRENT_BLOCKS, level_of))
         offsets.append(cursor.offset - tensors[-1].nbytes)
     if len({tensor.name for tensor in tensors}) < len(tensors):
-        raise CheckpointError(source.path, "has two tensors of one name", cursor.offset)
+        raise CheckpointError(source.path, "has two tensors with the same name", cursor.offset)
     # two forms may both end at the end of the file; only the right one gives the embedding its two sizes
     embedding = settings["n_vocab"], settings[form.width]
     if all(tensor.shape != embedding for tensor in tensors):

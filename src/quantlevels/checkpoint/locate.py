@@ -238,9 +238,9 @@ def _reason(folder: Folder, names: Sequence[str]) -> str:
     if unfinished:
         return f"{_listed(unfinished)}: a download that has not finished"
     if foreign := next(filter(None, map(foreign_named, (folder.name, *names))), None):
-        return f"here is {foreign.format}, a format that is not read; {foreign.advice}"
+        return f"this folder holds {foreign.format}, a format that quantlevels does not read; {foreign.advice}"
     if below:
-        return f"no weights here; name one of its folders that hold some: {_listed(below)}"
+        return f"no weights here; name one of the folders in it that hold weights: {_listed(below)}"
     if config_files(names):
         return "no weights here, only config files"
     return "no weights or quantization config here"

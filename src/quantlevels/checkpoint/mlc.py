@@ -50,7 +50,7 @@ def read_mlc(source: Source, level_of: TypeLookup) -> Contents:
             places.append(Place(file, offset))
     names = {tensor.name for tensor in tensors}
     if len(names) < len(tensors):
-        raise _broken(source, "two arrays of one name")
+        raise _broken(source, "two arrays with the same name")
     files, findings = named_files(source, ends)
     return Contents(
         tensors=tensors,

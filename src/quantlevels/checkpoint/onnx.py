@@ -318,7 +318,7 @@ class _Reader:
                 case _:
                     pass
         if "ir_version" not in metadata or len(graphs) != 1:
-            raise CheckpointError(self.source.path, "is not an ONNX model: it has no version or not one graph")
+            raise CheckpointError(self.source.path, "is not an ONNX model: it has no version, or not exactly one graph")
         self.read_graph(_Scope(), *graphs[0])
         for function in functions:
             self.read_function(*function)
@@ -589,7 +589,7 @@ class _Reader:
         offset = self.byte_count(fields, "offset", start)
         length = self.byte_count(fields, "length", start) or needed or 0
         if needed is not None and length != needed:
-            raise self.broken(f"tensor {name} needs {needed:,} bytes and claims {length:,}", start)
+            raise self.broken(f"tensor {name} needs {needed:,} bytes, but claims {length:,}", start)
         if location not in self.external:
             self.external[location] = _ExternalFile(self.source.sibling_size(location))
         self.external[location].ranges.append((offset, length, fields.name))

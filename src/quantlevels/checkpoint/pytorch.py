@@ -280,9 +280,13 @@ def _storages(path: Path | str, references: Iterable[Persistent]) -> dict[str, _
         storage = _storage(path, reference)
         # a file made to deceive could show one storage as a small one here and as a large one there
         if storages.setdefault(storage.key, storage).nbytes != storage.nbytes:
-            raise CheckpointError(path, f"is not a valid PyTorch file: two sizes of storage {shown(storage.key)}")
+            raise CheckpointError(
+                path, f"is not a valid PyTorch file: storage {shown(storage.key)} has two different sizes"
+            )
         if storages[storage.key].dtype != storage.dtype:
-            raise CheckpointError(path, f"is not a valid PyTorch file: two dtypes of storage {shown(storage.key)}")
+            raise CheckpointError(
+                path, f"is not a valid PyTorch file: storage {shown(storage.key)} has two different dtypes"
+            )
     return storages
 
 
@@ -385,7 +389,7 @@ def _read_stream(source: Source) -> _Saved:
     """The layout before torch 1.6: four pickles, the keys of the storages, then each with its count of elements."""
     magic = interpret(source, 0, source.size, frozenset())
     if magic.value != _LEGACY_MAGIC:
-        raise CheckpointError(source.path, "is not a PyTorch file: a pickle of something else", 0)
+        raise CheckpointError(source.path, "is not a PyTorch file: a pickle of something other than tensors", 0)
     protocol = interpret(source, magic.end, source.size, frozenset())
     if protocol.value != _LEGACY_PROTOCOL:
         raise CheckpointError(source.path, "is of an unknown protocol of torch.save", magic.end)
@@ -404,7 +408,7 @@ def _read_stream(source: Source) -> _Saved:
         count = int.from_bytes(source.read(position, _COUNT_BYTES), "little")
         if count * ITEMSIZES[storage.dtype] != storage.nbytes:
             raise CheckpointError(
-                source.path, f"is not a valid PyTorch file: two sizes of storage {shown(key)}", position
+                source.path, f"is not a valid PyTorch file: storage {shown(key)} has two different sizes", position
             )
         offsets["", storage.key] = position + _COUNT_BYTES
         position += _COUNT_BYTES + storage.nbytes

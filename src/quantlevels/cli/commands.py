@@ -66,7 +66,11 @@ def as_json(command: Callable[P, R]) -> Callable[P, R]:
 def svg_option(command: Callable[P, R]) -> Callable[P, R]:
     """The option ``--svg``."""
     return click.option(
-        "--svg", type=_FILE, callback=check_picture_name, metavar="FILE", help="Save a picture of it too: x.svg."
+        "--svg",
+        type=_FILE,
+        callback=check_picture_name,
+        metavar="FILE",
+        help="Also save the result as a picture: x.svg.",
     )(command)
 
 
@@ -109,7 +113,11 @@ def levels_file_option(command: Callable[P, R]) -> Callable[P, R]:
 @cli.command(epilog="\b\nExample: quantlevels inspect examples/dense-Q4_K_M.gguf")
 @click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1)
 @click.option(
-    "--tensors", is_flag=False, flag_value="*", metavar="[GLOB]", help="List all weights, or those whose name matches."
+    "--tensors",
+    is_flag=False,
+    flag_value="*",
+    metavar="[GLOB]",
+    help="List all weights, or those whose name matches GLOB.",
 )
 @values_options
 @svg_option
@@ -126,8 +134,8 @@ def inspect(
 ) -> int:
     """Show what a checkpoint declares, and what it stores.
 
-    PATH is a folder, a file, an index, the first part of a split GGUF, or a config file alone. Findings are shown and
-    do not change the exit status; `verify` is for that.
+    PATH is a folder, a file, an index, the first part of a split GGUF, or a config file alone. Findings are
+    shown, but do not change the exit status; use `verify` to fail on findings.
     """
     from quantlevels.cli.checkpoints import Reading, inspect_command
 
@@ -144,18 +152,28 @@ def inspect(
 @click.argument("paths", metavar="PATH...", type=AnyPath, nargs=-1, required=True)
 @click.option("--level", type=LevelType(), help="The level that most quantized parameters must have.")
 @click.option("--recipe", metavar="NAME", help="The recipe of llama.cpp that each tensor must follow: Q4_K_M.")
-@click.option("--max-bits-per-weight", type=number, help="The most bits per weight, on average: 4.5 or 9/2.")
-@click.option("--parameters", type=count, help="How many parameters there must be: 8030261248.")
-@click.option("--strict", is_flag=True, help="Let warnings fail too.")
-@click.option("--select", type=CodePrefixes(), default="", help="Count only these findings: QL1,QL206.")
-@click.option("--ignore", type=CodePrefixes(), default="", help="Do not count these findings: QL204.")
+@click.option("--max-bits-per-weight", type=number, help="Upper limit of the average bits per weight: 4.5 or 9/2.")
+@click.option("--parameters", type=count, help="Number of parameters that the checkpoint must have: 8030261248.")
+@click.option("--strict", is_flag=True, help="Fail on warnings too.")
+@click.option(
+    "--select",
+    type=CodePrefixes(),
+    default="",
+    help="Count only findings whose code starts with one of these: QL1,QL206.",
+)
+@click.option(
+    "--ignore",
+    type=CodePrefixes(),
+    default="",
+    help="Do not count findings whose code starts with one of these: QL204.",
+)
 @values_options
 @click.option(
     "--format",
     "format_",
     type=click.Choice(["text", "github", "sarif"]),
     default="text",
-    help="Text, annotations of GitHub, or SARIF 2.1.0.",
+    help="How to print findings: as text, GitHub annotations or SARIF 2.1.0.",
 )
 @levels_file_option
 @as_json
@@ -175,8 +193,8 @@ def verify(
 ) -> int:
     """Fail if a checkpoint is not what it says, or not what you require.
 
-    PATH is what `inspect` takes; several are verified one after the other. Exit status 0 if all are, 1 if one is not,
-    2 if one cannot be read.
+    PATH is what `inspect` takes; several paths are verified one after the other. The exit status is 0 if all of them
+    pass, 1 if one fails, 2 if one cannot be read.
     """
     from quantlevels.cli.checkpoints import Reading, verify_command
     from quantlevels.inspection.verification import Requirements
@@ -198,14 +216,14 @@ def verify(
 @cli.command(epilog="\b\nExample: quantlevels compare examples/dense-Q4_K_M.gguf examples/dense-Q4_K_M.gguf")
 @click.argument("before", type=ExistingPath)
 @click.argument("after", type=ExistingPath)
-@click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not the first few.")
+@click.option("--all", "everything", is_flag=True, help="Show every weight that differs, not only the first few.")
 @svg_option
 @as_json
 def compare(before: str, after: str, everything: bool, svg: Path | None, as_json: bool) -> int:
     """Compare two checkpoints weight by weight.
 
-    Names of a GGUF file and of a transformers folder are matched. Exit status 0 if both have the same weights,
-    stored alike, 1 if they differ.
+    Tensor names of a GGUF file are matched with those of a transformers folder. The exit status is 0 if both have the
+    same weights and store them in the same way, 1 if they differ.
     """
     from quantlevels.cli.pages import comparing as comparing_pages
     from quantlevels.inspection.comparison import compare
@@ -228,7 +246,7 @@ def compare(before: str, after: str, everything: bool, svg: Path | None, as_json
 @click.option("--params", type=count, help="A number of parameters instead of a checkpoint: 70.6B.")
 @click.option("--level", type=LevelType(), help="The level to store the weights at.")
 @click.option("--recipe", metavar="NAME", help="A recipe of llama.cpp in place of a level: Q4_K_M.")
-@click.option("--group", type=Natural, help="Weights that share a scale along a row.")
+@click.option("--group", type=Natural, help="Number of weights in a row that share a scale.")
 @click.option("--scale", type=LevelType(), help="Level of the scales; Float16 unless given.")
 @click.option("--zero-point", type=LevelType(), help="Level of the zero points, if they are stored.")
 @click.option(
@@ -236,13 +254,13 @@ def compare(before: str, after: str, everything: bool, svg: Path | None, as_json
     type=keep,
     metavar="GLOB=LEVEL",
     multiple=True,
-    help="Another level for modules that match; may be repeated.",
+    help="Store modules that match GLOB at LEVEL instead; may be repeated.",
 )
 @click.option(
     "--scheme",
     metavar="NAME",
     shell_complete=completing(_schemes),
-    help="How it is packed: compressed-tensors, gptq, awq, mlx, gguf ...",
+    help="How the weights are packed: compressed-tensors, gptq, awq, mlx, gguf ...",
 )
 @levels_file_option
 @as_json
@@ -260,8 +278,8 @@ def size(
 ) -> None:
     """Estimate a checkpoint's size before it is made.
 
-    Exact to the byte from the shapes in the headers of the checkpoint at PATH if a scheme or recipe is named; idealized
-    without one, or from --params.
+    With PATH and a scheme or recipe, the size is exact to the byte: it is computed from the shapes in the headers of
+    the checkpoint. Without a scheme or recipe, or with --params, the size is idealized: padding is not counted.
     """
     from quantlevels.cli.pages import planning as planning_pages
     from quantlevels.inspection.planning import size
@@ -288,7 +306,7 @@ def size(
 @cli.command("survey", epilog="\b\nExample: quantlevels survey examples --check")
 @click.argument("roots", metavar="[ROOT...]", nargs=-1)
 @click.option(
-    "--format", "format_", type=click.Choice(["table", "ndjson", "csv", "parquet"]), help="What to print or write."
+    "--format", "format_", type=click.Choice(["table", "ndjson", "csv", "parquet"]), help="Format of the rows."
 )
 @click.option(
     "--out",
@@ -297,14 +315,20 @@ def size(
     metavar="FILE",
     help="Write the rows to a file: NDJSON, unless --format is given.",
 )
-@click.option("--html", type=_FILE, callback=check_output, metavar="FILE", help="Write a page for a browser.")
-@click.option("--since", type=_FILE, metavar="FILE", help="Rows of an earlier survey: read only what changed.")
+@click.option("--html", type=_FILE, callback=check_output, metavar="FILE", help="Write a page for a browser: x.html.")
+@click.option(
+    "--since", type=_FILE, metavar="FILE", help="Rows of an earlier survey: read only checkpoints that changed."
+)
 @click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Read in N processes.")
 @click.option("--dask", metavar="ADDRESS", help="Read on the workers of a Dask scheduler.")
 @click.option("--check", is_flag=True, help="Exit status 1 if a checkpoint is broken or has an error finding.")
-@click.option("--strict", is_flag=True, help="With --check: warnings count too.")
-@click.option("--select", type=CodePrefixes(), default="", help="With --check: count only these findings: QL1,QL206.")
-@click.option("--ignore", type=CodePrefixes(), default="", help="With --check: do not count these findings: QL204.")
+@click.option("--strict", is_flag=True, help="With --check: count warnings too.")
+@click.option(
+    "--select", type=CodePrefixes(), default="", help="With --check: count only codes that start with: QL1,QL206."
+)
+@click.option(
+    "--ignore", type=CodePrefixes(), default="", help="With --check: do not count codes that start with: QL204."
+)
 @as_json
 def survey_(
     roots: tuple[str, ...],
@@ -320,11 +344,11 @@ def survey_(
     ignore: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """List every checkpoint below some folders or URLs: what it is, what is wrong with it.
+    """List all checkpoints below folders or URLs: what each one is, and what is wrong with it.
 
     ROOT is a folder, a cache or a store of models, a bucket (s3://bucket/prefix), or an organization of the Hub
-    (hf://org); without one, the stores of this user. A checkpoint that cannot be read is a row with an error, and does
-    not end the survey.
+    (hf://org). Without ROOT, the model stores of this user are read. A checkpoint that cannot be read gets a row with
+    an error, and the survey goes on.
     """
     from quantlevels.cli.surveys import Check, Options, survey_command
 
@@ -350,7 +374,7 @@ def survey_(
 @click.argument("path", type=ExistingPath, required=False)
 @click.option("--params", type=count, help="A number of parameters instead of a checkpoint: 70.6B.")
 @click.option("--memory", type=memory, required=True, help="Memory of one device: 80GiB, 24GB.")
-@click.option("--reserve", type=share, default="0%", help="Part of it that is not for weights: 20%.")
+@click.option("--reserve", type=share, default="0%", help="Share of the memory that is not for weights: 20%.")
 @click.option("--devices", type=Natural, default=1, help="How many devices share the weights.")
 @click.option("--all", "everything", is_flag=True, help="Try every level, not only what is usually deployed.")
 @svg_option
@@ -366,10 +390,11 @@ def fit(
     svg: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what fits into memory: a checkpoint as it is, and in the ways people deploy it.
+    """Show what fits into memory: a checkpoint as it is, and at the levels that are usually deployed.
 
-    Weights only: no activations, no key-value cache. Exact for an unquantized checkpoint or a GGUF at PATH; idealized,
-    without the scales that a scheme adds, from --params or the number of parameters of a quantized checkpoint.
+    Only weights are counted, not activations or the key-value cache. Sizes are exact if PATH is an unquantized
+    checkpoint or a GGUF. With --params, or if PATH is another quantized checkpoint, sizes are idealized: they come from
+    the number of parameters, without the scales that a scheme adds.
     """
     from quantlevels.cli.pages import planning as planning_pages
     from quantlevels.inspection.planning import fit
@@ -447,14 +472,14 @@ def show_(level: QuantizationLevel, as_json: bool) -> None:
     metavar="DIALECT",
     required=True,
     shell_complete=completing(_dialects),
-    help="torch, safetensors, onnx, ggml ...",
+    help="The naming system: torch, safetensors, onnx, ggml ...",
 )
 @levels_file_option
 @as_json
 def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
     """Translate a level's name into another naming system.
 
-    Exit status 1 if that system has no name for it, or if the name means another level there.
+    The exit status is 1 if DIALECT has no name for the level, or if this name means another level in DIALECT.
     """
     from quantlevels.inspection.reference import translate
 
@@ -474,8 +499,8 @@ def translate(level: QuantizationLevel, dialect: str, as_json: bool) -> int:
 def explain(codes: tuple[str, ...], as_json: bool) -> None:
     """Explain a finding: what it means, an example, and what to do.
 
-    CODE is as findings show it, QL105, or in words, dtype-mismatch, or the beginning of several, QL1. Without one, all
-    findings are listed.
+    CODE is the code of a finding (QL105), its name (dtype-mismatch), or the beginning of several codes (QL1). Without
+    CODE, all findings are listed.
     """
     from quantlevels.cli.pages import reference as reference_pages
     from quantlevels.inspection.reference import explanation_record
@@ -498,8 +523,9 @@ def explain(codes: tuple[str, ...], as_json: bool) -> None:
 def schema_(record: str, as_json: bool) -> None:
     """Print the JSON Schema of a record.
 
-    RECORD is `config` for a level in a config file, or what a command prints with --json: `inspection` (the default),
-    `verification`, `comparison`, `sizing`, `fit` and others. A schema is JSON with and without --json.
+    A record is what a command prints with --json. RECORD is its name: `inspection` (the default), `verification`,
+    `comparison`, `sizing`, `fit` and others; or `config`, for a level in a config file. A schema is printed as JSON,
+    with or without --json.
     """
     from quantlevels.inspection.schema import config_schema, record_schema
 
@@ -507,12 +533,12 @@ def schema_(record: str, as_json: bool) -> None:
 
 
 @cli.command(epilog="\b\nExample: quantlevels plugins --check")
-@click.option("--check", is_flag=True, help="Import them all; exit status 1 if one cannot be used.")
+@click.option("--check", is_flag=True, help="Import all plugins; exit status 1 if one cannot be used.")
 @as_json
 def plugins(check: bool, as_json: bool) -> int:
-    """List the plugins that are installed, and what to do about those in trouble.
+    """List the installed plugins, and what to do if one does not work.
 
-    None is imported without --check.
+    Plugins are imported only with --check.
     """
     from quantlevels.cli.pages import reference as reference_pages
     from quantlevels.inspection.reference import plugins_record

@@ -105,7 +105,7 @@ def _hint(missing: str) -> str:
     try:
         close = _close(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
     except FileNotFoundError:
-        return f", nor does {str(path.parent)!r}; nothing is downloaded for a path, it has to be on this disk"
+        return f", nor does {str(path.parent)!r}; a path must be on this disk, it is never downloaded"
     except OSError:  # the hint is a courtesy; the path that was given is the error
         return ""
     if not close:

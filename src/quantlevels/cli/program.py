@@ -33,13 +33,13 @@ COMMANDS: Final = {
     "verify": "Fail if a checkpoint is not what it says, or not what you require.",
     "compare": "Compare two checkpoints weight by weight.",
     "size": "Estimate a checkpoint's size before it is made.",
-    "fit": "Show what fits into memory: a checkpoint as it is, and in the ways people deploy it.",
-    "survey": "List every checkpoint below some folders or URLs: what it is, what is wrong with it.",
+    "fit": "Show what fits into memory: a checkpoint as it is, and at the levels that are usually deployed.",
+    "survey": "List all checkpoints below folders or URLs: what each one is, and what is wrong with it.",
     "list": "List the levels.",
     "show": "Show everything known about a level.",
     "translate": "Translate a level's name into another naming system.",
     "explain": "Explain a finding: what it means, an example, and what to do.",
-    "plugins": "List the plugins that are installed, and what to do about those in trouble.",
+    "plugins": "List the installed plugins, and what to do if one does not work.",
     "schema": "Print the JSON Schema of a record.",
 }
 

@@ -25,9 +25,11 @@ def values_options(command: Callable[P, R]) -> Callable[P, R]:
     """The options ``--values`` and ``--no-checksums``."""
     words = click.Choice(["sample", "all"])
     command = click.option(
-        "--no-checksums", "checksums", flag_value=False, default=True, help="With --values all: compare no digests."
+        "--no-checksums", "checksums", flag_value=False, default=True, help="With --values all: do not compare digests."
     )(command)
-    return click.option("--values", type=words, help="Read the weights too, a sample or all, for damage.")(command)
+    return click.option("--values", type=words, help="Also read the weights, a sample or all, and look for damage.")(
+        command
+    )
 
 
 def values_page(report: Inspection) -> list[PageBlock]:

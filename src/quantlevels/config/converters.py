@@ -261,7 +261,7 @@ def _structure_union(registry: Registry, union: Any, converter: BaseConverter) -
     for choice in others:
         members_by_word |= {word: member for word, member in choices(choice) if isinstance(word, str)}
     if str in others or _reads_as_level(registry, others, members_by_word.keys()):
-        message = f"a file cannot tell the members of {union} apart; use a Literal, or a class of your own"
+        message = f"a value in a file can fit several members of {union}; use a Literal, or a class of your own"
         raise StructureHandlerNotFoundError(message, union)
     structure_level = converter.get_structure_hook(level_type)
     structure_other = _structure_other_members(others, converter)
@@ -335,7 +335,7 @@ def structure_mapping(mapping: Any, converter: BaseConverter) -> Hook:  # Any: a
     def refuse_two_spellings(value: Any, type_: Any) -> object:  # Any: what a parser gave
         result = structure(value, type_)
         if len(result) < len(value):  # 'int4' and 'i4' gave one key: the value of the first would be lost
-            raise ConfigError((f"two of the keys {', '.join(map(repr, value))} mean the same",))
+            raise ConfigError((f"two of the keys {', '.join(map(repr, value))} mean the same level",))
         return result
 
     return refuse_two_spellings

@@ -160,7 +160,7 @@ def _structure_definitions(converter: Converter, registry: Registry) -> Hook:
         if not isinstance(table, Mapping):
             raise expected("a table of the fields of a level", table)
         if "name" in table:
-            raise ConfigError((f"the name is {name!r} already, by the key of the table",))
+            raise ConfigError((f"the key of the table already gives the name {name!r}",))
         level: QuantizationLevel = structure_fields({"name": name, **table}, QuantizationLevel)
         return level
 

@@ -357,7 +357,7 @@ def _unquantized(report: Inspection) -> Sequence[Tensor]:
     quantized = next((level for level in stored.levels if level.quantized), None)
     if quantized and not counts_weights:
         raise SizingError(
-            f"{report.path}: is already quantized ({quantized.level}); name the checkpoint it was made from"
+            f"{report.path}: is already quantized ({quantized.level}); name the unquantized checkpoint of this model"
         )
     return report.tensors
 

@@ -209,7 +209,7 @@ def _bucket_places(root: str, shown: str) -> Iterator[CheckpointPlace]:
         if path.startswith(top)
     }
     if not files:
-        raise SurveyError(f"{shown}: nothing is there")
+        raise SurveyError(f"{shown}: no files were found")
     listing = _Listing(
         root=shown,
         store="bucket",

@@ -28,7 +28,7 @@ _WINDOW_PER_WORKER: Final = 4
 _DEFAULT_WORKERS: Final = 16
 #: names of the errors that executors raise when a worker died: ours, and Dask's
 _DIED: Final = frozenset({"BrokenProcessPool", "BrokenThreadPool", "BrokenExecutor", "KilledWorker"})
-_DEATH: Final = "the worker that read it died, perhaps for want of memory"
+_DEATH: Final = "the process that read it died, perhaps because the memory was full"
 
 
 class BatchRows(NamedTuple):
@@ -176,6 +176,6 @@ def _is_death(error: BaseException) -> bool:
 
 def _checked(given: BatchRows) -> Sequence[SurveyRow]:
     if given.installed != installation():
-        message = f"a worker has {given.installed}, this process {installation()}; install the same everywhere"
+        message = f"a worker has {given.installed}, this process {installation()}; install the same versions everywhere"
         raise SurveyError(message)
     return given.rows

@@ -346,7 +346,7 @@ def _redirected(first: str, url: str, location: str) -> str:
         parts = urlsplit(following)
         origin(following)
     except ValueError:
-        raise CheckpointError(clean(first), "redirects to what is not a URL") from None
+        raise CheckpointError(clean(first), "redirects to something that is not a URL") from None
     problem = ""
     if parts.scheme not in ("http", "https"):
         problem = f"redirects to {parts.scheme}:, which is not followed"

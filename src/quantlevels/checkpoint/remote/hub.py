@@ -71,7 +71,7 @@ def hub_place(url: str) -> HubPlace | None:
         parts_of = name.split("/", 2)
         name, path = "/".join(parts_of[:2]), "".join(parts_of[2:])
     if name.partition("/")[0] in _KINDS:
-        raise CheckpointError(clean(url), f"is of {name.partition('/')[0]}, not a model")
+        raise CheckpointError(clean(url), f"is in {name.partition('/')[0]}, not a model")
     path = unquote(path).strip("/")
     return _checked(url, HubPlace(name, unquote(revision), path))
 

@@ -50,7 +50,7 @@ _REASONS: Final[Mapping[int, str]] = {
     401: "the server wants a login (401)",
     403: "access is forbidden (403)",
     404: "does not exist (404)",
-    410: "does not exist any more (410)",
+    410: "no longer exists (410)",
     412: "changed while it was read",
     416: "the server refuses the range that was asked for (416); download the file first",
 }
@@ -187,7 +187,8 @@ class HttpFile:
         seconds = min(_LONGEST_PAUSE, seconds)
         self.spending.waited += seconds
         if self.spending.waited > _LONGEST_WAIT:
-            raise CheckpointError(self.path, f"cannot be read now: {reason}, again and again; try it later")
+            problem = f"cannot be read now: {reason}; the request failed several times, try again later"
+            raise CheckpointError(self.path, problem)
         if seconds >= _NOTICED:  # on stderr, unless the program has a handler of its own
             _LOG.warning("%s: %s; waiting %.0f seconds", self.path, reason, seconds)
         wait(seconds)

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 _BASIS: Final = {
     "tensors": Cell("exact: every tensor as it would be stored", "faint"),
     "shapes": Cell(
-        "idealized: no scheme is named, so only what the options say is counted beside the weights", "warning"
+        "idealized: no scheme is named, so only the scales and zero points of the options are added to the weights",
+        "warning",
     ),
-    "count": Cell("idealized: from a count alone, without padding or what is kept at another level", "warning"),
+    "count": Cell(
+        "idealized: computed from a number of parameters, without padding and without weights at another level",
+        "warning",
+    ),
 }
 _ONLY_WEIGHTS: Final = "weights only: no key-value cache, no activations"
-_ESTIMATED: Final = "~ is idealized from the number of parameters, without what a scheme adds"
+_ESTIMATED: Final = "~ means idealized: computed from the number of parameters, without the scales that a scheme adds"
 
 
 def sizing(report: Sizing, source: str) -> list[list[PageBlock]]:
@@ -103,7 +107,7 @@ def fit(report: Fit, source: str, memory: str) -> list[list[PageBlock]]:
 def _fit_facts(report: Fit, source: str, memory: str) -> dict[str, CellValue]:
     budget, remark = size(report.budget), _ONLY_WEIGHTS
     if report.reserve:
-        budget += f", {float(100 * report.reserve):g}% held back"
+        budget += f", {float(100 * report.reserve):g}% reserved"
     if not all(candidate.way.exact for candidate in report.candidates):
         remark += f"; {_ESTIMATED}"
     return {"from": Cell(source, "strong"), "memory": memory, "budget": budget, "": Cell(remark, "faint")}
