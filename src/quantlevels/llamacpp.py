@@ -326,7 +326,7 @@ def recipe_levels(recipe: str, shapes: Mapping[str, Sequence[int]], facts: Model
         # experts are in any order, so their place is their layer's
         by_layer = facts.experts > 1 and kind in ("up", "gate", "down") and recipe not in _LOW.split()
         index = _by_block(name)[0] if by_layer else seen[kind]
-        # llama.cpp counts the value matrices there are: hybrid models have layers without attention
+        # llama.cpp counts the value matrices of the model: hybrid models have layers without attention
         place = _Place(facts, index, values if kind == "value" else facts.layers)
         chosen[name] = _ruled(recipe, kind, default, place)
         seen[kind] += 1

@@ -59,7 +59,7 @@ class ModulePatterns:
                 self._tree.plant(plain.split("."), number)
 
     def _add_pattern(self, number: int, entry: str) -> None:
-        # here: most configs have plain names alone
+        # here: most configs have only plain names
         from quantlevels.schemes.patterns import ANY, PatternIndex, glob, regex
 
         if self._index is None:

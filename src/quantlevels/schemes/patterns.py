@@ -20,14 +20,14 @@ from typing import Final, NamedTuple, TypeAlias, final
 MOST_STATES: Final = 4096
 #: Groups within groups.
 _DEEPEST: Final = 50
-#: What a machine remembers, in states and steps, before it forgets all: some tens of megabytes.
+#: States and steps that a machine remembers before it forgets them all: some tens of megabytes.
 _MOST_REMEMBERED: Final = 1 << 19
-#: What may be spent before patterns are given up, in states visited and pieces looked for: seconds. So much more for
-#: each character of patterns and names keeps honest configs of any size whole, and time linear in what is read.
+#: What may be spent before patterns are given up, in states visited and pieces looked for: some seconds. Each character
+#: of patterns and names adds to it, so that a long config is read whole and the time stays linear in its length.
 _WORK: Final = 1 << 22
 _WORK_PER_CHARACTER: Final = 32
 _COST_OF_MACHINE: Final = 256
-#: What a part of a pattern may be spelled out to: that many texts, of that many characters.
+#: How many texts a part of a pattern may stand for, if they are written out, and how many characters each may have.
 _MOST_TEXTS: Final = 16
 _LONGEST_TEXT: Final = 64
 #: Lengths of the texts in an index: a name is looked up once for each of those in use at each place in it.
@@ -219,13 +219,14 @@ class Matcher:
 
 @final
 class PatternIndex:
-    """Many patterns, of which the first that matches a name is found without trying all."""
+    """Many patterns; finds the first that matches a name without trying all of them."""
 
     def __init__(self) -> None:
         self._matchers: dict[int, Matcher] = {}
-        # apart, since a name has few numbers but many places: of most entries, only texts with a layer's number differ
-        #: text that ends at, or right after, a number → patterns that need it; and those of other texts
+        # Two tables: most entries differ only in the number of a layer, and a name has few places where a number ends.
+        #: text that ends at, or right after, a number → patterns that need it
         self._numbered: dict[str, list[int]] = {}
+        #: the same for other texts
         self._others: dict[str, list[int]] = {}
         #: patterns that may match any name
         self._everywhere: list[int] = []
@@ -236,7 +237,7 @@ class PatternIndex:
         return len(self._matchers)
 
     def add(self, number: int, matcher: Matcher, characters: int) -> None:
-        """Add a pattern of so many characters; numbers must rise."""
+        """Add a pattern of ``characters`` characters; each ``number`` must be larger than the one before."""
         self._matchers[number] = matcher
         self._work.allow(characters)
         if not matcher.texts:

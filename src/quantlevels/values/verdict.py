@@ -80,7 +80,7 @@ def judged(
 
 def _blank(blank: Iterable[tuple[Run, Subject]], states: Iterable[TensorState]) -> Iterator[Damage]:
     """QL602: the regions whose weight is not zero throughout."""
-    # such as a file of full length of which 48 % was written (microsoft/foundry-local#909)
+    # seen in a file that had its full length, but only 48 % of its bytes written (microsoft/foundry-local#909)
     by_name = {state.subject.name: state for state in states}
     for run, subject in blank:
         state = by_name[subject.name]

@@ -185,7 +185,7 @@ def write_level(level: QuantizationLevel, registry: Registry = levels) -> str | 
 
 def level_to_table(level: QuantizationLevel) -> dict[str, object]:
     """The fields of a level as a table of strings, numbers, lists and tables, without those that have their default."""
-    # against a level with defaults of its own: that of the label is the name, that of the block one weight
+    # defaults depend on the level: the label's is its name, the block's is one weight of its width
     plain = QuantizationLevel(name=level.name, bits_per_param=level.bits_per_param)
     table: dict[str, object] = {"name": level.name, "bits_per_param": level.bits_per_param}
     for attribute in fields(QuantizationLevel):

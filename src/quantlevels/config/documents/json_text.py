@@ -38,7 +38,7 @@ def read(content: bytes) -> Document:
 
         return scan_once
 
-    # the scanner in C calls neither of the three hooks below, so the one in Python is taken: slower by far, but config
+    # the scanner in C calls none of the three hooks below, so the one in Python is used: much slower, but config
     # files are small, and a mistake without its line is hard to find
     # Any: attributes that are there for this purpose, but not in typeshed
     decoder: Any = JSONDecoder(object_pairs_hook=Pairs, parse_constant=_refuse_constant, parse_float=finite)

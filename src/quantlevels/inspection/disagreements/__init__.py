@@ -32,7 +32,7 @@ def _gguf_labels(evidence: Evidence) -> Iterator[Finding]:
             yield from rule(evidence)
 
 
-#: every rule; findings are sorted, so that the order only matters for the last
+#: every rule; findings are sorted afterwards, so only the place of the last rule matters
 RULES: Final[tuple[Rule, ...]] = (
     claims.parameter_claim,
     claims.undeclared_quantization,

@@ -51,7 +51,7 @@ Float64: Final = _number(
     jax=("float64", "double"), mlx=("float64",), onnx=("DOUBLE", 11), ggml=("F64", 28), openvino=("f64", "double64"),
     triton=("fp64", "float64", "TYPE_FP64"), arrow=("double", "float64"),
 )
-# 19 bits of precision in a word of 32: no file has such a type
+# 19 bits that processors compute with, kept in words of 32: no file has this type
 TF32: Final = _number(
     "TF32", 19, "float", "TensorFloat-32: 8 exponent and 10 mantissa bits in 32; for computing, never for storing",
     aliases=("tensorfloat32",), stored=32, source="Wikipedia, TensorFloat-32",
