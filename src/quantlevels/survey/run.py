@@ -103,7 +103,7 @@ class _Window:
         self.renew = renew
         self.most = most
         self.running: dict[Future[BatchRows], Batch] = {}
-        #: batches that a worker died with; each is tried again alone, so that the next death shows which checkpoint causes it
+        #: batches that a worker died with; each is tried again alone, so that the next death shows the cause
         self.suspects: deque[Batch] = deque()
 
     def rows(self, coming: Iterator[Batch]) -> Iterator[SurveyRow]:
