@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from tests.checkpoint.writers import BLOCKS, GgmlTensor, ggml_file, nemo, whisper_head, write_mlc
 from tests.remote.servers import Server
+from tests.writers import torch_archive, torch_pickle
 
 pytest.importorskip("urllib3")
 constants = pytest.importorskip("huggingface_hub.constants")
 
 from quantlevels import Inspection, inspect  # noqa: E402  # after what it needs here
+from quantlevels.cli.program import run  # noqa: E402
 
 DATA = Path(__file__).parents[1] / "data"
 CONTAINERS = DATA / "containers"
@@ -112,3 +114,29 @@ def test_a_numpy_array_on_the_web_is_named_alike() -> None:
     with Server(CONTAINERS / "npz") as running:
         remote = inspect(running.url("array.npy"))
     assert without_path(remote) == without_path(inspect(CONTAINERS / "npz/array.npy"))
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_weights_of_a_remote_archive_are_said_to_be_unread(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    pickled, storages = torch_pickle({f"layers.{number}.w": ("HalfStorage", (256, 256)) for number in range(3)})
+    (tmp_path / "model.pt").write_bytes(torch_archive(pickled, storages))
+    with Server(tmp_path) as running:
+        url = running.url("model.pt")
+        assert run([command, url, "--values", "sample"]) == 0
+        page = capsys.readouterr().out
+        values = inspect(url, values="sample").values
+    reason = {
+        "inspect": "3 tensors not stored as a plain array, or in an archive to download first: layers.0.w",
+        "verify": "(values: sample: 0.0% of the bytes read, 3 tensors not read)",
+    }
+    assert reason[command] in page
+    assert values is not None
+    assert not values.complete
+    assert values.unread == ("layers.0.w", "layers.1.w", "layers.2.w")
+
+
+def test_a_compressed_array_on_disk_is_said_to_be_unread(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", str(CONTAINERS / "npz/compressed"), "--values", "sample"]) == 0
+    assert "not stored as a plain array: " in capsys.readouterr().out

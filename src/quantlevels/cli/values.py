@@ -43,7 +43,7 @@ def values_page(report: Inspection) -> list[PageBlock]:
     if values.checksums:
         facts["checksums"] = _compared(values.checksums)
     if values.unread:
-        facts["not read"] = f"{pluralize(len(values.unread), 'tensor')} not stored as a plain array: {values.unread[0]}"
+        facts["not read"] = f"{_unread(values)} {_why_unread(report)}: {values.unread[0]}"
     rows = [
         (
             _label(level.level),
@@ -58,15 +58,32 @@ def values_page(report: Inspection) -> list[PageBlock]:
 
 
 def _how_much(values: Values) -> CellValue:
-    return Cell(f"{share_read(values)}, {size(values.bytes_read)}", "strong")
+    return Cell(f"{_share_read(values)}, {size(values.bytes_read)}", "strong")
 
 
-def share_read(values: Values) -> str:
+def reading(values: Values) -> str:
     """How much was read, so that a clean sample is not taken for a clean file: ``sample: 0.3% of the bytes read``."""
+    if values.unread:
+        return f"{_share_read(values)}, {_unread(values)} not read"
+    return _share_read(values)
+
+
+def _share_read(values: Values) -> str:
     if values.complete:
         return "all read"
     share = percent(min(Fraction(values.bytes_read, values.nbytes or 1), Fraction(1)))
     return f"{values.mode}: {share} of the bytes read"
+
+
+def _unread(values: Values) -> str:
+    return pluralize(len(values.unread), "tensor")
+
+
+def _why_unread(report: Inspection) -> str:
+    """Why tensors have no known place: of a remote archive only the directory is read, which does not have it."""
+    if "://" in str(report.path):
+        return "not stored as a plain array, or in an archive to download first"
+    return "not stored as a plain array"
 
 
 def _shown(effective: Effective) -> str:

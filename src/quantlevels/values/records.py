@@ -229,7 +229,8 @@ class Values:
         effective: weights that hold less than their level could.
         damage: damaged tensors.
         checksums: digests that were compared.
-        unread: names of tensors that do not stand in a file as a plain array, so that their values cannot be read.
+        unread: names of tensors whose values cannot be read: they are not stored as a plain array, or are in a remote
+            PyTorch archive, of which only the directory is fetched.
         findings: QL601 to QL623, at most one per code.
     """
 

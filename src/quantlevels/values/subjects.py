@@ -122,7 +122,7 @@ class Subject:
 def subjects(
     checkpoint: Checkpoint, weights: Iterable[tuple[str, FoldedWeight]]
 ) -> tuple[list[Subject], tuple[str, ...]]:
-    """The tensors to judge, and the names of those whose values stand in no file as a plain array.
+    """The tensors to judge, and the names of those whose place in a file is not known.
 
     Args:
         checkpoint: the tensors and their places.

@@ -16,7 +16,7 @@ from quantlevels.cli.pages.words import (
     title,
 )
 from quantlevels.cli.render import Cell, CellValue, Column, Facts, Line, Note, PageBlock, Style, Table, short_size, size
-from quantlevels.cli.values import share_read, values_page
+from quantlevels.cli.values import reading, values_page
 from quantlevels.findings import Finding, Severity, pluralize
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def verdict(report: Inspection, failed: Sequence[Finding], requirements: Require
     if report.stored:
         pieces.append(Cell(f"({stored_line(report.stored)})", "faint"))
     if report.values:
-        pieces.append(Cell(f"(values: {share_read(report.values)})", "faint"))
+        pieces.append(Cell(f"(values: {reading(report.values)})", "faint"))
     if ignored:
         pieces.append(Cell(f"({pluralize(ignored, 'finding')} ignored)", "faint"))
     return [notes(failed), noted, read_on(failed), [Line(tuple(pieces))]]
