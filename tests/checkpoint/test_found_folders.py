@@ -157,7 +157,7 @@ def test_a_missing_rank_is_reported(tmp_path: Path) -> None:
     for rank in (0, 2):
         weights(tmp_path / f"rank{rank}.safetensors", f"layers.{rank}.weight")
     (finding,) = read_checkpoint(tmp_path).findings
-    assert (finding.code, finding.message) == ("QL201", "1 rank without a file: 1")
+    assert (finding.code, finding.message) == ("QL201", "the files of 1 rank are missing: 1")
 
 
 def test_an_empty_shard_that_no_index_names_is_fine(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def gguf(order: str, **texts: str) -> bytes:
 @pytest.mark.parametrize(
     ("second", "problem"),
     [
-        (gguf(">"), "its numbers are big-endian, those of the first part little-endian"),
+        (gguf(">"), "its numbers are big-endian, but the first part is little-endian"),
         (gguf("<", **{"general.architecture": "qwen3"}), "its general.architecture is 'qwen3'"),
     ],
 )

@@ -197,7 +197,9 @@ def read_ranks(files: Files, names: Sequence[str]) -> Joined:
     gaps = sorted(set(range(max(ranks.values()))) - set(ranks.values()))
     if gaps:
         listed = ", ".join(map(str, gaps[:_LISTED]))
-        shards.findings.append(Finding("QL201", f"{pluralize(len(gaps), 'rank')} without a file: {listed}", names[0]))
+        shards.findings.append(
+            Finding("QL201", f"the files of {pluralize(len(gaps), 'rank')} are missing: {listed}", names[0])
+        )
     counts = shards.tensor_counts()
     for name, contents in shards.contents.items():
         renamed: list[Tensor] = []
@@ -218,9 +220,9 @@ def _check_same_model(files: Files, shards: _Shards) -> None:
         architecture = contents.metadata.get(_ARCHITECTURE, expected)
         problem = ""
         if contents.byte_order != first.byte_order:
-            problem = f"its numbers are {contents.byte_order}-endian, those of the first part {first.byte_order}-endian"
+            problem = f"its numbers are {contents.byte_order}-endian, but the first part is {first.byte_order}-endian"
         elif architecture != expected:
-            problem = f"its {_ARCHITECTURE} is {shown(architecture)}, that of the first part {shown(expected)}"
+            problem = f"its {_ARCHITECTURE} is {shown(architecture)}, but that of the first part is {shown(expected)}"
         if problem:
             raise CheckpointError(f"{files.folder.path}/{name}", f"does not belong to this model: {problem}")
 
@@ -230,7 +232,7 @@ def _number_finding(name: str, part: Contents) -> Iterator[Finding]:
     named = numbered(name)
     number, count = part.metadata.get(_NUMBER), part.metadata.get(_COUNT)
     if named and (number not in (None, named.number - 1) or count not in (None, named.total)):
-        yield Finding("QL201", f"{_NUMBER} and {_COUNT} in it are {number} and {count}: it is another part", name)
+        yield Finding("QL201", f"its header has {_NUMBER} {number} and {_COUNT} {count}, which is another part", name)
 
 
 def _read_all(files: Files, names: Sequence[str]) -> _Shards:

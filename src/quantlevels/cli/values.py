@@ -39,7 +39,7 @@ def values_page(report: Inspection) -> list[PageBlock]:
         return []
     facts: dict[str, CellValue] = {"values": _how_much(values)}
     if values.effective:
-        facts["in them"] = "; ".join(map(_shown, values.effective))
+        facts["content"] = "; ".join(map(_shown, values.effective))
     if values.checksums:
         facts["checksums"] = _compared(values.checksums)
     if values.unread:
