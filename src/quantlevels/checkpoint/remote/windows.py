@@ -121,39 +121,49 @@ class RemoteFile:
 
     def _fill(self, offset: int, count: int) -> None:
         """Fetch what is missing for a read."""
+        start, segment = self._segment_before(offset)
+        begin, needed = start + len(segment), offset + count
+        end = self._window_end(begin, needed, goes_on=bool(segment))
+        following = min((kept for kept in self._segments if begin < kept[0] <= end), default=None)
+        if following is not None:  # what was fetched before is not fetched again
+            end = following[0]
+        fetched = self._file.fetch(begin, end - begin)
+        if begin < needed and not fetched:
+            raise TruncatedError(self.path, "ended while it was read", begin)
+        if segment:
+            self._segments = [kept for kept in self._segments if kept[0] != start]
+        if following is not None and begin + len(fetched) == following[0]:
+            self._segments.remove(following)
+            fetched += following[1]
+        self._keep(start, segment + fetched, offset)
+
+    def _segment_before(self, offset: int) -> tuple[int, bytes]:
+        """The segment that a fetch goes on from: around an offset, or shortly before; else an empty one there."""
         start, segment = self._segment_at(offset)
         if not segment and self._segments:
             last_start, last = self._segments[-1]
             if 0 <= offset - (last_start + len(last)) <= _GAP:
-                start, segment = last_start, last
-        begin = start + len(segment)
-        goes_on = bool(segment)
+                return last_start, last
+        return start, segment
+
+    def _window_end(self, begin: int, needed: int, *, goes_on: bool) -> int:
+        """Where the next fetch ends: windows grow while a reader goes on, and begin small where it jumps to."""
         if goes_on:
             self._window = min(2 * self._window, _LARGEST)
         elif self._segments:
             self._window = _SMALLEST
-        needed = offset + count
         if 0 < needed <= self._promised:  # the reader knows how much follows: neither less nor more is of use
             end = max(needed, min(self._promised, begin + _LARGEST))
         else:
             end = max(needed, begin + self._window)
         self._window = max(self._window, min(end - begin, _LARGEST))
-        after = [kept for kept in self._segments if begin < kept[0] <= end]
-        following = min(after, default=None)
-        if following is not None:  # what was fetched before is not fetched again
-            end = following[0]
-        fetched = self._file.fetch(begin, end - begin)
-        if begin < offset + count and not fetched:
-            raise TruncatedError(self.path, "ended while it was read", begin)
-        if goes_on:
-            self._segments = [kept for kept in self._segments if kept[0] != start]
-        if following is not None and begin + len(fetched) == following[0]:
-            self._segments.remove(following)
-            fetched += following[1]
-        joined = segment + fetched
+        return end
+
+    def _keep(self, start: int, segment: bytes, offset: int) -> None:
+        """Keep a segment in which an offset was asked for, and not more in all than `_KEPT` bytes."""
         # a file that is read from one end to the other is not kept whole
-        spare = min(max(len(joined) - _KEPT, 0), offset - start)
-        self._segments.append((start + spare, joined[spare:]))
+        spare = min(max(len(segment) - _KEPT, 0), offset - start)
+        self._segments.append((start + spare, segment[spare:]))
         while len(self._segments) > 1 and sum(len(kept) for _, kept in self._segments) > _KEPT:
             del self._segments[0]
 
