@@ -34,7 +34,7 @@ from quantlevels.config import levels_file, load
 from quantlevels.vocabulary.registry import Registry
 
 MIB: Final = 1 << 20
-#: what any input may cost: DESIGN.md, budgets
+#: what any input may cost, whatever it holds
 _LEAST_BYTES, _PER_BYTE = 64 * MIB, 16
 _LEAST_SECONDS, _SECONDS_PER_BYTE = 2.0, 4e-6
 #: the smallest size of an input is the first that has so many bytes, or so many parts
