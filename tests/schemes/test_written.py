@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.fixtures import SCHEMES, write_scheme
 
 from quantlevels import Inspection, inspect
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Read = Callable[..., Inspection]
-
-FOLDER: Final = Path(__file__).parent.parent / "data/schemes"
 
 #: name of a checkpoint → level, group size and number of its quantized weights; and what is found
 WRITTEN: Final[dict[str, tuple[set[tuple[str, int | None, int]], list[str]]]] = {
@@ -91,26 +88,18 @@ def read(tmp_path: Path) -> Read:
     """Inspect a checkpoint with a hole for its data, with its configs or without."""
 
     def read(name: str, *, configs: bool = True) -> Inspection:
-        for path in (FOLDER / name).glob("*.json"):
-            if configs and path.name not in ("header.json", "truth.json"):
-                shutil.copy(path, tmp_path)
-        raw = (FOLDER / name / "header.json").read_bytes()
-        ends = [entry["data_offsets"][1] for key, entry in json.loads(raw).items() if key != "__metadata__"]
-        with (tmp_path / "model.safetensors").open("wb") as file:
-            file.write(struct.pack("<Q", len(raw)) + raw)
-            file.truncate(8 + len(raw) + max(ends))
-        return inspect(tmp_path)
+        return inspect(write_scheme(name, tmp_path, configs=configs))
 
     return read
 
 
 def truth(name: str) -> int:
-    count: int = json.loads((FOLDER / name / "truth.json").read_text())["parameters"]
+    count: int = json.loads((SCHEMES / name / "truth.json").read_text())["parameters"]
     return count
 
 
 def test_every_checkpoint_is_expected() -> None:
-    assert {path.name for path in FOLDER.iterdir() if path.is_dir()} == set(WRITTEN)
+    assert {path.name for path in SCHEMES.iterdir() if path.is_dir()} == set(WRITTEN)
 
 
 @pytest.mark.parametrize("name", WRITTEN)

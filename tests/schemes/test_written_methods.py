@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.writers import framed, safetensors_header
+from tests.fixtures import METHODS, write_method
 
 from quantlevels import FP16, Inspection, inspect, levels
 from quantlevels.inspection.sizing.storage import module_bytes, storage_for
 from quantlevels.scheme import Matrix
-
-FOLDER: Final = Path(__file__).parent.parent / "data/methods"
-ROWS: Final[dict[str, dict[str, Any]]] = {
-    row["name"]: row for file in FOLDER.glob("*.jsonl") for row in map(json.loads, file.read_text().splitlines())
-}
-
-
-def written(row: dict[str, Any], folder: Path) -> Path:
-    """A checkpoint with the text of its marker tensors, and a hole for all other data."""
-    texts = {name: text.encode() for name, text in row["texts"].items()}
-    markers = {name: row["tensors"][name] for name in texts}
-    others = {name: entry for name, entry in row["tensors"].items() if name not in texts}
-    header, nbytes = safetensors_header({**markers, **others}, row["metadata"])
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(framed(header) + b"".join(texts.values()))
-        file.truncate(len(framed(header)) + nbytes)
-    for name, content in row["files"].items():
-        (folder / name).write_text(json.dumps(content))
-    return folder
 
 
 def quantized(found: Inspection) -> list[list[Any]]:
@@ -43,10 +23,10 @@ def quantized(found: Inspection) -> list[list[Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_written_checkpoint_is_read_exactly(name: str, tmp_path: Path) -> None:
-    row = ROWS[name]
-    found = inspect(written(row, tmp_path))
+    row = METHODS[name]
+    found = inspect(write_method(row, tmp_path))
     assert found.stored is not None
     assert found.declared is not None
     assert found.declared.method == row["method"]
@@ -69,8 +49,8 @@ PREDICTED: Final = (
 
 
 @pytest.mark.parametrize("name", PREDICTED)
-def test_a_size_is_predicted_as_it_is_written(name: str) -> None:
-    row = ROWS[name]
+def test_a_size_is_predicted_as_it_is_write_method(name: str) -> None:
+    row = METHODS[name]
     ((level, group, symmetric, _, nbytes),) = row["levels"]
     rule = storage_for(row["method"], levels[level])
     bits = levels[level].bits_per_param
@@ -91,9 +71,9 @@ SHAPELESS: Final = (
 CODES: Final = ("weight", "qweight", "weight_packed", "compressed", "B", "B_24")
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("autoawq_gemv_fast", "sparse_bitmask")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("autoawq_gemv_fast", "sparse_bitmask")])
 def test_a_side_tensor_of_another_shape_is_refused(name: str, tmp_path: Path) -> None:
-    row = ROWS[name]
+    row = METHODS[name]
     for tensor, (dtype, shape) in row["tensors"].items():
         module, _, suffix = tensor.rpartition(".")
         if module not in row["shapes"] or suffix in (*CODES, *SHAPELESS) or tensor in row["texts"]:
@@ -101,20 +81,20 @@ def test_a_side_tensor_of_another_shape_is_refused(name: str, tmp_path: Path) ->
         longest = shape.index(max(shape)) if shape else 0
         longer = [length + 3 if axis == longest else length for axis, length in enumerate(shape or [1])]
         changed = {**row, "tensors": {**row["tensors"], tensor: [dtype, longer]}}
-        found = inspect(written(changed, tmp_path))
+        found = inspect(write_method(changed, tmp_path))
         assert {"QL303", "QL304"} & {finding.code for finding in found.findings}, tensor
 
 
 def test_descriptions_of_one_type_are_read_by_name(tmp_path: Path) -> None:
-    row = ROWS["modelslim_w8a8_dynamic"]
+    row = METHODS["modelslim_w8a8_dynamic"]
     files = {"quant_model_description_w8a8_dynamic.json": row["files"]["quant_model_description.json"]}
-    found = inspect(written({**row, "files": files}, tmp_path))
+    found = inspect(write_method({**row, "files": files}, tmp_path))
     assert found.declared is not None
     assert (found.declared.method, found.findings) == ("modelslim", ())
 
 
 def test_what_is_applied_to_activations_is_a_buffer(tmp_path: Path) -> None:
-    row = ROWS["modelslim_w8a8"]
+    row = METHODS["modelslim_w8a8"]
     attention = "model.layers.0.self_attn"
     applied = {
         f"{attention}.k_proj.kv_cache_scale": ("F32", [64]),
@@ -125,7 +105,7 @@ def test_what_is_applied_to_activations_is_a_buffer(tmp_path: Path) -> None:
         "model.layers.0.mlp.down_proj.div.mul_scale": ("F32", [256]),
         "model.diffusion_model.comfy_attention.config": ("U8", [36]),
     }
-    found = inspect(written({**row, "tensors": {**row["tensors"], **applied}}, tmp_path))
+    found = inspect(write_method({**row, "tensors": {**row["tensors"], **applied}}, tmp_path))
     assert found.stored is not None
     assert found.stored.parameters == row["parameters"]
     assert found.stored.buffers.tensors == len(applied)
@@ -133,9 +113,9 @@ def test_what_is_applied_to_activations_is_a_buffer(tmp_path: Path) -> None:
 
 
 def test_second_scales_give_the_size_of_groups(tmp_path: Path) -> None:
-    row = ROWS["modelslim_w4a8_dynamic"]
+    row = METHODS["modelslim_w4a8_dynamic"]
     (module,) = row["shapes"]
     second = {f"{module}.weight_{name}_second": ("F32", [128, 4]) for name in ("scale", "offset")}
-    found = inspect(written({**row, "tensors": {**row["tensors"], **second}}, tmp_path))
+    found = inspect(write_method({**row, "tensors": {**row["tensors"], **second}}, tmp_path))
     assert [level[:4] for level in quantized(found)] == [["Int4", 64, True, 128 * 256]]
     assert found.findings == ()

@@ -258,6 +258,8 @@ class Client:
                 _REQUEST.client = _REQUEST.deadline = None
                 if answer is not None:
                     answer.response.close()
+                    # closed alone, it would keep its place in the pool, which is full after 8 bodies left unread
+                    answer.response.release_conn()
 
     def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
         first = url

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -18,8 +20,16 @@ if TYPE_CHECKING:
     from quantlevels.checkpoint.remote.client import AddressCheck
     from quantlevels.container import RemoteLimits
 
-#: config files that are looked for beside a file with weights: each takes a request
-_LOOKED_FOR: Final = ("config.json", "quantize_config.json", "hf_quant_config.json")
+#: Config files that are looked for beside a file with weights: each takes a request, all of them one round trip.
+#: Without one that is there, its claims would be missed and the weights reported as declared by nothing.
+_LOOKED_FOR: Final = (
+    "config.json",
+    "quantize_config.json",
+    "quantization_config.json",
+    "hf_quant_config.json",
+    "quanto_qmap.json",
+    "quant_model_description.json",
+)
 #: ending of a file's name → the config file that only its container has
 _LOOKED_FOR_BESIDE: Final = {
     ".xml": "openvino_config.json",
@@ -62,8 +72,13 @@ class WebFolder:
         """The file that was named, and the config files beside it."""
         if not self.url:
             return (self.named,)
-        of_container = (config for ending, config in _LOOKED_FOR_BESIDE.items() if self.named.endswith(ending))
-        beside = (name for name in (*_LOOKED_FOR, *of_container) if name != self.named and self._find(name))
+        of_container = [config for ending, config in _LOOKED_FOR_BESIDE.items() if self.named.endswith(ending)]
+        looked_for = [name for name in (*_LOOKED_FOR, *of_container) if name != self.named]
+        # a context each, which counts the requests: one cannot be entered twice at a time
+        contexts = [copy_context() for _ in looked_for]
+        with ThreadPoolExecutor(len(looked_for)) as pool:
+            found = pool.map(lambda context, name: context.run(self._find, name), contexts, looked_for)
+            beside = [name for name, file in zip(looked_for, found, strict=True) if file]
         return tuple(sorted([self.named, *beside]))
 
     def folders(self) -> tuple[str, ...]:
