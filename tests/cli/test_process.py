@@ -119,6 +119,35 @@ def test_a_command_imports_what_it_uses(arguments: tuple[str, ...], tmp_path: Pa
     assert done.stderr.split() == []
 
 
+#: what only remote checkpoints need
+NETWORK = ("urllib3", "fsspec", "huggingface_hub", "http.client", "quantlevels.checkpoint.remote")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect {folder}",
+        "inspect {folder} --values sample",
+        "verify {folder}",
+        "compare {folder} {folder}",
+        "size {folder} --level int4 --scheme gptq",
+        "fit {folder} --memory 1GiB",
+        "survey {folder}",
+    ],
+)
+def test_a_command_on_a_local_path_imports_no_network(command: str, tmp_path: Path) -> None:
+    if "--values" in command:
+        pytest.importorskip("numpy")
+    write_safetensors(tmp_path / "model.safetensors", {"a.weight": ("BF16", (64, 128))})
+    arguments = [argument.format(folder=tmp_path) for argument in command.split()]
+    code = (
+        f"import sys; from quantlevels.cli.program import run; assert run({arguments!r}) == 0; "
+        f"print(*set({NETWORK!r}) & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []
+
+
 @pytest.mark.parametrize("arguments", ["['--help']", "['--version']"])
 def test_help_and_version_import_no_command(arguments: str) -> None:
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,33 @@ def test_a_bar_counts_remote_shards_on_a_terminal(hub: Server, tmp_path: Path) -
     )
     text = on_terminal("inspect", "hf://acme/many", program=[sys.executable, str(slow)], HF_ENDPOINT=hub.endpoint)
     assert "/5 files" in SGR.sub("", text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect @plain --json",
+        "inspect @plain --values sample --json",
+        "verify @plain --json",
+        "compare @w4a16 @plain --json",
+        "size @plain --level int4 --scheme gptq --json",
+        "fit @plain --memory 1GiB --json",
+    ],
+)
+def test_a_plain_name_in_the_cache_is_read_by_every_command(
+    hub: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for name in ("plain", "w4a16"):
+        repository = tmp_path / "cache" / f"models--acme--{name}"
+        shutil.copytree(hub.folder / "acme" / name, repository / "snapshots" / COMMIT)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.chdir(tmp_path)
+    status, printed, said = answer(capsys, command, "acme/")
+    local = answer(capsys, command, f"{hub.folder}/acme/")
+    # a name in the cache is shown as the folder of its repository there
+    assert (status, printed.replace(f"{tmp_path}/cache/models--acme--", "@"), said) == local
+    assert hub.seen == []
 
 
 def test_a_plain_name_is_the_main_branch_in_the_cache(
