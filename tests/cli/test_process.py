@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def test_the_help_lists_every_command_by_its_own_first_line() -> None:
 
 
 #: arguments → what they do without: `inspect` of plain weights needs no quantizer, and no command draws or explains
-NOT_IMPORTED = {
+NOT_IMPORTED: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("inspect", "{plain}"): (
         *("rich", "html", "importlib.resources", "logging", "dataclasses", "cattrs", "importlib_metadata", "numpy"),
         *("quantlevels.cli.svg", "quantlevels.cli.files", "quantlevels.cli.surveys", "quantlevels.cli.reports"),

@@ -393,4 +393,4 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 pass
         linked = {"X_Linked_ETag": tag, "X_Linked_Size": str(entry["size"]), "X_Repo_Commit": COMMIT, "ETag": tag}
-        return self._reply(status, Location=place, **linked)
+        return self._reply(status, b"", Location=place, **linked)

@@ -20,6 +20,7 @@ huggingface_hub = pytest.importorskip("huggingface_hub")
 
 from huggingface_hub import HfApi, constants, snapshot_download  # noqa: E402  # after what it needs here
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError  # noqa: E402
+from huggingface_hub.hf_api import RepoFile  # noqa: E402
 
 from quantlevels import CheckpointError, Inspection, inspect  # noqa: E402
 from quantlevels.checkpoint.remote import open_url  # noqa: E402
@@ -85,7 +86,7 @@ def test_our_listing_is_that_of_the_real_client(hub: Server, revision: str) -> N
 
 def test_our_listing_is_that_of_a_tree_in_pages(hub: Server) -> None:
     tree = HfApi(hub.endpoint).list_repo_tree("acme/many", recursive=True)
-    assert listed("hf://acme/many") == {file.path: file.size for file in tree if hasattr(file, "size")}
+    assert listed("hf://acme/many") == {file.path: file.size for file in tree if isinstance(file, RepoFile)}
     assert len([seen for seen in hub.seen if "/tree/" in seen.path]) == 3
 
 
