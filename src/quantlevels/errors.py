@@ -31,6 +31,9 @@ __all__ = [
     "VerificationError",
 ]
 
+#: suggestions that can all be meant; a longer list is all that is known
+_MOST_MEANT = 5
+
 
 class QuantLevelsError(Exception):
     """The base of all errors of quantlevels."""
@@ -60,7 +63,9 @@ class UnknownLevelError(QuantLevelsError, LookupError):
         if self.explanation:  # which names the levels to ask for itself
             return f"{self.value!r} is not a level but {self.explanation}"
         text = f"unknown {self.where} {self.value!r}"
-        if self.suggestions:
+        if len(self.suggestions) > _MOST_MEANT:  # nothing is close, and these are all there are
+            text += f"; choose one of {', '.join(self.suggestions)}"
+        elif self.suggestions:
             text += f"; did you mean {' or '.join(map(repr, self.suggestions))}?"
         return text
 

@@ -12,6 +12,8 @@ from tests.cli.conftest import INT4_CONFIG, PLAIN, W4A8, W4A16, write_checkpoint
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask
 
+EXAMPLE = Path(__file__).parents[2] / "examples/dense-Q4_K_M.gguf"
+
 
 def test_inspect_sets_declared_beside_stored(ask: Ask, w4a16: Path) -> None:
     answer = ask("inspect", w4a16)
@@ -312,11 +314,32 @@ def test_a_path_that_is_not_there_is_one_line(ask: Ask, tmp_path: Path) -> None:
     assert "nothing" in answer.err
 
 
+def test_size_of_packed_gguf_weights_in_another_scheme_is_refused(ask: Ask) -> None:
+    answer = ask("size", EXAMPLE, "--level", "Int4", "--scheme", "awq")
+    assert answer.status == 2
+    assert "blk.0.attn_k.weight is already quantized (Q4_K)" in answer.err
+
+
+def test_an_unknown_scheme_is_answered_with_all_schemes(ask: Ask) -> None:
+    answer = ask("size", EXAMPLE, "--level", "Int4", "--scheme", "zzz")
+    assert "unknown scheme 'zzz'; choose one of " in answer.err
+
+
 @pytest.mark.parametrize(("said", "meant"), [("w4a6", "w4a16"), ("w4a16/confg.json", "w4a16/config.json")])
 def test_a_misspelt_path_is_answered_with_what_was_meant(ask: Ask, w4a16: Path, said: str, meant: str) -> None:
     answer = ask("inspect", w4a16.parent / said)
     assert (answer.status, answer.err.count("\n")) == (2, 1)
     assert f"did you mean {str(w4a16.parent / meant)!r}?" in answer.err
+
+
+def test_a_misspelt_file_is_not_taken_for_a_repository(ask: Ask, w4a16: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(w4a16.parent)
+    assert "did you mean 'w4a16/config.json'?" in ask("inspect", "w4a16/confg.json").err
+    assert "quantlevels inspect hf://some-org/some-model" in ask("inspect", "some-org/some-model").err
+
+
+def test_a_url_with_one_slash_is_answered_with_the_url(ask: Ask) -> None:
+    assert "did you mean the URL 'hf://org/model'?" in ask("inspect", "hf:/org/model").err
 
 
 def test_nothing_is_downloaded(ask: Ask, tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ def test_a_level_without_close_names_says_where_to_look(ask: Ask) -> None:
     assert ask("show", "zzzzzz").err.endswith("unknown level 'zzzzzz'; `quantlevels list` shows them all\n")
 
 
+def test_an_unknown_command_without_close_names_points_to_the_help(ask: Ask) -> None:
+    assert (
+        ask("help").err == "quantlevels: the command 'help' does not exist; `quantlevels --help` lists all commands\n"
+    )
+
+
+def test_a_number_that_is_no_number_is_named(ask: Ask) -> None:
+    assert "'four' is not a valid whole number" in ask("list", "--bits", "four").err
+
+
 def test_a_list_of_nothing_says_so(ask: Ask) -> None:
     assert ask("list", "--bits", "99").out == "no level has that width and kind\n"
 

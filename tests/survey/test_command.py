@@ -85,7 +85,7 @@ def test_changes_since_an_earlier_survey_are_listed(tmp_path: Path) -> None:
     write_plain(models / "new")
     status, _, told = run(tmp_path, "models", "--since", "before.ndjson", "--out", "after.ndjson")
     assert status == 0
-    assert told == "came 1: new\nwent 1: gone\nchanged 1: changed\n"
+    assert told == "added 1: new\nremoved 1: gone\nchanged 1: changed\n"
 
 
 @pytest.mark.parametrize(

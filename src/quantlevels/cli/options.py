@@ -36,8 +36,16 @@ _RATIO: Final = r"(?a)\s*(\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\s*"
 _WHOLES: Final = {"%": 100, "": 1}
 #: bytes; less than any device has, so that ``--memory 80`` is seen as 80 without its unit
 _LEAST_MEMORY: Final = 1 << 16
+
+
+class _WholeNumber(click.IntRange):
+    """`click.IntRange` with a name that reads well in "'four' is not a valid whole number"."""
+
+    name = "whole number"
+
+
 #: a whole number of groups, devices or bits
-Natural: Final = click.IntRange(min=1, max=2**32)
+Natural: Final = _WholeNumber(min=1, max=2**32)
 
 
 def _close(word: str, words: Iterable[str]) -> list[str]:
@@ -85,33 +93,38 @@ def check_exists(path: str) -> None:
     try:
         os.stat(path)  # noqa: PTH116  # Path("") would be the current folder
     except FileNotFoundError:
-        from quantlevels.checkpoint.locate import in_cache, is_repository_name  # here: most paths exist
+        from quantlevels.checkpoint.locate import in_cache  # here: most paths exist
 
         if in_cache(path) != path:
             return
-        hint = _hint(path)
-        if is_repository_name(path):
-            hint = f", nor in the cache of Hugging Face; to read it remotely: quantlevels inspect hf://{path}"
-        raise click.UsageError(f"Path {path!r} does not exist{hint}") from None
+        raise click.UsageError(f"Path {path!r} does not exist{_hint(path)}") from None
     except (OSError, ValueError) as error:
         raise click.UsageError(f"Path {path!r}: {getattr(error, 'strerror', error)}") from error
 
 
 def _hint(missing: str) -> str:
-    """What the folder has instead, or that it does not exist."""
+    """What the folder has instead; else the URL that may be meant; else that the folder does not exist."""
     from pathlib import Path  # here: most paths exist
+
+    from quantlevels.checkpoint.locate import is_repository_name
 
     path = Path(missing)
     try:
-        close = _close(path.name, os.listdir(path.parent))  # noqa: PTH208  # names, not paths
-    except FileNotFoundError:
-        return f", nor does {str(path.parent)!r}; a path must be on this disk, it is never downloaded"
+        names = os.listdir(path.parent)  # noqa: PTH208  # names, not paths
     except OSError:  # the hint is a courtesy; the path that was given is the error
-        return ""
-    if not close:
-        return ""
-    alternatives = " or ".join(repr(str(path.with_name(name))) for name in close)
-    return f"; did you mean {alternatives}?"
+        names = []
+    close = _close(path.name, names)
+    if close:
+        alternatives = " or ".join(repr(str(path.with_name(name))) for name in close)
+        return f"; did you mean {alternatives}?"
+    protocol, one_slash, rest = missing.partition(":/")
+    if one_slash and len(protocol) > 1 and protocol.isalnum():  # one letter is a drive of Windows
+        return f"; did you mean the URL '{protocol}://{rest}'?"
+    if is_repository_name(missing):
+        return f", nor in the cache of Hugging Face; to read it remotely: quantlevels inspect hf://{missing}"
+    if not path.parent.exists():
+        return f", nor does {str(path.parent)!r}; a path must be on this disk, it is never downloaded"
+    return ""
 
 
 def check_output(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:

@@ -71,10 +71,10 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches  # here: only a mistake needs it
 
             close = get_close_matches(args[0], COMMANDS)
-            if not close:
-                raise
-            hint = f"the command {args[0]!r} does not exist; did you mean {' or '.join(map(repr, close))}?"
-            raise click.UsageError(hint, ctx) from error
+            hint = "`quantlevels --help` lists all commands"
+            if close:
+                hint = f"did you mean {' or '.join(map(repr, close))}?"
+            raise click.UsageError(f"the command {args[0]!r} does not exist; {hint}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands in the help."""

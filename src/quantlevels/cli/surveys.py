@@ -173,7 +173,7 @@ def _counted(rows: Iterable[SurveyRow]) -> Iterator[SurveyRow]:
 
 
 def _tell_changes(found: Changes) -> None:
-    for what, names in (("came", found.came), ("went", found.went), ("changed", found.changed)):
+    for what, names in (("added", found.added), ("removed", found.removed), ("changed", found.changed)):
         line = f"{what} {len(names):,}"
         if names:
             # ascii(): names come from files, and may hold what moves a terminal's cursor

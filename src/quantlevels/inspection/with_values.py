@@ -39,7 +39,7 @@ def with_values(
     try:
         from quantlevels.values.examination import examine  # here: only this needs numpy
     except ImportError as error:
-        reason = "to read values needs numpy: pip install 'quantlevels[values]'"
+        reason = "reading values needs numpy: pip install 'quantlevels[values]'"
         raise CheckpointError(checkpoint.path, reason) from error
     if checkpoint.components:
         return _with_components(inspection, checkpoint, mode, checksums=checksums, started=started)

@@ -1,4 +1,4 @@
-"""What many rows amount to: totals per level and per store, the worst findings, what came, went and changed."""
+"""What many rows amount to: totals per level and per store, the worst findings, what was added, removed and changed."""
 
 from __future__ import annotations
 
@@ -118,23 +118,23 @@ class Summary:
 class Changes:
     """What is different between two surveys, by what users call the checkpoints."""
 
-    came: tuple[str, ...]
-    went: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
     changed: tuple[str, ...]
 
 
 def changes(before: Iterable[SurveyRow], after: Iterable[SurveyRow]) -> Changes:
-    """What came, went and changed between two surveys of the same roots."""
+    """What was added, removed and changed between two surveys of the same roots."""
     old: dict[Key, str] = {key_of(row): row["version"] for row in before}
-    came: list[str] = []
+    added: list[str] = []
     changed: list[str] = []
     for row in after:
         version = old.pop(key_of(row), None)
         if version is None:
-            came.append(row["name"])
+            added.append(row["name"])
         elif version != row["version"]:
             changed.append(row["name"])
-    return Changes(tuple(came), tuple(name for _, name, _ in old), tuple(changed))
+    return Changes(tuple(added), tuple(name for _, name, _ in old), tuple(changed))
 
 
 def unfinished_downloads(roots: Iterable[str]) -> Iterator[tuple[Path, int]]:

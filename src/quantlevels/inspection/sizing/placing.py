@@ -9,7 +9,7 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from quantlevels.errors import SizingError
+from quantlevels.errors import SizingError, UntranslatableLevelError
 from quantlevels.inspection.sizing.storage import GGUF, module_bytes, rules_of, storage_for
 from quantlevels.llamacpp import LEFT_AS_THEY_ARE, WIDENED_ON_CONVERSION, row_fallback
 from quantlevels.scheme import Matrix, TensorInfo
@@ -123,7 +123,13 @@ def _place_in_scheme(tensor: Tensor, level: QuantizationLevel, storage: Storage,
     # torch's name for the dtype, as some rules store scales in the dtype of the weights; plain codes have none
     source_dtype = ""
     if isinstance(tensor.dtype, QuantizationLevel):
-        source_dtype = tensor.dtype.spelling("torch")
+        try:
+            source_dtype = tensor.dtype.spelling("torch")
+        except UntranslatableLevelError as error:  # a block type of ggml, which no scheme of torch quantizes again
+            raise SizingError(
+                f"{tensor.name} is already quantized ({tensor.dtype}), and {target.scheme} starts from weights that "
+                "are not; name the unquantized checkpoint of this model"
+            ) from error
     matrix = Matrix(
         rows=rows,
         columns=columns,
