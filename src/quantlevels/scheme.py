@@ -217,9 +217,12 @@ def level_of_each(
     """
     found: dict[str, DeclaredLevel | None] = {}
     errors: dict[str, Exception] = {}
+    # most entries are alike: one object for them, however many there are
+    shared: dict[DeclaredLevel | None, DeclaredLevel | None] = {}
     for entry, settings in table.items():
         try:
-            found[entry] = declared(settings)
+            level = declared(settings)
+            found[entry] = shared.setdefault(level, level)
         except (LayoutError, ValueError) as error:
             found[entry] = None
             errors[entry] = error

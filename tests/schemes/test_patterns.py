@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable
 
@@ -218,6 +219,34 @@ def test_a_machine_that_forgets_still_answers_the_same(monkeypatch: pytest.Monke
     assert matches
     for end in range(900, 910):
         assert matches(text[:end]) == (text[end - 101] == "a")
+
+
+@pytest.mark.parametrize("most", [0, 1_000, 1 << 20])
+def test_forgotten_patterns_still_name_what_they_named(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(patterns, "_MOST_REMEMBERED", most)
+    entries = [r"re:.*\.{0}\.(gate|up{0}|down)_proj", "*layers.{}.*_proj", r"re:(?!.*norm)model.layers.{}\..*"]
+    found = [entry.format(number) for number in range(50) for entry in entries]
+    names = ModulePatterns(found)
+    for _ in range(2):
+        for number in range(50):
+            assert names.first(f"model.layers.{number}.up_proj") == entries[1].format(number)
+            assert names.first(f"model.layers.{number}.down_proj") == entries[0].format(number)
+            assert names.first(f"model.layers.{number}.mlp") == entries[2].format(number)
+            assert names.first(f"model.layers.{number}.norm") is None
+    assert names.unsupported == ()
+
+
+@pytest.mark.parametrize("spelling", [r"re:.*layers\.{}\..*up_proj$", "*layers.{}.*_proj", r"re:.*\.{}\.(up|gate)_.*"])
+def test_many_patterns_take_little_memory(spelling: str) -> None:
+    entries = [spelling.format(number) for number in range(50_000)]
+    modules = [f"model.layers.{number}.up_proj" for number in range(5_000)]
+    tracemalloc.start()
+    names = ModulePatterns(entries)
+    assert names.filter(modules) == modules
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert names.unsupported == ()
+    assert peak < (32 << 20) + 16 * sum(map(len, entries))
 
 
 #: how a pattern is written → the pattern of a number

@@ -118,18 +118,18 @@ def _prepare(config: Config) -> Config:
     """Blocks, and one scale per tensor, are group sizes too: ``[128, 128]`` and 0, both of floats."""
     extra = config.get("extra_config")
     if not isinstance(extra, dict):
-        return _sized(config)
+        return _sized({**config})
     layers = {name: _sized(settings) if isinstance(settings, dict) else settings for name, settings in extra.items()}
-    return {**_sized(config), "extra_config": layers}
+    return {**_sized({**config}), "extra_config": layers}
 
 
-def _sized(settings: Config) -> dict[str, JSON]:
+def _sized(settings: dict[str, JSON]) -> dict[str, JSON]:
     size = settings.get("group_size")
     if isinstance(size, list):
         return {**settings, "group_size": None, "weight_block_size": size}
     if size == 0 and "fp" in str(settings.get("data_type")):
         return {**settings, "group_size": None}
-    return {**settings}
+    return settings
 
 
 SCHEMES = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 from quantlevels.scheme import Matching
 
 if TYPE_CHECKING:
-    from quantlevels.schemes.patterns import PatternIndex
+    from quantlevels.schemes.patterns import Matcher, PatternIndex
 
 #: What stands before the layers of a text model: models within models rename it from one version to the next.
 _WRAPPED: Final = r"(?<![\w.])(?:(?:model|language_model|text_model|thinker)\.)+(?=layers\.)"
@@ -60,20 +60,14 @@ class ModulePatterns:
 
     def _add_pattern(self, number: int, entry: str) -> None:
         # here: most configs have only plain names
-        from quantlevels.schemes.patterns import ANY, PatternIndex, glob, regex
+        from quantlevels.schemes.patterns import PatternIndex
 
         if self._index is None:
-            self._index = PatternIndex()
-        if entry.startswith("re:"):
-            matcher = regex(entry.removeprefix("re:"))
-        elif any(char in entry for char in "*?["):
-            matcher = glob(entry, below=True)
-        else:  # a name of a thousand parts would make a chain of a thousand nodes, each a dict
-            matcher = regex(rf"({ANY}*\.)?{re.escape(entry.strip('.'))}(\.{ANY}*)?$")
-        if matcher is None:
+            # not a method of this object: the two would be a cycle, which only the garbage collector frees
+            entries = self._entries
+            self._index = PatternIndex(lambda number: _parsed(entries[number]))
+        if not self._index.add(number, len(entry)):
             self._unsupported.append(number)
-        else:
-            self._index.add(number, matcher, len(entry))
 
     @property
     def unsupported(self) -> tuple[str, ...]:
@@ -131,11 +125,26 @@ class ModulePatterns:
         return alike if len(alike) == len(names) else names  # a name may have a line break
 
 
+def _parsed(entry: str) -> Matcher | None:
+    """What decides which names an entry names; None if it is not supported."""
+    from quantlevels.schemes.patterns import ANY, glob, regex
+
+    if entry.startswith("re:"):
+        return regex(entry.removeprefix("re:"))
+    if any(char in entry for char in "*?["):
+        return glob(entry, below=True)
+    # a name of a thousand parts would make a chain of a thousand nodes, each a dict
+    return regex(rf"({ANY}*\.)?{re.escape(entry.strip('.'))}(\.{ANY}*)?$")
+
+
 @final
 class _Tree(dict[str, "_Tree"]):
     """Plain names by the components between their dots."""
 
-    index: int | None = None
+    __slots__ = ("index",)
+
+    def __init__(self) -> None:
+        self.index: int | None = None
 
     def plant(self, components: list[str], index: int) -> None:
         node = self

@@ -20,13 +20,19 @@ from typing import Final, NamedTuple, TypeAlias, final
 MOST_STATES: Final = 4096
 #: Groups within groups.
 _DEEPEST: Final = 50
-#: States and steps that a machine remembers before it forgets them all: some tens of megabytes.
-_MOST_REMEMBERED: Final = 1 << 19
+#: What a machine, and all patterns of an index together, remember before they forget it: about 100 bytes each.
+_MOST_REMEMBERED: Final = 3 << 17
 #: What may be spent before patterns are given up, in states visited and pieces looked for: some seconds. Each character
 #: of patterns and names adds to it, so that a long config is read whole and the time stays linear in its length.
 _WORK: Final = 1 << 22
-_WORK_PER_CHARACTER: Final = 32
+_WORK_PER_CHARACTER: Final = 12
+#: As with work: what is remembered may grow with what is read.
+_CHARACTERS_PER_REMEMBERED: Final = 16
 _COST_OF_MACHINE: Final = 256
+#: In the unit of `_MOST_REMEMBERED`.
+_SIZE_OF_MATCHER, _SIZE_OF_STATE = 5, 4
+#: Of parsing a pattern again that was forgotten, for each of its characters.
+_COST_OF_PARSING: Final = 8
 #: How many texts a part of a pattern may stand for, if they are written out, and how many characters each may have.
 _MOST_TEXTS: Final = 16
 _LONGEST_TEXT: Final = 64
@@ -141,14 +147,18 @@ def _glob_tokens(pattern: str) -> Iterator[_Token]:
 class Work:
     """What matching may still cost, so that no config takes longer than its size allows."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "most_remembered", "remembered")
 
     def __init__(self) -> None:
         self._left = _WORK
+        #: what patterns have put into memory, and may put there: in the unit of `_MOST_REMEMBERED`
+        self.remembered: int = 0
+        self.most_remembered: int = _MOST_REMEMBERED
 
     def allow(self, characters: int) -> None:
         """Allow for characters that have been read."""
         self._left += characters * _WORK_PER_CHARACTER
+        self.most_remembered += characters // _CHARACTERS_PER_REMEMBERED
 
     def spend(self, amount: int) -> None:
         """Take note of work that is about to be done.
@@ -192,6 +202,11 @@ class Matcher:
         self._reads_line_breaks = reads_line_breaks
         self._machines: list[_Machine] = []
 
+    @property
+    def size(self) -> int:
+        """What it takes in memory before it has built a machine, in the unit of `_MOST_REMEMBERED`."""
+        return _SIZE_OF_MATCHER + (self._pieces.cost if self._pieces else 0)
+
     def __call__(self, name: str) -> bool:
         """Whether it matches a name; if that is too costly, it does not."""
         work = Work()
@@ -200,6 +215,12 @@ class Matcher:
             return self.matches(name, work)
         except TooCostlyError:  # for callers that have one name: `PatternIndex` reports what was given up
             return False
+
+    def forget(self) -> None:
+        """Free what matching has built."""
+        for machine in self._machines:
+            machine.forget()
+        self._machines.clear()
 
     def matches(self, name: str, work: Work) -> bool:
         """Whether it matches a name.
@@ -213,16 +234,25 @@ class Matcher:
             # built only now: most patterns of a config never meet a name that their pieces cannot decide
             work.spend(_COST_OF_MACHINE * len(self._expressions))
             self._machines = [_Machine(expression) for expression in self._expressions]
+            work.remembered += sum(_SIZE_OF_STATE * len(machine.states) for machine in self._machines)
         wanted, *barred = self._machines
         return wanted.matches(name, work) and not any(machine.matches(name, work) for machine in barred)
 
 
 @final
 class PatternIndex:
-    """Many patterns; finds the first that matches a name without trying all of them."""
+    """Many patterns; finds the first that matches a name without trying all of them.
 
-    def __init__(self) -> None:
-        self._matchers: dict[int, Matcher] = {}
+    Args:
+        parse: number of a pattern → its matcher; None if it is not supported. Called again for a pattern that is needed
+            after it was forgotten: many thousands of matchers would take more memory than their config may.
+    """
+
+    def __init__(self, parse: Callable[[int], Matcher | None]) -> None:
+        self._parse = parse
+        #: number of a pattern → how many characters it has
+        self._lengths: dict[int, int] = {}
+        self._parsed: dict[int, Matcher] = {}
         # Two tables: most entries differ only in the number of a layer, and a name has few places where a number ends.
         #: text that ends at, or right after, a number → patterns that need it
         self._numbered: dict[str, list[int]] = {}
@@ -233,36 +263,63 @@ class PatternIndex:
         self._work = Work()
         self.given_up: bool = False
 
-    def __len__(self) -> int:
-        return len(self._matchers)
-
-    def add(self, number: int, matcher: Matcher, characters: int) -> None:
-        """Add a pattern of ``characters`` characters; each ``number`` must be larger than the one before."""
-        self._matchers[number] = matcher
+    def add(self, number: int, characters: int) -> bool:
+        """Add a pattern of so many characters; numbers must rise. False if it is not supported."""
+        matcher = self._parse(number)
+        if matcher is None:
+            return False
+        self._lengths[number] = characters
         self._work.allow(characters)
+        if self._work.remembered + matcher.size < self._work.most_remembered // 4:  # the rest is for machines
+            self._keep(number, matcher)
         if not matcher.texts:
             self._everywhere.append(number)
         for text in matcher.texts:
             is_numbered, window = _window(text)
             (self._numbered if is_numbered else self._others).setdefault(window, []).append(number)
+        return True
 
     def numbers(self) -> Iterable[int]:
         """The numbers of all patterns."""
-        return self._matchers
+        return self._lengths
 
     def first(self, name: str) -> int | None:
         """The lowest number of a pattern that matches a name; None if none does, and once they are given up."""
-        if self.given_up or not self._matchers:
+        if self.given_up:
             return None
         self._work.allow(len(name))
         try:
             for number in self._candidates(name):
                 self._work.spend(1)
-                if self._matchers[number].matches(name, self._work):
+                if self._matcher(number).matches(name, self._work):
                     return number
         except TooCostlyError:
             self.given_up = True  # for all later names too; the patterns are then reported as not supported
         return None
+
+    def _matcher(self, number: int) -> Matcher:
+        """The matcher of a pattern, parsed again if it was forgotten.
+
+        Raises:
+            TooCostlyError: if no more work is allowed.
+        """
+        if self._work.remembered >= self._work.most_remembered:
+            for matcher in self._parsed.values():
+                matcher.forget()
+            self._parsed.clear()
+            self._work.remembered = 0
+        known = self._parsed.get(number)
+        if known:
+            return known
+        self._work.spend(_COST_OF_PARSING * self._lengths[number])
+        parsed = self._parse(number)
+        assert parsed  # it was supported when it was added
+        self._keep(number, parsed)
+        return parsed
+
+    def _keep(self, number: int, matcher: Matcher) -> None:
+        self._parsed[number] = matcher
+        self._work.remembered += matcher.size
 
     def _candidates(self, name: str) -> Iterator[int]:
         """The patterns that may match a name, in rising order."""
@@ -358,13 +415,13 @@ class _Pieces:
         below: whether the last may also end a part of it, before a dot.
     """
 
-    __slots__ = ("_at_end", "_below", "_cost", "_pieces")
+    __slots__ = ("_at_end", "_below", "_pieces", "cost")
 
     def __init__(self, pieces: Sequence[_Piece], *, at_end: bool, below: bool) -> None:
         self._pieces = pieces
         self._at_end = at_end
         self._below = below
-        self._cost = sum(2 + len(piece.texts) for piece in pieces)
+        self.cost: int = sum(2 + len(piece.texts) for piece in pieces)
 
     @classmethod
     def of(cls, tokens: Sequence[_Token] | None, *, whole: bool, below: bool) -> _Pieces | None:
@@ -402,7 +459,7 @@ class _Pieces:
         if not first.fits(name, 0):
             work.spend(1)
             return False
-        work.spend(self._cost + len(name) // 16)
+        work.spend(self.cost + len(name) // 16)
         if not others:
             return self._ends(name, first.length)
         # the first place is always the best: what it leaves of the name is longest
@@ -448,10 +505,9 @@ _MATCHED: Final = 0
 class _DfaState(dict[str, "_DfaState"]):
     """The states that the beginning of a name has reached, and what each character met so far leads on to."""
 
-    __slots__ = ("decided", "machine", "matches", "states", "work")
+    __slots__ = ("decided", "matches", "states")
 
     def __init__(self, machine: _Machine, states: frozenset[int], at_end: str = "$") -> None:
-        self.machine = machine
         self.states = states
         self.matches = _MATCHED in machine.closure(states, at_end)
         self.decided = not states or _MATCHED in states  # the rest of a name need not be read
@@ -466,10 +522,14 @@ class _Machine:
         self.visited = 0
         self.add(lambda _: True, then=[_MATCHED])
         self.entrance = _Parser(pattern, self).whole().build(_MATCHED)
-        self._forget()
-
-    def _forget(self) -> None:
         self._known: dict[frozenset[int], _DfaState] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Free what is remembered."""
+        for reached in self._known.values():
+            reached.clear()  # they lead to each other in circles, and the garbage collector may be paused
+        self._known.clear()
         self._remembered = 0
         self._start = _DfaState(self, self.closure([self.entrance], "^"), at_end="^$")
 
@@ -489,9 +549,10 @@ class _Machine:
         for char in name:
             following = reached.get(char)
             if following is None:
-                before = self.visited
+                visited, remembered = self.visited, self._remembered
                 following = reached[char] = self.step(reached.states, char)
-                work.spend(self.visited - before)
+                work.spend(self.visited - visited)
+                work.remembered += max(0, self._remembered - remembered)
             reached = following
             if reached.decided:
                 break
@@ -527,7 +588,7 @@ class _Machine:
         if reached not in self._known:
             self._remembered += len(reached)
         if self._remembered > _MOST_REMEMBERED:  # a hostile pattern can have as many sets as its states have subsets
-            self._forget()
+            self.forget()
         if reached not in self._known:
             self._known[reached] = _DfaState(self, reached)
         return self._known[reached]
