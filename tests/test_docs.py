@@ -87,6 +87,14 @@ def test_a_released_site_installs_from_the_index() -> None:
     assert "rev: v1.2.3" in as_released((DOCS / "ci.md").read_text(encoding="utf-8"), "v1.2.3")
 
 
+def test_the_site_shows_the_names_of_files_as_titles() -> None:
+    on_page_markdown = runpy.run_path(str(DOCS / "site/blocks.py"))["on_page_markdown"]
+    assert on_page_markdown("```toml serve.toml\na = 1\n```\n") == '```toml title="serve.toml"\na = 1\n```\n'
+    for page in DOCS.glob("*.md"):
+        fences = re.findall(r"^```.+$", on_page_markdown(page.read_text(encoding="utf-8")), re.MULTILINE)
+        assert all(re.fullmatch(r'```\w+( title="[^"]+")?', fence) for fence in fences), page
+
+
 def print_page_anew(page: str) -> None:
     """Put what is printed today into the blocks of a page."""
     text = (DOCS / page).read_text(encoding="utf-8")
