@@ -159,3 +159,11 @@ def test_records_of_plugin_authors_say_in_a_debugger_what_they_are() -> None:
         "<Packing qweight + scales>",
         "<Container acmefmt>",
     ]
+
+
+def test_the_records_in_an_inspection_can_be_named() -> None:
+    report = quantlevels.inspect(Path(__file__).parents[1] / "examples/dense-Q4_K_M.gguf")
+    assert isinstance(report.declared, quantlevels.Declared)
+    assert isinstance(report.stored, quantlevels.StoredTotals)
+    assert isinstance(report.stored.levels[0], quantlevels.StoredLevel)
+    assert isinstance(report.stored.buffers, quantlevels.Tally)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:  # the same modules as in _MODULES
     from quantlevels.inspection.comparison import *
     from quantlevels.inspection.planning import *
     from quantlevels.inspection.report import *
+    from quantlevels.inspection.totals import *
     from quantlevels.inspection.verification import *
+    from quantlevels.schemes.declaration.declared import *
     from quantlevels.vocabulary.builtin import *
     from quantlevels.vocabulary.level import *
     from quantlevels.vocabulary.registry import *
@@ -26,6 +28,9 @@ _MODULES = (
     "inspection.verification",
     "inspection.comparison",
     "inspection.planning",
+    # records in an inspection, for annotations
+    "inspection.totals",
+    "schemes.declaration.declared",
 )
 
 if not TYPE_CHECKING:  # else checkers would believe that every name of this package exists

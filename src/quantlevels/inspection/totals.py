@@ -14,6 +14,8 @@ from quantlevels.container import Checkpoint, UnknownType
 from quantlevels.schemes.folding import FoldedWeight, Folding
 from quantlevels.vocabulary.level import BITS_PER_BYTE, QuantizationLevel
 
+__all__ = ["StoredLevel", "StoredTotals", "Tally"]
+
 
 @final
 class StoredLevel(NamedTuple):

@@ -157,13 +157,23 @@ def verify(
 
     Args:
         path: what ``inspect`` takes.
-        level, recipe, max_bits_per_weight, parameters, strict, select, ignore: see `Requirements`.
+        level: the level that most quantized parameters must have, or most of all if none are quantized; or its name.
+        recipe: a recipe of llama.cpp, such as ``Q4_K_M``, whose types the tensors of a GGUF file must have.
+        max_bits_per_weight: the most bits a parameter may take on average, scales and unquantized layers included.
+        parameters: how many parameters the checkpoint must have.
+        strict: whether warnings fail it too.
+        select: the only finding codes that count, or beginnings of them: ``["QL1", "QL206"]``; empty for all.
+        ignore: finding codes that do not count, or beginnings of them: ``["QL204"]``.
         values, checksums, progress, reading: as ``inspect``.
+
+    Returns:
+        The inspection of a checkpoint that passes.
 
     Raises:
         VerificationError: with the findings that count, if there are any.
         CheckpointError, ConfigError: as ``inspect``.
-        UnknownLevelError, ValueError, TypeError: as `Requirements`, before anything is read.
+        UnknownLevelError: for the name of an unknown level or recipe, before anything is read.
+        ValueError, TypeError: for an unknown finding code, or another value that cannot be, before anything is read.
     """
     requirements = Requirements(
         level=level,

@@ -11,6 +11,8 @@ from quantlevels.scheme import DeclaredLevel, Matching, Scheme
 from quantlevels.schemes.names import ModulePatterns
 from quantlevels.vocabulary.level import QuantizationLevel
 
+__all__ = ["Declared"]
+
 
 def _patterns_of_overrides(declared: Declared) -> ModulePatterns:
     return ModulePatterns(declared.overrides, declared.matching)
