@@ -407,6 +407,12 @@ def test_a_refused_save_leaves_the_file_unchanged(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "before"
 
 
+def test_saving_a_name_in_place_of_a_level_says_so(tmp_path: Path) -> None:
+    cache = Cache("q4_k")  # type: ignore[arg-type]  # attrs checks no types
+    with pytest.raises(TypeError, match=r"'q4_k' is not a QuantizationLevel.*levels\['q4_k'\]"):
+        save(tmp_path / "serve.json", cache)
+
+
 def test_unwritable_values_are_reported_with_their_place(tmp_path: Path) -> None:
     @attrs.define
     class Config:

@@ -58,6 +58,7 @@ def save(path: str | os.PathLike[str], obj: object) -> None:
 
     Raises:
         ConfigError: if the format cannot hold a value; the file is then unchanged.
+        TypeError: if a field for a level holds something else, such as the name of one.
         OSError: if the file cannot be written.
     """
     path = Path(path)

@@ -176,7 +176,10 @@ def write_level(level: QuantizationLevel, registry: Registry = levels) -> str | 
 
     Raises:
         ReservedLevelError, DuplicateLevelError, AmbiguousLevelError: if that would be read as a different level.
+        TypeError: for anything but a level, such as the name of one in a field of a class that checks no types.
     """
+    if not isinstance(level, QuantizationLevel):
+        raise TypeError(f"{level!r} is not a QuantizationLevel; take it from the registry: levels[{level!r}]")
     # never a name that the reader would resolve to another level: `resolve_custom` raises for it
     if resolve_custom(level, registry) in registry:
         return level.name
