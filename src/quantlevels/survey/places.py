@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias, final
 
@@ -55,31 +56,61 @@ class CheckpointPlace:
         return self.root, self.name, self.path
 
 
-def stamp(files: Iterable[Path]) -> tuple[str, int, frozenset[Identity]]:
+def stamp(files: Iterable[Path | str]) -> tuple[str, int, frozenset[Identity]]:
     """Version, bytes and identities of local files; those that are gone, or dangling links, count as no bytes."""
-    sizes: list[tuple[str, int, int]] = []
-    identities: set[Identity] = set()
-    for file in sorted(files):
-        try:
-            status = file.stat()
-        except OSError:
-            sizes.append((file.name, 0, 0))
-            continue
-        sizes.append((file.name, status.st_size, status.st_mtime_ns))
-        identities.add((status.st_dev, status.st_ino))
     # sizes and times, not contents: to hash all weights of a survey would take hours
-    total = sum(size for _, size, _ in sizes)
-    newest = max((time for _, _, time in sizes), default=0)
-    return f"{len(sizes)}-{total}-{newest}", total, frozenset(identities)
+    count = total = newest = 0
+    identities: set[Identity] = set()
+    for file in files:
+        count += 1
+        try:
+            status = os.stat(file)  # noqa: PTH116  # of many thousands of files, a Path for each takes longer
+        except OSError:
+            continue
+        total += status.st_size
+        newest = max(newest, status.st_mtime_ns)
+        identities.add((status.st_dev, status.st_ino))
+    return f"{count}-{total}-{newest}", total, frozenset(identities)
 
 
-def subfolders(folder: Path) -> Iterator[Path]:
-    """The folders in a folder that are neither hidden nor links, sorted."""
-    yield from sorted(entry for entry in folder.iterdir() if _is_plain_folder(entry))
+@final
+@frozen
+class Listing:
+    """What is in a folder.
+
+    Args:
+        folder: its path.
+        names: of all there is.
+        files: names of all but folders, sorted; links that lead nowhere are among them.
+        folders: those that are neither hidden nor links, sorted.
+    """
+
+    folder: Path
+    names: frozenset[str]
+    files: tuple[str, ...]
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> Listing:
+        """What is in a folder, by one look at it: what an entry is comes with the listing.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+            folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            files = [entry.name for entry in entries if not _leads_to_folder(entry)]
+        return cls(
+            folder,
+            frozenset(entry.name for entry in entries),
+            tuple(files),
+            tuple(folder / name for name in folders if not name.startswith(".")),
+        )
 
 
-def _is_plain_folder(entry: Path) -> bool:
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return not entry.name.startswith(".") and not entry.is_symlink() and entry.is_dir()
-    except OSError:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
         return False

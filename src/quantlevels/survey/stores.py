@@ -17,7 +17,7 @@ from attrs import evolve
 
 from quantlevels.checkpoint.catalogue import is_weights
 from quantlevels.survey.grouping import PIPELINE, groups_of, named
-from quantlevels.survey.places import CheckpointPlace, Store, stamp, subfolders
+from quantlevels.survey.places import CheckpointPlace, Listing, Store, stamp
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HUB_PREFIX: Final = "models--"
@@ -75,28 +75,28 @@ def _single(file: Path) -> CheckpointPlace:
 def _walk(folder: Path, root: str, top: Path) -> Iterator[CheckpointPlace]:
     """The places below a folder: those of a store if it is one, else its own and those of its folders."""
     try:
-        names = [entry.name for entry in os.scandir(folder)]
+        listing = Listing.of(folder)
     except OSError:
         return  # a folder that this user may not read holds nothing of theirs
     # a store is not searched like a folder: its blobs have no file names, and its links would count files twice
     for layout in _LAYOUTS:
-        if layout.is_one(folder, names):
-            yield from layout.places(folder, root)
+        if layout.is_one(listing):
+            yield from layout.places(listing, root)
             return
-    if PIPELINE in names:  # its folders are parts of one model
+    if PIPELINE in listing.names:  # its folders are parts of one model
         yield _pipeline(folder, root, _name(folder, top))
         return
     # files that lie loose in the root go by their own names; with a config the root is itself a model
     name = _name(folder, top)
-    if folder == top and "config.json" not in names:
+    if folder == top and "config.json" not in listing.names:
         name = ""
-    yield from _folder(folder, root, "tree", name)
-    for below in subfolders(folder):
+    yield from _folder(listing, root, "tree", name)
+    for below in listing.folders:
         yield from _walk(below, root, top)
 
 
 def _name(folder: Path, top: Path) -> str:
-    return top.name if folder == top else folder.relative_to(top).as_posix()
+    return top.name if folder == top else str(folder).removeprefix(str(top)).replace(os.sep, "/").strip("/")
 
 
 def _pipeline(folder: Path, root: str, name: str) -> CheckpointPlace:
@@ -109,21 +109,21 @@ def _pipeline(folder: Path, root: str, name: str) -> CheckpointPlace:
 
 
 def _folder(
-    folder: Path, root: str, store: Store, name: str, *, revision: str | None = None
+    listing: Listing, root: str, store: Store, name: str, *, revision: str | None = None
 ) -> Iterator[CheckpointPlace]:
     """The checkpoints of one folder: itself if it holds one model, a file each if it holds several.
 
     Args:
-        folder: where the files are.
+        listing: the folder the files are in.
         root: what is surveyed.
         store: whose layout it is in.
         name: what the folder is called; empty if its files are called by their own names.
         revision: its commit or digest, if there is one.
     """
     # links that lead nowhere too: a cache whose blobs were deleted is a broken checkpoint, and not no checkpoint
-    names = [entry.name for entry in os.scandir(folder) if not entry.is_dir()]
-    for group, called, file in named(name, groups_of(names)):
-        version, nbytes, identities = stamp(folder / part for part in group.files)
+    folder = listing.folder
+    for group, called, file in named(name, groups_of(listing.files)):
+        version, nbytes, identities = stamp(os.path.join(folder, part) for part in group.files)  # noqa: PTH118
         yield CheckpointPlace(
             root=root,
             store=store,
@@ -140,37 +140,39 @@ def _folder(
 # -- the Hugging Face cache --------------------------------------------------------------------------------------------
 
 
-def _is_hub(folder: Path, names: list[str]) -> bool:
-    return any(name.startswith(_HUB_PREFIX) for name in names)
+def _is_hub(listing: Listing) -> bool:
+    return any(name.startswith(_HUB_PREFIX) for name in listing.names)
 
 
-def _hub_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
-    for repository in subfolders(folder):
+def _hub_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
+    for repository in listing.folders:
         if repository.name.startswith(_HUB_PREFIX):
             # `--` is the slash: the Hub allows it in no name
             name = repository.name.removeprefix(_HUB_PREFIX).replace("--", "/")
             snapshots = repository / "snapshots"
-            for snapshot in subfolders(snapshots) if snapshots.is_dir() else ():
+            for snapshot in Listing.of(snapshots).folders if snapshots.is_dir() else ():
                 yield from _snapshot(snapshot, root, name, snapshot.name)
 
 
 def _snapshot(folder: Path, root: str, name: str, commit: str) -> Iterator[CheckpointPlace]:
     """A snapshot, and the folders in it that hold models of their own."""
     # repositories of GGUF files often have a folder for each quantization that is split
-    yield from _folder(folder, root, "huggingface", name, revision=commit)
-    if not (folder / PIPELINE).exists():
-        for below in subfolders(folder):
+    listing = Listing.of(folder)
+    yield from _folder(listing, root, "huggingface", name, revision=commit)
+    if PIPELINE not in listing.names:
+        for below in listing.folders:
             yield from _snapshot(below, root, f"{name}/{below.name}", commit)
 
 
 # -- Ollama ------------------------------------------------------------------------------------------------------------
 
 
-def _is_ollama(folder: Path, names: list[str]) -> bool:
-    return {"manifests", "blobs"} <= set(names) and not {"models.json", "layout.json"} <= set(names)
+def _is_ollama(listing: Listing) -> bool:
+    return {"manifests", "blobs"} <= listing.names and not _is_docker(listing)
 
 
-def _ollama_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
+def _ollama_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
+    folder = listing.folder
     manifests = folder / "manifests"
     found = [path for path in manifests.rglob("*") if not any(part.startswith(".") for part in path.parts[-4:])]
     # the tag that is meant if none is named comes first: others of the same bytes are the same as it
@@ -219,11 +221,12 @@ def _blob_place(place: CheckpointPlace, digest: object, blob_of: Callable[[str],
 # -- Docker Model Runner -----------------------------------------------------------------------------------------------
 
 
-def _is_docker(folder: Path, names: list[str]) -> bool:
-    return {"models.json", "layout.json"} <= set(names)
+def _is_docker(listing: Listing) -> bool:
+    return {"models.json", "layout.json"} <= listing.names
 
 
-def _docker_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
+def _docker_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
+    folder = listing.folder
     listed = folder / "models.json"
     try:
         models = _objects(_read_json(listed), "models")
@@ -276,36 +279,37 @@ def _objects(value: object, key: str) -> list[Mapping[str, Any]]:  # Any: JSON, 
 # -- LM Studio and llama.cpp -------------------------------------------------------------------------------------------
 
 
-def _is_lmstudio(folder: Path, names: list[str]) -> bool:
+def _is_lmstudio(listing: Listing) -> bool:
     """Its models lie beside the virtual models of its hub, or in a folder of its name."""
+    folder = listing.folder
     return folder.name == "models" and (
         folder.parent.name in (".lmstudio", "lm-studio") or (folder.parent / "hub" / "models").is_dir()
     )
 
 
-def _lmstudio_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
-    for publisher in subfolders(folder):
-        for model in subfolders(publisher):
-            yield from _folder(model, root, "lmstudio", f"{publisher.name}/{model.name}")
+def _lmstudio_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
+    for publisher in listing.folders:
+        for model in Listing.of(publisher).folders:
+            yield from _folder(Listing.of(model), root, "lmstudio", f"{publisher.name}/{model.name}")
 
 
-def _is_llamacpp(folder: Path, names: list[str]) -> bool:
+def _is_llamacpp(listing: Listing) -> bool:
     """A flat folder in which files that were downloaded have their tags beside them."""
-    present = set(names)
+    names = listing.names
     return any(name.startswith("manifest=") for name in names) or any(
-        name.endswith(".gguf") and (f"{name}.etag" in present or f"{name}.json" in present) for name in names
+        name.endswith(".gguf") and (f"{name}.etag" in names or f"{name}.json" in names) for name in names
     )
 
 
-def _llamacpp_places(folder: Path, root: str) -> Iterator[CheckpointPlace]:
-    return _folder(folder, root, "llamacpp", "")
+def _llamacpp_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
+    return _folder(listing, root, "llamacpp", "")
 
 
 class _Layout(NamedTuple):
     """A program's layout: whether a folder with these names in it is one, and the places in it."""
 
-    is_one: Callable[[Path, list[str]], bool]
-    places: Callable[[Path, str], Iterator[CheckpointPlace]]
+    is_one: Callable[[Listing], bool]
+    places: Callable[[Listing, str], Iterator[CheckpointPlace]]
 
 
 #: in this order: a folder of Docker has the marks of Ollama too, and the marks of llama.cpp are the weakest
