@@ -608,3 +608,17 @@ def test_many_levels_are_registered_in_linear_time(tmp_path: Path) -> None:
 
     few = min(seconds(500) for _ in range(3))
     assert seconds(4000) < 24 * few  # eight times as many; quadratic would be 64 times
+
+
+def test_a_mistake_that_is_repeated_is_looked_up_once() -> None:
+    @attrs.frozen
+    class Many:
+        items: tuple[QuantizationLevel, ...]
+
+    text = json.dumps({"items": ["in4"] * 20_000})
+    start = time.process_time()
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "json", Many)
+    assert time.process_time() - start < 10  # half a minute if each is compared with every level
+    assert len(caught.value.messages) == 20_000
+    assert caught.value.messages[-1].endswith("unknown level 'in4'; did you mean 'Int4'? (line 1)")

@@ -70,7 +70,7 @@ class Registry:
         ValueError: for any other string, and for a list that contains one of these two.
     """
 
-    __slots__ = ("__weakref__", "_cache", "_cache_version", "_lock", "_plugins", "_policy", "_registered")
+    __slots__ = ("__weakref__", "_cache", "_cache_version", "_close", "_lock", "_plugins", "_policy", "_registered")
 
     def __init__(self, plugins: PluginPolicy | None = None) -> None:
         if plugins is not None:
@@ -84,6 +84,8 @@ class Registry:
         self._registered = Index(())  # replaced as a whole, never changed, so that readers need no lock
         self._cache = _SpellingCache(self._resolve)
         self._cache_version = 0
+        #: unknown spelling → the closest known ones: a file may repeat one mistake a hundred thousand times
+        self._close: dict[str, tuple[str, ...]] = {}
         self._clear_cache()
 
     def __getitem__(self, spelling: str) -> QuantizationLevel:
@@ -128,13 +130,19 @@ class Registry:
         recipe = explain_word(spelling)
         if recipe:
             raise UnknownLevelError(spelling, recipe.levels, explanation=recipe.text)
-        raise UnknownLevelError(spelling, self._closest(spelling))
+        close = self._close.get(spelling)
+        if close is None:
+            close = self._closest(spelling)
+            if len(self._close) < _MAX_CACHED:
+                self._close[spelling] = close
+        raise UnknownLevelError(spelling, close)
 
     def _clear_cache(self) -> None:
         """Forget all spellings but those of the five, which nothing can change."""
         with self._lock:
             self._cache_version += 1
             self._cache.clear()
+            self._close.clear()
             for level in BUILTIN:
                 self._cache.update(dict.fromkeys(own_words(level), level))
 
