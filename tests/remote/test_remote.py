@@ -21,19 +21,14 @@ constants = pytest.importorskip("huggingface_hub.constants")
 
 from quantlevels import CheckpointError, Inspection, inspect  # noqa: E402  # after what it needs here
 from quantlevels.checkpoint import read_checkpoint  # noqa: E402
-from quantlevels.checkpoint.remote import addresses, client, ranges, stores, web  # noqa: E402
+from quantlevels.checkpoint.remote import addresses, client, stores, web  # noqa: E402
 from quantlevels.container import RemoteLimits  # noqa: E402
 
 LIMITS = RemoteLimits(seconds=20, silence=0.5)
 WEIGHTS = np.arange(64 * 8, dtype=np.float32).reshape(64, 8)
 
 
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that would have been waited for."""
-    found: list[float] = []
-    monkeypatch.setattr(ranges, "wait", found.append)
-    return found
+pytestmark = pytest.mark.usefixtures("waits")
 
 
 @pytest.fixture

@@ -26,12 +26,7 @@ LIMITS = RemoteLimits(seconds=20, silence=0.5)
 NAMES = [f"model.layers.{layer}.mlp.up_proj.weight" for layer in range(3000)]
 
 
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that would have been waited for."""
-    found: list[float] = []
-    monkeypatch.setattr(ranges, "wait", found.append)
-    return found
+pytestmark = pytest.mark.usefixtures("waits")
 
 
 @pytest.fixture
