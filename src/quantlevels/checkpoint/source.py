@@ -126,8 +126,8 @@ class LocalFile:
 
 def _leads_below(folder: str, top: str) -> bool:
     """Whether a folder, links followed, is another folder or lies below it."""
-    top = os.path.realpath(top)
-    return os.path.commonpath((top, os.path.realpath(folder))) == top
+    top, folder = os.path.realpath(top), os.path.realpath(folder)
+    return folder == top or folder.startswith(os.path.join(top, ""))  # noqa: PTH118  # `join` ends it in a separator
 
 
 def _holds(chosen: Callable[[os.DirEntry[str]], bool], entry: os.DirEntry[str]) -> bool:
