@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from quantlevels import BF16, FP16, levels
 from quantlevels.container import Tensor, in_columns
+from quantlevels.scheme import Packing, Weight
 from quantlevels.schemes.folding import fold_modules
 
 
@@ -80,3 +83,20 @@ def test_a_packed_module_without_a_name_stays_whole() -> None:
     levels_of = [part.level.name for _, parts in folding for part in parts]
     assert levels_of.count("Int4") == 1
     assert levels_of.count("BFloat16") == len(others)
+
+
+def test_codes_of_marlin_without_a_module_are_found_among_many_tensors() -> None:
+    packed = [tensor("B", "Int32", 16, 512), tensor("s", "Float16", 2, 256)]
+    others = [tensor(f"other_{number}", "BFloat16", 8, 8) for number in range(100)]
+    folding = fold_modules(in_columns([*packed, *others]), (), None)
+    found = {part.level.name: part.parameters for _, parts in folding for part in parts if part.quantized}
+    assert found == {"Int4": 256 * 256}
+
+
+def test_a_declared_packing_without_a_module_is_found_among_many_tensors() -> None:
+    packing = Packing("zz", ("zs",), lambda module, hint: Weight(levels["Int4"], 64, Fraction(4), shape=(8, 8)))
+    packed = [tensor("zz", "UInt8", 8, 4), tensor("zs", "Float16", 8)]
+    others = [tensor(f"other_{number}", "BFloat16", 8, 8) for number in range(100)]
+    folding = fold_modules(in_columns([*packed, *others]), (packing,), None)
+    found = {part.level.name: part.parameters for _, parts in folding for part in parts if part.quantized}
+    assert found == {"Int4": 64}

@@ -31,7 +31,7 @@ from quantlevels.scheme import (
     Weight,
 )
 from quantlevels.schemes.buffers import is_buffer, is_common
-from quantlevels.schemes.catalogue import needs_of, packings_for
+from quantlevels.schemes.catalogue import CATALOGUE, needs_of, packings_for
 from quantlevels.vocabulary.level import QuantizationLevel
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declare
         declared_packings: the packings of the declared method, tried first.
         declared: what its config files declare.
     """
-    modules = _by_members(tensors)
+    modules = _by_members(tensors, declared_packings)
 
     buffers = declared.buffers if declared else ()
 
@@ -261,7 +261,7 @@ def fold_modules(tensors: Tensors, declared_packings: Sequence[Packing], declare
     return Folding(alike)
 
 
-def _by_members(tensors: Tensors) -> list[tuple[list[_Member], list[str]]]:
+def _by_members(tensors: Tensors, declared_packings: Sequence[Packing]) -> list[tuple[list[_Member], list[str]]]:
     """Each kind of module as its tensors, with the names of all modules that have equal ones.
 
     Each tensor takes its module one step further through a tree. Modules that end at one place have equal tensors.
@@ -297,20 +297,27 @@ def _by_members(tensors: Tensors) -> list[tuple[list[_Member], list[str]]]:
     for name, place in reached.items():
         names[place].append(name)
     modules = [(_path(places, place), same) for place, same in names.items()]
-    modules += _at_root(at_root)
+    modules += _at_root(at_root, frozenset().union(*(packing.suffixes for packing in declared_packings)))
     return modules
 
 
-def _at_root(members: Sequence[tuple[str, Form]]) -> Iterator[tuple[list[_Member], list[str]]]:
+def _at_root(
+    members: Sequence[tuple[str, Form]], declared: frozenset[str]
+) -> Iterator[tuple[list[_Member], list[str]]]:
     """Tensors whose names have no dot: one module without a name, or single tensors if there are too many for a module.
 
     Exporters (ONNX) number the tensors of a whole model that way.
+
+    Args:
+        members: names and forms.
+        declared: the names that tensors have in a module of the declared method.
     """
+    words = declared.union(*(tensors for row in CATALOGUE for tensors in row.tensors))
     of_module: list[_Member] = []
     alone: dict[Form, list[str]] = defaultdict(list)
     is_packed = any(name in _CODES_ONLY or name in _SIDES_ONLY or name.endswith(_FUSED_ENDINGS) for name, _ in members)
     for name, form in members:
-        if is_packed or len(members) <= _LARGEST_MODULE or is_common(name):
+        if is_packed or len(members) <= _LARGEST_MODULE or is_common(name) or name in words:
             of_module.append((name, *form))
         else:
             alone[form].append(name)
