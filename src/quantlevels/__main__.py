@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from types import FrameType
 
-#: exit statuses of programs that SIGINT and SIGTERM have ended, as shells give them
-_INTERRUPTED: Final = 130
-_TERMINATED: Final = 143
-#: the SIGTERM that have arrived
-_terminations: list[int] = []
+#: exit status of a program that a signal has ended, as shells give it: this and the number of the signal
+_ENDED_BY: Final = 128
+#: the signals of `_ENDING` that have arrived
+_arrived: list[int] = []
+#: signals by which a service manager, or a terminal that is closed, ends a program
+_ENDING: Final = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
 #: new objects before Python searches for garbage; its default is 700
 _OBJECTS_BEFORE_COLLECTION = 100_000
@@ -28,8 +29,9 @@ def main() -> None:
     atexit.register(gc.freeze)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends us without a word
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # else the caller wants it to be ignored
-        signal.signal(signal.SIGTERM, _terminate)
+    for number in _ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:  # else the caller wants it to be ignored, as nohup does
+            signal.signal(number, _end)
     try:
         if missing := [name for name in ("click", "rich") if not _is_installed(name)]:
             sys.exit(_refuse(f"the command line needs {' and '.join(missing)}: pip install 'quantlevels[cli]'"))
@@ -37,13 +39,13 @@ def main() -> None:
 
         status = run(sys.argv[1:])
     except KeyboardInterrupt:
-        status = _INTERRUPTED
-    sys.exit(_TERMINATED if _terminations else status)
+        status = _ENDED_BY + signal.SIGINT
+    sys.exit(_ENDED_BY + _arrived[0] if _arrived else status)
 
 
-def _terminate(number: int, _: FrameType | None) -> None:
-    """Take SIGTERM as Ctrl-C is taken: what has been written stays or goes whole, and nothing is left behind."""
-    _terminations.append(number)
+def _end(number: int, _: FrameType | None) -> None:
+    """Take a signal as Ctrl-C is taken: what has been written stays or goes whole, and nothing is left behind."""
+    _arrived.append(number)
     raise KeyboardInterrupt
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -19,6 +17,7 @@ from pathlib import Path
 import pytest
 from fuzz import onnx, pytorch
 from fuzz.containers import CONTAINERS
+from tests.users import owner, unprivileged
 from tests.writers import safetensors, write_safetensors
 
 from quantlevels import CheckpointError, inspect
@@ -142,40 +141,18 @@ def test_a_file_that_never_rests_ends_in_a_report_or_our_error(tmp_path: Path, n
 
 
 @contextmanager
-def unprivileged() -> Generator[Path]:
-    """A folder that everybody can reach, while this process may no more than everybody."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    write_safetensors(folder / "model.safetensors", TENSORS)
-    inspect(folder)  # imports what readers import: Python's own files may be root's alone
-    is_root = os.geteuid() == 0
-    try:
-        if is_root:
-            os.seteuid(65534)
+def unprivileged_checkpoint() -> Generator[Path]:
+    """A checkpoint of another user, while this process may no more than everybody."""
+    inspect(Path(__file__).parents[2] / "examples/dense-Q4_K_M.gguf")  # imports: Python's files may be root's alone
+    with unprivileged() as folder:
+        with owner():
+            write_safetensors(folder / "model.safetensors", TENSORS)
         yield folder
-    finally:
-        if is_root:
-            os.seteuid(0)
-        folder.chmod(0o755)
-        for place in folder.rglob("*"):
-            place.chmod(0o755)
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def owner() -> Generator[None]:
-    """Within `unprivileged`: as the user who made the files."""
-    effective = os.geteuid()
-    os.seteuid(os.getuid())
-    try:
-        yield
-    finally:
-        os.seteuid(effective)
 
 
 @POSIX
 def test_an_unreadable_file_is_named() -> None:
-    with unprivileged() as folder:
+    with unprivileged_checkpoint() as folder:
         path = folder / "model.safetensors"
         with owner():
             path.chmod(0)
@@ -187,7 +164,7 @@ def test_an_unreadable_file_is_named() -> None:
 @POSIX
 @pytest.mark.parametrize("mode", [0, 0o444, 0o111])
 def test_an_unreadable_folder_is_named(mode: int) -> None:
-    with unprivileged() as folder:
+    with unprivileged_checkpoint() as folder:
         with owner():
             folder.chmod(mode)
         for place in (folder, folder / "model.safetensors"):
@@ -197,7 +174,7 @@ def test_an_unreadable_folder_is_named(mode: int) -> None:
 
 @POSIX
 def test_a_relative_name_below_an_unreadable_folder_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with unprivileged() as folder:
+    with unprivileged_checkpoint() as folder:
         with owner():
             (folder / "org").mkdir(mode=0)
         monkeypatch.chdir(folder)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.conftest import INT4_CONFIG, W4A16, write_checkpoint
 
-from quantlevels.survey.writers import replacing
+from quantlevels.config.writing import replacing
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ask
@@ -133,7 +133,7 @@ def test_a_survey_that_is_ended_keeps_what_was_finished(tmp_path: Path, number: 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "rows.ndjson"
     code = (
-        "import sys; from pathlib import Path; from quantlevels.survey.writers import replacing\n"
+        "import sys; from pathlib import Path; from quantlevels.config.writing import replacing\n"
         "with replacing(Path(sys.argv[1])) as stream:\n"
         "    stream.write(b'other ' * 9999); stream.flush(); print('on', flush=True); sys.stdin.readline()\n"
     )

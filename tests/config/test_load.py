@@ -372,11 +372,6 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "serve.ini", Engine)
 
 
-def test_a_missing_file_raises_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        load(tmp_path / "serve.json", Engine)
-
-
 @pytest.mark.parametrize(("format", "module", "extra"), [("yaml", "yaml", "yaml"), ("msgpack", "msgpack", "msgpack")])
 def test_a_missing_library_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, format: DocumentFormat, module: str, extra: str

@@ -11,9 +11,10 @@ from typing import cast
 import pytest
 from tests.survey.stores import write_plain, write_tree
 
+from quantlevels.config.writing import replacing
 from quantlevels.errors import SurveyError
 from quantlevels.survey import SurveyRow, survey
-from quantlevels.survey.writers import FORMATS, RowFormat, read_rows, replacing, writer
+from quantlevels.survey.writers import FORMATS, RowFormat, read_rows, writer
 
 
 @pytest.fixture(scope="module")

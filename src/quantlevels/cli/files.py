@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quantlevels.survey.writers import replacing
+from quantlevels.config.writing import write_file
 
 if TYPE_CHECKING:
     from quantlevels.inspection.report import Inspection
@@ -28,5 +28,4 @@ def write_picture(path: Path, picture: str, *reports: Inspection) -> None:
         folder = report.path if report.path.is_dir() else report.path.parent
         if any(target == (folder / file.path).resolve() for file in report.files):
             raise click.UsageError(f"--svg {str(path)!r} is a file of the checkpoint")
-    with replacing(path) as stream:
-        stream.write(picture.encode())
+    write_file(path, picture.encode())

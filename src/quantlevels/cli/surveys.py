@@ -18,13 +18,14 @@ from attrs import frozen
 
 from quantlevels.cli.progress import PATIENCE
 from quantlevels.cli.render import Bar, Cell, CellValue, Column, Facts, Line, PageBlock, Style, Table, short_size, show
+from quantlevels.config.writing import replacing, write_file
 from quantlevels.errors import SurveyError
 from quantlevels.survey.page import page
 from quantlevels.survey.stores import default_roots
 from quantlevels.survey.summary import Changes, Summary, changes, unfinished_downloads
 from quantlevels.survey.surveying import survey
 from quantlevels.survey.writers import FORMATS as ROW_FORMATS
-from quantlevels.survey.writers import RowFormat, read_rows, replacing, writer
+from quantlevels.survey.writers import RowFormat, read_rows, writer
 
 if TYPE_CHECKING:
     from quantlevels.inspection.records import SurveyRow
@@ -86,8 +87,7 @@ def survey_command(options: Options, counts: Check | None) -> int:
             if out:
                 out.write(row)
     if options.html:
-        with replacing(options.html) as stream:
-            stream.write(page(kept, roots).encode())
+        write_file(options.html, page(kept, roots).encode())
     if options.format == "table":
         show(*_page(summary, roots))
     if options.since:  # on stderr: rows on stdout stay rows

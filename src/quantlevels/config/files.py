@@ -17,6 +17,7 @@ from quantlevels.config.formats import shared_converter, strict_converter
 from quantlevels.config.reader import Mistake, expected
 from quantlevels.config.strict import Hook, mistakes
 from quantlevels.config.words import place
+from quantlevels.config.writing import write_file
 from quantlevels.errors import ConfigError, QuantLevelsError
 from quantlevels.vocabulary.index import Index
 from quantlevels.vocabulary.level import QuantizationLevel
@@ -34,12 +35,12 @@ def load(path: str | os.PathLike[str], cls: type[T]) -> T:
     is converted, except an integer to a float. Keys that the class does not have are refused.
 
     Raises:
-        ConfigError: with one line per mistake in the file: the place, what was expected and found, the closest names.
-        OSError: if the file cannot be read.
+        ConfigError: with one line per mistake in the file: the place, what was expected and found, the closest names;
+            or if the file cannot be read.
     """
     path = Path(path)
     format = _format_of(path)
-    return _structured(path.read_bytes(), format, shared_converter, cls, str(path))
+    return _structured(_content(path), format, shared_converter, cls, str(path))
 
 
 def loads(text: str | bytes, format: DocumentFormat, cls: type[T]) -> T:
@@ -54,12 +55,12 @@ def loads(text: str | bytes, format: DocumentFormat, cls: type[T]) -> T:
 def save(path: str | os.PathLike[str], obj: object) -> None:
     """Write an object to a config file that `load` reads back as an equal object.
 
-    TOML has no null: fields that are None, and None by default, are left out of the file.
+    TOML has no null: fields that are None, and None by default, are left out of the file. A file that is there is
+    replaced when the new one is complete: it keeps its permissions, and a link stays a link.
 
     Raises:
-        ConfigError: if the format cannot hold a value; the file is then unchanged.
+        ConfigError: if the format cannot hold a value, or the file cannot be written; it is then unchanged.
         TypeError: if a field for a level holds something else, such as the name of one.
-        OSError: if the file cannot be written.
     """
     path = Path(path)
     format = _format_of(path)
@@ -67,7 +68,10 @@ def save(path: str | os.PathLike[str], obj: object) -> None:
         content = dump(shared_converter(format).unstructure(obj), format)
     except QuantLevelsError as error:
         raise ConfigError((f"{path}: {error}",)) from error
-    path.write_bytes(content)  # only now: an object that cannot be written must not leave an empty file
+    try:
+        write_file(path, content)
+    except (OSError, ValueError) as error:
+        raise _unusable(path, "written", error) from error
 
 
 def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) -> tuple[QuantizationLevel, ...]:
@@ -77,8 +81,7 @@ def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) ->
     ``bits_per_param = 4``.
 
     Raises:
-        ConfigError: with one line per mistake in the file, as `load`.
-        OSError: if the file cannot be read.
+        ConfigError: with one line per mistake in the file, or if it cannot be read, as `load`.
     """
     path = Path(path)
 
@@ -88,11 +91,24 @@ def levels_file(path: str | os.PathLike[str], *, registry: Registry = levels) ->
         return converter
 
     format = _format_of(path)
-    found = _structured(path.read_bytes(), format, converter_for, _LevelsFile, str(path)).levels.values()
+    found = _structured(_content(path), format, converter_for, _LevelsFile, str(path)).levels.values()
     try:
         return registry.register_all(tuple(found))
     except QuantLevelsError as error:  # another thread has registered one of the names meanwhile
         raise ConfigError((f"{path}: {error}",)) from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _unusable(path, "read", error) from error
+
+
+def _unusable(path: Path, how: str, error: OSError | ValueError) -> ConfigError:
+    """The error for a path that the system refuses: with a ValueError, if it holds a NUL."""
+    reason = getattr(error, "strerror", None) or error
+    return ConfigError((f"{path}: cannot be {how}: {reason}",))
 
 
 def _format_of(path: Path) -> DocumentFormat:

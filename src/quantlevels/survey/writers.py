@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -238,40 +236,6 @@ def writer(format: RowFormat, stream: IO[bytes]) -> RowWriter:
         SurveyError: if a library that the format needs is missing.
     """
     return _WRITERS[format](stream)
-
-
-@contextmanager
-def replacing(path: Path) -> Generator[IO[bytes]]:
-    """A stream to a new file that takes the place of ``path`` when it is complete, or was interrupted by the user.
-
-    After any other error the file at ``path`` is as it was. A link stays a link; a pipe or device is written to.
-
-    Raises:
-        KeyboardInterrupt: if the user interrupts; what was written stays.
-        OSError: naming the path, if it cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():  # replacing /dev/null would take it from all programs
-        with path.open("wb") as stream:
-            yield stream
-        return
-    # in the same folder: a rename within one file system replaces the old file at once or not at all
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        try:
-            out = partial.open("wb")
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        with out as stream:
-            try:
-                yield stream
-            except KeyboardInterrupt:  # what is finished stays: a later survey goes on from it
-                stream.flush()
-                partial.replace(target)
-                raise
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_rows(path: Path) -> Iterator[SurveyRow]:
