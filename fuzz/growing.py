@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, Literal, TypeAlias
 
-from tests.writers import framed, gguf_text, onnx_field, onnx_model, torch_archive, torch_pickle
+from tests.writers import distributed_list, framed, gguf_text, onnx_field, onnx_model, torch_archive, torch_pickle
 
 from fuzz.configs import CONFIGS
 from fuzz.containers import CONTAINERS
@@ -597,7 +597,11 @@ def torch_file(random: Random, n: int) -> Files:
 
 
 def distributed(random: Random, n: int) -> Files:
-    """The list of a distributed checkpoint, with more behind it."""
+    """The list of a distributed checkpoint: of many tensors or parts, or with more behind it."""
+    if random.random() < 0.5:
+        named, parts = names(random), random.choice([1, 2, 64, n])
+        tensors = {named(i): ("bfloat16", [parts, 4], parts) for i in range(max(1, n // parts))}
+        return {".metadata": distributed_list(tensors, random.choice([0, 0, 1]))}
     seed = (CONTAINERS / "dcp/nested/.metadata").read_bytes()
     named, value = names(random), random.choice([b"K\x01", b"}", b"]", _word("x")])
     more = b"".join(_word(named(i)) + value for i in range(n))

@@ -7,6 +7,7 @@ import json
 import math
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from typing import Final
 from quantlevels import levels
 
 _ALIGNMENT: Final = 32
+#: of each part of a distributed checkpoint
+_PART_BYTES: Final = 1 << 10
 _ITEMSIZES: Final = {"FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "IntStorage": 4, "CharStorage": 1}
 
 #: name → dtype and shape
@@ -115,6 +118,116 @@ def _int(number: int) -> bytes:
 
 def _ints(numbers: Sequence[int]) -> bytes:
     return b"(" + b"".join(map(_int, numbers)) + b"t"
+
+
+class _DistributedList:
+    """A pickle as torch writes the list of a distributed checkpoint: each value is kept, and texts are written once."""
+
+    def __init__(self) -> None:
+        self.out = bytearray(b"\x80\x04")
+        self.kept = 0
+        self.places: dict[object, int] = {}
+
+    def keep(self, *key: object) -> None:
+        """Keep the value that was written last; it is fetched when the same key is written again."""
+        self.out += b"\x94"
+        self.places[key] = self.kept
+        self.kept += 1
+
+    def fetched(self, *key: object) -> bool:
+        """Whether a value with this key was kept; if so, it is written."""
+        if key in self.places:
+            self.out += b"j" + struct.pack("<I", self.places[key])
+        return key in self.places
+
+    def text(self, value: str) -> None:
+        if not self.fetched(value):
+            self.out += _word(value)
+            self.keep(value)
+
+    def name(self, module: str, name: str) -> None:
+        if not self.fetched(module, name):
+            self.text(module)
+            self.text(name)
+            self.out += b"\x93"
+            self.keep(module, name)
+
+    def size(self, numbers: Sequence[int]) -> None:
+        self.name("torch", "Size")
+        self.out += _ints(numbers)
+        self.keep(self.kept)
+        self.out += b"\x85"
+        self.keep(self.kept)
+        self.out += b"R"
+        self.keep(self.kept)
+
+    def begin(self, module: str, name: str) -> None:
+        """An object of a class, whose fields follow."""
+        self.name(module, name)
+        self.out += b")\x81"
+        self.keep(self.kept)
+        self.out += b"}"
+        self.keep(self.kept)
+        self.out += b"("
+
+
+#: name → dtype, shape and the number of parts along the rows
+DistributedTensors = Mapping[str, tuple[str, Sequence[int], int]]
+
+
+def distributed_list(tensors: DistributedTensors, lost: int = 0) -> bytes:
+    """The ``.metadata`` of a distributed checkpoint, whose parts have 1 KiB each.
+
+    Args:
+        tensors: what it lists.
+        lost: how many parts at the end have no place in any file.
+    """
+    module, out = "torch.distributed.checkpoint.metadata", _DistributedList()
+    parts = [(name, part) for name, (_, _, count) in tensors.items() for part in range(count)]
+    nbytes: Counter[str] = Counter()
+    out.begin(module, "Metadata")
+    out.text("state_dict_metadata")
+    out.out += b"}("
+    for name, (dtype, shape, count) in tensors.items():
+        out.text(name)
+        out.begin(module, "TensorStorageMetadata")
+        out.text("properties")
+        out.name(module, "TensorProperties")
+        out.out += b")\x81("
+        out.name("torch", dtype)
+        out.out += b"NtbX\4\0\0\0size"
+        out.size(shape)
+        out.text("chunks")
+        out.out += b"]("
+        for part in range(count):
+            out.begin(module, "ChunkStorageMetadata")
+            out.text("offsets")
+            out.size([part * shape[0] // count, *([0] * (len(shape) - 1))])
+            out.text("sizes")
+            out.size([shape[0] // count, *shape[1:]])
+            out.out += b"ub"
+        out.out += b"eub"
+    out.out += b"u"
+    out.text("storage_data")
+    out.out += b"}("
+    for name, part in parts[: len(parts) - lost]:
+        _, shape, count = tensors[name]
+        file = f"__{part}_0.distcp"
+        out.begin(module, "MetadataIndex")
+        out.text("fqn")
+        out.text(name)
+        out.text("offset")
+        out.size([part * shape[0] // count, *([0] * (len(shape) - 1))])
+        out.out += b"ub"
+        out.begin("torch.distributed.checkpoint.filesystem", "_StorageInfo")
+        out.text("relative_path")
+        out.text(file)
+        out.text("offset")
+        out.out += _int(nbytes[file])
+        out.text("length")
+        out.out += _int(_PART_BYTES) + b"ub"
+        nbytes[file] += _PART_BYTES
+    return bytes(out.out + b"uub.")
 
 
 def onnx_field(number: int, value: bytes | str | int) -> bytes:

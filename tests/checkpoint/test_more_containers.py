@@ -28,7 +28,7 @@ from tests.checkpoint.writers import (
     whisper_head,
     write_mlc,
 )
-from tests.writers import safetensors
+from tests.writers import DistributedTensors, distributed_list, safetensors
 
 from quantlevels import CheckpointError, Inspection, inspect
 
@@ -211,7 +211,9 @@ def test_a_numpy_array_is_named_after_its_file() -> None:
 # distributed PyTorch checkpoints and NeMo
 
 
-@pytest.mark.parametrize("checkpoint", ["bfloat16", "float32", "float8", "nested", "scalar_and_empty", "views"])
+@pytest.mark.parametrize(
+    "checkpoint", ["bfloat16", "float32", "float8", "integers", "nested", "scalar_and_empty", "views"]
+)
 def test_distributed_checkpoints_are_exact(checkpoint: str) -> None:
     wanted = expected("dcp")[checkpoint]
     report = inspect(CONTAINERS / "dcp" / checkpoint)
@@ -224,6 +226,48 @@ def test_the_state_of_an_optimizer_is_left_out() -> None:
     report = inspect(CONTAINERS / "dcp/with_optimizer")
     assert report.stored is not None
     assert report.stored.parameters == expected("dcp")["float32"]["elements"]
+
+
+def write_distributed(folder: Path, tensors: DistributedTensors, lost: int = 0) -> Path:
+    (folder / ".metadata").write_bytes(distributed_list(tensors, lost))
+    for part in range(max(parts for _, _, parts in tensors.values())):
+        with (folder / f"__{part}_0.distcp").open("wb") as file:
+            file.truncate(1 << 40)
+    return folder
+
+
+def test_a_tensor_in_many_parts_is_counted_once(tmp_path: Path) -> None:
+    report = inspect(write_distributed(tmp_path, {"a.weight": ("bfloat16", (64, 8), 16)}))
+    check_books(report)
+    assert report.stored is not None
+    assert (report.stored.parameters, report.stored.tensor_bytes) == (512, 1024)
+
+
+def test_forty_thousand_parts_are_read(tmp_path: Path) -> None:
+    tensors = {f"layers.{number}.weight": ("bfloat16", (64, 8), 64) for number in range(640)}
+    report = inspect(write_distributed(tmp_path, tensors))
+    check_books(report)
+    assert report.stored is not None
+    assert report.stored.parameters == 640 * 512
+
+
+def test_parts_that_no_file_holds_are_reported(tmp_path: Path) -> None:
+    tensors = dict.fromkeys(("a.weight", "b.weight"), ("bfloat16", (64, 8), 16))
+    (finding,) = inspect(write_distributed(tmp_path, tensors, lost=3)).findings
+    assert finding.code == "QL202"
+    assert (finding.where, finding.message) == ("b.weight", "the list has the place of 13 of its 16 parts")
+
+
+def test_parts_that_do_not_fill_a_tensor_are_reported(tmp_path: Path) -> None:
+    (finding,) = inspect(write_distributed(tmp_path, {"a.weight": ("bfloat16", (65, 8), 16)})).findings
+    assert finding.code == "QL202"
+    assert finding.message == "its parts hold 512 of 520 elements"
+
+
+def test_parts_with_too_few_bytes_are_reported(tmp_path: Path) -> None:
+    (finding,) = inspect(write_distributed(tmp_path, {"a.weight": ("bfloat16", (1 << 10, 1 << 8), 2)})).findings
+    assert finding.code == "QL206"
+    assert finding.message == "its parts take 2,048 bytes in the files; its shape needs 524,288"
 
 
 def test_a_missing_part_of_a_distributed_checkpoint_is_reported(tmp_path: Path) -> None:

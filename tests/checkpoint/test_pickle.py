@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import subprocess
 import sys
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Container
 from contextlib import suppress
@@ -34,7 +36,7 @@ def read(tmp_path: Path, content: bytes, known: Container[Global] = frozenset())
 def plain(value: Value) -> object:
     """A symbolic value as what it stands for."""
     if isinstance(value, Object):
-        return {plain(key): plain(part) for key, part in value.items}
+        return {plain(key): plain(part) for key, part in value.items()}
     if isinstance(value, list):
         return [plain(part) for part in value]
     if type(value) is tuple:
@@ -66,7 +68,7 @@ def test_values_kept_are_the_same_value(tmp_path: Path) -> None:
 def test_calls_are_not_made(tmp_path: Path, protocol: int) -> None:
     value = read(tmp_path, pickle.dumps(OrderedDict(a=1), protocol), {ORDERED})
     assert isinstance(value, Object)
-    assert (value.function, value.arguments, value.items) == (ORDERED, (), [("a", 1)])
+    assert (value.function, value.arguments, list(value.items())) == (ORDERED, (), [("a", 1)])
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -137,10 +139,29 @@ print("freed")
     )
 
 
-def test_opcodes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantlevels.checkpoint.pickle._MOST_OPCODES", 1000)
-    with pytest.raises(CheckpointError, match="over 1,000 opcodes"):
-        read(tmp_path, b"\x80\x02" + b"N0" * 500 + b"N.")
+@pytest.mark.parametrize("value", [b"}", b"]", b"(", b")\x85", b"}NNs", b"K\x01\x85\x94"])
+def test_memory_is_limited_by_the_bytes_of_a_pickle(
+    tmp_path: Path, value: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantlevels.checkpoint.pickle._LEAST_MEMORY", 1 << 20)  # a small file takes less time
+    content = b"\x80\x04" + value * (200_000 // len(value)) + b"."
+    tracemalloc.start()
+    try:
+        with suppress(CheckpointError):
+            read(tmp_path, content)
+        assert tracemalloc.get_traced_memory()[1] < (4 << 20) + 16 * len(content)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pickle_of_empty_dicts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="its values take over 59 MiB of memory, far more than its bytes"):
+        read(tmp_path, b"\x80\x04" + b"}" * 1_500_000 + b".")
+
+
+def test_memo_entries_are_written_one_by_one(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="it writes memo entry 4000000000 after 0 others"):
+        read(tmp_path, b"\x80\x02]r" + struct.pack("<I", 4_000_000_000) + b".")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)

@@ -15,7 +15,7 @@ from quantlevels.container import TruncatedError
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Iterator
 
     from quantlevels.container import Source
 
@@ -23,8 +23,12 @@ _NEWEST_PROTOCOL: Final = 5
 _STOP: Final = ord(".")
 #: bytes read at once
 _CHUNK: Final = 1 << 16
-#: those of eighty thousand tensors
-_MOST_OPCODES: Final = 2_500_000
+#: after so many opcodes the memory that the values take is compared with its limit
+_OPCODES_AT_ONCE: Final = 1 << 14
+#: bytes of memory that the values of any pickle may take, and how many more for each of its bytes: a list of a
+#: distributed checkpoint takes 11, while a pickle of opcodes that each make an empty dict would take 72
+_LEAST_MEMORY: Final = 48 << 20
+_MEMORY_PER_BYTE: Final = 14
 #: bytes; sizes take 8, and the first number of a file of torch before 1.6 takes 10
 _LONGEST_INTEGER: Final = 64
 _LONGEST_TEXT: Final = 1 << 24
@@ -54,9 +58,14 @@ class Object:
 
     function: Global | None = None
     arguments: tuple[Value, ...] = ()
-    #: pairs in their order, as keys need not be hashable here; most objects have none, and share the empty tuple
-    items: Sequence[tuple[Value, Value]] = ()
+    #: keys and values in turn, as keys need not be hashable here; most objects have none, and share the empty tuple
+    content: list[Value] | tuple[()] = ()
     state: Value = None
+
+    def items(self) -> Iterator[tuple[Value, Value]]:
+        """The keys, each with its value, in their order."""
+        values = iter(self.content)
+        return zip(values, values, strict=True)
 
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | tuple[Value, ...] | Global | Persistent | Object | None"
@@ -73,7 +82,7 @@ class Pickle(NamedTuple):
     nbytes: int
 
 
-def interpret(source: Source, start: int, end: int, known: Container[Global]) -> Pickle:
+def interpret(source: Source, start: int, end: int, known: Container[Global], *, nbytes: int = 0) -> Pickle:
     """What the pickle at ``start`` stands for.
 
     Args:
@@ -81,28 +90,33 @@ def interpret(source: Source, start: int, end: int, known: Container[Global]) ->
         start: where it begins.
         end: where it ends at the latest.
         known: the names it may use.
+        nbytes: its bytes if they are known before: a part of it may need more memory per byte than all of it.
 
     Raises:
-        CheckpointError: if it is malformed, or uses any other name or an opcode that tensors need not.
+        CheckpointError: if it is malformed, uses any other name or an opcode that tensors do not need, or takes far
+            more memory than its bytes.
     """
-    machine = _Machine(source, start, end, known)
+    machine = _Machine(source, start, end, known, nbytes)
     value = machine.run()
     return Pickle(value, machine.persistent, machine.position, machine.position - start)
 
 
 @final
 class _Machine:
-    def __init__(self, source: Source, start: int, end: int, known: Container[Global]) -> None:
+    def __init__(self, source: Source, start: int, end: int, known: Container[Global], nbytes: int) -> None:
         self.source = source
+        self.start = start
         self.end = end
         self.known = known
+        self.nbytes = nbytes
         self.buffer = b""
         self.buffer_start = start
         self.at = 0
         self.stack: list[Value] = []
         #: the stacks below each mark
         self.marks: list[list[Value]] = []
-        self.memo: dict[int, Value] = {}
+        #: picklers number what they keep one by one, so a list holds it in a tenth of the memory of a dict
+        self.memo: list[Value] = []
         self.persistent: list[Persistent] = []
 
     @property
@@ -110,21 +124,29 @@ class _Machine:
         return self.buffer_start + self.at
 
     def run(self) -> Value:
-        operations = _OPERATIONS  # a local name: this loop is most of the time a PyTorch file takes
+        operations, sizes = _OPERATIONS, _SIZES  # local names: this loop is most of the time a PyTorch file takes
+        memory = 0
         try:
-            for _ in range(_MOST_OPCODES):
-                if self.at == len(self.buffer):
-                    self.fill(1)
-                opcode = self.buffer[self.at]
-                self.at += 1
-                if opcode == _STOP:
-                    return self.pop()
-                if opcode not in operations:
-                    raise self.broken(f"opcode {bytes([opcode])!r} is not one that tensors need")
-                operations[opcode](self)
+            while True:
+                for _ in range(_OPCODES_AT_ONCE):
+                    if self.at == len(self.buffer):
+                        self.fill(1)
+                    opcode = self.buffer[self.at]
+                    self.at += 1
+                    if opcode == _STOP:
+                        return self.pop()
+                    if opcode not in operations:
+                        raise self.broken(f"opcode {bytes([opcode])!r} is not one that tensors need")
+                    memory += sizes[opcode]
+                    operations[opcode](self)
+                self.check_memory(memory)
         except IndexError as error:
             raise self.broken("it takes a value from an empty stack") from error
-        raise self.broken(f"over {_MOST_OPCODES:,} opcodes")
+
+    def check_memory(self, memory: int) -> None:
+        """Raise CheckpointError if the values take far more memory than the bytes of the pickle."""
+        if memory > _LEAST_MEMORY + _MEMORY_PER_BYTE * max(self.nbytes, self.position - self.start):
+            raise self.broken(f"its values take over {memory >> 20:,} MiB of memory, far more than its bytes")
 
     def broken(self, reason: str) -> CheckpointError:
         return CheckpointError(self.source.path, f"is not a pickle of tensors: {reason}", self.position)
@@ -258,10 +280,15 @@ class _Machine:
         self.push(Object(function, arguments))
 
     def put(self, index: int) -> None:
-        self.memo[index] = self.stack[-1]
+        if index == len(self.memo):
+            self.memo.append(self.stack[-1])
+        elif index < len(self.memo):
+            self.memo[index] = self.stack[-1]
+        else:
+            raise self.broken(f"it writes memo entry {index} after {len(self.memo)} others")
 
     def get(self, index: int) -> None:
-        if index not in self.memo:
+        if index >= len(self.memo):
             raise self.broken(f"it reads memo entry {index}, which was never written")
         self.push(self.memo[index])
 
@@ -275,11 +302,10 @@ class _Machine:
         target = self.stack[-1]
         if not isinstance(target, Object) or len(values) % 2:
             raise self.broken("keys and values for something other than a dict")
-        pairs = zip(values[::2], values[1::2], strict=True)
-        if isinstance(target.items, list):
-            target.items += pairs
+        if isinstance(target.content, list):
+            target.content += values
         else:
-            target.items = [*pairs]
+            target.content = values
 
     def set_item(self) -> None:
         value, key = self.pop(), self.pop()
@@ -354,3 +380,22 @@ _OPERATIONS: Final[dict[int, Callable[[_Machine], object]]] = {
     0x62: _Machine.build,  # BUILD
     0x51: _Machine.refer,  # BINPERSID
 }
+#: opcode → bytes of memory that it takes at most, without those of a text, in CPython 3.11; a place on the stack has 8
+_SIZES: Final = [0] * 256
+for _opcodes, _size in (
+    (b"N\x88\x89K)h j2", 8),  # constants, small integers, the empty tuple, and values that are there already
+    (b"q r\x94", 10),  # a place in the memo, which grows by an eighth at once
+    (b"CB\x8e\x96", 8),  # bytes, which are passed over
+    (b"MJG\x8a\x8b", 40),  # an integer, without the bytes of a long one, or a float
+    (b"\x8cX\x8dUT", 64),  # a text
+    (b"](\x8f", 64),  # a list, also that of a mark
+    (b"}", 72),  # an `Object`
+    (b"R\x81", 56),
+    (b"tl\x91", 48),  # a tuple or a list of what the list of a mark held
+    (b"\x85\x86\x87", 48),
+    (b"s", 96),  # the first pair of a dict makes a list
+    (b"\x93c", 64),  # a `Global`
+    (b"Q", 80),  # a `Persistent`, and its place in the list of all
+):
+    for _opcode in _opcodes.replace(b" ", b""):
+        _SIZES[_opcode] = _size

@@ -366,7 +366,7 @@ def _pickle_in(archive: Archive, name: str, known: Container[Global]) -> Pickle:
     if end - start > _LARGEST_PICKLE:
         reason = f"is not a PyTorch file: {name.rpartition('/')[2]} has {end - start:,} bytes"
         raise CheckpointError(archive.source.path, reason, start)
-    return interpret(archive.source, start, end, known)
+    return interpret(archive.source, start, end, known, nbytes=end - start)
 
 
 def _storage_offsets(archive: Archive, folder: str, pickle: Pickle) -> Iterator[tuple[str, int]]:
@@ -428,7 +428,7 @@ def _items(value: Object) -> Sequence[tuple[Value, Value]]:
         case (list() as pairs, *_):
             return [(pair[0], pair[-1]) for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
         case _:
-            return value.items
+            return list(value.items())
 
 
 class _Reader:
