@@ -27,8 +27,6 @@ def main() -> None:
     # what is imported stays: looking for garbage in it takes a tenth of a short command, half of that at its end
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
     atexit.register(gc.freeze)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends us without a word
     for number in _ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:  # else the caller wants it to be ignored, as nohup does
             signal.signal(number, _end)

@@ -59,15 +59,6 @@ def test_output_that_cannot_be_encoded_is_escaped(process: Ask) -> None:
     assert answer.status == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_closed_pipe_is_not_an_error() -> None:
-    with subprocess.Popen([*QUANTLEVELS, "list", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
-        assert writer.stdout is not None
-        assert writer.stderr is not None
-        writer.stdout.close()
-        assert writer.stderr.read() == b""
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
 def test_a_full_disk_is_said_in_one_line() -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123
@@ -169,6 +160,22 @@ def test_a_closed_output_is_said_in_one_line() -> None:
         ["sh", "-c", '"$@" >&-', "sh", *QUANTLEVELS, "list"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (2, "quantlevels: output: closed\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+@pytest.mark.parametrize(
+    "arguments", [["list", "--json"], ["inspect", *[str(EXAMPLE)] * 200, "--json"], ["show", "nf5"]]
+)
+def test_a_reader_that_has_seen_enough_ends_it_in_silence(arguments: list[str]) -> None:
+    with subprocess.Popen([*QUANTLEVELS, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        if arguments[0] == "show":  # which complains
+            child.stderr.close()
+            assert child.wait(timeout=60) == 141
+            return
+        assert (child.stderr.read(), child.wait(timeout=60)) == (b"", 141)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -104,21 +106,170 @@ def test_what_cannot_be_done_is_one_line(tree: Path, arguments: list[str], reaso
     assert complaint == f"quantlevels: {reason}\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
-def test_an_interrupted_survey_keeps_what_it_has(tmp_path: Path) -> None:
-    for number in range(3000):
-        write_plain(tmp_path / f"models/{number}")
-    out = tmp_path / "rows.ndjson"
-    command = [sys.executable, "-m", "quantlevels", "survey", "models", "--workers", "2", "--out", str(out)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+GROUPS = pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
+#: for `sitecustomize.py`, in each worker: reading one of the checkpoints takes for ever
+STUCK = """
+import sys
+if "--multiprocessing-fork" in sys.argv:
+    import time
+    from pathlib import Path
+    from quantlevels.survey import run
+    read = run.rows_of
+    def rows_of(batch):
+        if any(place.name == "stuck" for place in batch):
+            Path(__file__).with_name("on").touch()
+            time.sleep(3600)
+        return read(batch)
+    run.rows_of = rows_of
+"""
+
+
+@contextmanager
+def started(folder: Path, *arguments: str, environment: Mapping[str, str]) -> Generator[subprocess.Popen[bytes]]:
+    """A survey in a process group of its own, of which nothing is left afterwards."""
+    command = [sys.executable, "-m", "quantlevels", "survey", *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.PIPE, start_new_session=True, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any(file.stat().st_size for file in tmp_path.glob(".rows.*.partial")):
+    while not happened():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Traceback" not in told
-    assert 0 < len(out.read_text().splitlines()) < 3000
+
+
+def has_rows(folder: Path) -> bool:
+    return any(file.stat().st_size for file in folder.glob(".rows.*.partial"))
+
+
+def group_ends(group: int, seconds: float) -> bool:
+    """Whether no process of a group is left after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@GROUPS
+@pytest.mark.parametrize("receivers", ["all", "the first"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_survey_that_is_ended_leaves_its_rows_and_no_worker(tmp_path: Path, number: int, receivers: str) -> None:
+    for name in [*(f"{number:03}" for number in range(400)), "stuck"]:
+        write_plain(tmp_path / "models" / name)
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow/sitecustomize.py").write_text(STUCK)
+    path = os.pathsep.join([str(tmp_path / "slow"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    out = tmp_path / "rows.ndjson"
+    arguments = ("models", "--workers", "2", "--out", str(out))
+    with started(tmp_path, *arguments, environment={**os.environ, "PYTHONPATH": path}) as process:
+        wait_until(lambda: has_rows(tmp_path) and (tmp_path / "slow/on").exists())
+        if receivers == "all":  # as a terminal does, and a service manager
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        _, told = process.communicate(timeout=20)  # far less than the checkpoint takes that is stuck
+        assert (process.returncode, told.strip()) == (128 + number, b"")
+        assert group_ends(process.pid, 5)
+    rows = out.read_text().splitlines()
+    assert 0 < len(rows) <= 400
+    assert all(json.loads(row)["error"] is None for row in rows)
+    assert {file.name for file in tmp_path.iterdir()} == {"models", "slow", "rows.ndjson"}
     status, _, _ = run(tmp_path, "models", "--since", str(out), "--out", "all.ndjson")
     assert status == 0
-    assert len((tmp_path / "all.ndjson").read_text().splitlines()) == 3000
+    assert len((tmp_path / "all.ndjson").read_text().splitlines()) == 401
+
+
+@GROUPS
+def test_workers_end_with_a_survey_that_is_killed(tmp_path: Path) -> None:
+    for number in range(2000):
+        write_plain(tmp_path / f"models/{number}")
+    arguments = ("models", "--workers", "2", "--out", str(tmp_path / "rows.ndjson"))
+    with started(tmp_path, *arguments, environment=os.environ) as process:
+        wait_until(lambda: has_rows(tmp_path))
+        process.kill()
+        process.wait()
+        assert group_ends(process.pid, 20)
+
+
+@GROUPS
+def test_parquet_of_a_survey_that_is_ended_can_be_read(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for number in range(2500):
+        write_plain(tmp_path / f"models/{number}")
+    out = tmp_path / "rows.parquet"
+    arguments = ("models", "--workers", "2", "--format", "parquet", "--out", str(out))
+    with started(tmp_path, *arguments, environment=os.environ) as process:
+        # the first bytes are there at once, the first thousand rows much later
+        wait_until(lambda: any(file.stat().st_size > 100 for file in tmp_path.glob(".rows.*.partial")))
+        for _ in range(3):  # who is impatient presses Ctrl-C again
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert 1000 <= parquet.read_table(out).num_rows < 2500
+    assert {file.name for file in tmp_path.iterdir()} == {"models", "rows.parquet"}
+
+
+#: a cluster of one worker, which reads one of the checkpoints until a line comes on standard input
+CLUSTER = """
+import sys, threading
+from distributed import LocalCluster
+from quantlevels.survey import run
+
+read, go_on = run.rows_of, threading.Event()
+
+def rows_of(batch):
+    if any(place.name == "stuck" for place in batch):
+        print("stuck", flush=True)
+        go_on.wait()
+    return read(batch)
+
+run.rows_of = rows_of
+options = {"n_workers": 1, "threads_per_worker": 2, "protocol": "tcp", "dashboard_address": None}
+with LocalCluster(processes=False, **options) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.readline()
+    go_on.set()
+    sys.stdin.readline()
+"""
+
+
+@GROUPS
+def test_a_survey_on_dask_that_is_ended_leaves_its_rows_and_the_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    for name in [*(f"{number:03}" for number in range(100)), "stuck"]:
+        write_plain(tmp_path / "models" / name)
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as cluster:
+        assert cluster.stdin is not None
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        out = tmp_path / "rows.ndjson"
+        arguments = ("models", "--dask", address, "--out", str(out))
+        with started(tmp_path, *arguments, environment=os.environ) as process:
+            assert cluster.stdout.readline() == "stuck\n"
+            wait_until(lambda: has_rows(tmp_path))
+            process.send_signal(signal.SIGTERM)
+            _, told = process.communicate(timeout=20)
+        assert process.returncode == 143
+        assert b"Traceback" not in told
+        assert 0 < len(out.read_text().splitlines()) <= 100
+        cluster.stdin.write("go on\n")
+        cluster.stdin.flush()
+        status, _, _ = run(tmp_path, "models", "--dask", address, "--since", str(out), "--out", "all.ndjson")
+        assert status == 0
+        assert len((tmp_path / "all.ndjson").read_text().splitlines()) == 101
+        cluster.communicate("end\n", timeout=60)

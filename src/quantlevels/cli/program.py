@@ -6,6 +6,7 @@ The commands themselves are imported when one of them is run: ``--help`` and ``-
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ from quantlevels.errors import ConfigError, QuantLevelsError
 REFUSED: Final = 2
 #: what shells expect of a program that Ctrl-C ended: 128 and the number of the signal
 INTERRUPTED: Final = 130
+#: the same for SIGPIPE. Only the status is that of the signal: if it really ended the process, each connection that a
+#: server or a worker closes would do so too, and leave files half-written
+UNREAD: Final = 141
 #: name of the way in which characters are written that the encoding of a terminal lacks
 _REPLACING: Final = "quantlevels"
 #: characters that pages draw with → what stands for them, as wide as they are
@@ -44,6 +48,10 @@ COMMANDS: Final = {
 }
 
 
+class _UnreadError(Exception):
+    """The program that reads the output has ended. Not an OSError: for that click ends the process, with status 1."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are in a module that is imported when one of them is needed."""
 
@@ -56,6 +64,15 @@ class LazyGroup(click.Group):
         if cmd_name in COMMANDS:
             import_module("quantlevels.cli.commands")
         return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            if error.filename is None:
+                raise _UnreadError from error
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error  # `--out` to a named pipe
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -101,6 +118,17 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Exception: a defect of quantlevels, in development mode (``python -X dev``) alone.
     """
+    try:
+        return _run(arguments)
+    except (_UnreadError, BrokenPipeError):
+        # `head` has seen enough. What is still held back goes nowhere, or Python would complain at its end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None if the shell closed it
+            os.dup2(nowhere, stream.fileno())
+        return UNREAD
+
+
+def _run(arguments: Sequence[str]) -> int:
     if not sys.stdout:  # None if the shell closed it: `quantlevels ... >&-`
         complain("output: closed")
         return REFUSED
@@ -119,6 +147,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return REFUSED
+    except (_UnreadError, BrokenPipeError):
+        raise
     except Exception as error:
         lines = reasons(error)
         if lines is None:

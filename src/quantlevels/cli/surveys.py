@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from importlib import import_module
@@ -24,6 +22,7 @@ from quantlevels.survey.page import page
 from quantlevels.survey.stores import default_roots
 from quantlevels.survey.summary import Changes, Summary, changes, unfinished_downloads
 from quantlevels.survey.surveying import survey
+from quantlevels.survey.workers import WorkerProcesses
 from quantlevels.survey.writers import FORMATS as ROW_FORMATS
 from quantlevels.survey.writers import RowFormat, read_rows, writer
 
@@ -133,14 +132,7 @@ def _executor(options: Options) -> Generator[tuple[Executor | None, int]]:
             # not pure: equal calls are different tasks, since files change between them
             yield client.get_executor(pure=False), max(len(client.scheduler_info()["workers"]), 1)
     elif options.workers:
-        # with spawn: a fork of a process that has threads may never wake up. A terminal sends Ctrl-C to every process:
-        # this one ends the survey, and the workers finish what they read instead of printing a traceback each
-        with ProcessPoolExecutor(
-            options.workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=signal.signal,
-            initargs=(signal.SIGINT, signal.SIG_IGN),
-        ) as pool:
+        with WorkerProcesses(options.workers) as pool:
             yield pool, options.workers
     else:
         yield None, 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from quantlevels.inspection import SCHEMA_VERSION
 from quantlevels.survey.listings import is_url, remote_places
 from quantlevels.survey.run import run
 from quantlevels.survey.stores import default_roots, places
+from quantlevels.survey.workers import WorkerProcesses
 
 if TYPE_CHECKING:
     from quantlevels.inspection.records import SurveyRow
@@ -90,8 +90,7 @@ def _survey(
                 yield place
 
     def renew() -> Executor:
-        # spawn, since a fork of a process that has threads may hang
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        pool = WorkerProcesses(workers)
         pools.callback(pool.shutdown, wait=False, cancel_futures=True)
         return pool
 

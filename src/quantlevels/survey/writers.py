@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
 
+from quantlevels.config.writing import signals_held_back
 from quantlevels.errors import SurveyError
 
 if TYPE_CHECKING:
@@ -136,14 +137,17 @@ class _ParquetWriter(RowWriter):
             self._flush()
 
     def _flush(self) -> None:
-        self.parquet.write_table(self.arrow.Table.from_pylist(self.pending, schema=self.schema))
-        self.pending.clear()
+        # a row group that was interrupted would be in the file without being in its list of groups
+        with signals_held_back():
+            self.parquet.write_table(self.arrow.Table.from_pylist(self.pending, schema=self.schema))
+            self.pending.clear()
 
     def close(self) -> None:
-        if self.pending:
-            self._flush()
-        self.parquet.close()
-        super().close()
+        with signals_held_back():  # without what stands at its end, the file cannot be read
+            if self.pending:
+                self._flush()
+            self.parquet.close()
+            super().close()
 
 
 def _storable(row: SurveyRow) -> dict[str, object]:
