@@ -180,6 +180,77 @@ def test_a_shard_with_a_name_too_long_is_missing(tmp_path: Path) -> None:
     assert [code for code, _ in codes(tmp_path)] == ["QL201"]
 
 
+def spelled(separators: tuple[str, str] | None = None, indent: int | None = None, **others: object) -> bytes:
+    """An index with a map of "a" to the first, "b" to the second shard and so on, turn by turn, in some spelling."""
+    places = dict(zip("abcdefg", [FIRST, SECOND] * 4, strict=False))
+    return json.dumps({**others, "weight_map": places}, separators=separators, indent=indent).encode()
+
+
+SPELLINGS = {
+    "json.dumps": spelled(),
+    "indented": spelled(indent=2, metadata={"format": "pt"}),
+    "compact": spelled((",", ":")),
+    "spaces before colons": spelled((" ,", " : ")),
+    "byte order mark": b"\xef\xbb\xbf" + spelled(),
+    "space at the end": spelled() + b" \n",
+    "map before others": spelled()[:-1] + b', "metadata": {"weight_map": {"x": "y"}}}',
+    "map within others": spelled(metadata={"weight_map": {"x": "y", "z": "y"}}),
+    "map within a text": spelled(metadata={"note": '"weight_map": {"x": "y"}'}),
+    "escaped name": spelled().replace(b'"a"', rb'"\u0061"'),
+    "other space": spelled().replace(b'", "c"', b'",\n"c"'),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_an_index_is_read_in_any_spelling(tmp_path: Path, spelling: str) -> None:
+    weights(tmp_path / FIRST, "aceg")
+    weights(tmp_path / SECOND, "fdb")
+    (tmp_path / INDEX).write_bytes(SPELLINGS[spelling])
+    assert names(tmp_path) == list("acegfdb")
+    assert not codes(tmp_path)
+    weights(tmp_path / SECOND, "bd")
+    (finding,) = read_checkpoint(tmp_path).findings
+    assert (finding.where, finding.message) == (SECOND, "the index lists 1 tensor that this file does not hold: 'f'")
+
+
+@pytest.mark.parametrize("name", ["a}b", "a{b", "a: b", "a, b", "ä", "a\x7f", " ", "a\u2028b"])
+def test_an_index_is_read_with_odd_names(tmp_path: Path, name: str) -> None:
+    weights(tmp_path / FIRST, [name, "b", "c"])
+    document = json.dumps({"weight_map": dict.fromkeys([name, "b", "c"], FIRST)}, ensure_ascii=False)
+    (tmp_path / INDEX).write_text(document, encoding="utf-8")
+    assert names(tmp_path) == [name, "b", "c"]
+    assert not codes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"c"', '"a"', "the key 'a' is repeated"),
+        ('"c"', '"c\x01"', "Invalid control character"),
+        ('"c"', '"c\n"', "Invalid control character"),
+        ('"c"', '"c""', "Expecting ':' delimiter"),
+        ('"c":', '"c",', "Expecting ':' delimiter"),
+        ('", "c"', '": "c"', "Expecting ',' delimiter"),
+        ('", "c"', '", "x", "c"', "Expecting ':' delimiter"),
+        ('"}', '", "}', "Unterminated string"),
+        ('"}', '", ""}', "Expecting ':' delimiter"),
+        ('"}', '",}', "Expecting property name"),
+        ('"}', '"]', "Expecting ',' delimiter"),
+        ('"}', '" "}', "Expecting ',' delimiter"),
+        ('"}', '"', "Expecting ',' delimiter"),
+        ("{", '{"weight_map": {}, ', "the key 'weight_map' is repeated"),
+    ],
+)
+@pytest.mark.parametrize("entries", [3, 3000])
+def test_what_is_not_json_in_an_index_is_an_error(
+    tmp_path: Path, old: str, new: str, reason: str, entries: int
+) -> None:
+    listed = ["a", "b", "c", *map(str, range(entries - 3))]
+    document = json.dumps({"weight_map": dict.fromkeys(listed, FIRST)}).replace(old, new, 1)
+    (tmp_path / INDEX).write_text(document)
+    assert reason in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("places", [["a"], "a", None, 1])
 def test_a_weight_map_is_an_object(tmp_path: Path, places: object) -> None:
     index(tmp_path, places)

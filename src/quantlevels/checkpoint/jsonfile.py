@@ -15,6 +15,8 @@ from quantlevels.checkpoint.source import shown
 from quantlevels.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quantlevels.container import JSON, Source
 
 #: the largest index of a public model has a few MB; the limit is the one safetensors has for headers
@@ -26,6 +28,8 @@ _MAX_DEPTH: Final = 64
 _LEAST_BRACKETS: Final = 500_000
 _BYTES_PER_BRACKET: Final = 16
 _STRING: Final = r'(?s:"(?:[^"\\]|\\.)*+")'
+#: JSON has none of them within a string
+CONTROL_CHARACTERS: Final = bytes(range(0x20))
 _TOO_DEEP: Final = "it is nested too deeply"
 
 
@@ -73,10 +77,35 @@ def read_object(source: Source, kind: type[dict[str, JSON]] | type[list[JSON]] =
     Raises:
         CheckpointError: if the file does not hold one, with what is wrong and where.
     """
-    path = source.path
+    return object_in(source.path, read_whole(source), kind)
+
+
+def read_whole(source: Source) -> bytes:
+    """All bytes of a JSON file.
+
+    Raises:
+        CheckpointError: if it has more than a JSON file of a model can need.
+    """
     if source.size > MAX_BYTES:
-        raise CheckpointError(path, f"has {source.size:,} bytes, more than a JSON file of a model can need")
-    raw = source.read(0, source.size)
+        raise CheckpointError(source.path, f"has {source.size:,} bytes, more than a JSON file of a model can need")
+    return source.read(0, source.size)
+
+
+@overload
+def object_in(path: Path | str, raw: bytes) -> dict[str, JSON]: ...
+@overload
+def object_in(path: Path | str, raw: bytes, kind: type[dict[str, JSON]] | type[list[JSON]]) -> JSON: ...
+def object_in(path: Path | str, raw: bytes, kind: type[dict[str, JSON]] | type[list[JSON]] = dict) -> JSON:
+    """The object in the bytes of a JSON file.
+
+    Args:
+        path: of the file, for errors.
+        raw: its bytes, in UTF-8 with or without a byte order mark.
+        kind: as in `read_object`.
+
+    Raises:
+        CheckpointError: if they do not hold one, with what is wrong and where.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

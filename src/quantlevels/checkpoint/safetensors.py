@@ -13,7 +13,7 @@ from itertools import accumulate, chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from quantlevels.checkpoint.jsonfile import decoded, finite, unique
+from quantlevels.checkpoint.jsonfile import CONTROL_CHARACTERS, decoded, finite, unique
 from quantlevels.checkpoint.source import shown
 from quantlevels.container import MARKERS, Contents, Places, Tensors, TruncatedError, UnknownType
 from quantlevels.errors import CheckpointError
@@ -39,7 +39,6 @@ _LARGEST_MARKER: Final = 1 << 12
 _MOST_MARKER_BYTES: Final = 1 << 22
 #: dtypes of text, by the names of their levels
 _TEXT: Final = frozenset({"UInt8", "Int8"})
-_CONTROL_CHARACTERS: Final = bytes(range(0x20))
 _JSON_SPACE: Final = " \t\n\r"
 
 #: start of a header in which the metadata comes first, as writers put it; the value follows
@@ -230,7 +229,7 @@ def _pieces(raw: bytes, start: int, stop: int) -> Iterator[str]:
     while start < stop:
         cut = raw.find(b"},", start + _PIECE, stop) + 1 or stop
         piece = raw[start:cut]
-        if len(piece.translate(None, _CONTROL_CHARACTERS)) != len(piece):
+        if len(piece.translate(None, CONTROL_CHARACTERS)) != len(piece):
             raise ValueError
         yield "," + piece.decode()
         start = cut + 1

@@ -6,21 +6,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast, final
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, final
 
 from attrs import Factory, define, evolve, field, frozen
 
-from quantlevels.checkpoint.catalogue import beginning_of_text, container_named, container_of, is_weights
+from quantlevels.checkpoint.catalogue import beginning_of_text, container_named, container_of
 from quantlevels.checkpoint.defects import missing_files, some
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import numbered, rank_of
 from quantlevels.checkpoint.source import shown
 from quantlevels.checkpoint.storage_types import type_lookup
+from quantlevels.checkpoint.weight_map import read_weight_map
 from quantlevels.container import Contents, File, Places, Tensors, TruncatedError
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding, pluralize
 
 if TYPE_CHECKING:
+    from quantlevels.checkpoint.weight_map import Placement
     from quantlevels.container import JSON, Container, Folder, Source, Tensor, TypeLookup
     from quantlevels.vocabulary.registry import Registry
 
@@ -39,8 +41,6 @@ _TENSOR_COUNT: Final = "split.tensors.count"
 _NUMBER: Final = "split.no"
 _COUNT: Final = "split.count"
 _ARCHITECTURE: Final = "general.architecture"
-#: what makes a name lead elsewhere, on any system
-_NOT_PLAIN: Final = frozenset("/\\:~\0")
 
 
 @final
@@ -51,14 +51,15 @@ class Joined:
     Args:
         container: of the first file; None if none could be read and no name tells.
         contents: their contents, each tensor once.
-        shard_of: name of a tensor → the file that holds it; empty for a single file.
+        shard_of: name of a tensor → the file that holds it; None for a single file, and if all are where an index
+            places them.
         unread: the files that are missing or cut.
         is_part: whether tensors are shares of larger ones, whose shapes the files do not tell.
     """
 
     container: Container | None
     contents: Contents
-    shard_of: Mapping[str, str] = field(factory=dict[str, str])
+    shard_of: Mapping[str, str] | None = None
     unread: frozenset[str] = frozenset()
     is_part: bool = False
 
@@ -128,10 +129,10 @@ def read_index(files: Files, name: str) -> Joined:
     Raises:
         CheckpointError: if the index is malformed or names what is not a file in its folder, or a shard is malformed.
     """
-    index = files.read_json(name)
-    claimed = _shard_names(files.folder.path, name, index)
-    joined = _read_all(files, sorted(set(claimed.values()))).merged(claimed)
-    findings = [*joined.contents.findings, *_misplaced(claimed, joined.shard_of, joined.unread)]
+    with files.folder.open(name) as source:
+        index, placed = read_weight_map(source)
+    joined = _read_all(files, sorted(placed)).merged(placed)
+    findings = [*joined.contents.findings, *_misplaced(placed, joined)]
     metadata = index.get("metadata")
     if not isinstance(metadata, dict):
         metadata = {}
@@ -143,25 +144,6 @@ def read_index(files: Files, name: str) -> Joined:
     scalars = {key: value for key, value in metadata.items() if isinstance(value, str | int | float)}
     contents = evolve(joined.contents, metadata={**joined.contents.metadata, **scalars}, findings=tuple(findings))
     return evolve(joined, contents=contents, container=joined.container or container_named(name))
-
-
-def _shard_names(folder: object, name: str, index: Mapping[str, JSON]) -> dict[str, str]:
-    """Tensor → shard, as an index claims."""
-    path = f"{folder}/{name}"
-    shard_of = index.get("weight_map")
-    if not isinstance(shard_of, dict):
-        raise CheckpointError(path, "has no weight_map: it needs an object with a file name for each tensor")
-    try:
-        shards = set(shard_of.values())
-    except TypeError:  # a list or an object among them
-        shards = {None}
-    if set(map(type, shards)) - {str}:
-        raise CheckpointError(path, "weight_map must hold names of files, nothing else")
-    # huggingface_hub 2.4.0 follows names such as ../../other/model with the user's token; nothing but a name is sound
-    for shard in cast("set[str]", shards):
-        if not shard.strip(".") or _NOT_PLAIN & set(shard) or not is_weights(shard):
-            raise CheckpointError(path, f"weight_map names {shown(shard)}, not the plain name of a file with weights")
-    return cast("dict[str, str]", shard_of)
 
 
 def read_parts(files: Files, name: str) -> Joined:
@@ -299,20 +281,19 @@ class _Shards:
         """In how many files each tensor is."""
         return Counter(chain.from_iterable(shard.tensors.names for shard in self.contents.values()))
 
-    def merged(self, claimed: Mapping[str, str]) -> Joined:
+    def merged(self, placed: Placement) -> Joined:
         """What the files hold together, each tensor once.
 
         Args:
-            claimed: name of a tensor → the file that an index places it in; empty without an index.
+            placed: the tensors that an index places in each file; empty without an index.
         """
         shards = self.contents
         tensors = Tensors.joined([shard.tensors for shard in shards.values()])
         places = Places.joined(shard.places for shard in shards.values())
-        shard_of = claimed
+        shard_of: dict[str, str] | None = None
         findings = [*self.findings, *chain.from_iterable(shard.findings for shard in shards.values())]
-        # the usual case needs no dict of all tensors beside that of the index
-        if not _agrees(claimed, shards):
-            shard_of, repeated = _found(claimed, shards, self.tensor_counts())
+        if not _agrees(placed, shards):  # the usual case needs no dict of all tensors
+            shard_of, repeated = _found(placed, shards, self.tensor_counts())
             if repeated:
                 several = f"{pluralize(len(repeated), 'tensor')} in more than one file: {some(repeated)}"
                 findings.append(Finding("QL203", several, repeated[0]))
@@ -354,15 +335,20 @@ def _first_of(mappings: Iterable[Mapping[str, _V]]) -> dict[str, _V]:
     return merged
 
 
-def _agrees(claimed: Mapping[str, str], shards: Mapping[str, Contents]) -> bool:
-    """Whether each tensor is in the shard the index claims, and the index claims no other."""
-    return sum(len(shard.tensors) for shard in shards.values()) == len(claimed) and all(
-        [*map(claimed.get, shard.tensors.names)] == [name] * len(shard.tensors) for name, shard in shards.items()
+def _agrees(placed: Placement, shards: Mapping[str, Contents]) -> bool:
+    """Whether each file holds exactly the tensors that the index places in it."""
+    return placed.keys() == shards.keys() and all(
+        _are_same(tensors, shards[name].tensors.names) for name, tensors in placed.items()
     )
 
 
+def _are_same(placed: list[str], held: Sequence[str]) -> bool:
+    # a list in the same order is compared without hashing; an index has each tensor once
+    return placed == held or (len(placed) == len(held) and set(placed) == set(held))
+
+
 def _found(
-    claimed: Mapping[str, str], shards: Mapping[str, Contents], counts: Mapping[str, int]
+    placed: Placement, shards: Mapping[str, Contents], counts: Mapping[str, int]
 ) -> tuple[dict[str, str], list[str]]:
     """The shard that holds each tensor, and the tensors that several hold: then the claimed one, else the first."""
     shard_of: dict[str, str] = {}
@@ -370,19 +356,19 @@ def _found(
     for name, shard in reversed(list(shards.items())):
         shard_of.update(zip(shard.tensors.names, repeat(name)))
     for name, shard in shards.items():
-        shard_of.update((tensor, name) for tensor in shard.tensors.names if claimed.get(tensor) == name)
+        claimed = set(placed.get(name, ()))
+        shard_of.update((tensor, name) for tensor in shard.tensors.names if tensor in claimed)
         shard_of.update((tied, name) for tied in shard.tied if tied not in shard_of)
     return shard_of, [name for name, count in counts.items() if count > 1]
 
 
-def _misplaced(claimed: Mapping[str, str], shard_of: Mapping[str, str], unread: frozenset[str]) -> Iterator[Finding]:
-    """The tensors that are not in the shard their index claims, one finding per shard."""
-    if shard_of is claimed:
+def _misplaced(placed: Placement, joined: Joined) -> Iterator[Finding]:
+    """The tensors that are not in the shard their index places them in, one finding per shard."""
+    if joined.shard_of is None:
         return
-    absent: dict[str, list[str]] = {}
-    for tensor, shard in claimed.items():
-        if shard_of.get(tensor) != shard and shard not in unread:
-            absent.setdefault(shard, []).append(tensor)
-    for shard, tensors in absent.items():
-        message = f"the index lists {pluralize(len(tensors), 'tensor')} that this file does not hold: {some(tensors)}"
-        yield Finding("QL202", message, shard)
+    for shard, tensors in placed.items():
+        absent = [tensor for tensor in tensors if joined.shard_of.get(tensor) != shard]
+        if absent and shard not in joined.unread:
+            several = pluralize(len(absent), "tensor")
+            message = f"the index lists {several} that this file does not hold: {some(absent)}"
+            yield Finding("QL202", message, shard)
