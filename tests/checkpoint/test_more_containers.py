@@ -87,7 +87,42 @@ def test_ctranslate2_is_exact(quantization: str) -> None:
 
 @pytest.mark.parametrize("layout", ["awq_gemm", "awq_gemv"])
 def test_ctranslate2_keeps_the_groups_of_awq(layout: str) -> None:
-    assert levels_of(inspect(CONTAINERS / "ctranslate2" / layout))["Int4"] == (32, None)
+    assert levels_of(inspect(CONTAINERS / "ctranslate2" / layout))["Int4"] == (32, False)
+
+
+def awq_of_ctranslate2(folder: Path, **settings: object) -> Path:
+    """The model of the gemm layout, with other settings in its config."""
+    shutil.copytree(CONTAINERS / "ctranslate2/awq_gemm", folder, dirs_exist_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **settings}))
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["awq_gemm", "awq_gemv"])
+def test_ctranslate2_declares_awq_in_its_config(layout: str) -> None:
+    declared = inspect(CONTAINERS / "ctranslate2" / layout).declared
+    assert declared is not None
+    ((level, group_size),) = ((level.level.name, level.group_size) for level in declared.levels)
+    assert (declared.method, declared.source) == ("ctranslate2", "config.json")
+    assert (level, group_size) == ("Int4", 32)
+
+
+def test_another_group_size_in_the_config_of_ctranslate2_is_a_finding(tmp_path: Path) -> None:
+    report = inspect(awq_of_ctranslate2(tmp_path, quantization_group_size=64))
+    assert [finding.code for finding in report.findings] == ["QL112"]
+
+
+@pytest.mark.parametrize("settings", [{"quantization_type": 7}, {"quantization_bits": "four"}])
+def test_settings_that_ctranslate2_does_not_write_are_unusable(tmp_path: Path, settings: dict[str, object]) -> None:
+    report = inspect(awq_of_ctranslate2(tmp_path, **settings))
+    assert [finding.code for finding in report.findings] == ["QL305"]
+    assert "Int4" in levels_of(report)
+
+
+def test_settings_of_awq_over_plain_variables_are_stale(tmp_path: Path) -> None:
+    folder = awq_of_ctranslate2(tmp_path)
+    shutil.copy(CONTAINERS / "ctranslate2/float16/model.bin", folder)
+    assert "QL103" in {finding.code for finding in inspect(folder).findings}
 
 
 # OpenVINO

@@ -325,6 +325,13 @@ def test_an_unknown_scheme_is_answered_with_all_schemes(ask: Ask) -> None:
     assert "unknown scheme 'zzz'; choose one of " in answer.err
 
 
+@pytest.mark.parametrize("scheme", ["ctranslate2", "openvino", "aqlm"])
+def test_a_scheme_without_exact_sizes_says_so_in_one_line(ask: Ask, scheme: str) -> None:
+    answer = ask("size", EXAMPLE, "--level", "Int4", "--scheme", scheme)
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert f"what {scheme} stores is not known exactly before it has run; quantize the model" in answer.err
+
+
 @pytest.mark.parametrize(("said", "meant"), [("w4a6", "w4a16"), ("w4a16/confg.json", "w4a16/config.json")])
 def test_a_misspelt_path_is_answered_with_what_was_meant(ask: Ask, w4a16: Path, said: str, meant: str) -> None:
     answer = ask("inspect", w4a16.parent / said)

@@ -66,7 +66,7 @@ CATALOGUE: Final = (
     ),
     # before the packings that they share names with: theirs have more tensors
     _row("nunchaku", "svdquant nunchaku nunchaku_lite", "qweight wscales", "qweight wscales wzeros"),
-    _row("ctranslate2", "", "weight weight_scale weight_zero", "weight weight_scale"),
+    _row("ctranslate2", "ctranslate2", "weight weight_scale weight_zero", "weight weight_scale"),
     _row(
         "comfy",
         "comfy",

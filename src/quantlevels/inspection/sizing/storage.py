@@ -29,6 +29,7 @@ def rules_of(name: str) -> tuple[Storage, ...]:
 
     Raises:
         UnknownLevelError: if no scheme or format is called so.
+        SizingError: if it is not known exactly how the scheme stores weights.
     """
     found = find_scheme(name)
     if found and found.storage:
@@ -41,6 +42,11 @@ def rules_of(name: str) -> tuple[Storage, ...]:
         return by_format
     formats = {rule.format for rule in rules}
     names = scheme_names()
+    if found:
+        raise SizingError(
+            f"what {found.method} stores is not known exactly before it has run; quantize the model and inspect the "
+            f"result, or choose one of {', '.join(names)}"
+        )
     raise UnknownLevelError(name, tuple(get_close_matches(name, {*names, *formats})) or names, "scheme")
 
 

@@ -34,6 +34,8 @@ SECTION_KEYS: Final = ("quantization", "quantization_config", "compression_confi
 _METHOD_KEYS: Final = {"quip_params": "quip#", "aqlm": "aqlm", "amx_quantization": "ktransformers"}
 #: Keys of a model's config that concern its quantization, but stand outside of the section for it.
 KEYS_BESIDE: Final = ("expert_dtype",)
+#: Keys that one method writes beside those of a model's config, not in a section: all of them, and the method.
+_KEYS_TOGETHER: Final = ((("quantization_type", "quantization_bits", "quantization_group_size"), "ctranslate2"),)
 #: Files that are a section of one method as a whole: how their names begin and end, and the method.
 _WHOLE_FILES: Final = (("quant_model_description", ".json", "modelslim"),)
 #: Files of which one key names how weights are packed → the key, and the method that it is of.
@@ -136,6 +138,9 @@ def _candidates(file: str, config: Config) -> Iterator[_Candidate]:
     if file in FOREIGN_CONFIGS:
         yield _Candidate("$.quantization_config", config.get("quantization_config"), FOREIGN_CONFIGS[file])
         return
+    for keys, method in _KEYS_TOGETHER:
+        if all(key in config for key in keys):
+            yield _Candidate("$", {key: config[key] for key in keys}, method)
     yield from _in_model_config(config)
     yield _Candidate("$", {**config}, whole_file=True)
 
