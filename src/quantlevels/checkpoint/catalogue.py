@@ -236,7 +236,7 @@ FOREIGN: Final = (
     Foreign(
         "a Keras archive",
         r".*\.keras",
-        "unzip it, and inspect the model.weights.h5 in it",
+        "install the container plugin quantlevels-hdf5 to read it",
         rb"PK\x03\x04.{26}(metadata\.json|config\.json|model\.weights\.h5)",
     ),
     Foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder it is in"),
