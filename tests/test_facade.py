@@ -152,7 +152,7 @@ def test_records_of_plugin_authors_say_in_a_debugger_what_they_are() -> None:
     tensors = in_columns([Tensor("a.weight", BF16, (2,), 4)])
     rule = TensorRule("scales")
     packing = Packing("qweight", ("scales",), lambda module, hint: None, (rule,))
-    container = Container(name="acmefmt", reader=lambda source, level_of: Contents())
+    container = Container(name="acmefmt", reader=lambda source, level_of: Contents(), suffixes=(".acme",))
     assert list(map(repr, (tensors, rule, packing, container))) == [
         "<Tensors 1>",
         "<TensorRule scales>",

@@ -442,6 +442,10 @@ class Container:
         part_is_whole: whether any numbered part, named alone, stands for the whole model.
         llama_cpp: whether names of tensors and ``general.file_type`` are those of llama.cpp.
         decoration: what its writers put before or after the names that weights have in the model.
+
+    Raises:
+        TypeError: if the reader cannot be called, or the suffixes, names or first bytes are of another type.
+        ValueError: if a suffix is not in lower case with its dot, or no file can match the container.
     """
 
     name: str
@@ -459,6 +463,24 @@ class Container:
     decoration: re.Pattern[str] | None = None
 
     # by hand, here and in `quantlevels.scheme`: what attrs generates is compiled when the module is imported
+    def __attrs_post_init__(self) -> None:
+        if not callable(self.reader):
+            raise TypeError(f"the reader of a container has to be a function, not {type(self.reader).__name__}")
+        texts: tuple[tuple[str, object], ...] = (("suffixes", self.suffixes), ("names", self.names))
+        for what, value in texts:
+            if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+                raise TypeError(f"the {what} of a container have to be a tuple of texts, not {value!r}")
+        if not isinstance(self.magic, bytes):
+            raise TypeError(f"the magic of a container has to be bytes, not {self.magic!r}")
+        pattern: object = self.looks and self.looks.pattern
+        if not isinstance(pattern, bytes | None):
+            raise TypeError(f"what a container looks like has to be a pattern of bytes, not {self.looks!r}")
+        for suffix in self.suffixes:
+            if not suffix.startswith(".") or suffix != suffix.lower():
+                raise ValueError(f"suffix {suffix!r}: write it in lower case with its dot")
+        if not (self.suffixes or self.names or self.magic or self.looks):
+            raise ValueError("no file can match this container: give it suffixes, names, magic or looks")
+
     def __repr__(self) -> str:
         return f"<Container {self.name}>"
 

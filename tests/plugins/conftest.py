@@ -106,8 +106,9 @@ class Site:
     ) -> Result:
         """Run ``code`` in a process that has this site, and others later, on its path."""
         environment = {name: value for name, value in os.environ.items() if name != "QUANTLEVELS_PLUGINS"}
+        inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         environment |= {
-            "PYTHONPATH": os.pathsep.join(str(site.path) for site in (self, *later)),
+            "PYTHONPATH": os.pathsep.join([*(str(site.path) for site in (self, *later)), *inherited]),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         if plugins is not None:

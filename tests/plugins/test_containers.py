@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -99,6 +100,10 @@ def test_without_its_plugin_a_file_is_not_a_checkpoint(site: Site, weights: byte
         ({"name": "gguf"}, "it uses 'gguf', which means a format that comes with quantlevels"),
         ({"suffixes": (".acme", ".bin")}, "it uses '.bin', which means files of a format that comes with quantlevels"),
         ({"suffixes": (".json",)}, "it uses '.json', which means files of a format that comes with quantlevels"),
+        (
+            {"magic": b"lmgg"},
+            "it uses \"b'lmgg'\", which means the first bytes of a format that comes with quantlevels",
+        ),
         ({"magic": b"GG"}, "it uses \"b'GG'\", which means the first bytes of a format that comes with quantlevels"),
     ],
 )
@@ -163,14 +168,97 @@ def test_a_careless_reader_is_told(file: Path, reader: Callable[[Source, TypeLoo
 
 
 def test_what_is_not_expected_of_a_file_is_told(file: Path) -> None:
-    container = Container(name="acme", reader=read, suffixes=("ACME",), magic=b"ACME")
+    container = Container(name="acme", reader=read, suffixes=(".acme",), magic=b"ACME")
     with pytest.raises(AssertionError) as caught:
         check_container(container, file, {"w0": (UINT8, (5,)), "w2": (UINT8, (4,))})
     for problem in (
-        "suffix 'ACME'",
         "does not begin with the magic",
         "'w2' is missing",
         "'w1' is not expected",
         "(5,)",
     ):
         assert problem in str(caught.value)
+
+
+def test_arrays_that_are_compressed_may_be_larger_than_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "small.acme"
+    path.write_bytes(b"1000")
+    size = len(path.read_bytes())
+
+    def read_compressed(source: Source, level_of: TypeLookup) -> Contents:
+        if source.size < size:
+            raise CheckpointError(source.path, "truncated")
+        return Contents(tensors=[Tensor("w", level_of("safetensors", "U8"), (1000,), 1000)])
+
+    container = Container(name="acme", reader=read_compressed, suffixes=(".acme",))
+    check_container(container, path, {"w": (UINT8, (1000,))})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"reader": None}, "the reader of a container has to be a function, not NoneType"),
+        ({"suffixes": ".acme"}, "the suffixes of a container have to be a tuple of texts, not '.acme'"),
+        ({"names": ["acme"]}, "the names of a container have to be a tuple of texts"),
+        ({"magic": "ACME"}, "the magic of a container has to be bytes, not 'ACME'"),
+        ({"looks": re.compile("ACME")}, "has to be a pattern of bytes"),
+        ({"suffixes": (".ACME",)}, "suffix '.ACME': write it in lower case with its dot"),
+        ({"suffixes": ("acme",)}, "suffix 'acme': write it in lower case with its dot"),
+        ({"suffixes": ()}, "no file can match this container"),
+    ],
+)
+def test_a_container_that_cannot_work_is_refused_when_it_is_made(arguments: dict[str, Any], reason: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(reason)):
+        Container(**{"name": "acme", "reader": read, "suffixes": (".acme",), **arguments})
+
+
+#: the body of a reader → what the error of the file says, after the name of the container
+FAULTY = {
+    "raise ValueError('boom\\nand more')": "failed with ValueError: boom and more",
+    "sys.exit(3)": "failed with SystemExit: 3",
+    "raise GeneratorExit": "failed with GeneratorExit",
+    "return read(source, level_of)": "failed with RecursionError",
+    "return None": "is wrong: it gives a NoneType, not Contents",
+    "return Contents(tensors=[('w', U8)])": "failed with ValueError",
+    "return Contents(tensors=[Tensor(3, U8, (4,), 4)])": "is wrong: a tensor is named 3, not by a text",
+    "return Contents(tensors=[Tensor('w', 'U8', (4,), 4)])": "is wrong: tensor 'w' has the dtype 'U8'",
+    "return Contents(tensors=[Tensor('w', U8, (-4,), 4)])": "is wrong: tensor 'w' has the shape (-4,)",
+    "return Contents(tensors=[Tensor('w', U8, (4,), -4)])": "is wrong: tensor 'w' has -4 bytes",
+    "return Contents(tensors=[Tensor('w', U8, (4,), 4.0)])": "is wrong: tensor 'w' has 4.0 bytes",
+    "return Contents(tensors=[Tensor('w', U8, (4,), 5)])": "is wrong: tensor 'w' has 5 bytes: UINT8 of shape [4] has 4",
+    "return Contents(tensors=[W, W])": "is wrong: two tensors have the same name",
+    "return Contents(tensors=[W], places=Places.in_file(source.name, [1, 2]))": "is wrong: 2 places for 1 tensors",
+    "return Contents(tensors=[W], places=Places.in_file(source.name, [17]))": "is wrong: tensor 'w' ends after the",
+    "return Contents(tensors=[W], places=[None])": "is wrong: its places are a list, not Places",
+    "return Contents(tensors=[W], findings=('QL301',))": "is wrong: its findings are not all of the class Finding",
+}
+
+
+@pytest.mark.parametrize("body", FAULTY)
+def test_a_faulty_reader_is_one_line_that_names_its_plugin(site: Site, weights: bytes, body: str) -> None:
+    source = f"""
+import sys
+from quantlevels.container import Container, Contents, Places, Tensor
+
+def read(source, level_of):
+    U8 = level_of("safetensors", "U8")
+    W = Tensor("w", U8, (4,), 4)
+    {body}
+
+ACME = Container(name="acmefmt", reader=read, suffixes=(".acme",))
+"""
+    site.install("acme", {"acmefmt": "acme:ACME"}, {"acme.py": source}, group="quantlevels.containers")
+    (site.path.parent / "model" / "weights.acme").write_bytes(weights)
+    found = site.run(READ)["found"]
+    assert "weights.acme: is not read: the plugin for acmefmt " + FAULTY[body] in found
+    assert found.startswith("CheckpointError: ")
+    assert found.endswith("; please tell its author")
+    assert "\n" not in found
+
+
+def test_a_whole_name_finds_a_container_too(site: Site, weights: bytes) -> None:
+    source = CONTAINER.format(by="acme", name="acmefmt", suffixes=(), magic=b"")
+    source = source.replace("suffixes=()", 'names=("weights.anything",)')
+    site.install("acme", {"acmefmt": "acme:ACME"}, {"acme.py": source}, group="quantlevels.containers")
+    (site.path.parent / "model" / "weights.anything").write_bytes(weights)
+    assert site.run(READ)["found"][:2] == ["acmefmt", 2]

@@ -268,7 +268,7 @@ def container_of(source: Source, registry: Registry) -> Container | None:
     suffix = suffix_of(name)
     found = _NAMES.get(name) or _by_looks(_PARTICULAR, head) or _by_suffix(head, suffix)
     if found is None and (foreign := _foreign_zip(head, name)):
-        return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
+        return _of_plugin(registry, head, name) or _refuse(source, foreign)
     found = found or _by_magic(CONTAINERS, head)
     if found or suffix == CONFIG_SUFFIX:
         return found
@@ -284,13 +284,13 @@ def _container_of_other(source: Source, registry: Registry, head: bytes, name: s
     suffix = suffix_of(name)
     if foreign := _foreign_head(head):
         # a plugin may read what this package does not, HDF5 for example
-        return _of_plugin(registry, head, suffix) or _refuse(source, foreign)
+        return _of_plugin(registry, head, name) or _refuse(source, foreign)
     if suffix in PYTORCH.suffixes:
         _refuse_data(source, name)
     found = None if foreign_named(name) else _SUFFIXES.get(suffix)  # the .bin of ncnn is not one of PyTorch
     if not suffix:  # a blob in the cache of Hugging Face is named by its hash alone
         found = _by_looks(CONTAINERS, head)
-    found = found or _of_plugin(registry, head, suffix) or _by_looks(CONTAINERS, head)
+    found = found or _of_plugin(registry, head, name) or _by_looks(CONTAINERS, head)
     if found is None:
         if foreign := foreign_named(name):
             _refuse(source, foreign)
@@ -351,10 +351,15 @@ def _by_looks(containers: Sequence[Container], head: bytes) -> Container | None:
     return next((each for each in containers if each.looks and each.looks.match(head)), None)
 
 
-def _of_plugin(registry: Registry, head: bytes, suffix: str) -> Container | None:
+def _of_plugin(registry: Registry, head: bytes, name: str) -> Container | None:
     containers = plugin_containers(registry)
-    by_suffix = (container for container in containers if suffix in container.suffixes)
-    return _by_magic(containers, head) or next(by_suffix, None) or _by_looks(containers, head)
+    by_name = (container for container in containers if _is_named(container, name))
+    return _by_magic(containers, head) or next(by_name, None) or _by_looks(containers, head)
+
+
+def _is_named(container: Container, name: str) -> bool:
+    """Whether a file has one of the names or suffixes of a container."""
+    return name in container.names or suffix_of(name) in container.suffixes
 
 
 def plugin_containers(registry: Registry) -> tuple[Container, ...]:
@@ -386,7 +391,7 @@ def is_weights(name: str, plugins: Sequence[Container] = ()) -> bool:
         plugins: containers of plugins to consider besides those of this package.
     """
     suffix = suffix_of(name)
-    known = suffix in _SUFFIXES or any(suffix in container.suffixes for container in plugins)
+    known = suffix in _SUFFIXES or any(_is_named(container, name) for container in plugins)
     # optimizer states, training arguments and the like share the suffixes of weights
     return known and not NOT_WEIGHTS.fullmatch(name)
 

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, final
 
 from attrs import frozen
 
+from quantlevels.checkpoint.plugins import contents_problems
 from quantlevels.checkpoint.storage_types import type_lookup
 from quantlevels.container import Container, Contents, TruncatedError
 from quantlevels.errors import CheckpointError
@@ -77,24 +78,20 @@ def reader_problems(container: Container, file: Path, expected: Expected) -> Ite
     except Exception as error:  # whatever a reader raises is a problem to report
         yield f"{file.name}: it is not read: {type(error).__name__}: {error}"
         return
-    yield from _content_problems(contents, len(content), expected)
+    problems = list(contents_problems(contents, file.name, len(content)))
+    yield from problems
+    if not problems:  # else what it gives may be anything
+        yield from _expectation_problems(contents, expected)
     yield from _damage_problems(container, file, content)
 
 
 def _recognition(container: Container, file: Path, content: bytes) -> Iterator[str]:
-    for suffix in container.suffixes:
-        if not suffix.startswith(".") or suffix != suffix.lower():
-            yield f"suffix {suffix!r}: write it in lower case with its dot"
-    if not container.suffixes and not container.magic and container.looks is None:
-        yield "no file can match this container: give it suffixes, magic or looks"
     if container.magic and not content.startswith(container.magic):
         yield f"{file.name}: it does not begin with the magic {container.magic!r}"
 
 
-def _content_problems(contents: Contents, size: int, expected: Expected) -> Iterator[str]:
+def _expectation_problems(contents: Contents, expected: Expected) -> Iterator[str]:
     found = {tensor.name: (tensor.dtype, tensor.shape) for tensor in contents.tensors}
-    if len(found) != len(contents.tensors):
-        yield "two tensors have the same name"
     for name in expected.keys() - found.keys():
         yield f"tensor {name!r} is missing"
     for name in found.keys() - expected.keys():
@@ -102,14 +99,6 @@ def _content_problems(contents: Contents, size: int, expected: Expected) -> Iter
     for name in expected.keys() & found.keys():
         if found[name] != expected[name]:
             yield f"tensor {name!r} is {found[name]}, not {expected[name]}"
-    if contents.places and len(contents.places) != len(contents.tensors):
-        yield f"{len(contents.places):,} places for {len(contents.tensors):,} tensors: give one per tensor, or none"
-        return
-    for tensor, place in zip(contents.tensors, contents.places, strict=bool(contents.places)):
-        if place and place.offset + tensor.nbytes > size:
-            yield f"tensor {tensor.name!r} ends after the file: raise TruncatedError for such a file"
-    if sum(tensor.nbytes for tensor in contents.tensors) > size:
-        yield f"the tensors take more than the {size:,} bytes of the file"
 
 
 def _damage_problems(container: Container, file: Path, content: bytes) -> Iterator[str]:

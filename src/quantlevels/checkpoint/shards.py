@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, final
 
 from attrs import Factory, define, evolve, field, frozen
 
-from quantlevels.checkpoint.catalogue import beginning_of_text, container_named, container_of
+from quantlevels.checkpoint.catalogue import CONTAINERS, beginning_of_text, container_named, container_of
 from quantlevels.checkpoint.defects import missing_files, some
 from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import numbered, rank_of
@@ -99,7 +99,7 @@ class Files:
             CheckpointError: if it is malformed.
         """
         try:
-            contents = container.reader(source, self.level_of)
+            contents = self._contents(container, source)
         except CheckpointError as error:
             text = "" if container.is_text else beginning_of_text(source)
             if not text:
@@ -109,6 +109,13 @@ class Files:
         files = (File(source.name, source.size), *contents.files)
         places = contents.places or Places.nowhere(len(contents.tensors))
         return Joined(container=container, contents=evolve(contents, files=files, places=places))
+
+    def _contents(self, container: Container, source: Source) -> Contents:
+        if container in CONTAINERS:
+            return container.reader(source, self.level_of)
+        from quantlevels.checkpoint.plugins import read_by_plugin  # here: most files need no plugin
+
+        return read_by_plugin(container, source, self.level_of)
 
     def read_json(self, name: str) -> dict[str, JSON]:
         """The object in one JSON file.
