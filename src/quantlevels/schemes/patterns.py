@@ -1,20 +1,21 @@
 """Shell globs and regular expressions from files, none of which reaches ``re``.
 
 Each pattern is parsed once. A text that must stand in every name that it matches puts it into an index, so that a name
-is held against the few patterns that may match it, however many there are. A pattern of pieces of fixed length with
-gaps between them is matched by finding the pieces. Any other runs on a machine of states that reads a name once and
-remembers every step it has taken (Thompson, Regular Expression Search Algorithm, 1968).
+is held against the few patterns that may match it, however many there are. Each pattern is written out as a few
+variants of fixed pieces with gaps between them, and a name that has the pieces of none is not matched. Where a pattern
+is more than these, a machine of states decides the rest: it reads a name once and remembers every step it has taken
+(Thompson, Regular Expression Search Algorithm, 1968).
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from heapq import merge
-from itertools import chain, product
-from typing import Final, NamedTuple, TypeAlias, final
+from itertools import chain, cycle, product
+from typing import Final, NamedTuple, TypeAlias, TypeVar, final
 
 #: States one pattern may take, and characters it may have.
 MOST_STATES: Final = 4096
@@ -24,24 +25,25 @@ _DEEPEST: Final = 50
 _MOST_REMEMBERED: Final = 3 << 17
 #: What may be spent before patterns are given up, in states visited and pieces looked for: some seconds. Each character
 #: of patterns and names adds to it, so that a long config is read whole and the time stays linear in its length.
-_WORK: Final = 1 << 22
-_WORK_PER_CHARACTER: Final = 12
+_WORK: Final = 1 << 21
+_WORK_PER_CHARACTER: Final = 6
 #: As with work: what is remembered may grow with what is read.
 _CHARACTERS_PER_REMEMBERED: Final = 16
-_COST_OF_MACHINE: Final = 256
 #: In the unit of `_MOST_REMEMBERED`.
-_SIZE_OF_MATCHER, _SIZE_OF_STATE = 5, 4
-#: Of parsing a pattern again that was forgotten, for each of its characters.
-_COST_OF_PARSING: Final = 8
-#: How many texts a part of a pattern may stand for, if they are written out, and how many characters each may have.
-_MOST_TEXTS: Final = 16
-_LONGEST_TEXT: Final = 64
+_SIZE_OF_MATCHER, _SIZE_OF_STATE = 5, 6
+#: Of building the machine of a pattern, or of parsing it again after it was forgotten, for each of its characters.
+_COST_OF_PARSING: Final = 4
+#: Of finding that a pattern may match a name.
+_COST_OF_CANDIDATE: Final = 2
+#: How many variants of a pattern may be written out, and how many states the pattern may have then.
+_MOST_VARIANTS: Final = 16
+_LONGEST_VARIANT: Final = 256
 #: Lengths of the texts in an index: a name is looked up once for each of those in use at each place in it.
 _WINDOWS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 ANY: Final = r"[\s\S]"
 _BELOW: Final = rf"(\.{ANY}*)?"
-_ANCHORS: Final = {"^": "^", r"\A": "^", "$": "$", r"\Z": "$"}
+_ANCHOR: Final = re.compile(r"(\^|\\A)|\$|\\Z")
 _CLASSES: Final = {
     "d": str.isdecimal,
     "s": str.isspace,
@@ -51,12 +53,15 @@ _CLASSES: Final = {
     "W": lambda char: not (char.isalnum() or char == "_"),
 }
 NEGATIVE_LOOKAHEAD: Final = "(?!"
+_BEGINNINGS_OF_QUANTIFIERS: Final = frozenset("*+?{")
 _QUANTIFIER: Final = re.compile(r"([*+?])|\{(?!\})([0-9]*)(,?)([0-9]*)\}")
 _GLOB_TOKEN: Final = re.compile(r"(\*+)|(\?)|\[(!?+)(\]?[^\]]+|\])\]|[^*?\[]+|.", re.DOTALL)
-#: characters that stand for themselves, the last of them without a quantifier
-_PLAIN_RUN: Final = re.compile(r"(?:[\w/-]|\\[._/-])+(?![*+?{])")
+#: texts that stand for themselves and dots for any character, the last of them without a quantifier
+_RUN: Final = re.compile(r"(?:[\w/.-]|\\[._/-])+(?![*+?{])")
+_TOKEN_OF_RUN: Final = re.compile(r"\.|(?:[\w/-]|\\.)+")
 _DIGITS: Final = re.compile("[0-9]+")
 
+_T = TypeVar("_T")
 _Reads: TypeAlias = Callable[[str], bool]
 _Build: TypeAlias = Callable[[int], int]  # adds the states of a part before a given state; gives the first of them
 
@@ -70,6 +75,8 @@ class _Anchor(Enum):
 
 #: A text, an empty text for any one character, None for a gap of any length, or an end of the name.
 _Token: TypeAlias = str | _Anchor | None
+#: The variants of a part that matches more than can be written out.
+_GAP: Final[tuple[tuple[_Token, ...], ...]] = ((None,),)
 
 
 def regex(pattern: str) -> Matcher | None:
@@ -85,11 +92,10 @@ def regex(pattern: str) -> Matcher | None:
             _Parser(expression).whole()
     except _UnsupportedError:
         return None
-    pieces = None
-    if not barred:
-        pieces = _Pieces.of(part.tokens, whole=False, below=False)
+    is_exact = part.is_exact and not barred
+    variants = [_Pieces.of(tokens, whole=False, below=False, is_exact=is_exact) for tokens in part.variants]
     # a dot does not match a line break, which pieces cannot say: such names go to the machine
-    return Matcher((rest, *barred), part.best_texts, pieces, reads_line_breaks=False)
+    return Matcher((rest, *barred), variants, reads_line_breaks=False)
 
 
 def glob(pattern: str, *, below: bool = False) -> Matcher | None:
@@ -104,15 +110,17 @@ def glob(pattern: str, *, below: bool = False) -> Matcher | None:
     expression = glob_expression(pattern) + (_BELOW if below else "") + "$"
     if "[" in pattern:
         try:
-            texts = _Parser(expression).whole().best_texts
+            part = _Parser(expression).whole()
         except _UnsupportedError:
             return None
-        return Matcher((expression,), texts, None)
+        return Matcher(
+            (expression,),
+            [_Pieces.of(tokens, whole=True, below=False, is_exact=part.is_exact) for tokens in part.variants],
+        )
     if len(pattern) > MOST_STATES:
         return None
-    tokens = tuple(_glob_tokens(pattern))
-    pieces = _Pieces.of(tokens, whole=True, below=below)
-    return Matcher((expression,), _best(frozenset({token}) for token in tokens if isinstance(token, str)), pieces)
+    pieces = _Pieces.of(tuple(_glob_tokens(pattern)), whole=True, below=below, is_exact=True)
+    return Matcher((expression,), [pieces])
 
 
 def glob_expression(pattern: str) -> str:
@@ -181,31 +189,24 @@ class Matcher:
 
     Args:
         expressions: the regular expression, and those that must not match.
-        texts: texts of which one stands in every name that it matches; empty if none is known.
-        pieces: decides without a machine; None if the pattern has more than pieces and gaps.
-        reads_line_breaks: whether ``pieces`` decides names with a line break as well.
+        variants: every name that it matches has the pieces of one of them.
+        reads_line_breaks: whether pieces that are exact decide names with a line break as well.
     """
 
-    __slots__ = ("_expressions", "_machines", "_pieces", "_reads_line_breaks", "texts")
+    __slots__ = ("_expressions", "_machines", "_reads_line_breaks", "_variants", "size", "windows")
 
     def __init__(
-        self,
-        expressions: tuple[str, ...],
-        texts: frozenset[str],
-        pieces: _Pieces | None,
-        *,
-        reads_line_breaks: bool = True,
+        self, expressions: tuple[str, ...], variants: Iterable[_Pieces], *, reads_line_breaks: bool = True
     ) -> None:
-        self.texts: frozenset[str] = texts
         self._expressions = expressions
-        self._pieces = pieces
+        self._variants = tuple(dict.fromkeys(variants))
         self._reads_line_breaks = reads_line_breaks
         self._machines: list[_Machine] = []
-
-    @property
-    def size(self) -> int:
-        """What it takes in memory before it has built a machine, in the unit of `_MOST_REMEMBERED`."""
-        return _SIZE_OF_MATCHER + (self._pieces.cost if self._pieces else 0)
+        windows = {pieces.windows() for pieces in self._variants}
+        #: every name that it matches has all texts of one of these, for an index; empty if that is not known
+        self.windows: frozenset[tuple[str, ...]] = frozenset(windows) if all(windows) else frozenset()
+        #: what it takes in memory before it has built a machine, in the unit of `_MOST_REMEMBERED`
+        self.size: int = _SIZE_OF_MATCHER + sum(pieces.cost for pieces in self._variants)
 
     def __call__(self, name: str) -> bool:
         """Whether it matches a name; if that is too costly, it does not."""
@@ -228,11 +229,17 @@ class Matcher:
         Raises:
             TooCostlyError: if no more work is allowed.
         """
-        if self._pieces and (self._reads_line_breaks or "\n" not in name):
-            return self._pieces.matches(name, work)
+        fits = False
+        for pieces in self._variants:
+            if pieces.matches(name, work):
+                if pieces.is_exact and (self._reads_line_breaks or "\n" not in name):
+                    return True
+                fits = True
+        if not fits:
+            return False
         if not self._machines:
             # built only now: most patterns of a config never meet a name that their pieces cannot decide
-            work.spend(_COST_OF_MACHINE * len(self._expressions))
+            work.spend(_COST_OF_PARSING * sum(map(len, self._expressions)))
             self._machines = [_Machine(expression) for expression in self._expressions]
             work.remembered += sum(_SIZE_OF_STATE * len(machine.states) for machine in self._machines)
         wanted, *barred = self._machines
@@ -253,8 +260,13 @@ class PatternIndex:
         #: number of a pattern → how many characters it has
         self._lengths: dict[int, int] = {}
         self._parsed: dict[int, Matcher] = {}
-        # Two tables: most entries differ only in the number of a layer, and a name has few places where a number ends.
-        #: text that ends at, or right after, a number → patterns that need it
+        # Tables of their own for numbers: most entries differ only in these, and a name has few places where one ends.
+        #: two texts that end at, or right after, a number → patterns that need both: a layer and an expert
+        self._pairs: dict[tuple[str, str], list[int]] = {}
+        #: the first, and the second texts of pairs
+        self._firsts: dict[str, str] = {}
+        self._seconds: dict[str, str] = {}
+        #: one such text → patterns that need it
         self._numbered: dict[str, list[int]] = {}
         #: the same for other texts
         self._others: dict[str, list[int]] = {}
@@ -272,11 +284,16 @@ class PatternIndex:
         self._work.allow(characters)
         if self._work.remembered + matcher.size < self._work.most_remembered // 4:  # the rest is for machines
             self._keep(number, matcher)
-        if not matcher.texts:
+        if not matcher.windows:
             self._everywhere.append(number)
-        for text in matcher.texts:
-            is_numbered, window = _window(text)
-            (self._numbered if is_numbered else self._others).setdefault(window, []).append(number)
+        for window, *others in matcher.windows:
+            for second in others:
+                self._firsts[window] = window
+                self._seconds[second] = second
+                self._pairs.setdefault((window, second), []).append(number)
+            if not others:
+                table = self._numbered if _DIGITS.search(window) else self._others
+                table.setdefault(window, []).append(number)
         return True
 
     def numbers(self) -> Iterable[int]:
@@ -290,7 +307,7 @@ class PatternIndex:
         self._work.allow(len(name))
         try:
             for number in self._candidates(name):
-                self._work.spend(1)
+                self._work.spend(_COST_OF_CANDIDATE)
                 if self._matcher(number).matches(name, self._work):
                     return number
         except TooCostlyError:
@@ -304,10 +321,13 @@ class PatternIndex:
             TooCostlyError: if no more work is allowed.
         """
         if self._work.remembered >= self._work.most_remembered:
+            # machines first: a matcher that is forgotten is parsed again for each name that it may match
             for matcher in self._parsed.values():
                 matcher.forget()
-            self._parsed.clear()
-            self._work.remembered = 0
+            self._work.remembered = sum(matcher.size for matcher in self._parsed.values())
+            if self._work.remembered >= self._work.most_remembered // 2:
+                self._parsed.clear()
+                self._work.remembered = 0
         known = self._parsed.get(number)
         if known:
             return known
@@ -326,13 +346,16 @@ class PatternIndex:
         ends: set[int] = set()
         for run in _DIGITS.finditer(name):
             ends.update(range(run.start() + 1, run.end() + 2))
-        found = dict(_at(self._numbered, name, ends))
-        found |= _at(self._others, name, range(1, len(name) + 1))
+        found = [*dict(_at(self._numbered, name, ends)).values()]
+        found += dict(_at(self._others, name, range(1, len(name) + 1))).values()
+        firsts, seconds = dict(_at(self._firsts, name, ends)), dict(_at(self._seconds, name, ends))
+        self._work.spend(len(firsts) * len(seconds) // 8)
+        found += [self._pairs[pair] for pair in product(firsts, seconds) if pair in self._pairs]
         # lazily: the first that matches ends the search
-        return merge(*found.values(), self._everywhere)
+        return merge(*found, self._everywhere)
 
 
-def _at(index: dict[str, list[int]], name: str, ends: Iterable[int]) -> Iterator[tuple[str, list[int]]]:
+def _at(index: Mapping[str, _T], name: str, ends: Iterable[int]) -> Iterator[tuple[str, _T]]:
     """What an index has for the texts that end in these places of a name, each once or more."""
     if not index:
         return
@@ -343,24 +366,19 @@ def _at(index: dict[str, list[int]], name: str, ends: Iterable[int]) -> Iterator
                 yield text, index[text]
 
 
-def _window(text: str) -> tuple[bool, str]:
-    """Whether a text has a number, and the end of it that stands for it in an index: up to its last number, if any."""
-    runs = [run.end() for run in _DIGITS.finditer(text)]
+def _rarity(text: str) -> tuple[int, str]:
+    """The longer, the fewer names have it; the text itself, so that the order is the same in each process."""
+    return len(text), text
+
+
+def _window(text: str) -> str:
+    """The end of a text that stands for it in an index: up to its last number, if any."""
     end = len(text)
+    runs = [run.end() for run in _DIGITS.finditer(text)]
     if runs:  # names differ by their layer: the texts around a number leave few patterns for each name
         end = min(runs[-1] + 1, end)
     length = _WINDOWS[bisect_right(_WINDOWS, end) - 1]
-    return bool(runs), text[end - length : end]
-
-
-def _best(choices: Iterable[frozenset[str]]) -> frozenset[str]:
-    """Of sets of texts, the one that fewest names have one of: all with numbers, and long; empty if none says much."""
-    best, best_score = frozenset[str](), (False, 0)
-    for texts in choices:
-        score = (all(map(_DIGITS.search, texts)), min(map(len, texts), default=0))
-        if texts and score[1] and score > best_score:
-            best, best_score = texts, score
-    return best
+    return text[end - length : end]
 
 
 # -- pieces and gaps ---------------------------------------------------------------------------------------------------
@@ -388,18 +406,27 @@ class _Piece(NamedTuple):
 
     def fits(self, name: str, at: int) -> bool:
         """Whether a name has the piece at a place."""
-        return 0 <= at <= len(name) - self.length and all(
-            name.startswith(text, at + offset) for offset, text in self.texts
-        )
+        if not 0 <= at <= len(name) - self.length:
+            return False
+        return all(name.startswith(text, at + offset) for offset, text in self.texts)
 
-    def find(self, name: str, at: int) -> int:
-        """The first place from ``at`` on where a name has the piece; -1 if it has it nowhere."""
+    def find(self, name: str, at: int, work: Work) -> int:
+        """The first place from ``at`` on where a name has the piece; -1 if it has it nowhere.
+
+        Raises:
+            TooCostlyError: if no more work is allowed.
+        """
+        last = len(name) - self.length
+        if at > last:
+            return -1
         if not self.texts:  # single characters alone fit anywhere
-            return at if at + self.length <= len(name) else -1
+            return at
         offset, text = self.texts[0]
-        found = name.find(text, at + offset)
+        end = last + offset + len(text)
+        found = name.find(text, at + offset, end)
         while found >= 0 and not self.fits(name, found - offset):
-            found = name.find(text, found + 1)
+            work.spend(2 + len(self.texts))
+            found = name.find(text, found + 1, end)
         if found < 0:
             return -1
         return found - offset
@@ -407,33 +434,34 @@ class _Piece(NamedTuple):
 
 @final
 class _Pieces:
-    """A pattern of pieces with gaps between them: the first at the start of a name, each other where it comes first.
+    """Pieces with gaps between them: the first at the start of a name, each other where it comes first.
 
     Args:
         pieces: at least one; the last is empty if the pattern ends with a gap.
         at_end: whether the last must end the name.
         below: whether the last may also end a part of it, before a dot.
+        is_exact: whether the pattern matches every name that has them; if not, only such names.
     """
 
-    __slots__ = ("_at_end", "_below", "_pieces", "cost")
+    __slots__ = ("_at_end", "_below", "_pieces", "cost", "is_exact")
 
-    def __init__(self, pieces: Sequence[_Piece], *, at_end: bool, below: bool) -> None:
+    def __init__(self, pieces: Sequence[_Piece], *, at_end: bool, below: bool, is_exact: bool) -> None:
         self._pieces = pieces
         self._at_end = at_end
         self._below = below
+        self.is_exact: bool = is_exact
         self.cost: int = sum(2 + len(piece.texts) for piece in pieces)
 
     @classmethod
-    def of(cls, tokens: Sequence[_Token] | None, *, whole: bool, below: bool) -> _Pieces | None:
-        """The pieces of a pattern; None if it is not made of pieces and gaps alone.
+    def of(cls, tokens: Sequence[_Token], *, whole: bool, below: bool, is_exact: bool) -> _Pieces:
+        """The pieces of a variant of a pattern.
 
         Args:
-            tokens: those of the pattern; None if it has others.
+            tokens: those of the variant.
             whole: whether it is for whole names, even without an anchor at its end.
             below: whether it is also for all names below those it matches.
+            is_exact: whether every name matches that has the tokens.
         """
-        if tokens is None:
-            return None
         start, end = 0, len(tokens)
         while start < end and tokens[start] is _Anchor.START:
             start += 1
@@ -442,12 +470,21 @@ class _Pieces:
         pieces: list[list[str]] = [[]]
         for token in tokens[start:end]:
             if isinstance(token, _Anchor):
-                return None
-            if token is None:
+                is_exact = False  # an end within the pattern: a machine tells whether it can hold
+            elif token is None:
                 pieces.append([])
             else:
                 pieces[-1].append(token)
-        return cls(tuple(map(_Piece.of, pieces)), at_end=whole or end < len(tokens), below=below)
+        at_end = whole or end < len(tokens)
+        return cls(tuple(map(_Piece.of, pieces)), at_end=at_end, below=below, is_exact=is_exact)
+
+    def windows(self) -> tuple[str, ...]:
+        """For an index: the ends of two texts with numbers in them, or of one text; none if they have no text."""
+        texts = {text for piece in self._pieces for _, text in piece.texts}
+        numbered = sorted(filter(_DIGITS.search, texts), key=_rarity)
+        if numbered:
+            return tuple(dict.fromkeys(map(_window, numbered[-2:])))
+        return (_window(max(texts, key=_rarity)),) if texts else ()
 
     def matches(self, name: str, work: Work) -> bool:
         """Whether a name is the first piece, and each other after it.
@@ -465,16 +502,16 @@ class _Pieces:
         # the first place is always the best: what it leaves of the name is longest
         at = first.length
         for piece in others[:-1]:
-            at = piece.find(name, at)
+            at = piece.find(name, at, work)
             if at < 0:
                 return False
             at += piece.length
         last = others[-1]
         if not self._at_end or not (last.length or self._below):
-            return last.find(name, at) >= 0
+            return last.find(name, at, work) >= 0
         if last.fits(name, len(name) - last.length) and at <= len(name) - last.length:
             return True
-        while self._below and (at := last.find(name, at)) >= 0:
+        while self._below and (at := last.find(name, at, work)) >= 0:
             work.spend(1)
             if self._ends(name, at + last.length):
                 return True
@@ -505,11 +542,12 @@ _MATCHED: Final = 0
 class _DfaState(dict[str, "_DfaState"]):
     """The states that the beginning of a name has reached, and what each character met so far leads on to."""
 
-    __slots__ = ("decided", "matches", "states")
+    __slots__ = ("at_end", "decided", "states")
 
-    def __init__(self, machine: _Machine, states: frozenset[int], at_end: str = "$") -> None:
+    def __init__(self, states: frozenset[int], at_end: str = "$") -> None:
         self.states = states
-        self.matches = _MATCHED in machine.closure(states, at_end)
+        #: the anchors that hold if the name ends here
+        self.at_end = at_end
         self.decided = not states or _MATCHED in states  # the rest of a name need not be read
 
 
@@ -522,6 +560,8 @@ class _Machine:
         self.visited = 0
         self.add(lambda _: True, then=[_MATCHED])
         self.entrance = _Parser(pattern, self).whole().build(_MATCHED)
+        #: state that reads → the states it leads on to, of which `closure` is taken once
+        self._behind: dict[int, frozenset[int]] = {}
         self._known: dict[frozenset[int], _DfaState] = {}
         self.forget()
 
@@ -531,7 +571,7 @@ class _Machine:
             reached.clear()  # they lead to each other in circles, and the garbage collector may be paused
         self._known.clear()
         self._remembered = 0
-        self._start = _DfaState(self, self.closure([self.entrance], "^"), at_end="^$")
+        self._start = _DfaState(self.closure([self.entrance], "^"), at_end="^$")
 
     def add(self, reads: _Reads | None = None, anchor: str = "", *, then: list[int]) -> int:
         """The number of a new state."""
@@ -555,11 +595,14 @@ class _Machine:
                 work.remembered += max(0, self._remembered - remembered)
             reached = following
             if reached.decided:
-                break
-        return reached.matches
+                return _MATCHED in reached.states
+        return _MATCHED in self.closure(reached.states, reached.at_end)
 
-    def closure(self, states: Iterable[int], anchors: str) -> frozenset[int]:
+    def closure(self, states: Collection[int], anchors: str) -> frozenset[int]:
         """The states reached without reading that read themselves, or wait for an anchor not among ``anchors``."""
+        if all(self.states[number].reads for number in states):  # so it is within a text, where most steps are taken
+            self.visited += len(states)
+            return frozenset(states)
         seen = set(states)
         pending = list(seen)
         closed: list[int] = []
@@ -581,16 +624,18 @@ class _Machine:
         for number in states:
             reads, _, then = self.states[number]
             if reads and reads(char):
-                after.update(then)
-        self.visited += len(states)
-        reached = self.closure(after, "")
+                if number not in self._behind:
+                    self._behind[number] = self.closure(then, "")
+                after |= self._behind[number]
+        self.visited += len(states) + len(after)
+        reached = frozenset([_MATCHED] if _MATCHED in after else after)
         self._remembered += 1
         if reached not in self._known:
             self._remembered += len(reached)
         if self._remembered > _MOST_REMEMBERED:  # a hostile pattern can have as many sets as its states have subsets
             self.forget()
         if reached not in self._known:
-            self._known[reached] = _DfaState(self, reached)
+            self._known[reached] = _DfaState(reached)
         return self._known[reached]
 
 
@@ -607,21 +652,14 @@ class _Part(NamedTuple):
     Args:
         build: adds its states to the parser's machine.
         size: how many states these are.
-        tokens: the part as texts and gaps; None if it has more than these.
-        texts: all that it matches, if that is little; None if it is more.
-        needs: texts of which one stands in all that it matches; empty if none is known.
+        variants: texts and gaps: all that the part matches has those of one of them.
+        is_exact: whether it matches all that has them, but for line breaks.
     """
 
     build: _Build
     size: int
-    tokens: tuple[_Token, ...] | None = None
-    texts: frozenset[str] | None = None
-    needs: frozenset[str] = frozenset()
-
-    @property
-    def best_texts(self) -> frozenset[str]:
-        """Texts of which one stands in every name that the part matches."""
-        return _best((self.texts or frozenset(), self.needs))
+    variants: tuple[tuple[_Token, ...], ...]
+    is_exact: bool
 
 
 @final
@@ -676,42 +714,54 @@ class _Parser:
         branches = [self.sequence()]
         while self.take("|"):
             branches.append(self.sequence())
-        (first, *others) = branches
-        tokens = None if others else first.tokens  # alternatives are not pieces: a machine decides between them
+        if len(branches) == 1:
+            return branches[0]
+        variants = tuple(chain.from_iterable(branch.variants for branch in branches))
+        is_few = len(variants) <= _MOST_VARIANTS
         return _Part(
             lambda then: self.add(then=[branch.build(then) for branch in branches]),
             _sized(1 + sum(branch.size for branch in branches)),
-            tokens,
-            _union([branch.texts for branch in branches]),
-            _union([branch.best_texts or None for branch in branches]) or frozenset(),
+            variants if is_few else _GAP,
+            is_few and all(branch.is_exact for branch in branches),
         )
 
     def sequence(self) -> _Part:
         parts: list[_Part] = []
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
-            parts.append(self.repeated())
+            run = _RUN.match(self.pattern, self.at)
+            if run:  # names of modules, their dots escaped or not, are most of what configs hold: read in one step
+                self.at = run.end()
+                parts += map(self.token, _TOKEN_OF_RUN.findall(run[0]))
+            else:
+                parts.append(self.repeated())
 
         def build(then: int) -> int:
             for part in reversed(parts):
                 then = part.build(then)
             return then
 
-        texts, needs = _in_a_row(parts)
-        tokens: tuple[_Token, ...] | None = None
-        if all(part.tokens is not None for part in parts):
-            tokens = tuple(chain.from_iterable(part.tokens or () for part in parts))
-        return _Part(build, _sized(sum(part.size for part in parts)), tokens, texts, needs)
+        size = _sized(sum(part.size for part in parts))
+        most = _MOST_VARIANTS if size < _LONGEST_VARIANT else 1
+        is_exact = True
+        variants: list[list[_Token]] = [[]]
+        for part in parts:
+            is_few = len(variants) * len(part.variants) <= most
+            tails = part.variants if is_few else _GAP
+            is_exact = is_exact and is_few and part.is_exact
+            if len(tails) > 1:
+                variants = [head.copy() for head in variants for _ in tails]
+            for head, tail in zip(variants, cycle(tails), strict=False):
+                head += tail
+        return _Part(build, size, tuple(map(tuple, variants)), is_exact)
 
     def repeated(self) -> _Part:
-        anchor = next((_ANCHORS[text] for text in _ANCHORS if self.take(text)), None)
-        if anchor:
+        match = _ANCHOR.match(self.pattern, self.at)
+        if match:
+            self.at = match.end()
+            anchor = "^" if match[1] else "$"
             _require(self.quantifier() is None)
-            return _Part(lambda then: self.add(anchor=anchor, then=[then]), 1, (_Anchor(anchor),), frozenset({""}))
+            return _Part(lambda then: self.add(anchor=anchor, then=[then]), 1, ((_Anchor(anchor),),), True)
         _require(self.quantifier() is None)
-        run = _PLAIN_RUN.match(self.pattern, self.at)
-        if run:  # one part for a whole run of letters: exact names of modules are parsed in one step
-            self.at = run.end()
-            return self.plain(run[0].replace("\\", ""))
         part = self.atom()
         bounds = self.quantifier()
         if bounds is None:
@@ -719,6 +769,16 @@ class _Parser:
         self.take("?")  # a lazy repeat matches the same names
         _require(self.quantifier() is None)
         return self.repeat(part, *bounds)
+
+    def token(self, token: str) -> _Part:
+        """A token of a run."""
+        if token == ".":
+            return self.dot()
+        return self.plain(token.replace("\\", ""))
+
+    def dot(self) -> _Part:
+        """Any character but a line break."""
+        return self.reading(_is_no_line_break, is_any=True)
 
     def plain(self, text: str) -> _Part:
         """Characters that stand for themselves."""
@@ -728,7 +788,7 @@ class _Parser:
                 then = self.add(char.__eq__, then=[then])
             return then
 
-        return _Part(build, _sized(len(text)), (text,), *_spelled_out(text))
+        return _Part(build, _sized(len(text)), ((text,),), True)
 
     def repeat(self, part: _Part, least: int, most: int | None) -> _Part:
         """A part so many times."""
@@ -746,13 +806,22 @@ class _Parser:
 
         # checked before a state is built: `(a{999}){999}` would have a million
         times = 1 if most is None else most - least
-        size = times * (1 + part.size) + least * part.size
-        tokens: tuple[_Token, ...] | None = None
-        if part.tokens == ("",) and most is None:
-            tokens = ("",) * least + (None,)
-        return _Part(build, _sized(size), tokens, None, part.best_texts if least else frozenset())
+        size = _sized(times * (1 + part.size) + least * max(1, part.size))
+        if (least, most) == (0, 1) and len(part.variants) < _MOST_VARIANTS:
+            # a gap may be nothing as well
+            variants = part.variants if (None,) in part.variants else (*part.variants, ())
+            return _Part(build, size, variants, part.is_exact)
+        if len(part.variants) > 1:
+            return _Part(build, size, _GAP, is_exact=False)
+        (tokens,) = part.variants
+        if least == most:
+            return _Part(build, size, (tokens * least,), part.is_exact)
+        is_exact = part.is_exact and tokens == ("",) and most is None
+        return _Part(build, size, ((*tokens * least, None),), is_exact)
 
     def quantifier(self) -> tuple[int, int | None] | None:
+        if self.pattern[self.at : self.at + 1] not in _BEGINNINGS_OF_QUANTIFIERS:
+            return None
         match = _QUANTIFIER.match(self.pattern, self.at)
         if match is None:
             return None
@@ -778,7 +847,7 @@ class _Parser:
         if self.take("["):
             return self.reading(self.members())
         if self.take("."):
-            return self.reading(lambda char: char != "\n")._replace(tokens=("",))
+            return self.dot()
         char = self.char()
         if char != "\\":
             return self.plain(char)
@@ -788,9 +857,9 @@ class _Parser:
         _require(not (char.isascii() and char.isalnum()))  # \b, \1 and the like: not what the letter says
         return self.plain(char)
 
-    def reading(self, reads: _Reads) -> _Part:
+    def reading(self, reads: _Reads, *, is_any: bool = False) -> _Part:
         """One character of a class."""
-        return _Part(lambda then: self.add(reads, then=[then]), 1)
+        return _Part(lambda then: self.add(reads, then=[then]), 1, (("",),), is_any)
 
     def members(self) -> _Reads:
         """The rest of a class in brackets."""
@@ -821,41 +890,8 @@ class _Parser:
         return char
 
 
-def _spelled_out(text: str) -> tuple[frozenset[str] | None, frozenset[str]]:
-    """A text as all that a part matches, if it is short, and as what must stand in it."""
-    if len(text) > _LONGEST_TEXT:
-        return None, frozenset({text})
-    return frozenset({text}), frozenset()
-
-
-def _in_a_row(parts: Sequence[_Part]) -> tuple[frozenset[str] | None, frozenset[str]]:
-    """All that parts match one after the other, None if it is much, and texts of which one must stand in it."""
-    row = frozenset({""})
-    is_all = True
-    needs: list[frozenset[str]] = []
-    for part in parts:
-        texts = part.texts
-        joined = None
-        if texts is not None and len(row) * len(texts) <= _MOST_TEXTS:
-            joined = frozenset(map("".join, product(row, texts)))
-        if joined is not None and max(map(len, joined)) <= _LONGEST_TEXT:
-            row = joined
-            continue
-        needs += [row, part.needs]
-        row = frozenset({""}) if texts is None else texts
-        is_all = False
-    needs.append(row)
-    return (row if is_all else None), _best(needs)
-
-
-def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
-    """All texts of alternatives; None if one of them has none, or they are too many."""
-    if any(texts is None for texts in sets):
-        return None
-    union = frozenset[str]().union(*(texts for texts in sets if texts is not None))
-    if len(union) > _MOST_TEXTS:
-        return None
-    return union
+def _is_no_line_break(char: str) -> bool:
+    return char != "\n"
 
 
 def _sized(size: int) -> int:
