@@ -12,7 +12,6 @@ import re
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias, final, overload
 
@@ -98,9 +97,12 @@ class Tensors(Sequence[Tensor]):
     @classmethod
     def joined(cls, parts: Collection[Tensors]) -> Tensors:
         """The tensors of all parts, one after the other."""
-        names = chain.from_iterable(part.names for part in parts)
-        forms = chain.from_iterable(part.forms for part in parts)
-        return cls(list(names), list(forms))
+        names: list[str] = []
+        forms: list[Form] = []
+        for part in parts:
+            names += part.names
+            forms += part.forms
+        return cls(names, forms)
 
     def chosen(self, indices: Collection[int]) -> Tensors:
         """Some of the tensors, by their indices."""

@@ -75,6 +75,11 @@ SPELLINGS = {
     b'"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}',
     "a key more": b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"extra":null},'
     b'"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}',
+    "json.dumps": b"{" + b", ".join(part.replace(b":", b": ").replace(b",", b", ") for part in (A, B)) + b"}",
+    "json.dumps, other key order": b'{"a": {"data_offsets": [0, 1], "dtype": "U8", "shape": [1]}, '
+    b'"b": {"data_offsets": [1, 3], "dtype": "U8", "shape": [2]}}',
+    "two spellings": b"{" + A + b', "b": {"dtype": "U8", "shape": [2], "data_offsets": [1, 3]}}',
+    "a space in offsets": b"{" + A + b"," + B.replace(b"1,3", b"1, 3") + b"}",
     "no metadata": b'{"__metadata__":null,' + A + b"," + B + b"}",
     "metadata last": b"{" + A + b"," + B + b',"__metadata__":{}}',
 }
@@ -164,6 +169,23 @@ RAW = {
     "zeros after": b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}\0\0',
     "leading zero in a shape": b'{"a":{"dtype":"U8","shape":[02],"data_offsets":[0,2]}}',
     "leading zero in an offset": b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[00,2]}}',
+    **{
+        f"offsets {offsets}": b"{" + B + b',"a":{"dtype":"U8","shape":[1],"data_offsets":[' + offsets.encode() + b"]}}"
+        for offsets in (
+            "00,1",
+            "0,01",
+            "-0,1",
+            "+0,1",
+            "0,1.0",
+            "0,1,1",
+            "0,",
+            ",1",
+            "0",
+            '"0","1"',
+            "0,\u0661",
+            "0,0_1",
+        )
+    },
     "minus zero": b'{"a":{"dtype":"U8","shape":[2,-0],"data_offsets":[0,0]}}',
     "exponent": b'{"a":{"dtype":"U8","shape":[2e0],"data_offsets":[0,2]}}',
     "no offsets": b'{"a":{"dtype":"U8","shape":[2]}}',
@@ -187,7 +209,7 @@ RAW = {
 
 @pytest.mark.parametrize("header", RAW.values(), ids=RAW)
 def test_malformed_headers_are_refused_in_one_line(file: Path, header: bytes) -> None:
-    message = refusal(write(file, header, 2))
+    message = refusal(write(file, header, 3 if header.startswith(b"{" + B) else 2))
     assert "malformed header" in message
     assert "\n" not in message
 
@@ -213,7 +235,17 @@ def test_sub_byte_tensors_end_on_a_byte(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [b',"a":{"dtype"', b',"a":{"dtype":"U8","shape":[', b',"a', b',"a":{"dtype":"U8","shape":[],', b", "]
+    "piece",
+    [
+        b',"a":{"dtype"',
+        b',"a":{"dtype":"U8","shape":[',
+        b',"a',
+        b',"a":{"dtype":"U8","shape":[],',
+        b", ",
+        b',"a":{"dtype"],"data_offsets":[',
+        b',"a":{"dtype"],"data_offsets":[0,',
+        b',"a":{"data_offsets":[0,1',
+    ],
 )
 def test_no_header_takes_longer_than_its_length_allows(file: Path, piece: bytes) -> None:
     assert "malformed header" in refusal(write(file, b"{" + piece * 200_000 + b"}", 0))

@@ -97,21 +97,21 @@ def _entries(raw: bytes, start: int, stop: int) -> Placement | None:
     if first is None or raw[last + 1 : stop].strip(b" \t\n\r"):
         return None
     colon, comma = first["colon"].decode(), first["comma"].decode()
+    # line breaks between entries are control characters too; within a string JSON allows none
+    breaks = set(first["comma"]).intersection(CONTROL_CHARACTERS)
+    others = [control for control in CONTROL_CHARACTERS if control not in breaks]
     placed: Placement = defaultdict(list)
     try:
         for piece in _pieces(raw, start + 1, last, first["comma"]):
-            entries = _place(piece.decode(), colon, comma, placed)
-            # line breaks between entries are control characters too, and within a string JSON allows none
-            if _controls(piece) != _controls(first["comma"]) * (entries - 1):
+            commas = _place(piece.decode(), colon, comma, placed) - 1
+            if any(piece.count(control) != commas * comma.count(chr(control)) for control in breaks):
+                return None
+            if any(map(piece.__contains__, others)):
                 return None
     except ValueError:
         return None
     tensors = list(chain.from_iterable(placed.values()))
     return placed if len(set(tensors)) == len(tensors) else None
-
-
-def _controls(text: bytes) -> int:
-    return len(text) - len(text.translate(None, CONTROL_CHARACTERS))
 
 
 def _pieces(raw: bytes, start: int, stop: int, comma: bytes) -> Iterator[bytes]:

@@ -22,6 +22,10 @@ def _patterns_of_skipped(declared: Declared) -> ModulePatterns:
     return ModulePatterns(declared.skipped, declared.matching)
 
 
+def _overrides_names(declared: Declared) -> bool:
+    return not all(entry.startswith("re:") for entry in declared.overrides)
+
+
 @final
 @frozen(kw_only=True)
 class Declared:
@@ -61,6 +65,8 @@ class Declared:
     _override_patterns: ModulePatterns = field(
         init=False, eq=False, repr=False, default=Factory(_patterns_of_overrides, takes_self=True)
     )
+    #: whether an override may be the exact name of a module
+    _has_names: bool = field(init=False, eq=False, repr=False, default=Factory(_overrides_names, takes_self=True))
     #: the modules that ``skipped`` names
     skipped_modules: ModulePatterns = field(
         init=False, eq=False, repr=False, default=Factory(_patterns_of_skipped, takes_self=True)
@@ -82,7 +88,7 @@ class Declared:
             return [(self.general, modules)]
         entries = self._override_patterns.match_all(modules)
         # an exact name goes before patterns, in whatever order the config has them: loaders look it up first
-        if not self.overrides.keys().isdisjoint(modules):
+        if self._has_names and not self.overrides.keys().isdisjoint(modules):
             pairs = zip(modules, entries, strict=True)
             entries = [module if module in self.overrides else entry for module, entry in pairs]
         levels = {entry: self.general if entry is None else self.overrides[entry] for entry in set(entries)}
