@@ -17,6 +17,8 @@ _ENDED_BY: Final = 128
 _arrived: list[int] = []
 #: signals by which a service manager, or a terminal that is closed, ends a program
 _ENDING: Final = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+#: after these, a signal that was lost is repeated
+_SECONDS_TO_REPEAT: Final = 0.05
 
 #: new objects before Python searches for garbage; its default is 700
 _OBJECTS_BEFORE_COLLECTION = 100_000
@@ -30,6 +32,8 @@ def main() -> None:
     for number in _ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:  # else the caller wants it to be ignored, as nohup does
             signal.signal(number, _end)
+    if hasattr(signal, "pthread_kill"):
+        sys.unraisablehook = _repeat_lost_interrupt
     try:
         if missing := [name for name in ("click", "rich") if not _is_installed(name)]:
             sys.exit(_refuse(f"the command line needs {' and '.join(missing)}: pip install 'quantlevels[cli]'"))
@@ -45,6 +49,20 @@ def _end(number: int, _: FrameType | None) -> None:
     """Take a signal as Ctrl-C is taken: what has been written stays or goes whole, and nothing is left behind."""
     _arrived.append(number)
     raise KeyboardInterrupt
+
+
+def _repeat_lost_interrupt(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt again, if a signal arrived in a destructor: Python drops what is raised there."""
+    if not isinstance(lost.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    from threading import Timer, main_thread  # here: it takes a while to import, and is hardly ever needed
+
+    number = _arrived[0] if _arrived else signal.SIGINT
+    # not at once: that would be in the destructor too
+    again = Timer(_SECONDS_TO_REPEAT, signal.pthread_kill, [main_thread().ident, number])
+    again.daemon = True
+    again.start()
 
 
 def _is_installed(name: str) -> bool:

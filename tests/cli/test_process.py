@@ -178,25 +178,37 @@ def test_a_reader_that_has_seen_enough_ends_it_in_silence(arguments: list[str]) 
         assert (child.stderr.read(), child.wait(timeout=60)) == (b"", 141)
 
 
+#: waits for ever in plain code, or first in a destructor, whose exceptions Python drops
+WAITS = {
+    "plain code": "def wait(*a, **k): print('on', flush=True); time.sleep(60)",
+    "a destructor": (
+        "class Slow:\n    def __del__(self): print('on', flush=True); time.sleep(60)\n"
+        "def wait(*a, **k): Slow(); time.sleep(60)"
+    ),
+}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_an_interrupt_leaves_no_mess(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("place", WAITS)
+def test_an_interrupt_leaves_no_mess(tmp_path: Path, place: str, number: int) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import quantlevels.vocabulary.registry as r, time\n"
-        "r.Registry.all = lambda self, plugins: (print('on', flush=True), time.sleep(60))\n"
+        f"import quantlevels.vocabulary.registry as r, time\n{WAITS[place]}\nr.Registry.all = wait\n"
     )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(
         [*QUANTLEVELS, "list"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": path},
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
         time.sleep(0.1)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         _, err = child.communicate(timeout=20)
-    assert child.returncode == 130
+    assert child.returncode == 128 + number
     assert err.strip() == ""
 
 
