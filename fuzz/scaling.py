@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -43,7 +43,7 @@ _GROWTH: Final = 4
 #: exponents of cost over bytes that are faster than linear; noise, caches and sorting stay below
 _MOST_TIME_EXPONENT, _MOST_MEMORY_EXPONENT = 1.4, 1.25
 #: costs that are too small to tell how they grow
-_LEAST_TOLD_SECONDS, _LEAST_TOLD_BYTES = 0.02, 12 * MIB
+_LEAST_TOLD_SECONDS, _LEAST_TOLD_BYTES = 0.02, 24 * MIB  # free memory of the heap hides the first of it
 _TRIES: Final = 3
 #: of one process
 _MOST_SECONDS, _MOST_ADDRESSES = 60, 4 << 30
@@ -156,44 +156,64 @@ def cost(build: Build, seed: str, n: int, tries: int = 1) -> Cost:
     )
 
 
-def _judged(small: Cost, large: Cost) -> str:
-    """What is wrong with the cost of an input, beside that of a smaller one of its kind; empty if nothing is."""
-    if large.wrong:
-        return large.wrong
-    if large.is_header and large.memory > _LEAST_BYTES + _PER_BYTE * large.size:
-        return f"{large.memory / MIB:.0f} MiB for {large.size / MIB:.1f} MiB"
-    if large.is_header and large.seconds > _LEAST_SECONDS + _SECONDS_PER_BYTE * large.size:
-        return f"{large.seconds:.1f} s for {large.size / 1e6:.1f} MB"
-    growth = math.log(max(large.size, 1) / max(small.size, 1))
-    if growth <= 0.5:
-        return ""
-    if small.seconds > _LEAST_TOLD_SECONDS:
-        exponent = math.log(large.seconds / small.seconds) / growth
-        if exponent > _MOST_TIME_EXPONENT:
-            return f"time grows by the power of {exponent:.2f}: {small.seconds:.3f} s, then {large.seconds:.3f} s"
-    if small.memory > _LEAST_TOLD_BYTES:
-        exponent = math.log(large.memory / small.memory) / growth
-        if exponent > _MOST_MEMORY_EXPONENT:
-            return (
-                f"memory grows by the power of {exponent:.2f}: {small.memory / MIB:.0f}, {large.memory / MIB:.0f} MiB"
-            )
+def _beyond(cost: Cost) -> str:
+    """What is wrong with the cost of an input on its own; empty if nothing is."""
+    if cost.wrong:
+        return cost.wrong
+    if cost.is_header and cost.memory > _LEAST_BYTES + _PER_BYTE * cost.size:
+        return f"{cost.memory / MIB:.0f} MiB for {cost.size / MIB:.1f} MiB"
+    if cost.is_header and cost.seconds > _LEAST_SECONDS + _SECONDS_PER_BYTE * cost.size:
+        return f"{cost.seconds:.1f} s for {cost.size / 1e6:.1f} MB"
+    return ""
+
+
+def _exponent(small: float, middle: float, large: float, sizes: Sequence[int], least: float) -> float:
+    """The power of its bytes by which a cost grows; 0 if that cannot be told.
+
+    It is that of what each size adds: what all have in common does not count.
+    """
+    added, bytes_added = middle - small, sizes[1] - sizes[0]
+    more, bytes_more = large - middle, sizes[2] - sizes[1]
+    if added < least or more <= added or bytes_added <= 0 or bytes_more < 2 * bytes_added:
+        return 0
+    return math.log(more / added) / math.log(bytes_more / bytes_added)
+
+
+def _growth(costs: Sequence[Cost]) -> str:
+    """What is wrong with how the costs of an input in three sizes grow; empty if nothing is."""
+    sizes = [cost.size for cost in costs]
+    small, middle, large = (cost.seconds for cost in costs)
+    exponent = _exponent(small, middle, large, sizes, _LEAST_TOLD_SECONDS)
+    if exponent > _MOST_TIME_EXPONENT:
+        return f"time grows by the power of {exponent:.2f}: {small:.3f}, {middle:.3f}, {large:.3f} s"
+    small, middle, large = (cost.memory / MIB for cost in costs)
+    exponent = _exponent(small, middle, large, sizes, _LEAST_TOLD_BYTES / MIB)
+    if exponent > _MOST_MEMORY_EXPONENT:
+        return f"memory grows by the power of {exponent:.2f}: {small:.0f}, {middle:.0f}, {large:.0f} MiB"
     return ""
 
 
 def check(name: str, seed: str, *, verbose: bool = False) -> str:
-    """Measure an input in three sizes; what is wrong with it, or nothing."""
+    """Measure an input in three sizes; what is wrong with it, or nothing.
+
+    What grows too fast is measured again, as another process may have been in the way, and once more in a larger size:
+    a cost that has a limit of its own, as that of matching patterns, grows fast until it is reached.
+    """
     build, n = BUILDERS[name], 16
     while n < _MOST_PARTS and sum(map(len, build(Random(seed), n).values())) < _SMALL:
         n *= 2
-    costs = [cost(build, seed, n * _GROWTH**step) for step in range(3)]
+    numbers = [n, n * _GROWTH, n * _GROWTH**2]
+    costs = [cost(build, seed, number) for number in numbers]
+    if any(map(_beyond, costs)) or _growth(costs):
+        costs = [cost(build, seed, number, _TRIES) for number in numbers]
+    if _growth(costs) and not any(map(_beyond, costs)):
+        numbers = [number * _GROWTH for number in numbers]
+        costs = [*costs[1:], cost(build, seed, numbers[-1], _TRIES)]
     if verbose:
         for each in costs:
             print(f"  {name} {seed}: {each}", flush=True)
-    wrong = _judged(costs[0], costs[1]) or _judged(costs[1], costs[2])
-    if wrong and not costs[2].wrong:  # measured again: another process may have been in the way
-        costs = [cost(build, seed, n * _GROWTH**step, _TRIES) for step in range(3)]
-        wrong = _judged(costs[0], costs[1]) or _judged(costs[1], costs[2])
-    return f"{wrong} (n = {n}, {costs[2].size:,} bytes at most)" if wrong else ""
+    wrong = next(filter(None, map(_beyond, costs)), "") or _growth(costs)
+    return f"{wrong} (n = {numbers[0]}, {costs[-1].size:,} bytes at most)" if wrong else ""
 
 
 def main() -> int:
