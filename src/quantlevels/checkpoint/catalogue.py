@@ -144,7 +144,13 @@ NUMPY: Final = Container(
     magic=b"\x93NUMPY",
     looks=re.compile(rb"PK\x03\x04.{26}[^\0]{1,400}?\.npy", re.DOTALL),  # a zip archive whose first entry is an array
 )
-MLC: Final = Container(name="mlc", reader=_mlc, names=("tensor-cache.json", "ndarray-cache.json"), is_text=True)
+MLC: Final = Container(
+    name="mlc",
+    reader=_mlc,
+    names=("tensor-cache.json", "ndarray-cache.json"),
+    is_text=True,
+    looks=re.compile(rb'\s*\{\s*"metadata":\s*\{\s*"ParamSize":'),
+)
 DISTRIBUTED: Final = Container(
     name="pytorch-distributed",
     reader=_distributed,
@@ -155,7 +161,7 @@ NEMO: Final = Container(
     name="nemo",
     reader=_nemo,
     suffixes=(".nemo",),
-    looks=re.compile(rb".{257}ustar", re.DOTALL),  # a tar archive
+    looks=re.compile(rb".{100}[0-7 \0]{8}.{149}ustar", re.DOTALL),  # a tar archive: the mode in octal, the magic
 )
 CONTAINERS: Final = (
     *(SAFETENSORS, GGUF, ONNX, PYTORCH),
@@ -164,7 +170,7 @@ CONTAINERS: Final = (
 
 #: containers whose first bytes decide whatever the name is; those of the others, such as JSON after a length or a
 #: pickle, may begin many files
-_PARTICULAR: Final = (CTRANSLATE2, LEGACY_GGML, OPENVINO, NUMPY, DISTRIBUTED)
+_PARTICULAR: Final = (CTRANSLATE2, LEGACY_GGML, OPENVINO, NUMPY, MLC, DISTRIBUTED, NEMO)
 #: a JSON file: config or index, never weights
 CONFIG_SUFFIX: Final = ".json"
 #: the first container of a suffix is meant if first bytes do not tell
@@ -224,8 +230,8 @@ FOREIGN: Final = (
     Foreign("a LiteRT (TensorFlow Lite) model", r".*\.(tflite|task|litertlm)", head=rb".{4}TFL3|LITERTLM"),
     Foreign("a Core ML model", r".*\.(mlmodel|mlpackage|mlmodelc)"),
     Foreign("an ExecuTorch program", r".*\.pte", head=rb".{4}ET\d\d"),
-    Foreign("a TensorRT engine", r".*\.(engine|plan|trt)"),
-    Foreign("an ncnn model", r".*\.ncnn\.(param|bin)|.*\.param"),
+    Foreign("a TensorRT engine", r".*\.(engine|plan|trt)", head=rb"[fp]trt"),
+    Foreign("an ncnn model", r".*\.ncnn\.(param|bin)|.*\.param", head=rb"7767517\s"),
     Foreign("an MNN model", r".*\.mnn(\.weight)?"),
     Foreign("Flax weights in msgpack", r".*\.msgpack", "inspect the safetensors or PyTorch files of the same model"),
     Foreign("a TensorFlow model", r".*\.pb|.*\.ckpt\.(index|meta)|.*\.data-\d{5}-of-\d{5}"),
