@@ -246,9 +246,10 @@ def test_a_numpy_array_is_named_after_its_file() -> None:
 # distributed PyTorch checkpoints and NeMo
 
 
-@pytest.mark.parametrize(
-    "checkpoint", ["bfloat16", "float32", "float8", "integers", "nested", "scalar_and_empty", "views"]
-)
+DISTRIBUTED = ("bfloat16", "float32", "float8", "integers", "nested", "scalar_and_empty", "sharded", "views")
+
+
+@pytest.mark.parametrize("checkpoint", DISTRIBUTED)
 def test_distributed_checkpoints_are_exact(checkpoint: str) -> None:
     wanted = expected("dcp")[checkpoint]
     report = inspect(CONTAINERS / "dcp" / checkpoint)
@@ -303,6 +304,23 @@ def test_parts_with_too_few_bytes_are_reported(tmp_path: Path) -> None:
     (finding,) = inspect(write_distributed(tmp_path, {"a.weight": ("bfloat16", (1 << 10, 1 << 8), 2)})).findings
     assert finding.code == "QL206"
     assert finding.message == "its parts take 2,048 bytes in the files; its shape needs 524,288"
+
+
+def test_a_part_of_another_checkpoint_is_reported(tmp_path: Path) -> None:
+    shutil.copytree(CONTAINERS / "dcp/sharded", tmp_path, dirs_exist_ok=True)
+    shutil.copy(tmp_path / "__1_0.distcp", tmp_path / "__7_0.distcp")
+    (finding,) = (finding for finding in inspect(tmp_path).findings if finding.code == "QL205")
+    assert finding.where == "__7_0.distcp"
+
+
+def test_a_lost_process_of_a_distributed_checkpoint_is_reported(tmp_path: Path) -> None:
+    shutil.copytree(CONTAINERS / "dcp/sharded", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "__1_0.distcp").unlink()
+    report = inspect(tmp_path)
+    (finding,) = (finding for finding in report.findings if finding.code == "QL201")
+    assert finding.where == "__1_0.distcp"
+    assert report.stored is not None
+    assert report.stored.parameters == expected("dcp")["sharded"]["elements"]
 
 
 def test_a_missing_part_of_a_distributed_checkpoint_is_reported(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from tests.checkpoint.writers import write_mlc
 from tests.survey.stores import PLAIN_PARAMETERS, STORES, Expected, write_hub, write_plain, write_tree
 
 from quantlevels.errors import SurveyError
@@ -50,6 +52,31 @@ def test_a_file_named_itself_is_one_row(tmp_path: Path) -> None:
     folder = write_plain(tmp_path / "plain")
     (row,) = survey(folder / "model.safetensors")
     assert (row["name"], row["parameters"]) == ("model.safetensors", PLAIN_PARAMETERS)
+
+
+CONTAINERS = Path(__file__).parents[1] / "data/containers"
+
+
+def test_every_container_of_a_tree_is_one_row(tmp_path: Path) -> None:
+    for name in ("ctranslate2/int8", "openvino/int4_sym", "npz/q4_g64", "dcp/sharded"):
+        shutil.copytree(CONTAINERS / name, tmp_path / name)
+    mlc = write_mlc(tmp_path / "mlc", {"w": ("float16", (4, 8), 2, "raw")}, name="tensor-cache.json")
+    shutil.copy(mlc / "tensor-cache.json", mlc / "ndarray-cache.json")  # some repositories have both
+    (mlc / "params_shard_1.bin").write_bytes(bytes(64))
+    (mlc / "params_shard_2.bin").write_bytes(bytes(64))
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/.metadata").write_text("version:\n  revision: stable\n")  # as Flutter writes it
+    rows = {row["name"]: row for row in survey(tmp_path)}
+    assert {name: row["format"] for name, row in rows.items()} == {
+        "ctranslate2/int8": "ctranslate2",
+        "openvino/int4_sym": "openvino",
+        "npz/q4_g64": "numpy",
+        "dcp/sharded": "pytorch-distributed",
+        "mlc": "mlc",
+    }
+    assert {row["error"] for row in rows.values()} == {None}
+    parts = sorted((CONTAINERS / "dcp/sharded").iterdir())
+    assert rows["dcp/sharded"]["file_bytes"] == sum(part.stat().st_size for part in parts)
 
 
 def test_a_root_named_twice_is_surveyed_once(tmp_path: Path) -> None:

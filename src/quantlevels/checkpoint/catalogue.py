@@ -178,6 +178,8 @@ _SUFFIXES: Final = {suffix: container for container in reversed(CONTAINERS) for 
 _NAMES: Final = {name: container for container in CONTAINERS for name in container.names}
 #: bytes read to tell a format: enough for the longest of the patterns below and a first line of text
 _HEAD: Final = 512
+#: of the files that hold the tensors of a distributed PyTorch checkpoint
+_PART_SUFFIX: Final = ".distcp"
 _MLC_SHARD: Final = re.compile(r"params_shard_\d+\.bin")
 #: characters of a text that an error shows
 _SHOWN_TEXT: Final = 60
@@ -245,7 +247,7 @@ FOREIGN: Final = (
         "install the container plugin quantlevels-hdf5 to read it",
         rb"PK\x03\x04.{26}(metadata\.json|config\.json|model\.weights\.h5)",
     ),
-    Foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder it is in"),
+    Foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder with its .metadata"),
     Foreign("a llamafile", r".*\.llamafile", "unzip it, and inspect the .gguf file in it", rb"MZqFpD"),
 )
 
@@ -403,9 +405,16 @@ def is_weights(name: str, plugins: Sequence[Container] = ()) -> bool:
 
 
 def weights_in(names: Sequence[str]) -> list[str]:
-    """The files of a folder that have names of weights; of an OpenVINO model the ``.xml``, not its ``.bin``."""
+    """The files of a folder that have names of weights; of an OpenVINO model the ``.xml``, not its ``.bin``.
+
+    The list of an MLC model is one of them, and that of a distributed PyTorch checkpoint with its parts.
+    """
     present = set(names)
-    found: list[str] = []
+    found = [name for name in MLC.names if name in present][:1]  # a model may have its list under both names
+    parts = [name for name in names if suffix_of(name) == _PART_SUFFIX]
+    for name in DISTRIBUTED.names:  # other programs have files of this name, too
+        if name in present and parts:
+            found += [name, *parts]
     for name in filter(is_weights, names):
         stem, suffix = name.removesuffix(suffix_of(name)), suffix_of(name)
         if suffix in OPENVINO.suffixes and f"{stem}.bin" not in present:

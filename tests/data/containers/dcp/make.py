@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections import OrderedDict
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 HERE = Path(__file__).parent
 
@@ -47,13 +51,48 @@ def tensors(state: dict[str, object]) -> list[torch.Tensor]:
     return found
 
 
+#: processes that write the sharded checkpoint
+RANKS = 2
+
+
+def sharded() -> dict[str, torch.Tensor]:
+    """What is saved in parts: along rows that do not divide evenly, along columns, in fewer rows than ranks, whole."""
+    torch.manual_seed(0)
+    return {
+        "rows.weight": torch.randn(7, 8, dtype=torch.bfloat16),
+        "columns.weight": torch.randn(8, 6),
+        "one.weight": torch.randn(1, 4),
+        "norm.weight": torch.randn(8),
+    }
+
+
+def save_rank(rank: int, folder: str, rendezvous: str) -> None:
+    """What one process saves."""
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=RANKS)
+    mesh = init_device_mesh("cpu", (RANKS,))
+    axes = {"rows.weight": Shard(0), "columns.weight": Shard(1), "one.weight": Shard(0), "norm.weight": Replicate()}
+    state = {name: distribute_tensor(tensor, mesh, [axes[name]]) for name, tensor in sharded().items()}
+    dcp.save(state, checkpoint_id=folder)
+    dist.destroy_process_group()
+
+
+def save_sharded(folder: Path) -> dict[str, object]:
+    """Write the checkpoint that several processes save together; what is in it."""
+    with tempfile.TemporaryDirectory() as place:
+        torch.multiprocessing.spawn(save_rank, (str(folder), f"{place}/rendezvous"), nprocs=RANKS)
+    return dict(sharded())
+
+
 def main() -> None:
     """Write each checkpoint anew."""
     expected = {}
-    for name, state in states().items():
+    for name, state in {**states(), "sharded": {}}.items():
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
-        dcp.save(state, checkpoint_id=folder)
+        if name == "sharded":
+            state = save_sharded(folder)
+        else:
+            dcp.save(state, checkpoint_id=folder)
         saved = tensors(state)
         expected[name] = {
             "tensors": len(saved),
