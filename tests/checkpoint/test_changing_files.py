@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from fuzz import onnx, pytorch
@@ -120,15 +122,17 @@ def test_a_file_that_never_rests_ends_in_a_report_or_our_error(tmp_path: Path, n
     content, stop = CHANGING[name](), threading.Event()
     path = tmp_path / name
     path.write_bytes(content)
+    path.with_name(f"{name}.sha256").write_text(f"{'0' * 64}  {name}\n")  # so that the file is hashed as well
     writer = threading.Thread(target=churn, args=(path, content, stop))
     writer.start()
     outcomes: set[str] = set()
+    modes: Iterator[Literal["sample", "all"]] = cycle(("sample", "all", "all"))  # both places in both modes
     end = time.monotonic() + 1.5
     try:
         while time.monotonic() < end:
             for place in (path, tmp_path):
                 try:
-                    outcomes.add(str(inspect(place, values="sample").path))
+                    outcomes.add(str(inspect(place, values=next(modes)).path))
                 except CheckpointError as error:
                     outcomes.add(str(error.path))
     finally:

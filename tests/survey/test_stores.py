@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from tests.checkpoint.writers import write_mlc
 from tests.survey.stores import PLAIN_PARAMETERS, STORES, Expected, write_hub, write_plain, write_tree
+from tests.users import owner, unprivileged
 
 from quantlevels.errors import SurveyError
 from quantlevels.survey import SurveyRow, default_roots, survey
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="files and permissions of POSIX")
 
 
 def check(row: SurveyRow, expected: Expected) -> None:
@@ -97,8 +104,73 @@ def test_the_stores_of_this_user_are_known_by_their_variables(tmp_path: Path, mo
     assert {"HF_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE"} <= {root.name for root in default_roots()}
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read every folder")
-def test_a_folder_that_may_not_be_read_is_passed_over(tmp_path: Path) -> None:
-    write_plain(tmp_path / "plain")
-    write_plain(tmp_path / "secret").chmod(0)
-    assert [row["name"] for row in survey(tmp_path)] == ["plain"]
+@POSIX
+def test_a_folder_that_may_not_be_read_is_passed_over() -> None:
+    list(survey(Path(__file__).parents[2] / "examples"))  # imports what is needed: Python's files may be root's alone
+    with unprivileged() as folder:
+        with owner():
+            write_plain(folder / "plain")
+            write_plain(folder / "secret").chmod(0)
+        assert [row["name"] for row in survey(folder)] == ["plain"]
+
+
+@POSIX
+def test_a_pipe_or_socket_in_a_tree_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("whole", "pipe", "socket", "config"):
+        write_plain(tmp_path / name)
+    for path in (tmp_path / "pipe/model.safetensors", tmp_path / "config/config.json"):
+        path.unlink()
+        os.mkfifo(path)
+    monkeypatch.chdir(tmp_path / "socket")  # names of sockets are short
+    Path("model.safetensors").unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("model.safetensors")
+    rows = {row["name"]: row for row in survey(tmp_path)}
+    found = {name: (bool(row["error"]), {finding["code"] for finding in row["findings"]}) for name, row in rows.items()}
+    assert found == {
+        "whole": (False, set()),
+        "pipe": (False, {"QL207"}),
+        "socket": (False, {"QL207"}),
+        "config": (False, set()),
+    }
+
+
+@POSIX
+def test_checkpoints_that_never_rest_end_in_rows(tmp_path: Path) -> None:
+    for number in range(20):
+        write_plain(tmp_path / f"models/{number:02}")
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            for number in range(0, 20, 2):
+                path = tmp_path / f"models/{number:02}/model.safetensors"
+                content = path.read_bytes()
+                os.truncate(path, len(content) // 2)
+                os.truncate(path, len(content) * 2)
+                path.unlink()
+                path.parent.rename(tmp_path / "elsewhere")
+                (tmp_path / "elsewhere").rename(path.parent)
+                path.write_bytes(content)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    end = time.monotonic() + 2
+    try:
+        while time.monotonic() < end:
+            names = {row["name"] for row in survey(tmp_path / "models") if not row["error"]}
+            assert names >= {f"{number:02}" for number in range(1, 20, 2)}  # those that rest
+    finally:
+        stop.set()
+        thread.join()
+
+
+@POSIX
+def test_a_folder_of_many_files_takes_linear_time(tmp_path: Path) -> None:
+    write_plain(tmp_path / "models")
+    for number in range(100_000):
+        os.close(os.open(tmp_path / f"models/{number}.txt", os.O_CREAT))
+    began = time.process_time()
+    (row,) = survey(tmp_path)
+    assert time.process_time() - began < 10
+    assert row["error"] is None

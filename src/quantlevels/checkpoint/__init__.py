@@ -115,8 +115,8 @@ def _is_folder(path: str) -> bool:
             reason = f"does not exist, nor in the cache of Hugging Face; to read it remotely, name hf://{path}"
         if os.path.islink(path) and not exists:  # noqa: PTH114
             reason = "is a link to a missing file; download it again"
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a ValueError if no file can have such a name
+        raise CheckpointError(path, f"cannot be read: {getattr(error, 'strerror', error)}") from error
     raise CheckpointError(path, reason)
 
 

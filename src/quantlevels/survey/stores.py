@@ -6,6 +6,7 @@ documentation of its models folder; llama.cpp ``common/download.cpp``; Docker Mo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -42,7 +43,10 @@ def places(root: str | os.PathLike[str]) -> Iterator[CheckpointPlace]:
     if folder.is_file():
         yield _single(folder)
         return
-    os.scandir(folder).close()  # raises what keeps the root from being read
+    try:
+        os.scandir(folder).close()  # raises what keeps the root from being read
+    except ValueError as error:  # no folder can have such a name
+        raise OSError(errno.EINVAL, str(error), str(root)) from error
     yield from _walk(folder, str(root), folder)
 
 

@@ -181,7 +181,11 @@ def _beside(path: Path) -> Iterator[ExpectedDigest]:
             match = _SUM.fullmatch(line)
             if match and match[2] and match[2].removeprefix("./") == path.name:
                 yield ExpectedDigest("sha256", match[1].lower(), "sidecar")
-    for pointer in sorted(path.parent.glob(f"{_escaped(path.name)}.*")):
+    try:
+        pointers = sorted(path.parent.glob(f"{_escaped(path.name)}.*"))
+    except OSError:  # the folder is gone by now
+        return
+    for pointer in pointers:
         match = _LFS.match(_text(pointer, _POINTER))
         if match:
             yield ExpectedDigest("sha256", match[1], "lfs-pointer")
