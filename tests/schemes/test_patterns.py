@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from quantlevels.schemes import patterns
 from quantlevels.schemes.names import ModulePatterns
-from quantlevels.schemes.patterns import MOST_STATES, Matcher, regex
+from quantlevels.schemes.patterns import MOST_STATES, Matcher, machine, regex, work
 
 NAMES = st.text("ab.1_", max_size=8)
 
@@ -204,7 +204,7 @@ def dense(length: int) -> str:
 
 
 def test_patterns_too_costly_are_given_up_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patterns, "_WORK", 10_000)
+    monkeypatch.setattr(work, "_WORK", 10_000)
     costly = "re:[ab]*a" + "[ab]" * 100 + "[cd]$"
     names = ModulePatterns([costly, "lm_head"])
     assert dense(1000) not in names
@@ -214,7 +214,7 @@ def test_patterns_too_costly_are_given_up_and_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_machine_that_forgets_still_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patterns, "_MOST_REMEMBERED", 1_000)
+    monkeypatch.setattr(machine, "MOST_REMEMBERED", 1_000)
     matches, text = regex("[ab]*a" + "[ab]" * 100 + "$"), dense(1000)
     assert matches
     for end in range(900, 910):
@@ -223,7 +223,7 @@ def test_a_machine_that_forgets_still_answers_the_same(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("most", [0, 1_000, 1 << 20])
 def test_forgotten_patterns_still_name_what_they_named(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(patterns, "_MOST_REMEMBERED", most)
+    monkeypatch.setattr(work, "MOST_REMEMBERED", most)
     entries = [r"re:.*\.{0}\.(gate|up{0}|down)_proj", "*layers.{}.*_proj", r"re:(?!.*norm)model.layers.{}\..*"]
     found = [entry.format(number) for number in range(50) for entry in entries]
     names = ModulePatterns(found)
@@ -238,7 +238,7 @@ def test_forgotten_patterns_still_name_what_they_named(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("spelling", [r"re:.*layers\.{}\..*up_proj$", "*layers.{}.*_proj", r"re:.*\.{}\.(up|gate)_.*"])
 def test_many_patterns_take_little_memory(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
-    monkeypatch.setattr(patterns, "_MOST_REMEMBERED", 1_000)
+    monkeypatch.setattr(work, "MOST_REMEMBERED", 1_000)
     entries = [spelling.format(number) for number in range(10_000)]
     modules = [f"model.layers.{number}.up_proj" for number in range(500)]
     tracemalloc.start()
