@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the same modules as in _MODULES
     from quantlevels.inspection.verification import *
     from quantlevels.schemes.declaration.declared import *
     from quantlevels.vocabulary.builtin import *
+    from quantlevels.vocabulary.layout import *
     from quantlevels.vocabulary.level import *
     from quantlevels.vocabulary.registry import *
 
@@ -23,6 +24,7 @@ _MODULES = (
     "vocabulary.builtin",
     "vocabulary.level",
     "vocabulary.registry",
+    "vocabulary.layout",
     "findings",
     "inspection.report",
     "inspection.verification",

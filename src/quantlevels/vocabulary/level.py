@@ -1,4 +1,4 @@
-"""The records of a level, of its storage block, and of a layout: a level in groups with scales."""
+"""The records of a level and of its storage block."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from attrs import Attribute
 
+    from quantlevels.vocabulary.layout import Layout
+
 __all__ = [
     "Block",
-    "Layout",
     "QuantizationLevel",
 ]
 
@@ -285,6 +286,8 @@ class QuantizationLevel(_AttrsFields):
         Raises:
             TypeError, ValueError: for anything but levels and such integers.
         """
+        from quantlevels.vocabulary.layout import Layout  # here: few programs need it
+
         return Layout(self, group_size, _width("scale", scale), _width("zero_point", zero_point))
 
     def spelling(self, dialect: str) -> str:
@@ -354,47 +357,3 @@ def _width(argument: str, value: QuantizationLevel | int) -> int:
     if value < 0:
         raise ValueError(f"{argument} must not be negative, not {value}")
     return value
-
-
-@final
-@frozen(order=False)
-class Layout:
-    """A level as a scheme stores it: codes in groups along each row, one scale and perhaps one zero point per group.
-
-    Args:
-        level: the level of the codes.
-        group_size: weights that share one scale along a row, at least 1.
-        scale_bits: width of a scale.
-        zero_point_bits: width of a zero point; 0 if none is stored.
-
-    Raises:
-        TypeError, ValueError: for anything but such integers.
-    """
-
-    level: QuantizationLevel
-    group_size: int = field(validator=positive)
-    scale_bits: int = field(default=16, validator=natural)
-    zero_point_bits: int = field(default=0, validator=natural)
-
-    @property
-    def bits_per_weight(self) -> Fraction:
-        """Bits that one weight takes in storage, exact: its code, and its share of the scale and zero point."""
-        from fractions import Fraction
-
-        return self.level.bits_per_weight + Fraction(self.scale_bits + self.zero_point_bits, self.group_size)
-
-    def nbytes(self, shape: Sequence[int]) -> int:
-        """Bytes of a tensor of ``shape`` (weights per axis, rows last).
-
-        Codes, scales and zero points are three arrays; each row of each array takes whole bytes, and a last group that
-        is not full has a scale of its own.
-
-        Raises:
-            TypeError, ValueError: for sizes that are not integers, or are negative.
-        """
-        *outer, row = axes(shape)
-        groups = ceil_div(row, self.group_size)
-        # per row, although kernels may pad more: what a tool pads beyond that is its scheme's to say
-        scales = ceil_div(groups * self.scale_bits, BITS_PER_BYTE)
-        zero_points = ceil_div(groups * self.zero_point_bits, BITS_PER_BYTE)
-        return self.level.nbytes(shape) + math.prod(outer) * (scales + zero_points)

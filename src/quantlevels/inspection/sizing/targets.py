@@ -15,7 +15,8 @@ from quantlevels.vocabulary.registry import levels
 
 if TYPE_CHECKING:
     from quantlevels.scheme import Storage
-    from quantlevels.vocabulary.level import Layout, QuantizationLevel
+    from quantlevels.vocabulary.layout import Layout
+    from quantlevels.vocabulary.level import QuantizationLevel
 
 
 @final
