@@ -313,6 +313,8 @@ def _at_root(
         members: names and forms.
         declared: the names that tensors have in a module of the declared method.
     """
+    if not members:
+        return
     words = declared.union(*(tensors for row in CATALOGUE for tensors in row.tensors))
     of_module: list[_Member] = []
     alone: dict[Form, list[str]] = defaultdict(list)
