@@ -19,6 +19,7 @@ from typing import Literal
 import pytest
 from fuzz import onnx, pytorch
 from fuzz.containers import CONTAINERS
+from tests.cli.conftest import INT4_CONFIG, W4A16, write_checkpoint
 from tests.users import owner, unprivileged
 from tests.writers import safetensors, write_safetensors
 
@@ -271,3 +272,41 @@ def test_threads_that_read_one_path_agree(tmp_path: Path) -> None:
     for record in records:
         record.pop("values", None)
     assert all(record == expected for record in records)
+
+
+#: 32 threads, none of which has imported what it takes to read a checkpoint, begin at once
+AT_ONCE = """
+import json, sys, threading
+from quantlevels import inspect
+sys.setswitchinterval(0.0001)
+start, records, errors = threading.Barrier(32), [], []
+
+def read():
+    start.wait()
+    try:
+        record = inspect(sys.argv[1], values="sample").to_record()
+        records.append(json.dumps(record, sort_keys=True))
+    except BaseException as error:
+        errors.append(repr(error))
+
+threads = [threading.Thread(target=read, daemon=True) for _ in range(32)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps([len(records), len(set(records)), errors]))
+"""
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("kind", ["shards", "packed", "onnx"])
+def test_threads_that_read_for_the_first_time_agree(tmp_path: Path, kind: str, number: int) -> None:
+    if kind == "shards":
+        path = write_shards(tmp_path / "m", 4)
+    elif kind == "packed":
+        path = write_checkpoint(tmp_path / "m", W4A16, INT4_CONFIG)
+    else:
+        path = tmp_path / "model.onnx"
+        path.write_bytes(onnx.SEEDS[2])
+    done = subprocess.run([sys.executable, "-c", AT_ONCE, path], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == [32, 1, []]
