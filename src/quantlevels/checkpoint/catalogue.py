@@ -176,6 +176,9 @@ CONFIG_SUFFIX: Final = ".json"
 #: the first container of a suffix is meant if first bytes do not tell
 _SUFFIXES: Final = {suffix: container for container in reversed(CONTAINERS) for suffix in container.suffixes}
 _NAMES: Final = {name: container for container in CONTAINERS for name in container.names}
+#: files that list the parts of a model: of diffusers and of sentence-transformers
+PIPELINE: Final = "model_index.json"
+MODULES: Final = "modules.json"
 #: bytes read to tell a format: enough for the longest of the patterns below and a first line of text
 _HEAD: Final = 512
 #: of the files that hold the tensors of a distributed PyTorch checkpoint
@@ -385,6 +388,8 @@ def is_model_file(path: str) -> bool:
         return False
     for name in map(os.path.basename, (path, target)):
         if container_named(name) or foreign_named(name) or config_files([name]) or name.endswith(INDEX_SUFFIX):
+            return True
+        if name in (PIPELINE, MODULES):
             return True
     with open(target, "rb") as file:  # noqa: PTH123
         head = file.read(_HEAD)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from quantlevels.checkpoint.catalogue import (
     CONFIG_SUFFIX,
+    MODULES,
     ONNX,
+    PIPELINE,
     foreign_named,
     is_weights,
     plugin_containers,
@@ -43,9 +45,6 @@ _SNAPSHOTS: Final = "snapshots"
 _MAIN_BRANCH: Final = "refs/main"
 #: bytes read of the file that names a commit; a hash takes 40, and the file may be anything
 _LONGEST_COMMIT: Final = 256
-#: the files that list the models of a pipeline: diffusers, sentence-transformers
-_PIPELINE: Final = "model_index.json"
-_MODULES: Final = "modules.json"
 _CONFIG: Final = "config.json"
 #: suffixes of files that accompany weights in most repositories: for these alone no plugin is imported
 _NEVER_OF_PLUGINS: Final = ("", ".json", ".txt", ".md", ".py")
@@ -114,9 +113,9 @@ def component_folders(files: Files, names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         CheckpointError: if the file that lists them is not valid JSON.
     """
-    if _PIPELINE in names:
-        listed: Iterable[str] = files.read_json(_PIPELINE)
-    elif _MODULES in names:
+    if PIPELINE in names:
+        listed: Iterable[str] = files.read_json(PIPELINE)
+    elif MODULES in names:
         listed = _module_paths(files)
     else:
         return ()
@@ -130,7 +129,7 @@ def component_folders(files: Files, names: Sequence[str]) -> tuple[str, ...]:
 
 def _module_paths(files: Files) -> list[str]:
     """The folders that ``modules.json`` of sentence-transformers lists."""
-    with files.folder.open(_MODULES) as source:
+    with files.folder.open(MODULES) as source:
         modules = read_object(source, list)
     paths = (module.get("path") for module in modules if isinstance(module, dict))
     return [path for path in paths if isinstance(path, str)]

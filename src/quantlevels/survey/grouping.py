@@ -8,8 +8,6 @@ from typing import Final, NamedTuple
 from quantlevels.checkpoint.catalogue import weights_in
 from quantlevels.checkpoint.names import INDEX_SUFFIX, PROJECTOR, is_standard, numbered
 
-#: the file that says that the folders beside it are parts of one model
-PIPELINE: Final = "model_index.json"
 #: files of these names hold weights, or are damaged; a `.bin` may be anything
 _CERTAIN: Final = (".safetensors", ".gguf", ".onnx")
 

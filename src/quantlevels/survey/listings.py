@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, final
 
 from attrs import evolve, frozen
 
-from quantlevels.checkpoint.catalogue import is_weights
+from quantlevels.checkpoint.catalogue import PIPELINE, is_weights
 from quantlevels.errors import CheckpointError, SurveyError
-from quantlevels.survey.grouping import PIPELINE, groups_of, named
+from quantlevels.survey.grouping import groups_of, named
 from quantlevels.survey.places import CheckpointPlace, Identity, Store
 
 if TYPE_CHECKING:

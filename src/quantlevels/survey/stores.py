@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 
 from attrs import evolve
 
-from quantlevels.checkpoint.catalogue import is_weights
-from quantlevels.survey.grouping import PIPELINE, groups_of, named
+from quantlevels.checkpoint.catalogue import PIPELINE, is_weights
+from quantlevels.survey.grouping import groups_of, named
 from quantlevels.survey.places import CheckpointPlace, Listing, Store, stamp
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
