@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from tests.writers import framed, onnx_field, onnx_model, onnx_tensor, torch_archive, torch_pickle
+from tests.writers import distributed_list, framed, onnx_field, onnx_model, onnx_tensor, torch_archive, torch_pickle
 
 pytest.importorskip("resource")
 
@@ -683,10 +683,17 @@ MLC_LISTS: Mapping[str, Files] = {
         "no records": b"{}",
     }.items()
 }
+DISTRIBUTED_LIST = distributed_list({"a.weight": ("bfloat16", (8, 4), 2)})
 DISTRIBUTED: Mapping[str, Files] = {
     "a call": {".metadata": b"cposix\nsystem\n(S'touch canary'\ntR."},
     "nothing": {".metadata": b""},
     "a list": {".metadata": b"\x80\x02]q\x00."},
+    "parts that are a dict": {".metadata": DISTRIBUTED_LIST.replace(b"](", b"}(")},
+    "parts of a negative size": {".metadata": DISTRIBUTED_LIST.replace(b"J\4\0\0\0", b"J\xfc\xff\xff\xff")},
+    "a file elsewhere": {".metadata": DISTRIBUTED_LIST.replace(b"__0_0.distcp", b"../../../etc")},
+    "a dtype that is not one": {".metadata": DISTRIBUTED_LIST.replace(b"bfloat16", b"Tensor16")},
+    "empty dicts": {".metadata": b"\x80\x02" + b"}" * 1_500_000 + b"."},
+    "a memo out of order": {".metadata": b"\x80\x02}r\xff\xff\xff\x7f."},
 }
 LEGACY_GGML: Mapping[str, bytes] = {
     "settings alone": b"lmgg" + bytes(44),
