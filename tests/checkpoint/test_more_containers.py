@@ -361,11 +361,41 @@ def mlc_layer(words: int, groups: int, *, exchanged: bool = False) -> Arrays:
     }
 
 
+UP = "model.layers.0.mlp.up_proj"
+#: of a matrix of 64 rows and 128 columns
+FLOAT8: Arrays = {
+    f"{UP}.q_weight": ("float8_e4m3fn", (64, 128), 1, "raw"),
+    f"{UP}.q_scale": ("float32", (1,), 4, "raw"),
+    f"{UP}.q_calibration_scale": ("float32", (1,), 4, "raw"),
+    **NORM,
+}
+WITHOUT_SCALE: Arrays = {f"{UP}.q_weight": ("float8_e5m2", (64, 128), 1, "raw"), **NORM}
+BLOCKS_OF_FLOAT8: Arrays = {
+    f"{UP}.weight": ("float8_e4m3fn", (256, 128), 1, "raw"),
+    f"{UP}.weight_scale_inv": ("float32", (2, 1), 4, "raw"),
+    **NORM,
+}
+FASTER_TRANSFORMER: Arrays = {
+    f"{UP}.q_weight": ("int8", (128, 32), 1, "raw"),
+    f"{UP}.q_scale": ("float16", (1, 64), 2, "raw"),
+    **NORM,
+}
+AWQ: Arrays = {
+    f"{UP}.qweight": ("uint32", (256, 8), 4, "raw"),
+    f"{UP}.qzeros": ("uint32", (2, 8), 4, "raw"),
+    f"{UP}.scales": ("float16", (2, 64), 2, "raw"),
+    **NORM,
+}
 MLC_MODELS: dict[str, tuple[Arrays, str, tuple[int | None, bool | None], int]] = {
     "q4f16_1": (mlc_layer(16, 4), "Int4", (32, True), 64 * 128),
     "q4f16_0": (mlc_layer(16, 4, exchanged=True), "Int4", (32, True), 64 * 128),
     "q3f16_1": (mlc_layer(16, 4), "Int3", (40, True), 64 * 160),
     "q8f16_1": (mlc_layer(32, 4), "Int8", (32, True), 64 * 128),
+    "e4m3_e4m3_f16": (FLOAT8, "Float8E4M3FN", (None, True), 64 * 128),
+    "e5m2_e5m2_f16": (WITHOUT_SCALE, "Float8E5M2", (None, True), 64 * 128),
+    "fp8_e4m3fn_bf16_block_scale": (BLOCKS_OF_FLOAT8, "Float8E4M3FN", (None, True), 256 * 128),
+    "q4f16_ft": (FASTER_TRANSFORMER, "Int4", (None, True), 64 * 128),
+    "q4f16_autoawq": (AWQ, "Int4", (128, False), 64 * 256),
     "q0f16": ({"w": ("float16", (64, 128), 2, "raw"), **NORM}, "Float16", (None, None), 64 * 128),
     "q0f32": ({"w": ("float32", (64, 128), 2, "f32-to-bf16"), **NORM}, "BFloat16", (None, None), 64 * 128),
 }
@@ -382,6 +412,25 @@ def test_mlc_is_exact(tmp_path: Path, quantization: str, name: str) -> None:
     assert report.stored is not None
     assert report.stored.parameters == parameters + 128
     assert levels_of(report)[level] == layout
+
+
+def test_embeddings_of_faster_transformer_keep_their_groups(tmp_path: Path) -> None:
+    embedding: Arrays = {
+        "model.embed_tokens.q_weight": ("uint32", (64, 16), 4, "raw"),
+        "model.embed_tokens.q_scale": ("float16", (64, 4), 2, "raw"),
+    }
+    folder = write_mlc(tmp_path, {**FASTER_TRANSFORMER, **embedding}, name="tensor-cache.json")
+    (folder / "mlc-chat-config.json").write_text('{"quantization": "q4f16_ft"}')
+    report = inspect(folder)
+    check_books(report)
+    assert report.stored is not None
+    assert {level.group_size for level in report.stored.levels if level.level.name == "Int4"} == {None, 32}
+
+
+def test_bytes_that_are_not_codes_of_faster_transformer_are_found(tmp_path: Path) -> None:
+    arrays = {**FASTER_TRANSFORMER, f"{UP}.q_scale": ("float16", (1, 48), 2, "raw")}
+    report = inspect(write_mlc(tmp_path, arrays, name="tensor-cache.json"))
+    assert "QL303" in {finding.code for finding in report.findings}
 
 
 def test_mlc_without_its_config_is_ambiguous(tmp_path: Path) -> None:

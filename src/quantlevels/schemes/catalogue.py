@@ -116,7 +116,7 @@ CATALOGUE: Final = (
     _row("quanto", "quanto", "weight._data._data weight._scale", "weight._data weight._scale"),
     _row("hqq", "hqq sinq", "W_q scale"),
     _row("mlx", "mlx metal", "weight scales", "weight scales biases", "weight scales qbiases"),
-    _row("mlc", "mlc", "q_weight q_scale"),
+    _row("mlc", "mlc", "q_weight q_scale", "q_weight"),
     _row("aqlm", "aqlm", "codes codebooks scales"),
     _row("vptq", "vptq", "indices centroids.weight"),
     _row("exllama", "exl2 exl3", "q_weight q_invperm q_scale", "trellis"),
