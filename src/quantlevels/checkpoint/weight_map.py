@@ -65,7 +65,7 @@ def _by_shard(path: Path | str, shard_of: JSON) -> Placement:
 
 
 def _scanned(path: Path | str, raw: bytes) -> tuple[dict[str, JSON], Placement] | None:
-    """As `read_weight_map`, in a third of the time that parsing takes; None if the index is unusual or wrong.
+    """As `read_weight_map`, in little more than half the time of parsing; None if the index is unusual or wrong.
 
     The rest of the index is parsed with an empty map in place of the real one.
     """
