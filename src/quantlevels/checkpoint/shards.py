@@ -16,7 +16,6 @@ from quantlevels.checkpoint.jsonfile import read_object
 from quantlevels.checkpoint.names import numbered, rank_of
 from quantlevels.checkpoint.source import shown
 from quantlevels.checkpoint.storage_types import type_lookup
-from quantlevels.checkpoint.weight_map import read_weight_map
 from quantlevels.container import Contents, File, Places, Tensors, TruncatedError
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding, pluralize
@@ -136,6 +135,8 @@ def read_index(files: Files, name: str) -> Joined:
     Raises:
         CheckpointError: if the index is malformed or names what is not a file in its folder, or a shard is malformed.
     """
+    from quantlevels.checkpoint.weight_map import read_weight_map  # here: most checkpoints have no index
+
     with files.folder.open(name) as source:
         index, placed = read_weight_map(source)
     joined = _read_all(files, sorted(placed)).merged(placed)
