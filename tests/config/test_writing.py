@@ -85,7 +85,7 @@ def test_a_name_as_long_as_names_may_be_can_be_saved(tmp_path: Path) -> None:
         ("file/serve.json", "Not a directory"),
         ("loop.json", "Too many levels of symbolic links"),
         (f"{'x' * 300}.json", "File name too long"),
-        ("a\0b.json", "null byte"),
+        ("a\0b.json", "embedded null"),
     ],
 )
 def test_a_path_that_cannot_be_used_is_a_config_error(tmp_path: Path, place: str, reason: str) -> None:

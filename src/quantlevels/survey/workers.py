@@ -33,13 +33,13 @@ class WorkerProcesses(ProcessPoolExecutor):
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         """Wait for the processes; after an error, and after Ctrl-C, give up what they read.
 
         Only for programs that have no other processes of `multiprocessing`.
         """
-        if kind is None:
+        if exc_type is None:
             self.shutdown()
             return
         # in this order: a pool that has not cancelled its futures reports processes that end as failures
