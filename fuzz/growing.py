@@ -740,46 +740,50 @@ def settings_file(random: Random, n: int) -> Files:
     suffix, word = random.choice([".json", ".toml", ".yaml"]), random.choice(["Int4", "in4", "Q4_K_M", "fp4", "é", ""])
     quoted = json.dumps
     if suffix == ".json":
-        bodies = (
-            quoted({"weights": {named(i): word for i in range(n)}}),
-            quoted({"items": [word] * n}),
-            quoted({"weights": {}, **{named(i): 1 for i in range(n)}}),
-            quoted({"items": [text(n)]}),
-            '{"items":' + "[" * n + "]" * n + "}",
-            quoted({"items": [{"name": named(i), "bits_per_param": 4} for i in range(n)]}),
-            quoted({"items": list(range(n))}),
-            '{"items": [' + "1" * n + "]}",
-            "{" + ",".join(['"a": 1'] * n) + "}",
-            quoted({"level": text(n)}),
+        bodies: tuple[Callable[[], str], ...] = (
+            lambda: quoted({"weights": {named(i): word for i in range(n)}}),
+            lambda: quoted({"items": [word] * n}),
+            lambda: quoted({"weights": {}, **{named(i): 1 for i in range(n)}}),
+            lambda: quoted({"items": [text(n)]}),
+            lambda: '{"items":' + "[" * n + "]" * n + "}",
+            lambda: quoted({"items": [{"name": named(i), "bits_per_param": 4} for i in range(n)]}),
+            lambda: quoted({"items": list(range(n))}),
+            lambda: '{"items": [' + "1" * n + "]}",
+            lambda: "{" + ",".join(['"a": 1'] * n) + "}",
+            lambda: quoted({"level": text(n)}),
         )
     elif suffix == ".toml":
         bodies = (
-            "[weights]\n" + "".join(f"{quoted(named(i))} = {quoted(word)}\n" for i in range(n)),
-            f"items = [{', '.join([quoted(word)] * n)}]",
-            "".join(f"{quoted(named(i))} = 1\n" for i in range(n)),
-            f"items = [{quoted(text(n))}]",
-            "items = " + "[" * n + "]" * n,
-            "".join(f"[[items]]\nname = {quoted(named(i))}\nbits_per_param = 4\n" for i in range(n)),
-            ".".join(["a"] * n) + " = 1",
-            "a = " + "1" * n,
-            "a = 1\n" * n,
-            "[" + ".".join(["a"] * n) + "]\n",
+            lambda: "[weights]\n" + "".join(f"{quoted(named(i))} = {quoted(word)}\n" for i in range(n)),
+            lambda: f"items = [{', '.join([quoted(word)] * n)}]",
+            lambda: "".join(f"{quoted(named(i))} = 1\n" for i in range(n)),
+            lambda: f"items = [{quoted(text(n))}]",
+            lambda: "items = " + "[" * n + "]" * n,
+            lambda: "".join(f"[[items]]\nname = {quoted(named(i))}\nbits_per_param = 4\n" for i in range(n)),
+            lambda: ".".join(["a"] * n) + " = 1",
+            lambda: "a = " + "1" * n,
+            lambda: "a = 1\n" * n,
+            lambda: "[" + ".".join(["a"] * n) + "]\n",
         )
     else:
         bodies = (
-            "weights:\n" + "".join(f"  {quoted(named(i))}: {quoted(word)}\n" for i in range(n)),
-            "items: [" + ", ".join([quoted(word)] * n) + "]",
-            "a: &a [1, 1]\n"
-            + "".join(f"b{i}: &b{i} [*{f'b{i - 1}' if i else 'a'}, *{f'b{i - 1}' if i else 'a'}]\n" for i in range(n)),
-            f"items: [{quoted(text(n))}]",
-            "items: " + "[" * n + "]" * n,
-            "items:\n" + "".join(f"- name: {quoted(named(i))}\n  bits_per_param: 4\n" for i in range(n)),
-            "a: &a {x: 1}\nb:\n" + "- *a\n" * n,
-            "a: " + "1" * n,
-            "- " * n + "a",
-            "? " * n + "a",
+            lambda: "weights:\n" + "".join(f"  {quoted(named(i))}: {quoted(word)}\n" for i in range(n)),
+            lambda: "items: [" + ", ".join([quoted(word)] * n) + "]",
+            lambda: (
+                "a: &a [1, 1]\n"
+                + "".join(
+                    f"b{i}: &b{i} [*{f'b{i - 1}' if i else 'a'}, *{f'b{i - 1}' if i else 'a'}]\n" for i in range(n)
+                )
+            ),
+            lambda: f"items: [{quoted(text(n))}]",
+            lambda: "items: " + "[" * n + "]" * n,
+            lambda: "items:\n" + "".join(f"- name: {quoted(named(i))}\n  bits_per_param: 4\n" for i in range(n)),
+            lambda: "a: &a {x: 1}\nb:\n" + "- *a\n" * n,
+            lambda: "a: " + "1" * n,
+            lambda: "- " * n + "a",
+            lambda: "? " * n + "a",
         )
-    return {f"settings{suffix}": bodies[part].encode("utf-8", "surrogatepass")}
+    return {f"settings{suffix}": bodies[part]().encode("utf-8", "surrogatepass")}
 
 
 def levels_file(random: Random, n: int) -> Files:
