@@ -159,7 +159,15 @@ def test_a_pickle_of_empty_dicts_is_refused(tmp_path: Path) -> None:
         read(tmp_path, b"\x80\x04" + b"}" * 1_500_000 + b".")
 
 
-def test_memo_entries_are_written_one_by_one(tmp_path: Path) -> None:
+def test_a_memo_counted_from_one_is_read(tmp_path: Path) -> None:
+    # as cPickle of Python 2 writes it: {"a": [], "b": the same list}
+    content = b"\x80\x02}q\x01(U\x01aq\x02]q\x03U\x01bq\x04h\x03u."
+    assert plain(read(tmp_path, content)) == pickle.loads(content) == {"a": [], "b": []}
+    with pytest.raises(CheckpointError, match="it reads memo entry 0, which was never written"):
+        read(tmp_path, b"\x80\x02}q\x01h\x00.")
+
+
+def test_a_memo_entry_far_beyond_the_others_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="it writes memo entry 4000000000 after 0 others"):
         read(tmp_path, b"\x80\x02]r" + struct.pack("<I", 4_000_000_000) + b".")
 

@@ -32,6 +32,8 @@ _MEMORY_PER_BYTE: Final = 14
 #: bytes; sizes take 8, and the first number of a file of torch before 1.6 takes 10
 _LONGEST_INTEGER: Final = 64
 _LONGEST_TEXT: Final = 1 << 24
+#: entries of the memo that may be passed over, and bytes of the pickle for each more
+_MOST_SKIPPED, _BYTES_PER_SKIPPED = 1 << 16, 4
 #: of a module's or a class's name; Python has no limit, and a line need never end
 _LONGEST_LINE: Final = 1 << 10
 
@@ -67,6 +69,9 @@ class Object:
         values = iter(self.content)
         return zip(values, values, strict=True)
 
+
+#: an entry of the memo that was passed over
+_UNWRITTEN: Final = Object()
 
 Value: TypeAlias = "bool | int | float | str | list[Value] | tuple[Value, ...] | Global | Persistent | Object | None"
 
@@ -280,15 +285,17 @@ class _Machine:
         self.push(Object(function, arguments))
 
     def put(self, index: int) -> None:
-        if index == len(self.memo):
-            self.memo.append(self.stack[-1])
-        elif index < len(self.memo):
+        if index < len(self.memo):
             self.memo[index] = self.stack[-1]
-        else:
+            return
+        skipped = index - len(self.memo)  # Python 2 counts from 1, a pickler that is used again from where it was
+        if skipped > _MOST_SKIPPED + (self.position - self.start) // _BYTES_PER_SKIPPED:
             raise self.broken(f"it writes memo entry {index} after {len(self.memo)} others")
+        self.memo += [_UNWRITTEN] * skipped
+        self.memo.append(self.stack[-1])
 
     def get(self, index: int) -> None:
-        if index >= len(self.memo):
+        if index >= len(self.memo) or self.memo[index] is _UNWRITTEN:
             raise self.broken(f"it reads memo entry {index}, which was never written")
         self.push(self.memo[index])
 
