@@ -213,6 +213,14 @@ def test_an_index_is_read_in_any_spelling(tmp_path: Path, spelling: str) -> None
     assert (finding.where, finding.message) == (SECOND, "the index lists 1 tensor that this file does not hold: 'f'")
 
 
+def test_a_map_within_an_object_is_not_the_weight_map(tmp_path: Path) -> None:
+    weights(tmp_path / FIRST, "ab")
+    inner = {"weight_map": {"a": FIRST, "b": FIRST}}
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {}, "metadata": inner}))
+    assert names(tmp_path) == []
+    assert [code for code, _ in codes(tmp_path)] == ["QL205"]
+
+
 @pytest.mark.parametrize("name", ["a}b", "a{b", "a: b", "a, b", "ä", "a\x7f", " ", "a\u2028b"])
 def test_an_index_is_read_with_odd_names(tmp_path: Path, name: str) -> None:
     weights(tmp_path / FIRST, [name, "b", "c"])

@@ -172,6 +172,12 @@ def test_a_memo_entry_far_beyond_the_others_is_refused(tmp_path: Path) -> None:
         read(tmp_path, b"\x80\x02]r" + struct.pack("<I", 4_000_000_000) + b".")
 
 
+def test_memo_entries_are_not_passed_over_again_and_again(tmp_path: Path) -> None:
+    puts = b"".join(b"r" + struct.pack("<I", number << 15) for number in range(1, 100))
+    with pytest.raises(CheckpointError, match="it writes memo entry 98304 after 65537 others"):
+        read(tmp_path, b"\x80\x02]" + puts + b".")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(content=st.binary(max_size=200), protocol=st.integers(2, 5), edits=st.data())
 def test_damage_is_read_or_refused(tmp_path: Path, content: bytes, protocol: int, edits: st.DataObject) -> None:

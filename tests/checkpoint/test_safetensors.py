@@ -161,6 +161,9 @@ RAW = {
     "no comma": b"{" + A + B.replace(b"[2]", b"[1]").replace(b"3", b"2") + b"}",
     "comma after metadata": b'{"__metadata__":{},}',
     "trailing comma": b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},}',
+    "trailing comma after a long header": b'{"' + b"a" * 70_000 + b'":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+    b'"b":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},}',
+    "trailing comma after a long entry": b'{"' + b"a" * 70_000 + b'":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},}',
     "leading comma": b'{,"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}',
     "comma in a shape": b'{"a":{"dtype":"U8","shape":[2,],"data_offsets":[0,2]}}',
     "no brace": b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}',

@@ -32,7 +32,7 @@ _MEMORY_PER_BYTE: Final = 14
 #: bytes; sizes take 8, and the first number of a file of torch before 1.6 takes 10
 _LONGEST_INTEGER: Final = 64
 _LONGEST_TEXT: Final = 1 << 24
-#: entries of the memo that may be passed over, and bytes of the pickle for each more
+#: entries of the memo that may be passed over in all, and bytes of the pickle for each more
 _MOST_SKIPPED, _BYTES_PER_SKIPPED = 1 << 16, 4
 #: of a module's or a class's name; Python has no limit, and a line need never end
 _LONGEST_LINE: Final = 1 << 10
@@ -122,6 +122,8 @@ class _Machine:
         self.marks: list[list[Value]] = []
         #: picklers number what they keep one by one, so a list holds it in a tenth of the memory of a dict
         self.memo: list[Value] = []
+        #: how many entries of the memo were passed over
+        self.skipped = 0
         self.persistent: list[Persistent] = []
 
     @property
@@ -289,7 +291,8 @@ class _Machine:
             self.memo[index] = self.stack[-1]
             return
         skipped = index - len(self.memo)  # Python 2 counts from 1, a pickler that is used again from where it was
-        if skipped > _MOST_SKIPPED + (self.position - self.start) // _BYTES_PER_SKIPPED:
+        self.skipped += skipped
+        if self.skipped > _MOST_SKIPPED + (self.position - self.start) // _BYTES_PER_SKIPPED:
             raise self.broken(f"it writes memo entry {index} after {len(self.memo)} others")
         self.memo += [_UNWRITTEN] * skipped
         self.memo.append(self.stack[-1])

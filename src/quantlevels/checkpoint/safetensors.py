@@ -241,7 +241,7 @@ def _pieces(raw: bytes, start: int, stop: int) -> Iterator[str]:
     Raises:
         ValueError: for control characters, which JSON allows between entries only and writers do not use.
     """
-    while start < stop:
+    while start <= stop:  # if the header ends with a comma, the empty piece after it is an error
         cut = raw.find(b"},", start + _PIECE, stop) + 1 or stop
         piece = raw[start:cut]
         # a search for each character is fast: together they take half the time of going through the piece once

@@ -70,7 +70,8 @@ def _scanned(path: Path | str, raw: bytes) -> tuple[dict[str, JSON], Placement] 
     The rest of the index is parsed with an empty map in place of the real one.
     """
     opening = _TO_ENTRIES.search(raw)
-    if opening is None or b"\\" in raw:  # without escapes, each quote begins or ends a string
+    # without escapes, each quote begins or ends a string; of two keys, the map could be that of an object within
+    if opening is None or b"\\" in raw or raw.count(f'"{_KEY}"'.encode()) > 1:
         return None
     # a name with a brace in it makes this the wrong one, and then the scan fails
     stop = raw.find(b"}", opening.end())
