@@ -433,6 +433,13 @@ def test_bytes_that_are_not_codes_of_faster_transformer_are_found(tmp_path: Path
     assert "QL303" in {finding.code for finding in report.findings}
 
 
+@pytest.mark.parametrize("word", ["q5f16_1", "q2f16_0", "q4f16_9", "q4f8_1", "q\u0664f16_1", "int4"])
+def test_words_that_mlc_does_not_have_are_unusable(tmp_path: Path, word: str) -> None:
+    folder = write_mlc(tmp_path, mlc_layer(16, 4, exchanged=True), name="tensor-cache.json")
+    (folder / "mlc-chat-config.json").write_text(json.dumps({"quantization": word}))
+    assert "QL305" in {finding.code for finding in inspect(folder).findings}
+
+
 def test_mlc_without_its_config_is_ambiguous(tmp_path: Path) -> None:
     report = inspect(write_mlc(tmp_path, mlc_layer(16, 4), name="tensor-cache.json"))
     (finding,) = (finding for finding in report.findings if finding.code == "QL303")

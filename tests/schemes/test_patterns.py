@@ -110,6 +110,23 @@ def test_many_globs_of_stars_are_answered_at_once() -> None:
     assert not glob("*a" * 500 + "b")("a" * 5_000)
 
 
+def test_globs_of_open_brackets_are_answered_at_once() -> None:
+    started = time.process_time()
+    for number in range(50):
+        assert not glob(f"{number}" + "[a" * 2_000)("a")
+    assert time.process_time() - started < 1
+
+
+def test_many_optional_parts_take_little_memory() -> None:
+    matches = regex("(a?){600}b")
+    assert matches
+    tracemalloc.start()
+    assert matches("a" * 100 + "b")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
 @pytest.mark.parametrize(
     "pattern", ["[", "(", ")", "(a", "*", "+a", "a**", "a{2}{3}", "a{3,2}", "[b-a]", r"[\d-a]", r"[a-\d]", "[]", "\\"]
 )

@@ -77,13 +77,14 @@ STORES = [
     (f"{NAME}.sha256", "{sha}\n", "sidecar"),
     (f"{NAME}.sha256", f"{{sha}}  {NAME}\n", "sidecar"),
     ("SHA256SUMS", f"{'0' * 64}  other.bin\n{{sha}} *{NAME}\n", "sidecar"),
+    ("SHA256SUMS", f"{'0' * 64}{' ' * 100_000}other{' ' * 100_000}file\n{{sha}}  {NAME}  \n", "sidecar"),
     (f"{NAME}.lfs", LFS, "lfs-pointer"),
     (f".cache/huggingface/download/{NAME}.metadata", f"{'0' * 40}\n{{sha}}\n1767225600.0\n", "download-metadata"),
     (f".cache/huggingface/download/{NAME}.metadata", f"{'0' * 40}\n{{git}}\n1767225600.0\n", "download-metadata"),
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "origin"), STORES)
+@pytest.mark.parametrize(("name", "content", "origin"), STORES, ids=range(len(STORES)))
 def test_a_digest_beside_a_file_is_compared(tmp_path: Path, name: str, content: str, origin: str) -> None:
     write(tmp_path, layers(bf16))
     beside(content)(tmp_path, name)

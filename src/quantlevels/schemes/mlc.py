@@ -37,7 +37,7 @@ from quantlevels.schemes.common import declared_in_blocks
 from quantlevels.vocabulary.registry import levels
 
 #: ``q4f16_1``: bits of a code, the type of what is not quantized, and the layout; ``q0f16`` is not quantized
-_WORD: Final = re.compile(r"q(\d)(?:f(16|32)|bf16)(?:_(\d|autoawq|ft))?")
+_WORD: Final = re.compile(r"q([0348])(?:f(16|32)|bf16)(?:_([012]|autoawq|ft))?")
 #: words for FP8 → the level, and the rows and columns that share a scale
 _FLOAT8_WORDS: Final[dict[str, tuple[str, tuple[int, int] | None]]] = {
     "e5m2_e5m2_f16": ("Float8E5M2", None),

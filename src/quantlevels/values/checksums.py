@@ -25,7 +25,8 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SHA1: Final = re.compile(r"[0-9a-f]{40}")
 _OLLAMA: Final = re.compile(r"sha256-([0-9a-f]{64})")
 _LFS: Final = re.compile(r"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
-_SUM: Final = re.compile(r"\\?([0-9a-fA-F]{64})(?:[ \t]+[ *]?(.+?))?\s*")
+#: A sum and the name of a file. No space can be matched in two ways: a long line would take the square of its length.
+_SUM: Final = re.compile(r"\\?([0-9a-fA-F]{64})(?:[ \t]++\*?(.*\S))?\s*")
 #: files that list the sums of others in their folder
 _LISTS: Final = ("SHA256SUMS", "sha256sums.txt", "SHA256SUMS.txt", "checksums.sha256")
 #: a pointer, or a sum in a file of its own, is shorter; a list of sums may be so long

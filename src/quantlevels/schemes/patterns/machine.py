@@ -55,8 +55,6 @@ class Machine:
         self.visited: int = 0
         self.add(lambda _: True, then=[MATCHED])
         self._entrance = build(self)
-        #: state that reads → the states it leads on to, of which `closure` is taken once
-        self._behind: dict[int, frozenset[int]] = {}
         self._known: dict[frozenset[int], _Reached] = {}
         self.forget()
 
@@ -123,11 +121,9 @@ class Machine:
         for number in states:
             reads, _, then = self.states[number]
             if reads and reads(char):
-                if number not in self._behind:
-                    self._behind[number] = self.closure(then, "")
-                after |= self._behind[number]
-        self.visited += len(states) + len(after)
-        reached = frozenset([MATCHED] if MATCHED in after else after)
+                after.update(then)
+        self.visited += len(states)
+        reached = self.closure(after, "")  # of all at once: of each, it would take the square of the number of states
         self._remembered += 1
         if reached not in self._known:
             self._remembered += len(reached)

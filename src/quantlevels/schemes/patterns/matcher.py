@@ -75,7 +75,9 @@ def glob_expression(pattern: str) -> str:
 
     if len(pattern) > MOST_STATES:  # the parser refuses it for its length; to write it out first would double the cost
         return pattern
-    return _GLOB_TOKEN.sub(expression, pattern)
+    # behind the last bracket no class ends; to look for its end from each "[" would take quadratic time
+    end = pattern.rfind("]") + 1
+    return _GLOB_TOKEN.sub(expression, pattern[:end]) + _GLOB_TOKEN.sub(expression, pattern[end:].replace("[", "[[]"))
 
 
 def _glob_tokens(pattern: str) -> Iterator[Token]:
