@@ -44,7 +44,7 @@ _JSON_SPACE: Final = " \t\n\r"
 #: start of a header in which the metadata comes first, as writers put it; the value follows
 _TO_METADATA: Final = re.compile(rb'\{[ \t\n\r]*"__metadata__"[ \t\n\r]*:[ \t\n\r]*')
 _SPEC: Final = r'(?P<spec>"dtype"[^\]]{1,256}+\])'
-_OFFSETS: Final = r'"data_offsets":~\[(?P<begin>[^,]++),~(?P<end>[^\]]++)\]'
+_OFFSETS: Final = r'"data_offsets":~\[(?P<begin>[^,]{1,20}+),~(?P<end>[^\]]{1,20}+)\]'
 #: An entry with the comma before it, as safetensors writes it and with sorted keys (MLX); ``~`` stands for a space if
 #: the writer puts some. ``spec`` is JSON that is parsed later; a name must have no escapes and no control characters;
 #: begin and end are compared with what they must be. Every repetition is possessive and soon ends, so that no hostile
