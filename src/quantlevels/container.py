@@ -474,12 +474,14 @@ class Container:
                 raise TypeError(f"the {what} of a container have to be a tuple of texts, not {value!r}")
         if not isinstance(self.magic, bytes):
             raise TypeError(f"the magic of a container has to be bytes, not {self.magic!r}")
-        pattern: object = self.looks and self.looks.pattern
-        if not isinstance(pattern, bytes | None):
+        pattern: object = getattr(self.looks, "pattern", self.looks)
+        if not (self.looks is None or (isinstance(self.looks, re.Pattern) and isinstance(pattern, bytes))):
             raise TypeError(f"what a container looks like has to be a pattern of bytes, not {self.looks!r}")
         for suffix in self.suffixes:
             if not suffix.startswith(".") or suffix != suffix.lower():
                 raise ValueError(f"suffix {suffix!r}: write it in lower case with its dot")
+            if "." in suffix[1:]:  # no file would match: a suffix is what follows the last dot of a name
+                raise ValueError(f"suffix {suffix!r}: write what follows the last dot alone")
         if not (self.suffixes or self.names or self.magic or self.looks):
             raise ValueError("no file can match this container: give it suffixes, names, magic or looks")
 

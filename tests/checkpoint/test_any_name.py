@@ -100,6 +100,12 @@ def line(path: Path) -> str:
     return text
 
 
+def test_a_zipped_folder_of_a_model_is_not_taken_for_keras(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    path.write_bytes(zipped("config.json", "model.safetensors"))
+    assert "Keras" not in line(path)
+
+
 @pytest.mark.parametrize("kind", READ)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_first_bytes_decide_against_the_name(tmp_path: Path, kind: str, suffix: str) -> None:

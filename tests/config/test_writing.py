@@ -58,6 +58,35 @@ def test_a_file_that_root_saves_keeps_its_owner(tmp_path: Path) -> None:
 
 
 @POSIX
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can be of other groups")
+@pytest.mark.parametrize(
+    ("groups", "permissions", "saved"),
+    [
+        pytest.param([2345], 0o660, (2345, 0o660), id="member"),
+        pytest.param([], 0o672, (65534, 0o622), id="stranger"),  # who may not give its rights to a group of their own
+    ],
+)
+def test_a_file_of_a_group_stays_with_the_group(groups: list[int], permissions: int, saved: tuple[int, int]) -> None:
+    before = os.getegid(), os.getgroups()
+    with unprivileged() as folder:
+        path = folder / "serve.json"
+        with owner():
+            folder.chmod(0o777)
+            path.touch()
+            os.chown(path, 1234, 2345)
+            path.chmod(permissions)
+            os.setgroups(groups)
+            os.setegid(65534)
+        try:
+            save(path, [INT4])
+        finally:
+            with owner():
+                os.setegid(before[0])
+                os.setgroups(before[1])
+        assert (path.stat().st_gid, mode(path)) == saved
+
+
+@POSIX
 @pytest.mark.parametrize("is_there", [True, False])
 def test_saving_to_a_link_writes_the_file_it_leads_to(tmp_path: Path, is_there: bool) -> None:
     target, link = tmp_path / "real.json", tmp_path / "serve.json"

@@ -202,6 +202,8 @@ def test_arrays_that_are_compressed_may_be_larger_than_their_file(tmp_path: Path
         ({"names": ["acme"]}, "the names of a container have to be a tuple of texts"),
         ({"magic": "ACME"}, "the magic of a container has to be bytes, not 'ACME'"),
         ({"looks": re.compile("ACME")}, "has to be a pattern of bytes"),
+        ({"looks": b"ACME"}, "has to be a pattern of bytes"),
+        ({"suffixes": (".weights.acme",)}, "suffix '.weights.acme': write what follows the last dot alone"),
         ({"suffixes": (".ACME",)}, "suffix '.ACME': write it in lower case with its dot"),
         ({"suffixes": ("acme",)}, "suffix 'acme': write it in lower case with its dot"),
         ({"suffixes": ()}, "no file can match this container"),
@@ -230,7 +232,12 @@ FAULTY = {
     "return Contents(tensors=[W], places=Places.in_file(source.name, [1, 2]))": "is wrong: 2 places for 1 tensors",
     "return Contents(tensors=[W], places=Places.in_file(source.name, [17]))": "is wrong: tensor 'w' ends after the",
     "return Contents(tensors=[W], places=[None])": "is wrong: its places are a list, not Places",
-    "return Contents(tensors=[W], findings=('QL301',))": "is wrong: its findings are not all of the class Finding",
+    "return Contents(tensors=[W], findings=('QL301',))": "is wrong: its findings are not a tuple of Finding",
+    "return Contents(tensors=[W], findings=None)": "is wrong: its findings are not a tuple of Finding",
+    "return Contents(tensors=[W], files=3)": "is wrong: its files are not a tuple of File",
+    "return Contents(tensors=[W], tied=(3,))": "is wrong: its tied are not a tuple of str",
+    "return Contents(tensors=[W], metadata=3)": "is wrong: its metadata are not a mapping",
+    "return Contents(tensors=[W], metadata={'a': []})": "is wrong: its metadata are not a mapping",
 }
 
 

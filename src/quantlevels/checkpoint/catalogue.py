@@ -248,7 +248,8 @@ FOREIGN: Final = (
         "a Keras archive",
         r".*\.keras",
         "install the container plugin quantlevels-hdf5 to read it",
-        rb"PK\x03\x04.{26}(metadata\.json|config\.json|model\.weights\.h5)",
+        # Keras writes it first; a zipped folder of any model may begin with config.json
+        rb"PK\x03\x04.{26}metadata\.json",
     ),
     Foreign("a part of a distributed PyTorch checkpoint", r".*\.distcp", "inspect the folder with its .metadata"),
     Foreign("a llamafile", r".*\.llamafile", "unzip it, and inspect the .gguf file in it", rb"MZqFpD"),

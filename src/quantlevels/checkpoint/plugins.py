@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import UnionType
 from typing import TYPE_CHECKING, Final
 
 from quantlevels.checkpoint.catalogue import CONFIG_SUFFIX, CONTAINERS
 from quantlevels.checkpoint.names import suffix_of
 from quantlevels.checkpoint.source import shown
-from quantlevels.container import CONFIG, Container, Contents, File, Places, Tensors, UnknownType
+from quantlevels.container import CONFIG, Container, Contents, File, Node, Places, Tensors, UnknownType
 from quantlevels.errors import CheckpointError
 from quantlevels.findings import Finding
 from quantlevels.vocabulary.entry_points import one_line
@@ -78,9 +79,24 @@ def contents_problems(contents: object, file: str, size: int) -> Iterator[str]:
     if not isinstance(contents, Contents):
         yield f"it gives a {type(contents).__name__}, not Contents"
         return
-    for what, values, class_ in (("findings", contents.findings, Finding), ("files", contents.files, File)):
-        if not all(isinstance(value, class_) for value in values):
-            yield f"its {what} are not all of the class {class_.__name__}"
+    columns: tuple[tuple[str, object, type], ...] = (
+        ("findings", contents.findings, Finding),
+        ("files", contents.files, File),
+        ("nodes", contents.nodes, Node),
+        ("tied", contents.tied, str),
+    )
+    for what, values, class_ in columns:
+        if not isinstance(values, tuple) or not all(isinstance(value, class_) for value in values):
+            yield f"its {what} are not a tuple of {class_.__name__}"
+    mappings: tuple[tuple[str, object, type | UnionType], ...] = (
+        ("metadata", contents.metadata, str | int | float | bool),
+        ("markers", contents.markers, bytes),
+    )
+    for what, values, classes in mappings:
+        if not isinstance(values, Mapping) or not all(
+            isinstance(name, str) and isinstance(value, classes) for name, value in values.items()
+        ):
+            yield f"its {what} are not a mapping as `Contents` has it"
     wrong = [problem for tensor in contents.tensors if (problem := _tensor_problem(*tensor))]
     yield from wrong
     if not wrong:  # else names and bytes may be anything

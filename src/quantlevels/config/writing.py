@@ -8,7 +8,7 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from stat import S_IMODE
+from stat import S_IMODE, S_IRWXG, S_IRWXO
 from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -151,9 +151,14 @@ def _created(partial: Path, target: Path) -> IO[bytes]:
     except FileNotFoundError:
         return os.fdopen(os.open(partial, flags, 0o666), "wb")
     stream = os.fdopen(os.open(partial, flags, 0o600), "wb")
-    with suppress(PermissionError):  # only root can give a file away, and some file systems know no owners
-        if hasattr(os, "chown"):
-            os.chown(partial, old.st_uid, old.st_gid)
-    with suppress(PermissionError):
-        partial.chmod(S_IMODE(old.st_mode))
+    if hasattr(os, "chown"):
+        # one at a time: only root can give a file away, but each member of a group can give it to the group
+        for user, group in ((-1, old.st_gid), (old.st_uid, -1)):
+            with suppress(OSError):  # some file systems know no owners, or not these
+                os.chown(partial, user, group)
+    mode = S_IMODE(old.st_mode)
+    if partial.stat().st_gid != old.st_gid:  # the new group gets what anybody has, not what the old one had
+        mode = mode & ~S_IRWXG | (mode & S_IRWXO) << 3
+    with suppress(OSError):
+        partial.chmod(mode)
     return stream
