@@ -447,7 +447,7 @@ class Container:
 
     Raises:
         TypeError: if the reader cannot be called, or the suffixes, names or first bytes are of another type.
-        ValueError: if a suffix is not in lower case with its dot, or no file can match the container.
+        ValueError: if a suffix is not in lower case with its one dot, or no file can match the container.
     """
 
     name: str
@@ -464,7 +464,6 @@ class Container:
     llama_cpp: bool = False
     decoration: re.Pattern[str] | None = None
 
-    # by hand, here and in `quantlevels.scheme`: what attrs generates is compiled when the module is imported
     def __attrs_post_init__(self) -> None:
         if not callable(self.reader):
             raise TypeError(f"the reader of a container has to be a function, not {type(self.reader).__name__}")
@@ -474,8 +473,8 @@ class Container:
                 raise TypeError(f"the {what} of a container have to be a tuple of texts, not {value!r}")
         if not isinstance(self.magic, bytes):
             raise TypeError(f"the magic of a container has to be bytes, not {self.magic!r}")
-        pattern: object = getattr(self.looks, "pattern", self.looks)
-        if not (self.looks is None or (isinstance(self.looks, re.Pattern) and isinstance(pattern, bytes))):
+        # not every author has a type checker: `looks` may be anything, and have no pattern at all
+        if self.looks is not None and not isinstance(getattr(self.looks, "pattern", None), bytes):
             raise TypeError(f"what a container looks like has to be a pattern of bytes, not {self.looks!r}")
         for suffix in self.suffixes:
             if not suffix.startswith(".") or suffix != suffix.lower():
@@ -485,6 +484,7 @@ class Container:
         if not (self.suffixes or self.names or self.magic or self.looks):
             raise ValueError("no file can match this container: give it suffixes, names, magic or looks")
 
+    # by hand, here and in `quantlevels.scheme`: what attrs generates is compiled when the module is imported
     def __repr__(self) -> str:
         return f"<Container {self.name}>"
 

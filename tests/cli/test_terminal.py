@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import INT4_CONFIG, W4A8, W4A16, Tensors, write_checkpoint, write_shards
 
+from quantlevels.cli.program import reasons
 from quantlevels.cli.render import beginning, end, visible, width
 
 pty = pytest.importorskip("pty")
@@ -159,3 +160,8 @@ def test_a_slow_folder_gets_a_bar_that_goes_away(tmp_path: Path) -> None:
 
 def test_no_bar_for_a_fast_folder(tmp_path: Path) -> None:
     assert "reading" not in on_terminal("inspect", write_shards(tmp_path / "many", 5))
+
+
+def test_an_error_of_the_system_without_a_number_keeps_its_words() -> None:
+    """Libraries raise OSError with a text alone, which has no ``strerror``."""
+    assert reasons(OSError("the mount is gone")) == ("output: the mount is gone",)

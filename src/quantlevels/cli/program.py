@@ -175,7 +175,7 @@ def reasons(error: Exception) -> tuple[str, ...] | None:
         case MemoryError():
             return ("not enough memory",)
         case OSError():
-            return (f"{error.filename or 'output'}: {error.strerror}",)
+            return (f"{error.filename or 'output'}: {error.strerror or error}",)
         case _:
             return None
 
