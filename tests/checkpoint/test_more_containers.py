@@ -268,7 +268,7 @@ def write_distributed(folder: Path, tensors: DistributedTensors, lost: int = 0) 
     (folder / ".metadata").write_bytes(distributed_list(tensors, lost))
     for part in range(max(parts for _, _, parts in tensors.values())):
         with (folder / f"__{part}_0.distcp").open("wb") as file:
-            file.truncate(1 << 40)
+            file.truncate(len(tensors) << 10)  # not more: not every file system leaves out what was never written
     return folder
 
 
@@ -292,6 +292,14 @@ def test_parts_that_no_file_holds_are_reported(tmp_path: Path) -> None:
     (finding,) = inspect(write_distributed(tmp_path, tensors, lost=3)).findings
     assert finding.code == "QL202"
     assert (finding.where, finding.message) == ("b.weight", "the list has the place of 13 of its 16 parts")
+
+
+def test_an_entry_that_is_not_a_tensor_is_refused(tmp_path: Path) -> None:
+    content = distributed_list({"a.weight": ("bfloat16", (64, 8), 16)})
+    start = content.index(b"}(") + 2  # where the first tensor is listed
+    (tmp_path / ".metadata").write_bytes(content[:start] + b"X\1\0\0\0b}" + content[start:])
+    with pytest.raises(CheckpointError, match="it holds 'b', which is not described as a tensor"):
+        inspect(tmp_path / ".metadata")
 
 
 def test_parts_that_do_not_fill_a_tensor_are_reported(tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ def read_distributed(source: Source, level_of: TypeLookup) -> Contents:
     for name, entry in _items(source, fields.get("state_dict_metadata")):
         if not isinstance(name, str) or not isinstance(entry, Object):
             raise _broken(source, "a tensor without a name")
+        if entry.function not in (_TENSOR, _BYTES):
+            raise _broken(source, f"{shown(name)}, which is not described as a tensor")
         if entry.function == _TENSOR and not name.startswith(_OPTIMIZERS):
             described = _fields(source, entry, _TENSOR)
             tensors.append(_tensor(source, name, described, level_of))
