@@ -115,6 +115,29 @@ def test_a_folder_that_may_not_be_read_is_passed_over() -> None:
 
 
 @POSIX
+@pytest.mark.parametrize("secret", ["models--org--b", "models--org--b/snapshots", "models--org--b/snapshots/c1"])
+def test_a_model_of_another_user_in_a_shared_cache_is_passed_over(secret: str) -> None:
+    with unprivileged() as folder:
+        with owner():
+            for name in ("a", "b"):
+                write_plain(folder / f"models--org--{name}/snapshots/c1")
+            (folder / secret).chmod(0)
+        assert [row["name"] for row in survey(folder)] == ["org/a"]
+
+
+@POSIX
+def test_a_default_root_in_a_closed_folder_is_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installer of Ollama makes a home for its user that others may not enter."""
+    with unprivileged() as folder:
+        with owner():
+            (folder / "ollama/models").mkdir(parents=True)
+            (folder / "ollama").chmod(0)
+        monkeypatch.setenv("HOME", str(folder))
+        monkeypatch.setenv("OLLAMA_MODELS", str(folder / "ollama/models"))
+        assert default_roots() == []
+
+
+@POSIX
 def test_a_pipe_or_socket_in_a_tree_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("whole", "pipe", "socket", "config"):
         write_plain(tmp_path / name)

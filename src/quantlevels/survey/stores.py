@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -47,7 +47,8 @@ def places(root: str | os.PathLike[str]) -> Iterator[CheckpointPlace]:
         os.scandir(folder).close()  # raises what keeps the root from being read
     except ValueError as error:  # no folder can have such a name
         raise OSError(errno.EINVAL, str(error), str(root)) from error
-    yield from _walk(folder, str(root), folder)
+    for listing in _readable([folder]):
+        yield from _walk(listing, str(root), folder)
 
 
 def default_roots() -> list[Path]:
@@ -65,7 +66,8 @@ def default_roots() -> list[Path]:
         home / "Library/Caches/llama.cpp",
         home / ".docker/models",
     )
-    return [folder for folder in dict.fromkeys(candidates) if folder.is_dir()]
+    # not Path.is_dir: before Python 3.14 it raises if a folder above is closed to this user, as Ollama's may be
+    return [folder for folder in dict.fromkeys(candidates) if os.path.isdir(folder)]  # noqa: PTH112
 
 
 def _single(file: Path) -> CheckpointPlace:
@@ -76,12 +78,19 @@ def _single(file: Path) -> CheckpointPlace:
     )  # fmt: skip
 
 
-def _walk(folder: Path, root: str, top: Path) -> Iterator[CheckpointPlace]:
+def _readable(folders: Iterable[Path]) -> Iterator[Listing]:
+    """What is in each folder; one that this user may not read, or that is gone, holds nothing of theirs."""
+    for folder in folders:
+        try:
+            listing = Listing.of(folder)
+        except OSError:
+            continue
+        yield listing
+
+
+def _walk(listing: Listing, root: str, top: Path) -> Iterator[CheckpointPlace]:
     """The places below a folder: those of a store if it is one, else its own and those of its folders."""
-    try:
-        listing = Listing.of(folder)
-    except OSError:
-        return  # a folder that this user may not read holds nothing of theirs
+    folder = listing.folder
     # a store is not searched like a folder: its blobs have no file names, and its links would count files twice
     for layout in _LAYOUTS:
         if layout.is_one(listing):
@@ -95,7 +104,7 @@ def _walk(folder: Path, root: str, top: Path) -> Iterator[CheckpointPlace]:
     if folder == top and "config.json" not in listing.names:
         name = ""
     yield from _folder(listing, root, "tree", name)
-    for below in listing.folders:
+    for below in _readable(listing.folders):
         yield from _walk(below, root, top)
 
 
@@ -149,23 +158,21 @@ def _is_hub(listing: Listing) -> bool:
 
 
 def _hub_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
-    for repository in listing.folders:
-        if repository.name.startswith(_HUB_PREFIX):
-            # `--` is the slash: the Hub allows it in no name
-            name = repository.name.removeprefix(_HUB_PREFIX).replace("--", "/")
-            snapshots = repository / "snapshots"
-            for snapshot in Listing.of(snapshots).folders if snapshots.is_dir() else ():
-                yield from _snapshot(snapshot, root, name, snapshot.name)
+    repositories = [folder for folder in listing.folders if folder.name.startswith(_HUB_PREFIX)]
+    for snapshots in _readable(repository / "snapshots" for repository in repositories):
+        # `--` is the slash: the Hub allows it in no name
+        name = snapshots.folder.parent.name.removeprefix(_HUB_PREFIX).replace("--", "/")
+        for snapshot in _readable(snapshots.folders):
+            yield from _snapshot(snapshot, root, name, snapshot.folder.name)
 
 
-def _snapshot(folder: Path, root: str, name: str, commit: str) -> Iterator[CheckpointPlace]:
+def _snapshot(listing: Listing, root: str, name: str, commit: str) -> Iterator[CheckpointPlace]:
     """A snapshot, and the folders in it that hold models of their own."""
     # repositories of GGUF files often have a folder for each quantization that is split
-    listing = Listing.of(folder)
     yield from _folder(listing, root, "huggingface", name, revision=commit)
     if PIPELINE not in listing.names:
-        for below in listing.folders:
-            yield from _snapshot(below, root, f"{name}/{below.name}", commit)
+        for below in _readable(listing.folders):
+            yield from _snapshot(below, root, f"{name}/{below.folder.name}", commit)
 
 
 # -- Ollama ------------------------------------------------------------------------------------------------------------
@@ -180,7 +187,7 @@ def _ollama_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
     manifests = folder / "manifests"
     found = [path for path in manifests.rglob("*") if not any(part.startswith(".") for part in path.parts[-4:])]
     # the tag that is meant if none is named comes first: others of the same bytes are the same as it
-    for path in sorted((path for path in found if path.is_file()), key=lambda path: (path.name != "latest", path)):
+    for path in sorted(filter(os.path.isfile, found), key=lambda path: (path.name != "latest", path)):
         yield _ollama_place(folder, path, root)
 
 
@@ -217,9 +224,13 @@ def _blob_place(place: CheckpointPlace, digest: object, blob_of: Callable[[str],
     blob = blob_of(digest)
     # named by its content, so the digest is version and identity: nothing has to be compared
     place = evolve(place, revision=place.revision or digest, version=digest)
-    if not blob.is_file():
+    try:
+        nbytes = blob.stat().st_size
+    except FileNotFoundError:
         return evolve(place, error=f"its blob is missing: {blob.name}")
-    return evolve(place, path=str(blob), file_bytes=blob.stat().st_size, identities=frozenset({digest}))
+    except OSError as error:
+        return evolve(place, error=f"its blob cannot be read: {error.strerror}: {blob.name}")
+    return evolve(place, path=str(blob), file_bytes=nbytes, identities=frozenset({digest}))
 
 
 # -- Docker Model Runner -----------------------------------------------------------------------------------------------
@@ -286,15 +297,17 @@ def _objects(value: object, key: str) -> list[Mapping[str, Any]]:  # Any: JSON, 
 def _is_lmstudio(listing: Listing) -> bool:
     """Its models lie beside the virtual models of its hub, or in a folder of its name."""
     folder = listing.folder
-    return folder.name == "models" and (
-        folder.parent.name in (".lmstudio", "lm-studio") or (folder.parent / "hub" / "models").is_dir()
-    )
+    if folder.name != "models":
+        return False
+    if folder.parent.name in (".lmstudio", "lm-studio"):
+        return True
+    return os.path.isdir(folder.parent / "hub" / "models")  # noqa: PTH112  # as in `default_roots`
 
 
 def _lmstudio_places(listing: Listing, root: str) -> Iterator[CheckpointPlace]:
-    for publisher in listing.folders:
-        for model in Listing.of(publisher).folders:
-            yield from _folder(Listing.of(model), root, "lmstudio", f"{publisher.name}/{model.name}")
+    for publisher in _readable(listing.folders):
+        for model in _readable(publisher.folders):
+            yield from _folder(model, root, "lmstudio", f"{publisher.folder.name}/{model.folder.name}")
 
 
 def _is_llamacpp(listing: Listing) -> bool:
