@@ -117,12 +117,24 @@ def test_a_folder_that_may_not_be_read_is_passed_over() -> None:
 @POSIX
 @pytest.mark.parametrize("secret", ["models--org--b", "models--org--b/snapshots", "models--org--b/snapshots/c1"])
 def test_a_model_of_another_user_in_a_shared_cache_is_passed_over(secret: str) -> None:
+    list(survey(Path(__file__).parents[2] / "examples"))  # imports what is needed: Python's files may be root's alone
     with unprivileged() as folder:
         with owner():
             for name in ("a", "b"):
                 write_plain(folder / f"models--org--{name}/snapshots/c1")
             (folder / secret).chmod(0)
         assert [row["name"] for row in survey(folder)] == ["org/a"]
+
+
+@POSIX
+def test_blobs_that_may_not_be_read_are_an_error_of_their_row() -> None:
+    list(survey(Path(__file__).parents[2] / "examples"))  # imports what is needed: Python's files may be root's alone
+    with unprivileged() as folder:
+        with owner():
+            STORES["ollama"](folder / "ollama")
+            (folder / "ollama/blobs").chmod(0)
+        errors = {row["name"]: row["error"] or "" for row in survey(folder / "ollama")}
+        assert "its blob cannot be read: Permission denied: sha256-" in errors["tiny:latest"]
 
 
 @POSIX
