@@ -89,7 +89,7 @@ def torch_archive(pickled: bytes, storages: Mapping[str, int]) -> bytes:
 def torch_pickle(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> tuple[bytes, dict[str, int]]:
     """The pickle of a state dict by storage class and shape, and the bytes of its storages."""
     storages: dict[str, int] = {}
-    state = b""
+    state = bytearray()
     for key, (name, (storage, shape)) in enumerate(tensors.items()):
         count = math.prod(shape)
         storages[str(key)] = count * _ITEMSIZES[storage]
@@ -100,7 +100,7 @@ def torch_pickle(tensors: Mapping[str, tuple[str, Sequence[int]]]) -> tuple[byte
         hooks = _global("collections", "OrderedDict") + b")R"
         arguments = kept + _int(0) + _ints(shape) + _ints(strides) + b"\x89" + hooks
         state += _word(name) + _global("torch._utils", "_rebuild_tensor_v2") + b"(" + arguments + b"tR"
-    return b"\x80\x02}(" + state + b"u.", storages
+    return b"\x80\x02}(" + bytes(state) + b"u.", storages
 
 
 def _word(text: str) -> bytes:
