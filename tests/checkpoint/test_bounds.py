@@ -71,6 +71,12 @@ def test_tensors_under_a_key_that_is_too_long_are_refused(tmp_path: Path) -> Non
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("value", [b"}", b"]", b"}K\x01K\x02s"])
+def test_a_list_of_millions_without_a_tensor_takes_no_more_than_its_values(tmp_path: Path, value: bytes) -> None:
+    path = pickled(tmp_path / "model.pt", b"](" + value * (500_000 // len(value)) + b"e")
+    assert peak(path) < allowed(path) + 40 * MIB
+
+
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "model.safetensors.index.json"])
 def test_empty_arrays_are_counted_before_they_are_made(tmp_path: Path, name: str, brackets: str) -> None:

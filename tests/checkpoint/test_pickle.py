@@ -155,7 +155,7 @@ def test_memory_is_limited_by_the_bytes_of_a_pickle(
 
 
 def test_a_pickle_of_empty_dicts_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="its values take over 59 MiB of memory, far more than its bytes"):
+    with pytest.raises(CheckpointError, match=r"its values take over \d+ MiB of memory, far more than its bytes"):
         read(tmp_path, b"\x80\x04" + b"}" * 1_500_000 + b".")
 
 

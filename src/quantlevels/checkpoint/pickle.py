@@ -27,7 +27,7 @@ _CHUNK: Final = 1 << 16
 _OPCODES_AT_ONCE: Final = 1 << 14
 #: bytes of memory that the values of any pickle may take, and how many more for each of its bytes: a list of a
 #: distributed checkpoint takes 11, while a pickle of opcodes that each make an empty dict would take 72
-_LEAST_MEMORY: Final = 48 << 20
+_LEAST_MEMORY: Final = 32 << 20
 _MEMORY_PER_BYTE: Final = 14
 #: bytes; sizes take 8, and the first number of a file of torch before 1.6 takes 10
 _LONGEST_INTEGER: Final = 64
@@ -402,7 +402,8 @@ for _opcodes, _size in (
     (b"}", 72),  # an `Object`
     (b"R\x81", 56),
     (b"tl\x91", 48),  # a tuple or a list of what the list of a mark held
-    (b"\x85\x86\x87", 48),
+    (b"\x85\x86\x87", 80),  # a tuple, and its entry in a set of what has been seen
+    (b"a", 40),  # the first value of a list makes room for four
     (b"s", 96),  # the first pair of a dict makes a list
     (b"\x93c", 64),  # a `Global`
     (b"Q", 80),  # a `Persistent`, and its place in the list of all

@@ -431,6 +431,13 @@ def _items(value: Object) -> Sequence[tuple[Value, Value]]:
             return list(value.items())
 
 
+def _is_empty(value: Object | list[Value] | tuple[Value, ...]) -> bool:
+    """Whether it is an empty dict, list or tuple."""
+    if isinstance(value, Object):
+        return value.function is None and not value.content
+    return not value
+
+
 class _Reader:
     """Collects the tensors of a symbolic value, each container once however often it is referred to."""
 
@@ -451,27 +458,32 @@ class _Reader:
         self.dtypes: dict[tuple[str, str], str] = {}
         #: names of tensors of another dtype than the first in their storage, which torch never saves
         self.two_dtypes: list[str] = []
+        #: objects that the pickle does not hold itself; kept here, so that no other can have their id
+        self.made: list[Object] = []
 
     def collect(self, prefix: str, root: Value) -> None:
         if not isinstance(root, _HOLDERS):
             raise self.broken("it holds no tensors")
         self.prefix = prefix
-        # a list of what is left to do in place of recursion: a pickle can nest deeper than Python's own stack
-        pending: list[tuple[str, Value, int]] = [(prefix, root, 0)]
-        seen: dict[int, Value] = {}  # alive, so that no other can have its id
+        # Iterators in place of recursion, as a pickle can nest deeper than Python's own stack; and not lists of parts,
+        # of which a container may have millions that hold nothing.
+        pending: list[Iterator[tuple[str, Value]]] = [iter([(prefix, root)])]
+        seen: set[int] = set()
         while pending:
-            name, value, depth = pending.pop()
-            if not isinstance(value, _HOLDERS):
+            name, value = next(pending[-1], (None, None))
+            if name is None:
+                pending.pop()
+                continue
+            if not isinstance(value, _HOLDERS) or _is_empty(value):
                 continue
             if id(value) in seen:
                 if isinstance(value, Object) and value.function in _REBUILDS:
                     self.tied.append(name)
                 continue
-            seen[id(value)] = value
-            if depth > _DEEPEST:
+            seen.add(id(value))
+            if len(pending) > _DEEPEST:
                 raise self.broken(f"it nests deeper than {_DEEPEST}")
-            children = [(child, part, depth + 1) for child, part in self.parts(name, value)]
-            pending += reversed(children)  # the last is taken first, so that tensors keep the order of the file
+            pending.append(iter(self.parts(name, value)))
 
     def parts(self, name: str, value: Object | list[Value] | tuple[Value, ...]) -> Iterable[tuple[str, Value]]:
         """What a container, or a tensor made of others, holds, by name; a tensor of its own is taken note of."""
@@ -480,7 +492,8 @@ class _Reader:
             if name.endswith(_LINEAR) and len(value) == len(_LINEAR_PARTS):
                 name, keys = name.removesuffix(_LINEAR), _LINEAR_PARTS
             parts = zip(keys, value, strict=True)  # of which there may be millions, without a tensor among them
-            return ((self.named(name, key), part) for key, part in parts if part and isinstance(part, _HOLDERS))
+            holders = ((key, part) for key, part in parts if isinstance(part, _HOLDERS) and not _is_empty(part))
+            return ((self.named(name, key), part) for key, part in holders)
         if value.function is None or value.function in _CONTAINERS:
             return self.entries(name, value)
         if value.function in _REBUILDS:
@@ -547,7 +560,8 @@ class _Reader:
                 kinds = ("sizes", "strides", "offsets")
                 return (name, buffer), *((f"{name}.{what}", part) for what, part in zip(kinds, places, strict=False))
             case "from_type" | "from_type_v2", (Global() as function, _, tuple() as inner, state, *_):
-                return (name, Object(function, inner)), *self.attributes(name, state)
+                self.made.append(Object(function, inner))
+                return (name, self.made[-1]), *self.attributes(name, state)
             case "wrapper_subclass" | "meta_tensor_no_storage", _:
                 pass  # without bytes of its own
             case _:
