@@ -26,7 +26,7 @@ _CHUNK: Final = 1 << 16
 #: after so many opcodes the memory that the values take is compared with its limit
 _OPCODES_AT_ONCE: Final = 1 << 14
 #: bytes of memory that the values of any pickle may take, and how many more for each of its bytes: a list of a
-#: distributed checkpoint takes 11, while a pickle of opcodes that each make an empty dict would take 72
+#: distributed checkpoint takes 12, while a pickle of opcodes that each make an empty dict would take 72
 _LEAST_MEMORY: Final = 32 << 20
 _MEMORY_PER_BYTE: Final = 14
 #: bytes; sizes take 8, and the first number of a file of torch before 1.6 takes 10
