@@ -242,7 +242,7 @@ def test_an_index_is_read_with_odd_names(tmp_path: Path, name: str) -> None:
         ('", "c"', '", "x", "c"', "Expecting ':' delimiter"),
         ('"}', '", "}', "Unterminated string"),
         ('"}', '", ""}', "Expecting ':' delimiter"),
-        ('"}', '",}', "Expecting property name"),
+        ('"}', '",}', "is not valid JSON: "),  # the words differ from one Python to the next
         ('"}', '"]', "Expecting ',' delimiter"),
         ('"}', '" "}', "Expecting ',' delimiter"),
         ('"}', '"', "Expecting ',' delimiter"),
