@@ -16,9 +16,7 @@ _ENDED_BY: Final = 128
 #: the signals of `_ENDING` that have arrived
 _arrived: list[int] = []
 #: signals by which a service manager, or a terminal that is closed, ends a program
-_ENDING: Final[list[int]] = [
-    number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
-]
+_ENDING: Final[list[int]] = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 #: after these, a signal that was lost is repeated
 _SECONDS_TO_REPEAT: Final = 0.05
 

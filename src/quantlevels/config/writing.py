@@ -18,9 +18,7 @@ _SUFFIX: Final = ".partial"
 #: characters of the file's name in the name of the new file: with all of them it could be longer than a name may be
 _NAME_KEPT: Final = 32
 #: signals that end a process, by default without a chance to clean up: Ctrl-C, `kill`, a terminal that is closed
-_ENDING: Final[list[int]] = [
-    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
-]
+_ENDING: Final[list[int]] = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def write_file(path: Path, content: bytes) -> None:
